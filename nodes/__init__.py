@@ -1,0 +1,30 @@
+"""What graphs are made of: one file a family, in data-flow order. Imports the node author's API and wan_core.
+
+Modules here import no torch at module level: a model is imported in ``open``.
+"""
+
+from __future__ import annotations
+
+CATALOGUE: dict[str, str] = {
+    "capture.file": "wangraph.nodes.capture:CaptureFile",
+    "capture.pattern": "wangraph.nodes.pattern:CapturePattern",
+    "capture.text": "wangraph.nodes.capture:CaptureText",
+    "encode.video": "wangraph.nodes.encode:EncodeVideo",
+    "encode.audio": "wangraph.nodes.encode:EncodeAudio",
+    "encode.mel": "wangraph.nodes.encode:EncodeMel",
+    "backbone.thinker": "wangraph.nodes.backbone:ThinkerNode",
+    "backbone.performer": "wangraph.nodes.backbone:PerformerNode",
+    "backbone.whole": "wangraph.nodes.backbone:WholeNode",
+    "decode.video": "wangraph.nodes.decode:DecodeVideo",
+    "decode.audio": "wangraph.nodes.decode:DecodeAudio",
+    "sync.playout": "wangraph.nodes.sync:Playout",
+    "flow.delay": "wangraph.nodes.flow:Delay",
+    "flow.tee": "wangraph.nodes.flow:Tee",
+    "flow.gate": "wangraph.nodes.flow:Gate",
+    "flow.pip": "wangraph.nodes.flow:PictureInPicture",
+    "flow.python": "wangraph.nodes.flow:PythonFunction",
+    "sink.mp4": "wangraph.nodes.sinks:Mp4",
+    "sink.null": "wangraph.nodes.sinks:Null",
+    "sink.print": "wangraph.nodes.sinks:Print",
+}
+"""Type name in graph files -> ``module:Class``. Other packages add theirs with the entry-point group `wangraph.nodes`."""

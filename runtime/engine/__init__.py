@@ -1,0 +1,1 @@
+"""Drives the scheduler in real time, virtual time and replay: processes, lanes, supervisor, records."""

@@ -1,0 +1,155 @@
+"""What a run leaves behind: fixed records of every step, and the trace file that holds them.
+
+A trace is JSON lines: one `Header`, then records in the order in which the supervisor collected them, then one
+`Footer` (absent when the run was killed: everything before it is still readable). All times are nanoseconds after
+the run's origin (negative before unit 0). `Firing` and `Settlement` together are the **decision log**: a replay
+reads from them who fired with which units, mode and level, and how every (stream, unit) was settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from ..errors import UserError
+
+TRACE_VERSION = 1
+
+Mode = Literal["step", "absorb", "gap", "skip"]
+
+
+class Header(msgspec.Struct, tag="header", frozen=True):
+    """First line: the plan as plain data (see `Plan`), when and where it ran."""
+
+    version: int
+    wangraph: str
+    started: str
+    plan: dict[str, Any]
+    machine: dict[str, Any]
+    clock: str
+    engine: str
+
+
+class Firing(msgspec.Struct, tag="firing", frozen=True):
+    """One call of a body: units ``first..last`` (equal for a step), in ``mode``, at ladder entry ``level``.
+
+    ``ready_ns``: all inputs had settled; ``started_ns``/``finished_ns``: around the body; ``due_ns``: of the last
+    unit, None without one; ``verdict``: ``real``, ``late`` (finished after its due), ``discarded`` (fenced), ``end``.
+    """
+
+    node: str
+    first: int
+    last: int
+    mode: Mode
+    level: int
+    ready_ns: int
+    started_ns: int
+    finished_ns: int
+    due_ns: int | None
+    verdict: str
+
+
+class Settlement(msgspec.Struct, tag="settled", frozen=True):
+    """The one outcome of (stream, unit): ``validity`` as in `packet.Validity`, and when its settler decided it."""
+
+    stream: str
+    unit: int
+    validity: int
+    at_ns: int
+    n_bytes: int
+
+
+class Transfer(msgspec.Struct, tag="transfer", frozen=True):
+    """A packet that crossed processes: sent by ``sender`` at, arrived in ``reader`` at."""
+
+    stream: str
+    unit: int
+    sender: str
+    reader: str
+    sent_ns: int
+    arrived_ns: int
+    n_bytes: int
+    carrier: str
+
+
+class Fenced(msgspec.Struct, tag="fence", frozen=True):
+    """Packets of these streams older than ``generation`` are dropped from ``first_unit`` on."""
+
+    streams: list[str]
+    generation: int
+    first_unit: int
+    at_ns: int
+
+
+class Note(msgspec.Struct, tag="note", frozen=True):
+    """Something worth telling: a stall, a warning, a node's report."""
+
+    at_ns: int
+    process: str
+    kind: str
+    text: str
+
+
+class Footer(msgspec.Struct, tag="footer", frozen=True):
+    """Last line: the run's summary, as ``--json`` prints it."""
+
+    summary: dict[str, Any]
+
+
+Record = Header | Firing | Settlement | Transfer | Fenced | Note | Footer
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Record)
+
+
+class TraceWriter:
+    """Appends records to a trace file; every `write` reaches the operating system."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("wb")
+
+    def write(self, records: list[Record]) -> None:
+        """Append these records."""
+        self._file.write(b"".join(_encoder.encode(r) + b"\n" for r in records))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
+
+
+def read_trace(path: Path) -> Iterator[Record]:
+    """Records of a trace file, the header first. A cut last line is dropped: a killed run stays readable.
+
+    Raises:
+        UserError: no such file, not a trace, or of another version.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise UserError(
+            f"{path}: {error.strerror} (expected a trace), make one with: wangraph run GRAPH --trace FILE"
+        ) from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = _decoder.decode(line)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            if number == len(lines) and number > 1:
+                return
+            raise UserError(
+                f"{path}:{number}: found {line[:40]!r} (expected a trace record), "
+                "make one with: wangraph run GRAPH --trace FILE"
+            ) from error
+        if number == 1 and not isinstance(record, Header):
+            raise UserError(
+                f"{path}: found no header (expected a trace), make one with: wangraph run GRAPH --trace FILE"
+            )
+        if isinstance(record, Header) and record.version != TRACE_VERSION:
+            raise UserError(f"{path}: found trace version {record.version} (expected {TRACE_VERSION}), record it again")
+        yield record

@@ -1,0 +1,320 @@
+"""The node author's API: a class with typed ports, typed parameters, and one method.
+
+    class Blur(Node):
+        '''Box blur of every frame.'''
+        frames = Input("video", "F H W 3", "uint8")
+        blurred = Output("video", "F H W 3", "uint8")
+        radius_px: int = Param(2, min=0, max=64)
+
+        def step(self, unit, frames):
+            return {"blurred": box_blur(frames, self.radius_px)}
+
+Life of a node, in order: ``__init__`` (parameters only), `open`, `warm`, then per session `new_state` and one call
+per unit of `step`, `absorb` or `gap`, and `close`. A body never reads a clock: what time does to a unit (lateness,
+levels, substitutes) is decided by the runtime and arrives through the arguments.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, dataclass_transform, get_type_hints
+
+import numpy as np
+
+from .errors import GraphError, did_you_mean, listing
+from .packet import Array, Packet, Validity
+from .ports import Input, Output
+from .units import UnitClock
+
+Outputs = Mapping[str, Any]
+"""Values by output port: an array, a str (text), a dict of arrays (several tensors), an `Emission`, or None (empty)."""
+
+
+class _End:
+    """Type of `END`."""
+
+    def __repr__(self) -> str:
+        return "END"
+
+
+END = _End()
+"""What a source returns from ``step`` when there is nothing more: the unit it was called for is not part of the stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """An output value with more to say than "real": its validity, or where a source took it from."""
+
+    value: Any
+    validity: Validity = Validity.REAL
+    source_time_ns: int | None = None
+    capture_ns: int | None = None
+    capture_clock: str = ""
+
+
+@dataclass(frozen=True)
+class Param:
+    """A parameter's default and limits; its type is the attribute's annotation.
+
+    Args:
+        default: ``...`` makes it required.
+        min: smallest allowed value.
+        max: largest allowed value.
+        choices: allowed values.
+        path: ``"input"``: a file to read, sought beside the graph file, then in the current folder;
+            ``"output"``: a file to write, in the current folder.
+        help: one sentence for the catalogue; quantities carry their unit in the name (``radius_px``).
+    """
+
+    default: Any = ...
+    min: float | None = None
+    max: float | None = None
+    choices: Sequence[Any] | None = None
+    path: Literal["input", "output"] | None = None
+    help: str = ""
+    type: Any = field(default=None, compare=False)
+
+    @property
+    def is_required(self) -> bool:
+        """Whether a value must be given."""
+        return self.default is ...
+
+    def checked(self, where: str, value: Any) -> Any:
+        """The value, converted to the parameter's type.
+
+        Raises:
+            GraphError: wrong type, out of range, not one of the choices.
+        """
+        want = self.type if isinstance(self.type, type) else None
+        if value is None and not self.is_required and self.default is None:
+            return None
+        if want is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if want is Path and isinstance(value, str):
+            value = Path(value)
+        wrong_bool = want in (int, float) and isinstance(value, bool)
+        if want is not None and (not isinstance(value, want) or wrong_bool):
+            raise GraphError(f"{where}: found {value!r} (expected {_type_name(want)})")
+        if self.choices is not None and value not in self.choices:
+            hint = did_you_mean(str(value), map(str, self.choices))
+            raise GraphError(f"{where}: found {value!r} (expected one of: {listing(map(str, self.choices))}){hint}")
+        if self.min is not None and value < self.min:
+            raise GraphError(f"{where}: found {value!r} (expected {self.min:g} or more)")
+        if self.max is not None and value > self.max:
+            raise GraphError(f"{where}: found {value!r} (expected {self.max:g} or less)")
+        return value
+
+
+def _type_name(kind: type) -> str:
+    names = {int: "a whole number", float: "a number", str: "a string", bool: "true or false", list: "a list",
+             dict: "a mapping", Path: "a path"}  # fmt: skip
+    return names.get(kind, kind.__name__)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The unit a body is called for. Everything a body may know about time and chance is here.
+
+    Attributes:
+        index: unit number k.
+        level: entry of the node's ladder chosen for this unit, for example ``{"steps": 2}``; empty without a ladder.
+        packets: the packets behind the inputs, by port, for bodies that want validity or times.
+    """
+
+    index: int
+    pts_ns: int
+    duration_ns: int
+    node: str = ""
+    seed: int = 0
+    session: int = 0
+    level: Mapping[str, Any] = field(default_factory=dict)
+    packets: Mapping[str, Packet | None] = field(default_factory=dict)
+
+    def rng(self, stream: int = 0) -> np.random.Generator:
+        """Counter-based random numbers: the same for the same (seed, session, node, unit), whatever ran before."""
+        key = np.random.SeedSequence([self.seed, self.session, zlib.crc32(self.node.encode()), self.index, stream])
+        return np.random.Generator(np.random.Philox(key))
+
+
+@dataclass
+class NodeContext:
+    """What a node learns when it is opened.
+
+    Attributes:
+        name: the node's name in the graph.
+        clock: the unit clock.
+        seed: the run's seed.
+        device: ``cpu`` or ``cuda:0``.
+        threads: torch threads of this process.
+        input_shapes: per input port and tensor, the resolved shape per unit (maxima for dimensions that vary;
+            None where nothing is known or the port is not connected).
+        empty: ``empty("frames", shape)`` gives an array to write the port's tensor into: the outgoing shared-memory
+            slot when the stream leaves the process, so that emitting it copies nothing. Emitting freezes it.
+        report: ``report("weights", "random, seed 0")`` puts a line into the run's summary.
+    """
+
+    name: str
+    clock: UnitClock
+    seed: int = 0
+    device: str = "cpu"
+    threads: int = 1
+    input_shapes: Mapping[str, Mapping[str, tuple[int, ...] | None]] = field(default_factory=dict)
+    output_shapes: Mapping[str, Mapping[str, tuple[int, ...] | None]] = field(default_factory=dict)
+    connected_inputs: frozenset[str] = frozenset()
+    connected_outputs: frozenset[str] = frozenset()
+    empty: Callable[[str, tuple[int, ...], str], Array] = lambda port, shape, dtype: np.empty(shape, dtype)
+    report: Callable[[str, str], None] = lambda key, text: None
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("wangraph.node"))
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(Param,))
+class Node:
+    """A vertex of the graph: code and weights. Subclass it, declare ports and parameters, write ``step``.
+
+    A node is *stateful* when it overrides `new_state`; its methods then take the state first:
+
+        def step(self, state, unit, **inputs) -> outputs      one unit in, its answer out
+        def absorb(self, state, units) -> list[outputs]       several units at once, without answering
+        def gap(self, state, units) -> list[outputs]          these units are lost
+
+    A stateful node sees every unit exactly once, in order. ``absorb`` and ``gap`` return one mapping per unit with
+    the *log* outputs only (kind ``context``), or None when the node has none.
+
+    Class attributes:
+        paced: fire at the unit's deadline with what has settled by then (playout), not as soon as it has.
+        ahead_units: a source may be called up to this many units before release; what it returns is held until then.
+        is_live: a live source reads a device and refuses the virtual clock.
+    """
+
+    inputs: ClassVar[Mapping[str, Input]] = {}
+    outputs: ClassVar[Mapping[str, Output]] = {}
+    params: ClassVar[Mapping[str, Param]] = {}
+
+    paced: ClassVar[bool] = False
+    ahead_units: ClassVar[int] = 0
+    is_live: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        inputs, outputs, params = dict(cls.inputs), dict(cls.outputs), dict(cls.params)
+        for name, value in list(vars(cls).items()):
+            if isinstance(value, Input):
+                inputs[name] = value
+            elif isinstance(value, Output):
+                outputs[name] = value
+            elif isinstance(value, Param):
+                kind = _annotation(cls, name)
+                params[name] = Param(**{**_fields(value), "type": kind})
+        cls.inputs, cls.outputs, cls.params = inputs, outputs, params
+
+    def __init__(self, **values: Any) -> None:
+        name = type(self).__name__
+        for key in values:
+            if key not in self.params:
+                raise GraphError(
+                    f"{name}: no parameter '{key}' (it has: {listing(self.params)}){did_you_mean(key, self.params)}"
+                )
+        for key, param in self.params.items():
+            if key in values:
+                setattr(self, key, param.checked(f"{name}.{key}", values[key]))
+            elif param.is_required:
+                raise GraphError(f"{name}: parameter '{key}' is missing (expected {_type_name(param.type)})")
+            else:
+                setattr(self, key, param.default)
+
+    @classmethod
+    def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
+        """Ports under these parameters; override when sizes or ports depend on them. Must not import torch."""
+        return cls.inputs, cls.outputs
+
+    @classmethod
+    def check(cls, params: Mapping[str, Any]) -> None:
+        """Look at the outside world before the run (does the file exist, is the output writable).
+
+        Must not import torch, must not load or change anything; raises `UserError`.
+        """
+
+    @classmethod
+    def is_stateful(cls) -> bool:
+        """Whether the node keeps something between units."""
+        return cls.new_state is not Node.new_state
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Parameter values by name."""
+        return {name: getattr(self, name) for name in self.params}
+
+    def open(self, ctx: NodeContext) -> None:
+        """Load weights, open devices, allocate. Called once, in the process and lane where the node will run."""
+
+    def warm(self) -> None:
+        """Run once on throw-away state, so that the first unit is as fast as the others."""
+
+    def new_state(self) -> Any:
+        """A fresh state for one session."""
+        return None
+
+    def step(self, *args: Any, **inputs: Any) -> Any:
+        """One unit in, its outputs by port out; `END` from a source that has no more."""
+        raise NotImplementedError(f"{type(self).__name__}.step")
+
+    def absorb(self, state: Any, units: Sequence[tuple[Unit, Mapping[str, Any]]]) -> Sequence[Outputs] | None:
+        """Take several units in without answering: by default, ``step`` on each, keeping only log outputs."""
+        logs = [name for name, port in self.ports(self.values)[1].items() if port.is_log]
+        results = [self.step(state, unit, **inputs) for unit, inputs in units]
+        return [{name: result[name] for name in logs if name in result} for result in results] if logs else None
+
+    def gap(self, state: Any, units: Sequence[Unit]) -> Sequence[Outputs] | None:
+        """These units are lost. A stateful node says here what its state becomes."""
+        raise NotImplementedError(f"{type(self).__name__}.gap")
+
+    def close(self) -> None:
+        """Release devices and finish files. Called once, also after a failure."""
+
+
+def _annotation(cls: type, name: str) -> Any:
+    try:
+        return get_type_hints(cls).get(name)
+    except NameError:  # annotations that name things imported for type checkers only
+        return {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict, "Path": Path}.get(
+            str(cls.__annotations__.get(name))
+        )
+
+
+def _fields(param: Param) -> dict[str, Any]:
+    return {name: getattr(param, name) for name in ("default", "min", "max", "choices", "path", "help", "type")}
+
+
+def node(**ports: Input | Output) -> Callable[[Callable[..., Any]], type[Node]]:
+    """Make a stateless node of a function.
+
+        @node(frames=Input("video", "F H W 3", "uint8"), mirrored=Output("video", "F H W 3", "uint8"))
+        def mirror(unit, frames):
+            return {"mirrored": frames[:, :, ::-1]}
+
+    Keyword-only arguments of the function become parameters: ``def louder(unit, samples, *, gain: float = 2.0)``.
+    """
+
+    def wrap(function: Callable[..., Any]) -> type[Node]:
+        signature = inspect.signature(function)
+        knobs = [p for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY and p.name not in ports]
+        hints = get_type_hints(function)
+        body: dict[str, Any] = dict(ports)
+        for knob in knobs:
+            body[knob.name] = Param(... if knob.default is knob.empty else knob.default)
+        body["__annotations__"] = {knob.name: hints.get(knob.name, Any) for knob in knobs}
+        body["__doc__"] = function.__doc__
+        body["__module__"] = function.__module__
+
+        def step(self: Node, unit: Unit, **inputs: Any) -> Any:
+            return function(unit, **inputs, **{knob.name: getattr(self, knob.name) for knob in knobs})
+
+        body["step"] = step
+        return type(function.__name__, (Node,), body)
+
+    return wrap

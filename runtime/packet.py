@@ -1,0 +1,93 @@
+"""The packet: one stream's payload for one unit, with its times and its identity.
+
+Identity is (session, stream, generation, unit). A packet is immutable; on the CPU its tensors are read-only
+numpy arrays (bfloat16 travels as uint16 with its dtype named in the port contract).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.generic]
+
+WHOLE = ""
+"""Name of the tensor in ports that carry exactly one."""
+
+NO_TENSORS: Mapping[str, Array] = MappingProxyType({})
+
+
+class Validity(enum.IntEnum):
+    """What a (stream, unit) turned out to be. ``REAL``, ``EMPTY``, ``MISSING`` and ``END`` are settlements;
+    ``REPEATED`` and ``CONCEALED`` mark a substitute made downstream of one."""
+
+    REAL = 0
+    EMPTY = 1
+    MISSING = 2
+    REPEATED = 3
+    CONCEALED = 4
+    END = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One stream's payload for one unit.
+
+    Attributes:
+        stream: ``node.port``.
+        unit: unit number; never restarts within a run.
+        generation: raised by a fence; older packets are dropped.
+        pts_ns: media time of the unit, ``unit * T``.
+        validity: what the payload is.
+        tensors: by name; the name is ``""`` where the port carries exactly one.
+        produced_ns: when the body that made it finished, after the origin.
+        capture_ns: when a live device captured it, in ``capture_clock``.
+        source_time_ns: a file's own position, for sources that read one.
+    """
+
+    stream: str
+    unit: int
+    generation: int
+    pts_ns: int
+    duration_ns: int
+    validity: Validity
+    tensors: Mapping[str, Array] = field(default_factory=lambda: NO_TENSORS)
+    session: int = 0
+    produced_ns: int = 0
+    capture_ns: int | None = None
+    capture_clock: str = ""
+    source_time_ns: int | None = None
+
+    @property
+    def is_payload(self) -> bool:
+        """Whether there is something to look at: real, repeated or concealed."""
+        return self.validity in (Validity.REAL, Validity.REPEATED, Validity.CONCEALED)
+
+    @property
+    def array(self) -> Array:
+        """The tensor of a port that carries exactly one."""
+        return self.tensors[WHOLE]
+
+    @property
+    def n_bytes(self) -> int:
+        """Payload size in bytes."""
+        return sum(a.nbytes for a in self.tensors.values())
+
+    def keep(self) -> Packet:
+        """A copy whose tensors outlive the unit: views into shared memory are valid for one unit only."""
+        return replace(self, tensors={name: frozen(a.copy()) for name, a in self.tensors.items()})
+
+    def marked(self, validity: Validity) -> Packet:
+        """The same payload under another validity."""
+        return replace(self, validity=validity)
+
+
+def frozen(array: Array) -> Array:
+    """The array itself, read-only from now on."""
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,168 @@
+"""The plan: everything the engine and the scheduler need to know of a graph, as plain data.
+
+Made by ``check`` from a `GraphSpec`, sent to every process, kept in the trace. Times ending in ``_ns`` are
+nanoseconds *after release(k)* unless said otherwise: ``due_ns=240_000_000`` means release(k) + 240 ms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+from ..ports import Kind, Late
+from ..units import UnitClock
+
+Carrier = Literal["reference", "shared", "device", "network"]
+
+
+@dataclass(frozen=True)
+class TensorPlan:
+    """One tensor of a stream: its resolved contract. ``shape`` holds sizes or maxima; None where unknown."""
+
+    name: str
+    dtype: str | None
+    shape: tuple[int | None, ...] | None
+    max_bytes: int | None
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """One output port.
+
+    Attributes:
+        name: ``node.port``.
+        process: where it is produced.
+        settler: the process that decides the one outcome of each unit.
+        settle_ns: when the settler stops waiting (the smallest latest start of its enforced consumers, delays
+            counted in); None: it waits for ever (logs, and streams off the paced path).
+        window: units kept, ``ceil(latency / T) + largest delay + largest look-ahead + 1``.
+        readers: processes other than ``process`` in which it is consumed.
+        carrier: how it reaches them; ``reference`` when it stays at home.
+    """
+
+    name: str
+    node: str
+    port: str
+    kind: Kind
+    tensors: tuple[TensorPlan, ...]
+    is_log: bool
+    process: str
+    settler: str
+    settle_ns: int | None
+    window: int
+    readers: tuple[str, ...] = ()
+    carrier: Carrier = "reference"
+
+    @property
+    def max_bytes(self) -> int | None:
+        """Payload bound in bytes, None when a shape is unknown."""
+        sizes = [t.max_bytes for t in self.tensors]
+        return None if any(s is None for s in sizes) else sum(s or 0 for s in sizes)
+
+
+@dataclass(frozen=True)
+class InputPlan:
+    """One connected inlet: unit k of the node takes unit ``k - delay`` of the stream (and ``look_ahead`` more)."""
+
+    port: str
+    stream: str
+    delay: int = 0
+    init: str | None = None
+    late: Late = "gap"
+    look_ahead: int = 0
+    kind: Kind = "any"
+    is_log: bool = False
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """One node.
+
+    Attributes:
+        type: name in the catalogue, or ``module:Class``, or ``file.py:Class``.
+        target: ``module:Class`` or absolute ``file.py:Class``, importable in every process.
+        depth: longest way from a source over edges without delay.
+        on_loop: lies on a feedback loop.
+        cost_ns: budget, 0 when none is declared.
+        due_ns: when it must have finished unit k; None when no paced node or sink follows.
+        enforced: whether missing the due costs the unit (ancestors of a paced node) or is only counted.
+        ladder: levels from the best to the cheapest; empty when the node has none.
+    """
+
+    name: str
+    type: str
+    target: str
+    params: dict[str, Any]
+    process: str
+    lane: str
+    inputs: tuple[InputPlan, ...] = ()
+    outputs: tuple[str, ...] = ()
+    optional_inputs: tuple[str, ...] = ()
+    device: str = "cpu"
+    stateful: bool = False
+    paced: bool = False
+    ahead_units: int = 0
+    depth: int = 0
+    on_loop: bool = False
+    cost_ns: int = 0
+    due_ns: int | None = None
+    enforced: bool = False
+    ladder: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it takes nothing in: fires at release."""
+        return not self.inputs
+
+    @property
+    def is_sink(self) -> bool:
+        """Whether it gives nothing out: a run is complete when every sink has ended."""
+        return not self.outputs
+
+    @property
+    def latest_start_ns(self) -> int | None:
+        """Last instant at which unit k may start; None when the due is not enforced."""
+        return self.due_ns - self.cost_ns if self.enforced and self.due_ns is not None else None
+
+
+@dataclass(frozen=True)
+class ProcessPlan:
+    """One operating-system process of the run."""
+
+    name: str
+    lanes: tuple[str, ...] = ("loop",)
+    threads: int = 1
+    on_crash: Literal["stop", "restart"] = "stop"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked graph. ``nodes`` stand in an order in which data flows (delayed edges left out)."""
+
+    name: str
+    clock: UnitClock
+    latency_ns: int
+    nodes: dict[str, NodePlan]
+    streams: dict[str, StreamPlan]
+    processes: dict[str, ProcessPlan]
+    seed: int = 0
+    path: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    def release_ns(self, unit: int) -> int:
+        """Time after the origin at which ``unit`` is complete."""
+        return self.clock.release_ns(unit)
+
+    def nodes_in(self, process: str) -> list[NodePlan]:
+        """Nodes of one process, in data-flow order."""
+        return [n for n in self.nodes.values() if n.process == process]
+
+    def consumers(self, stream: str) -> list[tuple[NodePlan, InputPlan]]:
+        """Who reads a stream, with the inlet it enters by."""
+        return [(n, i) for n in self.nodes.values() for i in n.inputs if i.stream == stream]
+
+    @property
+    def fps(self) -> Fraction:
+        """Pictures per second."""
+        return self.clock.fps

@@ -1,0 +1,78 @@
+"""The unit clock: exact media time, in integer nanoseconds.
+
+A *unit* is the quantum of everything: ``unit_frames`` pictures at ``fps``, 4 frames at 25 fps = 160 ms.
+All times are computed from unit numbers, never accumulated, so that nothing drifts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from .errors import GraphError
+
+NS = 1_000_000_000
+MS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class UnitClock:
+    """How media time is cut into units.
+
+    Attributes:
+        fps: pictures per second, exact (``Fraction(30000, 1001)`` is welcome).
+        unit_frames: pictures in one unit.
+    """
+
+    fps: Fraction = Fraction(25)
+    unit_frames: int = 4
+
+    def __post_init__(self) -> None:
+        if self.fps <= 0:
+            raise GraphError(f"clock.fps: found {self.fps} (expected more than 0), for example 25")
+        if self.unit_frames < 1:
+            raise GraphError(f"clock.unit_frames: found {self.unit_frames} (expected 1 or more), for example 4")
+
+    @property
+    def period(self) -> Fraction:
+        """Length T of one unit in seconds, exact."""
+        return Fraction(self.unit_frames) / self.fps
+
+    @property
+    def period_ns(self) -> int:
+        """Length T of one unit in nanoseconds, rounded down; for margins, never for adding up."""
+        return int(self.period * NS)
+
+    def pts_ns(self, unit: int) -> int:
+        """Media time at which unit ``unit`` begins: ``unit * T``."""
+        return int(unit * self.period * NS)
+
+    def release_ns(self, unit: int) -> int:
+        """Time after the origin at which unit ``unit`` is complete: ``(unit + 1) * T``."""
+        return self.pts_ns(unit + 1)
+
+    def duration_ns(self, unit: int) -> int:
+        """Length of unit ``unit``; differs by 1 ns between units where T is not a whole number of them."""
+        return self.pts_ns(unit + 1) - self.pts_ns(unit)
+
+    def frame_ns(self, frame: int) -> int:
+        """Media time at which frame ``frame`` begins, counted from the start of unit 0."""
+        return int(Fraction(frame) / self.fps * NS)
+
+    def samples(self, rate_hz: int) -> int:
+        """Audio samples in one unit at ``rate_hz``.
+
+        Raises:
+            GraphError: the rate does not give a whole number of samples per unit.
+        """
+        exact = self.period * rate_hz
+        if exact.denominator != 1:
+            raise GraphError(
+                f"clock: {rate_hz} Hz gives {float(exact):.3f} samples per unit of {float(self.period * 1000):g} ms "
+                "(expected a whole number), choose another rate_hz, fps or unit_frames"
+            )
+        return int(exact)
+
+    def units_for(self, seconds: float) -> int:
+        """Units needed to cover ``seconds``, rounded up."""
+        return -int(-Fraction(seconds).limit_denominator(1_000_000) / self.period // 1)

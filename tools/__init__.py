@@ -1,0 +1,1 @@
+"""The command line, the views and the benches."""

@@ -1,0 +1,1 @@
+"""Benchmarks: every one prints the machine it ran on."""

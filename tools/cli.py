@@ -1,0 +1,79 @@
+"""The command ``wangraph``: one verb a file, imported only when called, so that ``check`` stays quick."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib import import_module
+
+import click
+
+from .. import __version__
+from ..runtime.errors import WangraphError
+
+VERBS: dict[str, tuple[str, str]] = {
+    "run": ("run", "Run a graph on its clock."),
+    "check": ("check", "Everything that can be known of a graph before it runs."),
+    "show": ("show", "Draw a graph: tree, mermaid or dot."),
+    "nodes": ("nodes", "The catalogue: node types, ports, parameters."),
+    "schema": ("schema", "JSON Schema of graph files, for editors."),
+    "new": ("new", "A commented graph or node to start from."),
+    "timeline": ("timeline", "A page with every unit of a run on it."),
+    "bench": ("bench", "Benchmarks of clock, overhead and model."),
+    "doctor": ("doctor", "What this machine has and lacks."),
+}
+
+
+class _Verbs(click.Group):
+    """Finds verbs without importing them; their one-line help is in `VERBS`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command = import_module(f"..{VERBS[cmd_name][0]}", __name__).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="wangraph")
+@click.option(
+    "--log-level",
+    default="warning",
+    show_default=True,
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="How much the run tells on standard error.",
+)
+def cli(log_level: str) -> None:
+    """Clock-driven dataflow graphs for real-time, full-duplex multimodal models.
+
+    \b
+    wangraph run hello                 a first run, no model
+    wangraph run graphs/duplex.yaml    listens, watches and answers
+    wangraph check my.yaml             what is wrong with it, before it runs
+    """
+    logging.basicConfig(level=log_level.upper(), format="%(levelname).1s %(name)s: %(message)s")
+
+
+def main() -> None:
+    """Entry point: 0 fine, 2 the user's mistake, 1 the run's failure or ours, 130 interrupted."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except WangraphError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)

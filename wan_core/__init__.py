@@ -1,0 +1,1 @@
+"""The model. Knows torch only: nothing of graphs, packets, clocks or YAML."""
