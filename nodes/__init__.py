@@ -27,4 +27,4 @@ CATALOGUE: dict[str, str] = {
     "sink.null": "wangraph.nodes.sinks:Null",
     "sink.print": "wangraph.nodes.sinks:Print",
 }
-"""Type name in graph files -> ``module:Class``. Other packages add theirs with the entry-point group `wangraph.nodes`."""
+"""Type name in graph files -> ``module:Class``. Other packages add theirs by the entry-point group `wangraph.nodes`."""

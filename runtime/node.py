@@ -43,7 +43,7 @@ class _End:
 
 
 END = _End()
-"""What a source returns from ``step`` when there is nothing more: the unit it was called for is not part of the stream."""
+"""What a source returns from ``step`` when there is nothing more: the unit it was called for does not exist."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ class VideoCodecConfig:
 
 @dataclass(frozen=True)
 class AudioCodecConfig:
-    """Strictly causal audio codec: ``samples`` at ``rate_hz`` -> ``latents x channels`` per unit, ``hop`` samples each."""
+    """Strictly causal audio codec: ``latents x channels`` per unit, ``hop`` samples each."""
 
     rate_hz: int = 16_000
     hop: int = 320
