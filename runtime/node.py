@@ -22,12 +22,12 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, dataclass_transform, get_type_hints
+from typing import Any, ClassVar, Literal, Protocol, dataclass_transform, get_type_hints
 
 import numpy as np
 
 from .errors import GraphError, did_you_mean, listing
-from .packet import Array, Packet, Validity
+from .packet import WHOLE, Array, Packet, Validity
 from .ports import Input, Output
 from .units import UnitClock
 
@@ -141,6 +141,18 @@ class Unit:
         return np.random.Generator(np.random.Philox(key))
 
 
+class EmptySlot(Protocol):
+    """Gives an array to write one of a port's tensors into."""
+
+    def __call__(self, port: str, shape: tuple[int, ...], dtype: str, tensor: str = WHOLE) -> Array:
+        """Memory for one tensor of one unit."""
+        ...
+
+
+def _plain_memory(port: str, shape: tuple[int, ...], dtype: str, tensor: str = WHOLE) -> Array:
+    return np.empty(shape, dtype)
+
+
 @dataclass
 class NodeContext:
     """What a node learns when it is opened.
@@ -153,7 +165,7 @@ class NodeContext:
         threads: torch threads of this process.
         input_shapes: per input port and tensor, the resolved shape per unit (maxima for dimensions that vary;
             None where nothing is known or the port is not connected).
-        empty: ``empty("frames", shape)`` gives an array to write the port's tensor into: the outgoing shared-memory
+        empty: ``empty("frames", shape, dtype)`` gives an array to write the port's tensor into: the outgoing shared-memory
             slot when the stream leaves the process, so that emitting it copies nothing. Emitting freezes it.
         report: ``report("weights", "random, seed 0")`` puts a line into the run's summary.
     """
@@ -167,7 +179,7 @@ class NodeContext:
     output_shapes: Mapping[str, Mapping[str, tuple[int, ...] | None]] = field(default_factory=dict)
     connected_inputs: frozenset[str] = frozenset()
     connected_outputs: frozenset[str] = frozenset()
-    empty: Callable[[str, tuple[int, ...], str], Array] = lambda port, shape, dtype: np.empty(shape, dtype)
+    empty: EmptySlot = field(default_factory=lambda: _plain_memory)
     report: Callable[[str, str], None] = lambda key, text: None
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("wangraph.node"))
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from ..errors import UserError
+from ..schedule.events import Fenced, Firing, Settlement
 
 TRACE_VERSION = 1
-
-Mode = Literal["step", "absorb", "gap", "skip"]
 
 
 class Header(msgspec.Struct, tag="header", frozen=True):
@@ -33,35 +32,6 @@ class Header(msgspec.Struct, tag="header", frozen=True):
     engine: str
 
 
-class Firing(msgspec.Struct, tag="firing", frozen=True):
-    """One call of a body: units ``first..last`` (equal for a step), in ``mode``, at ladder entry ``level``.
-
-    ``ready_ns``: all inputs had settled; ``started_ns``/``finished_ns``: around the body; ``due_ns``: of the last
-    unit, None without one; ``verdict``: ``real``, ``late`` (finished after its due), ``discarded`` (fenced), ``end``.
-    """
-
-    node: str
-    first: int
-    last: int
-    mode: Mode
-    level: int
-    ready_ns: int
-    started_ns: int
-    finished_ns: int
-    due_ns: int | None
-    verdict: str
-
-
-class Settlement(msgspec.Struct, tag="settled", frozen=True):
-    """The one outcome of (stream, unit): ``validity`` as in `packet.Validity`, and when its settler decided it."""
-
-    stream: str
-    unit: int
-    validity: int
-    at_ns: int
-    n_bytes: int
-
-
 class Transfer(msgspec.Struct, tag="transfer", frozen=True):
     """A packet that crossed processes: sent by ``sender`` at, arrived in ``reader`` at."""
 
@@ -73,15 +43,6 @@ class Transfer(msgspec.Struct, tag="transfer", frozen=True):
     arrived_ns: int
     n_bytes: int
     carrier: str
-
-
-class Fenced(msgspec.Struct, tag="fence", frozen=True):
-    """Packets of these streams older than ``generation`` are dropped from ``first_unit`` on."""
-
-    streams: list[str]
-    generation: int
-    first_unit: int
-    at_ns: int
 
 
 class Note(msgspec.Struct, tag="note", frozen=True):

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
+from ..errors import GraphError
 from ..ports import Kind, Late
 from ..units import UnitClock
 
 Carrier = Literal["reference", "shared", "device", "network"]
+Mode = Literal["step", "absorb", "gap", "skip"]
+"""How a node goes through units: answers one, takes several in, is told that they are lost, or is not run."""
 
 
 @dataclass(frozen=True)
@@ -166,3 +172,34 @@ class Plan:
     def fps(self) -> Fraction:
         """Pictures per second."""
         return self.clock.fps
+
+
+def to_plain(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON can hold it: what processes get and traces keep."""
+    plain = msgspec.to_builtins(plan, enc_hook=_encode)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def from_plain(plain: dict[str, Any]) -> Plan:
+    """The plan that `to_plain` wrote.
+
+    Raises:
+        GraphError: it was written by another version.
+    """
+    try:
+        return msgspec.convert(plain, Plan, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise GraphError(f"plan: {error} (expected the plan of this version of wangraph), make it again") from error
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Fraction | Path):
+        return str(value)
+    if isinstance(value, tuple):
+        return list(value)
+    raise NotImplementedError(type(value))
+
+
+def _decode(kind: type, value: Any) -> Any:
+    return Fraction(value) if kind is Fraction else value

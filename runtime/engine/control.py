@@ -1,0 +1,166 @@
+"""What the supervisor and a process say to each other, and the socket they say it over.
+
+supervisor                      process
+   | <---- Hello (pid) ------------|   it runs
+   | ----- Setup ----------------> |   plan, segments, where the others listen
+   | <---- Opening (node) ---------|   for messages about slow starts
+   | <---- Ready (reports) --------|   every node is open and warm
+   | ----- Begin (origin) -------> |   when every process is ready
+   | <---- Batch (records) --------|   several times a second
+   | ----- Halt, Raise fence ----> |
+   | <---- Failed (error) ---------|
+   | <---- Finished (usage) -------|   every node has ended and is closed
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import zmq
+
+from ..schedule.events import Fenced, Firing, Settlement
+from .records import Note, Transfer
+
+Happening = Firing | Settlement | Transfer | Fenced | Note
+
+
+class Setup(msgspec.Struct, tag="setup", frozen=True):
+    """Everything a process needs before it opens its nodes. ``log``: decisions to follow instead of the clock."""
+
+    run: str
+    process: str
+    plan: dict[str, Any]
+    segments: dict[str, str]
+    limit: int | None = None
+    log: list[Firing | Settlement | Fenced] | None = None
+    taps: list[str] = []
+
+
+class Begin(msgspec.Struct, tag="begin", frozen=True):
+    """Unit 0 begins at ``origin_ns`` of the machine's monotonic clock."""
+
+    origin_ns: int
+
+
+class Halt(msgspec.Struct, tag="halt", frozen=True):
+    """End: in order (sources end, everything flows out), or at once (bodies in progress finish, nodes close)."""
+
+    at_once: bool
+
+
+class RaiseFence(msgspec.Struct, tag="fence", frozen=True):
+    """Fence these streams."""
+
+    streams: list[str]
+    generation: int
+    first_unit: int
+
+
+class Hello(msgspec.Struct, tag="hello", frozen=True):
+    """The process runs."""
+
+    process: str
+    pid: int
+
+
+class Opening(msgspec.Struct, tag="opening", frozen=True):
+    """It is opening this node."""
+
+    node: str
+
+
+class Ready(msgspec.Struct, tag="ready", frozen=True):
+    """All nodes are open and warm. ``reports``: (node, key, text)."""
+
+    reports: list[tuple[str, str, str]]
+
+
+class Batch(msgspec.Struct, tag="batch", frozen=True):
+    """What happened since the last one, and how the process is doing."""
+
+    records: list[Happening]
+    cpu_s: float
+    rss_mb: float
+
+
+class Failed(msgspec.Struct, tag="failed", frozen=True):
+    """An error that ends the run; ``exit_code`` as the command line reports it."""
+
+    text: str
+    exit_code: int
+
+
+class Finished(msgspec.Struct, tag="finished", frozen=True):
+    """All nodes are closed. ``reports`` as in `Ready`, with what closing told."""
+
+    reports: list[tuple[str, str, str]]
+    cpu_s: float
+    rss_mb: float
+
+
+ToProcess = Setup | Begin | Halt | RaiseFence
+ToSupervisor = Hello | Opening | Ready | Batch | Failed | Finished
+
+_encoder = msgspec.json.Encoder()
+_to_process = msgspec.json.Decoder(ToProcess)
+_to_supervisor = msgspec.json.Decoder(ToSupervisor)
+
+
+class ProcessEnd:
+    """A process's end of the control socket; used by one thread."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, process: str) -> None:
+        self._socket = context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.IDENTITY, process.encode())
+        self._socket.setsockopt(zmq.LINGER, 1000)
+        self._socket.connect(address)
+
+    def send(self, message: ToSupervisor) -> None:
+        """Tell the supervisor."""
+        self._socket.send(_encoder.encode(message))
+
+    def receive(self, timeout_ms: int) -> ToProcess | None:
+        """The next message; None when none came in time."""
+        if not self._socket.poll(timeout_ms):
+            return None
+        message: ToProcess = _to_process.decode(self._socket.recv())
+        return message
+
+    def close(self) -> None:
+        """Close the socket; what was sent still goes out."""
+        self._socket.close()
+
+
+class SupervisorEnd:
+    """The supervisor's end: all processes at once."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
+        self._socket = context.socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.LINGER, 1000)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._socket.bind(address)
+
+    def send(self, process: str, message: ToProcess) -> None:
+        """Tell one process; what is gone is not told."""
+        try:
+            self._socket.send_multipart([process.encode(), _encoder.encode(message)])
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+
+    def receive(self) -> tuple[str, ToSupervisor] | None:
+        """The next message and who sent it; None when there is none now."""
+        try:
+            process, frame = self._socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+        return process.decode(), _to_supervisor.decode(frame)
+
+    def register(self, poller: zmq.Poller) -> None:
+        """Wake this poller when a message comes."""
+        poller.register(self._socket, zmq.POLLIN)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()

@@ -1,0 +1,89 @@
+"""A lane: one thread of a process, running the bodies that the scheduler hands to it, one at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+
+from ..schedule.decide import Fire
+from ..schedule.scheduler import Result
+from .body import Body
+
+Finish = Callable[["Lane", Fire, Result], None]
+"""Tells the process that a body is done; gives the lane its next fire, if there is one, by `Lane.give`."""
+
+
+class Lane:
+    """Opens its nodes, runs what `give` hands to it, closes them; all in its own thread.
+
+    Args:
+        name: ``process/lane``.
+        bodies: its nodes, in data-flow order.
+        lock: the process's lock; held by the caller of `give` and `leave`.
+        opening: called in the thread before each node is opened, with its name.
+        open_body: opens a body.
+        opened: called in the thread when all its nodes are open and warm.
+        finish: called in the thread, without the lock, after each body.
+        failed: called in the thread with what a body raised; the lane runs no more bodies then.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        bodies: Mapping[str, Body],
+        lock: threading.Lock,
+        *,
+        opening: Callable[[str], None],
+        open_body: Callable[[Body], None],
+        opened: Callable[[Lane], None],
+        finish: Finish,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self.name = name
+        self.bodies = bodies
+        self.is_idle = False
+        self._changed = threading.Condition(lock)
+        self._fire: Fire | None = None
+        self._leaving = False
+        self._opening, self._open_body = opening, open_body
+        self._opened, self._finish, self._failed = opened, finish, failed
+        self.thread = threading.Thread(target=self._live, name=f"lane {name}", daemon=True)
+
+    def give(self, fire: Fire) -> None:
+        """Hand over the next call. The lock is held, the lane is idle."""
+        assert self.is_idle, self.name
+        self.is_idle = False
+        self._fire = fire
+        self._changed.notify()
+
+    def leave(self) -> None:
+        """Close the nodes and end, after the call in progress. The lock is held."""
+        self._leaving = True
+        self._changed.notify()
+
+    def _live(self) -> None:
+        try:
+            for name, body in self.bodies.items():
+                self._opening(name)
+                self._open_body(body)
+            with self._changed:
+                self.is_idle = True
+            self._opened(self)
+            while (fire := self._next()) is not None:
+                self._finish(self, fire, self.bodies[fire.node].run(fire))
+        except BaseException as error:
+            self._failed(error)
+        for body in self.bodies.values():
+            try:
+                body.close()
+            except BaseException as error:
+                self._failed(error)
+
+    def _next(self) -> Fire | None:
+        with self._changed:
+            while self._fire is None:
+                if self._leaving:
+                    return None
+                self._changed.wait()
+            fire, self._fire = self._fire, None
+            return fire

@@ -1,0 +1,335 @@
+"""One process of a run: ``python -m wangraph.runtime.engine.process NAME ADDRESS``, started by the supervisor.
+
+Threads: one per lane (bodies), a timer (what time alone decides), an inbox (packets from other processes), and the
+main thread (control). They share one scheduler under one lock; who changes it hands out what can fire next, so that
+a unit goes from body to body without a thread in between.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import zmq
+
+from ..channel.endpoint import Endpoint
+from ..errors import WangraphError
+from ..packet import Packet
+from ..plan.catalogue import resolve
+from ..plan.plan import Plan, from_plain
+from ..schedule.decide import Fire
+from ..schedule.replay import ReplayScheduler
+from ..schedule.scheduler import Result, Scheduler, lane_of
+from .body import Body, initial_packets
+from .clock import SystemClock
+from .control import (
+    Batch,
+    Begin,
+    Failed,
+    Finished,
+    Halt,
+    Hello,
+    Opening,
+    ProcessEnd,
+    RaiseFence,
+    Ready,
+    Setup,
+)
+from .lane import Lane
+from .records import Note, Transfer
+from .stall import StallWatch
+
+REPORT_EVERY_MS = 200
+"""How often records go to the supervisor: also how much a killed process takes with it."""
+
+
+class ProcessHost:
+    """The scheduler of one process and the threads around it."""
+
+    def __init__(self, setup: Setup, tell: Callable[[Opening | Failed], None]) -> None:
+        self.plan: Plan = from_plain(setup.plan)
+        self.process = setup.process
+        self.clock: SystemClock | None = None
+        self.failed = threading.Event()
+        self.ended = threading.Event()
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._alarm = threading.Condition(self._lock)
+        self._alarm_at: int | None = None
+        self._leaving = False
+        self._listener: threading.Thread | None = None
+        self._transfers: list[Transfer] = []
+        initial = initial_packets(self.plan)
+        self.scheduler = (
+            Scheduler(self.plan, self.process, initial=initial, limit=setup.limit)
+            if setup.log is None
+            else ReplayScheduler(self.plan, self.process, log=setup.log, initial=initial)
+        )
+        self._stalls = StallWatch(self.plan, self.scheduler)
+        self._bodies = {
+            n.name: Body(resolve(n.target)(**n.params), n, self.plan) for n in self.plan.nodes_in(self.process)
+        }
+        self._endpoint = Endpoint(setup.run, self.plan, self.process, setup.segments, Halt)
+        self._lanes = {name: self._lane(name) for name in self.scheduler.lanes}
+        self._opened: set[str] = set()
+        self.all_open = threading.Event()
+
+    def open(self) -> None:
+        """Start the lanes, which open and warm their nodes."""
+        for lane in self._lanes.values():
+            lane.thread.start()
+        if not self._lanes:
+            self.all_open.set()
+
+    def begin(self, origin_ns: int) -> None:
+        """Unit 0 begins at ``origin_ns``; from now on things fire."""
+        with self._lock:
+            self.clock = SystemClock(origin_ns)
+        self._listener = threading.Thread(target=self._listen, name="inbox", daemon=True)
+        self._listener.start()
+        threading.Thread(target=self._keep_time, name="timer", daemon=True).start()
+        with self._lock:
+            self._dispatch()
+            outgoing = self.scheduler.take_outgoing()
+        self._send(outgoing)
+
+    def halt(self, at_once: bool) -> None:
+        """End sources where they are, or leave all lanes as soon as their bodies are done."""
+        with self._lock:
+            self.scheduler.stop_at(0)
+            if at_once or self.clock is None:
+                self._leave()
+            else:
+                self._dispatch()
+            outgoing = self.scheduler.take_outgoing()
+        self._send(outgoing)
+
+    def fence(self, fence: RaiseFence) -> None:
+        """Raise a fence here."""
+        with self._lock:
+            now = self.clock.now() if self.clock else 0
+            self.scheduler.fence(fence.streams, fence.generation, fence.first_unit, now)
+            self._dispatch()
+
+    def batch(self) -> Batch:
+        """What happened since the last call, with stalls noticed on the way."""
+        with self._lock:
+            records: list[Firing | Settlement | Transfer | Fenced | Note] = [
+                *self.scheduler.take_events(),
+                *self._transfers,
+            ]
+            self._transfers = []
+            if self.clock is not None:
+                now = self.clock.now()
+                records += [Note(now, self.process, "stall", text) for text in self._stalls.look(now)]
+        return Batch(records, *usage())
+
+    def close(self) -> None:
+        """Wait for the lanes to close their nodes, then free sockets and memory."""
+        with self._lock:
+            self._leave()
+        for lane in self._lanes.values():
+            lane.thread.join()
+        if self._listener is not None:
+            self._endpoint.inbox.wake()
+            self._listener.join()
+        self._endpoint.close()
+
+    @property
+    def reports(self) -> list[tuple[str, str, str]]:
+        """What the nodes reported: (node, key, text)."""
+        return [(name, key, text) for name, body in self._bodies.items() for key, text in body.reports]
+
+    # Threads
+
+    def _lane(self, name: str) -> Lane:
+        bodies = {n: b for n, b in self._bodies.items() if lane_of(b.plan) == name}
+        return Lane(name, bodies, self._lock, opening=lambda node: self._tell(Opening(node)), open_body=self._open_body,
+                    opened=self._lane_opened, finish=self._finish, failed=self._fail)  # fmt: skip
+
+    def _open_body(self, body: Body) -> None:
+        body.open(self.plan.processes[self.process].threads, self._endpoint.publisher.empty)
+
+    def _lane_opened(self, lane: Lane) -> None:
+        with self._lock:
+            self._opened.add(lane.name)
+            if len(self._opened) == len(self._lanes):
+                self.all_open.set()
+
+    def _finish(self, lane: Lane, fire: Fire, result: Result) -> None:
+        with self._lock:
+            assert self.clock is not None
+            self.scheduler.finish(fire, result, self.clock.now())
+            lane.is_idle = True
+            self._dispatch()
+            outgoing = self.scheduler.take_outgoing()
+        self._send(outgoing)
+
+    def _fail(self, error: BaseException) -> None:
+        code = error.exit_code if isinstance(error, WangraphError) else 1
+        text = str(error) if isinstance(error, WangraphError) else f"{type(error).__name__}: {error}"
+        self._tell(Failed(text, code))
+        with self._lock:
+            self._leave()
+        self.failed.set()
+        self.all_open.set()
+
+    def _keep_time(self) -> None:
+        """Sleep until the scheduler has something to do by time alone."""
+        _sharpen_timers()
+        assert self.clock is not None
+        while True:
+            with self._lock:
+                while not self._leaving and (self._alarm_at is None or self._alarm_at > self.clock.now()):
+                    left = None if self._alarm_at is None else (self._alarm_at - self.clock.now()) / 1e9
+                    if left is not None and left <= 0:
+                        break
+                    self._alarm.wait(left)
+                if self._leaving:
+                    return
+                self._dispatch()
+                outgoing = self.scheduler.take_outgoing()
+            self._send(outgoing)
+
+    def _listen(self) -> None:
+        """Take packets from other processes as they come."""
+        assert self.clock is not None
+        while isinstance(packet := self._endpoint.inbox.receive(), Packet):
+            with self._lock:
+                now = self.clock.now()
+                stream = self.plan.streams[packet.stream]
+                self._transfers.append(
+                    Transfer(packet.stream, packet.unit, stream.process, self.process, packet.produced_ns, now,
+                             packet.n_bytes, stream.carrier)
+                )  # fmt: skip
+                self.scheduler.arrive(packet, now)
+                self._dispatch()
+                outgoing = self.scheduler.take_outgoing()
+            del packet
+            self._send(outgoing)
+
+    # With the lock held
+
+    def _dispatch(self) -> None:
+        """Give every idle lane what it can run, and set the alarm for what comes by time."""
+        if self.clock is None or self._leaving:
+            return
+        now = self.clock.now()
+        self.scheduler.advance(now)
+        seen = -1
+        while seen != self.scheduler.n_decided:
+            seen = self.scheduler.n_decided
+            for lane in self._lanes.values():
+                if lane.is_idle and (fire := self.scheduler.choose(lane.name, now)) is not None:
+                    lane.give(fire)
+        alarm_at = self.scheduler.wakeup(now)
+        if alarm_at != self._alarm_at:
+            sooner = alarm_at is not None and (self._alarm_at is None or alarm_at < self._alarm_at)
+            self._alarm_at = alarm_at
+            if sooner:
+                self._alarm.notify()
+        if self.scheduler.done:
+            self.ended.set()
+
+    def _leave(self) -> None:
+        if self._leaving:
+            return
+        self._leaving = True
+        for lane in self._lanes.values():
+            lane.leave()
+        self._alarm.notify_all()
+
+    # Without the lock
+
+    def _send(self, packets: list[Packet]) -> None:
+        for packet in packets:
+            self._endpoint.publisher.publish(packet, self.plan.streams[packet.stream].readers)
+
+
+def usage() -> tuple[float, float]:
+    """CPU seconds used and resident megabytes of this process."""
+    spent = resource.getrusage(resource.RUSAGE_SELF)
+    try:
+        with open("/proc/self/statm") as file:
+            rss = int(file.read().split()[1]) * resource.getpagesize() / 1e6
+    except OSError:
+        rss = spent.ru_maxrss / 1e3
+    return spent.ru_utime + spent.ru_stime, rss
+
+
+def _sharpen_timers() -> None:
+    """Ask the kernel not to gather this thread's wake-ups with others (Linux: 50 us by default)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(29, 1, 0, 0, 0)  # PR_SET_TIMERSLACK
+
+
+def _die_with_parent(parent: int) -> None:
+    """A process without its supervisor has no clock to answer to."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def main(process: str, address: str, parent: int) -> None:
+    """Live one run: set up, open, wait for the origin, run, close."""
+    _die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+    control = ProcessEnd(context, address, process)
+    control.send(Hello(process, os.getpid()))
+    pending: list[Opening | Failed] = []
+    setup = control.receive(60_000)
+    if not isinstance(setup, Setup):
+        return
+    try:
+        host = ProcessHost(setup, pending.append)
+        host.open()
+    except WangraphError as error:
+        control.send(Failed(str(error), error.exit_code))
+        control.send(Finished([], *usage()))
+        control.close()
+        return
+    _serve(host, control, pending, parent)
+    host.close()
+    for told in pending:
+        control.send(told)
+    control.send(host.batch())
+    control.send(Finished(host.reports, *usage()))
+    control.close()
+
+
+def _serve(host: ProcessHost, control: ProcessEnd, pending: list[Opening | Failed], parent: int) -> None:
+    """Answer the supervisor until the nodes have ended or something failed."""
+    said_ready = False
+    next_batch = time.monotonic() + REPORT_EVERY_MS / 1000
+    while not host.ended.is_set() and not host.failed.is_set():
+        message = control.receive(20 if not said_ready else 50)
+        if isinstance(message, Begin):
+            host.begin(message.origin_ns)
+        elif isinstance(message, Halt):
+            host.halt(message.at_once)
+            if message.at_once:
+                return
+        elif isinstance(message, RaiseFence):
+            host.fence(message)
+        while pending:
+            control.send(pending.pop(0))
+        if not said_ready and host.all_open.is_set() and not host.failed.is_set():
+            said_ready = True
+            control.send(Ready(host.reports))
+        if time.monotonic() >= next_batch:
+            next_batch = time.monotonic() + REPORT_EVERY_MS / 1000
+            control.send(host.batch())
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

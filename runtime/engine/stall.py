@@ -1,0 +1,39 @@
+"""Notices stalls: a node that is two units over its due, and what it waits for."""
+
+from __future__ import annotations
+
+from ..plan.plan import Plan
+from ..schedule.scheduler import NodeState, Scheduler
+
+PATIENCE_UNITS = 2
+
+
+class StallWatch:
+    """Looks at one process's scheduler. A stall is told once, and again only after the node has moved on."""
+
+    def __init__(self, plan: Plan, scheduler: Scheduler) -> None:
+        self._plan = plan
+        self._scheduler = scheduler
+        self._told: dict[str, int] = {}
+
+    def look(self, now: int) -> list[str]:
+        """New stalls in words, the one that others wait for first; usually empty."""
+        stalled = [s for s in self._scheduler.nodes.values() if not s.ended and self._is_over(s, now)]
+        if not stalled:
+            return []
+        first = min(stalled, key=lambda s: (s.cursor, s.running is None, s.plan.depth))
+        if self._told.get(first.plan.name) == first.cursor:
+            return []
+        self._told[first.plan.name] = first.cursor
+        late_ms = (now - self._due(first)) / 1e6
+        doing = self._scheduler.waiting_for(first.plan.name)
+        if first.running is not None:
+            doing += f" since {(now - first.running.started_ns) / 1e6:.0f} ms"
+        return [f"node '{first.plan.name}': {doing}; {late_ms:.0f} ms over its due"]
+
+    def _due(self, state: NodeState) -> int:
+        due = state.plan.due_ns if state.plan.due_ns is not None else self._plan.latency_ns
+        return self._plan.release_ns(state.cursor) + due
+
+    def _is_over(self, state: NodeState, now: int) -> bool:
+        return now > self._due(state) + PATIENCE_UNITS * self._plan.clock.period_ns

@@ -1,0 +1,260 @@
+"""Starts the processes of a run, waits until all are ready, sets the origin, watches, and ends them in order."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import zmq
+
+from ..channel.layout import layouts
+from ..channel.segment import create_segments
+from ..errors import ProcessLost, RunError, StartError, UserError, WangraphError
+from ..plan.plan import Plan, to_plain
+from ..schedule.events import Event
+from .control import Batch, Begin, Failed, Finished, Halt, Hello, Opening, RaiseFence, Ready, Setup, SupervisorEnd
+from .records import Record
+
+IS_LINUX = sys.platform.startswith("linux")
+
+START_DEADLINE_S = 120.0
+"""How long the processes may take to open and warm their nodes."""
+
+LEAD_NS = 120_000_000
+"""From the moment when all are ready to the origin (plus what sources make ahead)."""
+
+STOP_DEADLINE_S = 10.0
+"""How long an ordered stop may take before the processes are told to end at once, and then are killed."""
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Read by the numeric libraries when they load, for every thread of a process: a call could set only its own."""
+
+Report = tuple[str, str, str]
+
+
+class _Child:
+    """One process as the supervisor knows it."""
+
+    def __init__(self, name: str, popen: subprocess.Popen[bytes]) -> None:
+        self.name = name
+        self.popen = popen
+        self.pidfd = os.pidfd_open(popen.pid)
+        self.doing = "starting"
+        self.is_ready = False
+        self.is_finished = False
+        self.cpu_s = 0.0
+        self.rss_mb = 0.0
+
+
+class Supervisor:
+    """One run in processes of its own.
+
+    Args:
+        plan: the checked graph.
+        limit: sources end at this unit.
+        log: decisions to follow instead of the clock (a replay).
+        on_records: told what happened, several times a second, in the calling thread.
+        stop_asked: looked at ten times a second: 1 asks for an ordered end, 2 for one at once.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        limit: int | None = None,
+        log: Iterable[Event] | None = None,
+        on_records: Callable[[list[Record]], None] = lambda records: None,
+        stop_asked: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.plan = plan
+        self.reports: list[Report] = []
+        self.origin_ns = 0
+        self._limit = limit
+        self._log = None if log is None else list(log)
+        self._on_records = on_records
+        self._stop_asked = stop_asked
+        self._run = f"{os.getpid():x}-{secrets.token_hex(4)}"
+        self._children: dict[str, _Child] = {}
+        self._error: WangraphError | None = None
+        self._stop_asked_at: float | None = None
+        self._stopping_at_once = False
+        self._generation = 0
+
+    def run(self) -> None:
+        """Run to the end.
+
+        Raises:
+            WangraphError: what ended the run before its time; processes are gone and files closed by then.
+        """
+        segments = create_segments(self._run, layouts(self.plan))
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        address, folder = _control_address(self._run)
+        self._control = SupervisorEnd(context, address)
+        self._poller = zmq.Poller()
+        self._control.register(self._poller)
+        try:
+            self._start(address, {name: file.path for name, file in segments.items()})
+            self._until(lambda c: c.is_ready, time.monotonic() + START_DEADLINE_S)
+            for file in segments.values():
+                file.unlink()
+            if self._error is None and self._stop_asked_at is None:
+                self._begin()
+            self._until(lambda c: c.is_finished, None)
+        finally:
+            self._end_children()
+            self._control.close()
+            context.destroy(linger=200)
+            for file in segments.values():
+                file.close()
+            if folder is not None:
+                folder.cleanup()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self, at_once: bool = False) -> None:
+        """End in order: sources end where they are, what is under way flows out, files are closed."""
+        if self._stop_asked_at is None or (at_once and not self._stopping_at_once):
+            self._stop_asked_at = time.monotonic()
+            self._stopping_at_once = at_once
+            for child in self._children.values():
+                self._control.send(child.name, Halt(at_once))
+
+    def fence(self, streams: list[str], first_unit: int) -> int:
+        """Drop what these streams hold of an older generation from ``first_unit`` on; returns the new generation.
+
+        Raises:
+            UserError: no such stream.
+        """
+        for stream in streams:
+            if stream not in self.plan.streams:
+                raise UserError(f"fence: no stream '{stream}' (it has: {', '.join(sorted(self.plan.streams))})")
+        self._generation += 1
+        for child in self._children.values():
+            self._control.send(child.name, RaiseFence(streams, self._generation, first_unit))
+        return self._generation
+
+    @property
+    def usage(self) -> dict[str, dict[str, float | int]]:
+        """Per process: pid, CPU seconds, resident megabytes, restarts."""
+        return {
+            c.name: {"pid": c.popen.pid, "cpu_s": round(c.cpu_s, 3), "rss_mb": round(c.rss_mb, 1), "restarts": 0}
+            for c in self._children.values()
+        }
+
+    # Phases
+
+    def _start(self, address: str, segments: dict[str, str]) -> None:
+        for name, process in self.plan.processes.items():
+            if not self.plan.nodes_in(name):
+                continue
+            threads = str(process.threads)
+            env = {
+                **os.environ,
+                "OMP_NUM_THREADS": threads,
+                "MKL_NUM_THREADS": threads,
+                "OPENBLAS_NUM_THREADS": threads,
+            }
+            command = [sys.executable, "-m", f"{__package__}.process", name, address, str(os.getpid())]
+            child = _Child(name, subprocess.Popen(command, env=env, start_new_session=True, stdin=subprocess.DEVNULL))
+            self._children[name] = child
+            self._poller.register(child.pidfd, zmq.POLLIN)
+        plain = to_plain(self.plan)
+        self._setups = {
+            name: Setup(self._run, name, plain, segments, self._limit, self._log) for name in self._children
+        }
+
+    def _begin(self) -> None:
+        ahead = max((n.ahead_units for n in self.plan.nodes.values()), default=0)
+        lead = LEAD_NS + max(0, ahead - 1) * self.plan.clock.period_ns
+        self.origin_ns = time.monotonic_ns() + lead
+        for child in self._children.values():
+            self._control.send(child.name, Begin(self.origin_ns))
+
+    def _until(self, reached: Callable[[_Child], bool], deadline: float | None) -> None:
+        """Serve the processes until all have come so far, one has failed, or the deadline has passed."""
+        while not all(reached(c) or c.is_finished for c in self._children.values()):
+            ready = dict(self._poller.poll(100))
+            while (message := self._control.receive()) is not None:
+                self._hear(*message)
+            for child in list(self._children.values()):
+                if child.pidfd in ready:
+                    self._mourn(child)
+            if asked := self._stop_asked():
+                self.stop(at_once=asked > 1)
+            if deadline is not None and time.monotonic() > deadline:
+                self._give_up()
+                return
+            if self._stop_asked_at is not None and time.monotonic() > self._stop_asked_at + STOP_DEADLINE_S:
+                if self._stopping_at_once:
+                    return
+                self.stop(at_once=True)
+
+    def _hear(self, name: str, message: object) -> None:
+        child = self._children[name]
+        if isinstance(message, Hello):
+            self._control.send(name, self._setups[name])
+        elif isinstance(message, Opening):
+            child.doing = f"opening node '{message.node}'"
+        elif isinstance(message, Ready):
+            child.is_ready, child.doing = True, "running"
+            self.reports += message.reports
+        elif isinstance(message, Batch):
+            child.cpu_s, child.rss_mb = message.cpu_s, message.rss_mb
+            self._on_records(list(message.records))
+        elif isinstance(message, Finished):
+            child.is_finished, child.doing = True, "finished"
+            child.cpu_s, child.rss_mb = message.cpu_s, message.rss_mb
+            self.reports += [r for r in message.reports if r not in self.reports]
+        elif isinstance(message, Failed):
+            self._fail(UserError(message.text) if message.exit_code == 2 else RunError(message.text))
+
+    def _mourn(self, child: _Child) -> None:
+        """A process has ended; by itself, unless it had finished."""
+        self._poller.unregister(child.pidfd)
+        code = child.popen.wait()
+        while (message := self._control.receive()) is not None:
+            self._hear(*message)
+        if child.is_finished:
+            return
+        child.is_finished = True
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        self._fail(
+            ProcessLost(
+                f"process '{child.name}' (pid {child.popen.pid}): {how} while {child.doing} "
+                "(expected to live as long as the run), the other processes were stopped in order"
+            )
+        )
+
+    def _fail(self, error: WangraphError) -> None:
+        if self._error is None:
+            self._error = error
+        self.stop(at_once=True)
+
+    def _give_up(self) -> None:
+        slow = "; ".join(f"process '{c.name}' is {c.doing}" for c in self._children.values() if not c.is_ready)
+        self._fail(StartError(f"start: {slow} after {START_DEADLINE_S:g} s (expected to be ready), look at its log"))
+
+    def _end_children(self) -> None:
+        deadline = time.monotonic() + (2.0 if self._error is None else STOP_DEADLINE_S)
+        for child in self._children.values():
+            try:
+                child.popen.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.popen.kill()
+                child.popen.wait()
+            os.close(child.pidfd)
+
+
+def _control_address(run: str) -> tuple[str, tempfile.TemporaryDirectory[str] | None]:
+    """Where processes find the supervisor: an abstract socket on Linux, which no crash leaves behind."""
+    if IS_LINUX:
+        return f"ipc://@wangraph-{run}-supervisor", None
+    folder = tempfile.TemporaryDirectory(prefix="wangraph-")
+    return f"ipc://{Path(folder.name) / 'supervisor'}", folder

@@ -1,0 +1,52 @@
+"""What the scheduler decided, in the order in which it did: the decision log.
+
+A replay reads from it who fired with which units, mode and level, and how every (stream, unit) was settled. All
+times are nanoseconds after the run's origin.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..plan.plan import Mode
+
+
+class Firing(msgspec.Struct, tag="firing", frozen=True):
+    """One call of a body: units ``first..last`` (equal for a step), in ``mode``, at ladder entry ``level``.
+
+    ``ready_ns``: all inputs had settled; ``started_ns``/``finished_ns``: around the body; ``due_ns``: of the last
+    unit, None without one; ``verdict``: ``real``, ``late`` (finished after its due), ``end`` (a source had no more).
+    """
+
+    node: str
+    first: int
+    last: int
+    mode: Mode
+    level: int
+    ready_ns: int
+    started_ns: int
+    finished_ns: int
+    due_ns: int | None
+    verdict: str
+
+
+class Settlement(msgspec.Struct, tag="settled", frozen=True):
+    """The one outcome of (stream, unit): ``validity`` as in `packet.Validity`, and when its settler decided it."""
+
+    stream: str
+    unit: int
+    validity: int
+    at_ns: int
+    n_bytes: int
+
+
+class Fenced(msgspec.Struct, tag="fence", frozen=True):
+    """Packets of these streams older than ``generation`` are dropped from ``first_unit`` on."""
+
+    streams: list[str]
+    generation: int
+    first_unit: int
+    at_ns: int
+
+
+Event = Firing | Settlement | Fenced

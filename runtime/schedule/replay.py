@@ -1,0 +1,77 @@
+"""The scheduler under a decision log: the same events and decisions, taken from what was recorded.
+
+Time decides nothing here. A node fires with the units, mode and level that the log names, as soon as what it takes
+in has been made again; a (stream, unit) settles as the log says, whatever the body gives this time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from ..packet import Packet, Validity
+from ..plan.plan import InputPlan, NodePlan, Plan
+from .decide import Fire
+from .events import Event, Fenced, Firing, Settlement
+from .scheduler import NodeState, Scheduler
+
+
+class ReplayScheduler(Scheduler):
+    """Follows ``log``; nodes end where they ended in it."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        process: str | None = None,
+        *,
+        log: Iterable[Event],
+        initial: Mapping[tuple[str, str], Packet] | None = None,
+        tap: Callable[[Packet], None] | None = None,
+    ) -> None:
+        super().__init__(plan, process, initial=initial, tap=tap)
+        self._timed = []
+        self._firings: dict[str, deque[Firing]] = {name: deque() for name in self.nodes}
+        self._outcomes: dict[tuple[str, int], Validity] = {}
+        for event in log:
+            if isinstance(event, Firing) and event.node in self._firings:
+                self._firings[event.node].append(event)
+            elif isinstance(event, Settlement):
+                self._outcomes[event.stream, event.unit] = Validity(event.validity)
+            elif isinstance(event, Fenced):
+                self._events.append(event)
+
+    def wakeup(self, now: int) -> int | None:
+        """Never: nothing waits for time."""
+        return None
+
+    def _next(self, state: NodeState, now: int) -> Fire | None:
+        script = self._firings[state.plan.name]
+        if not script:
+            self._end(state, state.cursor, now)
+            return None
+        planned = script[0]
+        if planned.mode != "skip":
+            for unit in range(planned.first, planned.last + 1):
+                if not state.plan.is_source and self._given(state.plan, unit) is None:
+                    return None
+        script.popleft()
+        fire = self._fire(state, planned.mode, planned.first, planned.last, now)
+        return replace(fire, level=planned.level)
+
+    def _give(self, node: NodePlan, packet: Packet, now: int) -> None:
+        self._publish(packet, now)
+
+    def _settle(self, packet: Packet, now: int) -> bool:
+        planned = self._outcomes.get((packet.stream, packet.unit))
+        if planned in (Validity.MISSING, Validity.END) and packet.validity is not planned:
+            packet = self._blank(packet.stream, packet.unit, planned)
+        return super()._settle(packet, now)
+
+    def _settled(self, inlet: InputPlan, unit: int) -> Packet | None:
+        """A unit that the log calls missing is missing at once: nobody waits for what came too late."""
+        if unit >= 0 and self.windows[inlet.stream].get(unit) is None:
+            planned = self._outcomes.get((inlet.stream, unit))
+            if planned is Validity.MISSING and self._settles(inlet.stream):
+                self._publish(self._blank(inlet.stream, unit, planned), 0)
+        return super()._settled(inlet, unit)

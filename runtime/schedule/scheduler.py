@@ -1,0 +1,442 @@
+"""The scheduler of one process (or of all, when everything runs in one): events in, decisions out.
+
+    events                                        decisions
+    advance(now)        time has passed           choose(lane, now) -> Fire | None
+    arrive(packet, now) from another process      take_outgoing()   -> packets to send
+    finish(fire, result, now)  a body is done     wakeup(now)       -> when to call advance next
+    fence(...), stop_at(unit)                     take_events()     -> the decision log
+
+No threads, clocks or sockets: the caller brings time as an argument, in nanoseconds after the origin, and may call
+from several threads under one lock. Real time, virtual time and simulation are this one class under other drivers;
+`replay.ReplayScheduler` takes its decisions from a log instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from ..packet import Packet, Validity
+from ..plan.plan import InputPlan, Mode, NodePlan, Plan
+from .decide import Fire, Given, LevelChooser
+from .events import Event, Fenced, Firing, Settlement
+from .window import StreamWindow
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a body gave: packets by (port, unit). ``ended``: a source had nothing more."""
+
+    packets: Mapping[tuple[str, int], Packet] = field(default_factory=dict)
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class NodeState:
+    """Where a node stands: ``cursor`` is the first unit it has not seen."""
+
+    plan: NodePlan
+    chooser: LevelChooser
+    cursor: int = 0
+    running: Fire | None = None
+    ended: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether it could take a unit now."""
+        return self.running is None and not self.ended
+
+
+class Scheduler:
+    """See the module.
+
+    Args:
+        plan: the checked graph.
+        process: whose nodes to run; None: all nodes of the plan are here and every stream settles here.
+        initial: what delayed inlets get before unit 0, by (stream, init).
+        limit: sources end at this unit.
+        tap: told every packet that settles here, in order.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        process: str | None = None,
+        *,
+        initial: Mapping[tuple[str, str], Packet] | None = None,
+        limit: int | None = None,
+        tap: Callable[[Packet], None] | None = None,
+    ) -> None:
+        self._tap = tap
+        self.plan = plan
+        self.process = process
+        self.limit = limit
+        self._initial = initial or {}
+        mine = [n for n in plan.nodes.values() if process is None or n.process == process]
+        self.nodes = {n.name: NodeState(n, LevelChooser(len(n.ladder))) for n in mine}
+        self._lanes: dict[str, list[NodeState]] = {}
+        for state in self.nodes.values():
+            self._lanes.setdefault(lane_of(state.plan), []).append(state)
+        self._readers: dict[str, list[tuple[NodeState, InputPlan]]] = {}
+        for state in self.nodes.values():
+            for inlet in state.plan.inputs:
+                self._readers.setdefault(inlet.stream, []).append((state, inlet))
+        self.windows: dict[str, StreamWindow] = {
+            name: StreamWindow(stream, holds=any(i.late == "hold" for _, i in self._readers.get(name, ())))
+            for name, stream in plan.streams.items()
+            if name in self._readers or stream.node in self.nodes
+        }
+        self._timed = [w for w in self.windows.values() if w.plan.settle_ns is not None and self._settles(w.plan.name)]
+        self._held: list[tuple[int, Packet]] = []
+        self._outgoing: list[Packet] = []
+        self._events: list[Event] = []
+        self._n_taken = 0
+
+    # Events
+
+    def advance(self, now: int) -> None:
+        """Time has passed: hand over what sources made ahead, settle as missing what is due and not there."""
+        if self._held:
+            due = [packet for at, packet in self._held if at <= now]
+            self._held = [(at, packet) for at, packet in self._held if at > now]
+            for packet in due:
+                self._publish(packet, now)
+        for window in self._timed:
+            while (at := self._time_out(window)) is not None and at <= now:
+                self._publish(self._blank(window.plan.name, window.head, Validity.MISSING), now)
+
+    def arrive(self, packet: Packet, now: int) -> None:
+        """A packet came from another process."""
+        self._settle(packet, now)
+
+    def finish(self, fire: Fire, result: Result, now: int) -> None:
+        """A body is done with ``fire``; its outputs settle, or are discarded when a fence has overtaken them."""
+        state = self.nodes[fire.node]
+        state.running = None
+        node = state.plan
+        if fire.mode == "step":
+            state.chooser.observe(fire.level, now - fire.started_ns)
+        if result.ended:
+            self._end(state, fire.first, now)
+            self._record(fire, now, "end")
+            return
+        state.cursor = fire.last + 1
+        for unit in fire.units:
+            for port in node.outputs:
+                packet = result.packets.get((port, unit))
+                stream = f"{node.name}.{port}"
+                if packet is None:
+                    packet = self._blank(stream, unit, Validity.EMPTY if fire.mode == "step" else Validity.MISSING)
+                self._give(node, replace(packet, generation=fire.generations.get(stream, 0), produced_ns=now), now)
+        due = self._due(node, fire.last)
+        self._record(fire, now, "late" if due is not None and now > due and not node.paced else "real")
+        self._forget(node)
+
+    def fence(self, streams: list[str], generation: int, first_unit: int, now: int) -> None:
+        """From ``first_unit`` on, drop packets of these streams that are older than ``generation``."""
+        for name in streams:
+            if name in self.windows:
+                self.windows[name].raise_fence(generation, first_unit)
+        self._events.append(Fenced(list(streams), generation, first_unit, now))
+
+    def stop_at(self, unit: int) -> None:
+        """End every source at ``unit`` (or where it already is, if that is later)."""
+        self.limit = unit if self.limit is None else min(self.limit, unit)
+
+    # Decisions
+
+    def choose(self, lane: str, now: int) -> Fire | None:
+        """The most urgent body that may run in this lane now; None when there is none."""
+        for state in sorted(self._lanes.get(lane, ()), key=self._urgency):
+            while state.waits:
+                fire = self._next(state, now)
+                if fire is None:
+                    break
+                if fire.mode == "skip":
+                    self._skip(state, fire, now)
+                    continue
+                generations = {s: self.windows[s].generation for s in self._streams(state.plan)}
+                state.running = replace(fire, started_ns=now, generations=generations)
+                return state.running
+        return None
+
+    def wakeup(self, now: int) -> int | None:
+        """When, after ``now``, time alone will give `advance` or `choose` something to do; None: never."""
+        times = [at for at, _ in self._held]
+        times += [at for w in self._timed if (at := self._time_out(w)) is not None]
+        for state in self.nodes.values():
+            if state.waits and (state.plan.is_source or state.plan.paced):
+                at = self._opens(state)
+                if at is not None:
+                    times.append(at)
+        return min((at for at in times if at > now), default=None)
+
+    @property
+    def done(self) -> bool:
+        """Whether every node here has ended."""
+        return all(state.ended for state in self.nodes.values())
+
+    @property
+    def lanes(self) -> list[str]:
+        """Lanes that have nodes, as `lane_of` names them."""
+        return list(self._lanes)
+
+    def take_outgoing(self) -> list[Packet]:
+        """Packets to send to the stream's readers, each once."""
+        taken, self._outgoing = self._outgoing, []
+        return taken
+
+    def take_events(self) -> list[Event]:
+        """What was decided since the last call: the decision log, in order."""
+        taken, self._events = self._events, []
+        self._n_taken += len(taken)
+        return taken
+
+    @property
+    def n_decided(self) -> int:
+        """Decisions taken so far: while it grows, another `choose` may find more to do."""
+        return self._n_taken + len(self._events)
+
+    def waiting_for(self, node: str) -> str:
+        """In words: what a node waits for at its cursor."""
+        state = self.nodes[node]
+        if state.ended:
+            return "ended"
+        if state.running is not None:
+            return f"computing unit {state.running.last}"
+        missing = [
+            f"{i.port} of unit {state.cursor - i.delay} from {i.stream}"
+            for i in state.plan.inputs
+            if self._pending(i, state.cursor)
+        ]
+        return f"unit {state.cursor} waits for " + (", ".join(missing) or "its time")
+
+    # One node
+
+    def _next(self, state: NodeState, now: int) -> Fire | None:
+        node, unit = state.plan, state.cursor
+        if node.is_source:
+            return self._next_of_source(state, now)
+        if self._all_ended(node, unit):
+            self._end(state, unit, now)
+            return None
+        given = self._given(node, unit)
+        if given is None:
+            return None
+        if node.paced:
+            due = self._due(node, unit)
+            return None if due is not None and now < due else self._fire(state, "step", unit, unit, now)
+        if self._is_behind(node, unit, now):
+            return self._catch_up(state, now)
+        if self._is_lost(node, given):
+            return self._fire(state, "gap" if node.stateful else "skip", unit, unit, now)
+        return self._fire(state, "step", unit, unit, now)
+
+    def _next_of_source(self, state: NodeState, now: int) -> Fire | None:
+        node, unit = state.plan, state.cursor
+        if self.limit is not None and unit >= self.limit:
+            self._end(state, unit, now)
+            return None
+        opens = self._opens(state)
+        if opens is not None and now < opens:
+            return None
+        last = unit
+        while self._is_behind(node, last, now) and (self.limit is None or last < self.limit):
+            last += 1
+        if last > unit:
+            return self._fire(state, "gap" if node.stateful else "skip", unit, last - 1, now)
+        return self._fire(state, "step", unit, unit, now)
+
+    def _catch_up(self, state: NodeState, now: int) -> Fire:
+        """Several units behind: one absorb (or gap) over what is too late, so that the newest can be in time."""
+        node, first = state.plan, state.cursor
+        given = self._given(node, first)
+        assert given is not None, (node.name, first)
+        lost = self._is_lost(node, given)
+        last = first
+        while (
+            self._is_behind(node, last + 1, now)
+            and not self._all_ended(node, last + 1)
+            and (following := self._given(node, last + 1)) is not None
+            and (not node.stateful or self._is_lost(node, following) == lost)
+        ):
+            last += 1
+        mode: Mode = "skip" if not node.stateful else "gap" if lost else "absorb"
+        return self._fire(state, mode, first, last, now)
+
+    def _fire(self, state: NodeState, mode: Mode, first: int, last: int, now: int) -> Fire:
+        node = state.plan
+        inputs: list[Mapping[str, Given]] = []
+        ready = self.plan.release_ns(last) if node.is_source else 0
+        if not node.is_source and mode != "skip":
+            for unit in range(first, last + 1):
+                given = self._given(node, unit)
+                assert given is not None, (node.name, unit)
+                inputs.append(self._substituted(node, given, unit))
+        if not node.is_source:
+            ready = max((self._settled_at(i, last) for i in node.inputs), default=now)
+        due = self._due(node, last)
+        level = state.chooser.pick(None if due is None else due - now) if mode == "step" else state.chooser.level
+        return Fire(node.name, mode, first, last, tuple(inputs), level, ready)
+
+    def _skip(self, state: NodeState, fire: Fire, now: int) -> None:
+        """A stateless node is not run for units that are lost or too late: its outputs are missing."""
+        state.cursor = fire.last + 1
+        for unit in fire.units:
+            for port in state.plan.outputs:
+                self._give(state.plan, self._blank(f"{state.plan.name}.{port}", unit, Validity.MISSING), now)
+        self._record(replace(fire, started_ns=now), now, "late")
+        self._forget(state.plan)
+
+    def _end(self, state: NodeState, unit: int, now: int) -> None:
+        state.ended = True
+        state.cursor = unit
+        for port in state.plan.outputs:
+            self._publish(self._blank(f"{state.plan.name}.{port}", unit, Validity.END), now)
+        self._forget(state.plan)
+
+    # Inputs of one unit
+
+    def _given(self, node: NodePlan, unit: int) -> dict[str, Given] | None:
+        """What has settled for every inlet; None while one is open."""
+        given: dict[str, Given] = dict.fromkeys(node.optional_inputs)
+        for inlet in node.inputs:
+            first = unit - inlet.delay
+            packets = [self._settled(inlet, u) for u in range(first, first + inlet.look_ahead + 1)]
+            if any(p is None for p in packets):
+                return None
+            known = tuple(p for p in packets if p is not None)
+            given[inlet.port] = known if inlet.look_ahead else known[0]
+        return given
+
+    def _settled(self, inlet: InputPlan, unit: int) -> Packet | None:
+        if unit < 0:
+            start = self._initial.get((inlet.stream, inlet.init or "empty"))
+            return start if start is not None else self._blank(inlet.stream, unit, Validity.EMPTY)
+        settled = self.windows[inlet.stream].get(unit)
+        return None if settled is None else settled.packet
+
+    def _settled_at(self, inlet: InputPlan, unit: int) -> int:
+        settled = self.windows[inlet.stream].get(unit - inlet.delay + inlet.look_ahead)
+        return 0 if settled is None else settled.at_ns
+
+    def _pending(self, inlet: InputPlan, unit: int) -> bool:
+        last = unit - inlet.delay + inlet.look_ahead
+        return last >= 0 and self.windows[inlet.stream].get(last) is None
+
+    def _all_ended(self, node: NodePlan, unit: int) -> bool:
+        direct = [i for i in node.inputs if not i.delay] or list(node.inputs)
+        return all((p := self._settled(i, unit - i.delay)) is not None and p.validity is Validity.END for i in direct)
+
+    def _is_lost(self, node: NodePlan, given: Mapping[str, Given]) -> bool:
+        """Whether a required input is missing: one for which nothing may stand in."""
+        required = {i.port for i in node.inputs if i.late in ("gap", "wait")}
+        return any(_first(given[port]).validity is Validity.MISSING for port in required)
+
+    def _substituted(self, node: NodePlan, given: Mapping[str, Given], unit: int) -> dict[str, Given]:
+        """The inputs as the body gets them: what ``hold`` says stands in for what is missing."""
+        result = dict(given)
+        for inlet in node.inputs:
+            packet = _first(given[inlet.port])
+            if inlet.late == "hold" and packet.validity is Validity.MISSING:
+                held = self.windows[inlet.stream].last_real_before(unit - inlet.delay)
+                if held is not None and inlet.look_ahead == 0:
+                    result[inlet.port] = held.marked(Validity.REPEATED)
+        return result
+
+    # Time
+
+    def _due(self, node: NodePlan, unit: int) -> int | None:
+        return None if node.due_ns is None else self.plan.release_ns(unit) + node.due_ns
+
+    def _is_behind(self, node: NodePlan, unit: int, now: int) -> bool:
+        latest = node.latest_start_ns
+        return latest is not None and not node.paced and now > self.plan.release_ns(unit) + latest
+
+    def _opens(self, state: NodeState) -> int | None:
+        """When time alone lets this node fire: a source at release less its lead, a paced node at its due."""
+        node, unit = state.plan, state.cursor
+        if node.is_source:
+            return self.plan.release_ns(unit - node.ahead_units)
+        if any(self._pending(i, unit) for i in node.inputs):
+            return None
+        return self._due(node, unit)
+
+    def _time_out(self, window: StreamWindow) -> int | None:
+        if window.ended_at is not None and window.head >= window.ended_at:
+            return None
+        assert window.plan.settle_ns is not None, window.plan.name
+        return self.plan.release_ns(window.head) + window.plan.settle_ns
+
+    def _urgency(self, state: NodeState) -> tuple[bool, float, int, str]:
+        due = self._due(state.plan, state.cursor)
+        return (not state.plan.on_loop, float("inf") if due is None else due, state.plan.depth, state.plan.name)
+
+    # Streams
+
+    def _streams(self, node: NodePlan) -> list[str]:
+        return [f"{node.name}.{port}" for port in node.outputs]
+
+    def _settles(self, stream: str) -> bool:
+        return self.process is None or self.plan.streams[stream].settler == self.process
+
+    def _give(self, node: NodePlan, packet: Packet, now: int) -> None:
+        """Hand a fresh output over; what a source made ahead waits for its release."""
+        window = self.windows[packet.stream]
+        if window.is_stale(packet):
+            packet = replace(self._blank(packet.stream, packet.unit, Validity.MISSING), generation=window.generation)
+        release = self.plan.release_ns(packet.unit)
+        if node.is_source and now < release:
+            self._held.append((release, packet))
+        else:
+            self._publish(packet, now)
+
+    def _publish(self, packet: Packet, now: int) -> None:
+        """Settle it here and tell the readers, or send it to the process that settles it."""
+        readers = self.plan.streams[packet.stream].readers if self.process is not None else ()
+        if not self._settles(packet.stream) or (
+            self._settle(packet, now) and readers and self.plan.streams[packet.stream].process == self.process
+        ):
+            self._outgoing.append(packet)
+
+    def _settle(self, packet: Packet, now: int) -> bool:
+        window = self.windows[packet.stream]
+        if window.is_stale(packet):
+            packet = self._blank(packet.stream, packet.unit, Validity.MISSING)
+        if not window.settle(packet, now):
+            return False
+        if self._settles(packet.stream):
+            if self._tap is not None:
+                self._tap(packet)
+            self._events.append(Settlement(packet.stream, packet.unit, packet.validity, now, packet.n_bytes))
+        if not self._readers.get(packet.stream):
+            window.forget(packet.unit + 1)
+        return True
+
+    def _blank(self, stream: str, unit: int, validity: Validity) -> Packet:
+        clock = self.plan.clock
+        return Packet(stream, unit, self.windows[stream].generation if stream in self.windows else 0,
+                      clock.pts_ns(unit), clock.duration_ns(unit), validity)  # fmt: skip
+
+    def _forget(self, node: NodePlan) -> None:
+        for stream in {i.stream for i in node.inputs}:
+            needed = [s.cursor - i.delay for s, i in self._readers[stream] if not s.ended]
+            self.windows[stream].forget(min(needed, default=self.windows[stream].head))
+
+    def _record(self, fire: Fire, now: int, verdict: str) -> None:
+        due = self._due(self.nodes[fire.node].plan, fire.last)
+        self._events.append(
+            Firing(fire.node, fire.first, fire.last, fire.mode, fire.level, fire.ready_ns, fire.started_ns, now, due,
+                  verdict)
+        )  # fmt: skip
+
+
+def lane_of(node: NodePlan) -> str:
+    """A lane's name among all processes: ``process/lane``."""
+    return f"{node.process}/{node.lane}"
+
+
+def _first(given: Given) -> Packet:
+    packet = given[0] if isinstance(given, tuple) else given
+    assert packet is not None
+    return packet

@@ -1,0 +1,82 @@
+"""One stream as its consumers see it: a window of units, each settled exactly once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..packet import Packet, Validity
+from ..plan.plan import StreamPlan
+
+
+@dataclass(slots=True)
+class Settled:
+    """The one outcome of a unit, and when it was decided."""
+
+    packet: Packet
+    at_ns: int
+
+
+class StreamWindow:
+    """Settled units of one stream, from the oldest still needed to the newest known.
+
+    ``head`` is the first unit that has not settled. After an end at unit K every unit from K on is the end.
+    """
+
+    def __init__(self, plan: StreamPlan, holds: bool) -> None:
+        self.plan = plan
+        self.head = 0
+        self.generation = 0
+        self.fenced_from = 0
+        self.ended_at: int | None = None
+        self.late = 0
+        self._units: dict[int, Settled] = {}
+        self._end: Settled | None = None
+        self._holds = holds
+        self._held: Packet | None = None
+
+    def __len__(self) -> int:
+        return len(self._units)
+
+    def get(self, unit: int) -> Settled | None:
+        """The outcome of a unit; None while it is open."""
+        if self._end is not None and self.ended_at is not None and unit >= self.ended_at:
+            return self._end
+        return self._units.get(unit)
+
+    def settle(self, packet: Packet, now: int) -> bool:
+        """Decide a unit's outcome; False (and counted) when it was decided before: late packets change nothing."""
+        if packet.unit < self.head or packet.unit in self._units or self._is_over(packet.unit):
+            self.late += 1
+            return False
+        if packet.validity is Validity.END:
+            self.ended_at = packet.unit
+            self._end = Settled(packet, now)
+        else:
+            self._units[packet.unit] = Settled(packet, now)
+        while self.head in self._units:
+            self.head += 1
+        return True
+
+    def is_stale(self, packet: Packet) -> bool:
+        """Whether a fence has overtaken this packet."""
+        return packet.generation < self.generation and packet.unit >= self.fenced_from
+
+    def raise_fence(self, generation: int, first_unit: int) -> None:
+        """Drop older generations from ``first_unit`` on. What has settled stays: an outcome is decided once."""
+        self.generation = max(self.generation, generation)
+        self.fenced_from = first_unit
+
+    def last_real_before(self, unit: int) -> Packet | None:
+        """What ``late: hold`` shows: the newest real packet older than ``unit``."""
+        older = [u for u, s in self._units.items() if u < unit and s.packet.validity is Validity.REAL]
+        return self._units[max(older)].packet if older else self._held
+
+    def forget(self, below: int) -> None:
+        """Free units that no consumer will ask for again."""
+        for unit in [u for u in self._units if u < below]:
+            packet = self._units.pop(unit).packet
+            if self._holds and packet.validity is Validity.REAL:
+                self._held = packet
+
+    def _is_over(self, unit: int) -> bool:
+        return self.ended_at is not None and unit >= self.ended_at

@@ -1,0 +1,41 @@
+"""Arguments that verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from ..runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from ..runtime.plan.plan import Plan
+
+graph_argument = click.argument("graph")
+set_option = click.option("--set", "sets", multiple=True, metavar="KEY=VALUE",
+                          help="Set a parameter (source=me.mp4) or anything by its path (think.budget_ms=50).")  # fmt: skip
+seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything drawn by chance.")
+
+
+def parse_sets(sets: Sequence[str]) -> dict[str, str]:
+    """``("a=1", "b.c=2")`` -> ``{"a": "1", "b.c": "2"}``.
+
+    Raises:
+        UserError: one without ``=``.
+    """
+    parsed = {}
+    for text in sets:
+        key, sign, value = text.partition("=")
+        if not sign or not key.strip():
+            raise UserError(f"--set: found '{text}' (expected KEY=VALUE, for example source=me.mp4)")
+        parsed[key.strip()] = value
+    return parsed
+
+
+def load_plan(graph: str, sets: Sequence[str] = (), seed: int = 0) -> Plan:
+    """A graph by path or shipped name, checked."""
+    from ..runtime.plan.check import make_plan
+    from ..runtime.plan.spec import load
+
+    return make_plan(load(graph, parse_sets(sets)), seed=seed)
