@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 graph_argument = click.argument("graph")
 set_option = click.option("--set", "sets", multiple=True, metavar="KEY=VALUE",
-                          help="Set a parameter (source=me.mp4) or anything by its path (think.budget_ms=50).")  # fmt: skip
-seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything drawn by chance.")
+                          help="Set a parameter (source=me.mp4) or a key by its path (think.budget_ms=50).")  # fmt: skip
+seed_option = click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of all that is drawn by chance."
+)
 
 
 def parse_sets(sets: Sequence[str]) -> dict[str, str]:
@@ -35,7 +37,6 @@ def parse_sets(sets: Sequence[str]) -> dict[str, str]:
 
 def load_plan(graph: str, sets: Sequence[str] = (), seed: int = 0) -> Plan:
     """A graph by path or shipped name, checked."""
-    from ..runtime.plan.check import make_plan
-    from ..runtime.plan.spec import load
+    from ..runtime.plan.check import load, make_plan
 
     return make_plan(load(graph, parse_sets(sets)), seed=seed)

@@ -58,7 +58,7 @@ def command(
         _limit_threads(max(p.threads for p in plan.processes.values()))
     from ..runtime.engine.run import Options, Run
 
-    run = Run(plan, Options(units, clock, serial, trace), None)  # type: ignore[arg-type]
+    run = Run(plan, Options(units, clock, serial, trace))  # type: ignore[arg-type]
     error: WangraphError | None = None
     with _view(run, quiet or json_to == "-"):
         try:

@@ -13,7 +13,7 @@ from ..errors import NodeError, UserError, WangraphError, listing
 from ..node import END, Emission, Node, NodeContext, Outputs, Unit
 from ..packet import WHOLE, Array, Packet, Validity, frozen
 from ..plan.plan import NodePlan, Plan
-from ..ports import DTYPE_BYTES, Output, TensorSpec
+from ..ports import DTYPE_BYTES, Output, Port, TensorSpec
 from ..schedule.decide import Fire, Given
 from ..schedule.scheduler import Result
 
@@ -137,12 +137,10 @@ class Body:
         }
 
     def _value(self, port: str, packet: Packet | None) -> Any:
-        if packet is None or not packet.is_payload:
-            return None
         contract = self._ports[0][port]
-        if contract.kind == "text" or (contract.kind == "any" and _is_text(self.graph, packet)):
-            return packet.array.tobytes().decode("utf-8", "replace")
-        return packet.tensors if contract.tensors is not None else packet.tensors.get(WHOLE, packet.tensors)
+        if contract.kind == "any" and packet is not None and self.graph.streams[packet.stream].kind == "text":
+            return text_of(packet)
+        return value_of(contract, packet)
 
     # Out
 
@@ -227,8 +225,18 @@ class Body:
         return result
 
 
-def _is_text(graph: Plan, packet: Packet) -> bool:
-    return graph.streams[packet.stream].kind == "text"
+def value_of(contract: Port, packet: Packet | None) -> Any:
+    """What a body sees of a packet: an array, a str, tensors by name, or None where there is no payload."""
+    if packet is None or not packet.is_payload:
+        return None
+    if contract.kind == "text":
+        return text_of(packet)
+    return packet.tensors if contract.tensors is not None else packet.tensors.get(WHOLE, packet.tensors)
+
+
+def text_of(packet: Packet) -> str | None:
+    """The text that a packet carries; None where there is none."""
+    return packet.array.tobytes().decode("utf-8", "replace") if packet.is_payload else None
 
 
 def _as_tensors(where: str, contract: Output, value: Any) -> Mapping[str, Array]:

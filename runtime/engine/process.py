@@ -120,10 +120,7 @@ class ProcessHost:
     def batch(self) -> Batch:
         """What happened since the last call, with stalls noticed on the way."""
         with self._lock:
-            records: list[Firing | Settlement | Transfer | Fenced | Note] = [
-                *self.scheduler.take_events(),
-                *self._transfers,
-            ]
+            records: list[Happening] = [*self.scheduler.take_events(), *self._transfers]
             self._transfers = []
             if self.clock is not None:
                 now = self.clock.now()

@@ -89,7 +89,7 @@ class Run:
         self.statistics = Statistics(plan)
         self.summary: dict[str, Any] = {}
         self.reports: list[Report] = []
-        self._watcher = watcher
+        self.watcher = watcher
         self._trace: TraceWriter | None = None
         self._stopping = threading.Event()
         self._interrupts = 0
@@ -221,8 +221,8 @@ class Run:
             self._look()
 
     def _look(self) -> None:
-        if self._watcher is not None:
-            self._watcher.look(self.statistics, self._usage)
+        if self.watcher is not None:
+            self.watcher.look(self.statistics, self._usage)
 
     def _open_trace(self) -> None:
         if self.options.trace is None:

@@ -1,0 +1,56 @@
+# Two commands do everything on a machine with Python 3.11 or newer:
+#   make duplex    installs, then runs the full-duplex graph
+#   make test      installs, then runs the whole test suite
+# An active virtual environment is used as it is; otherwise one is made in .venv.
+
+PYTHON ?= python3
+VENV   ?= $(or $(VIRTUAL_ENV),.venv)
+BIN    := $(VENV)/bin
+RUN    := $(BIN)/wangraph
+
+.PHONY: duplex hello test quick lint types graphs wheel clean
+
+duplex: $(VENV)/.installed
+	$(RUN) run graphs/duplex.yaml --trace duplex.trace
+	$(RUN) timeline duplex.trace -o duplex.html
+
+hello: $(VENV)/.installed
+	$(RUN) run graphs/hello.yaml
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+quick: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not slow and not browser"
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# The repository is the package: type checkers reach it by a link of the right name.
+types: $(VENV)/.installed-dev
+	mkdir -p .types && ln -sfn .. .types/wangraph
+	MYPYPATH=.types $(BIN)/mypy -p wangraph
+
+# Every shipped graph, for a few units of real time.
+graphs: $(VENV)/.installed
+	for graph in graphs/*.yaml; do \
+	  $(RUN) check $$graph > /dev/null && $(RUN) run $$graph --units 12 --set output=build/graph.mp4 --quiet || exit 1; \
+	done
+
+# The wheel holds wangraph/ only and runs from an empty folder.
+wheel: $(VENV)/.installed-dev
+	rm -rf build dist && $(BIN)/python -m build --wheel --outdir dist . > /dev/null
+	$(BIN)/python -m zipfile -l dist/*.whl | grep -vE '^File Name|wangraph' ; test $$? -eq 1
+
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf build dist .types .mypy_cache .ruff_cache .pytest_cache
