@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .errors import ModelError
+from .text import WORDS
 
 
 @dataclass(frozen=True)
@@ -134,17 +135,38 @@ class BackboneConfig:
     rope_theta: float = 300.0
     rms_eps: float = 1e-5
     alibi_slopes: tuple[float, ...] = ()
-    position: Literal["unit", "token"] = "unit"
     qk_norm: Literal["none", "gain"] = "gain"
     qkv_bias: bool = False
-    tie_embeddings: bool = False
-    flow_time: Literal["additive", "modulation"] = "additive"
 
     def __post_init__(self) -> None:
         if not self.head_dim:
             object.__setattr__(self, "head_dim", self.width // self.heads)
         if self.heads % self.kv_heads:
             raise ModelError(f"backbone: found {self.heads} heads over {self.kv_heads} (expected a whole ratio)")
+        if self.head_dim % 2:
+            raise ModelError(f"backbone.head_dim: found {self.head_dim} (expected an even number), pairs are rotated")
+        if self.alibi_slopes and len(self.alibi_slopes) != self.heads:
+            raise ModelError(
+                f"backbone.alibi_slopes: found {len(self.alibi_slopes)} (expected one per head, {self.heads}, or none)"
+            )
+
+
+@dataclass(frozen=True)
+class CacheConfig:
+    """How much history the keys and values of one session hold.
+
+    Memory is taken ``chunk_units`` at a time. From ``cap_units`` on, every unit replaces the oldest one: what is
+    remembered is then a sliding window, and neither memory nor time per unit grows any further.
+    """
+
+    cap_units: int = 3750
+    chunk_units: int = 750
+
+    def __post_init__(self) -> None:
+        if self.cap_units < 1 or self.chunk_units < 1:
+            raise ModelError(
+                f"cache: found cap_units {self.cap_units}, chunk_units {self.chunk_units} (expected 1 or more of both)"
+            )
 
 
 @dataclass(frozen=True)
@@ -157,8 +179,38 @@ class Preset:
     audio: AudioCodecConfig = field(default_factory=AudioCodecConfig)
     mel: MelConfig = field(default_factory=MelConfig)
     slots: SlotConfig = field(default_factory=SlotConfig)
-    vocabulary: int = 64
+    cache: CacheConfig = field(default_factory=CacheConfig)
+    vocabulary: int = len(WORDS)
     unit_seconds: float = 0.16
+
+    def __post_init__(self) -> None:
+        packed = (
+            ("y_audio", "latents", self.audio.latents, self.slots.y_audio),
+            ("y_video", "latent rows", self.video.latent_shape[0], self.slots.y_video),
+            ("u_video", "latent rows", self.video.latent_shape[0], self.slots.u_video),
+            ("u_audio", "groups of 4 log-mel frames", self.mel.hops // 4, self.slots.u_audio),
+        )
+        for slot, what, size, tokens in packed:
+            if tokens < 1 or size % tokens:
+                raise ModelError(
+                    f"{self.name}.slots.{slot}: found {tokens} tokens for {size} {what} (expected a divisor of {size})"
+                )
+        single = (self.slots.u_text, self.slots.s_event, self.slots.s_text, self.slots.s_spare)
+        if single != (1, 1, 1, 1):
+            raise ModelError(
+                f"{self.name}.slots: found u_text, s_event, s_text, s_spare of {single} (expected 1 of each)"
+            )
+
+    @property
+    def slice_shape(self) -> tuple[int, int, int, int]:
+        """Keys, or values, that one unit adds to the context: (layers, kv_heads, tokens, head_dim)."""
+        return self.backbone.layers, self.backbone.kv_heads, self.slots.clean, self.backbone.head_dim
+
+    @property
+    def cache_bytes_per_unit(self) -> int:
+        """Bytes that one unit adds to a float32 cache: keys and values, each with one more channel for ALiBi."""
+        layers, kv_heads, tokens, head_dim = self.slice_shape
+        return 2 * 4 * layers * kv_heads * tokens * (head_dim + 1)
 
 
 _ALIBI = (0.0, 0.0, 1 / 2, 1 / 4, 1 / 16, 1 / 64)

@@ -1,0 +1,138 @@
+"""Grouped-query attention, the same for a whole sequence and for a cache.
+
+The module makes queries, keys and values; a `Memory` says what the queries meet: `WholeSequence` in training,
+`kvcache.CachePass` in streaming. Both go through `attend`.
+
+Keys carry two channels beyond the head width, so that the steady state needs no mask:
+
+- *unit*: the key's unit minus a base. The query holds ``slope * sqrt(D)`` there, so that the product is ALiBi,
+  ``-slope * (unit of query - unit of key)``, up to a constant per query, which softmax ignores.
+- *hidden*: 0, or `HIDDEN` for a token that nobody may see any more. The query holds ``sqrt(D)``.
+
+# B batch, T new tokens, N keys, H heads, KV key-value heads, G = H / KV, D head width, E = D + CHANNELS
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from .config import BackboneConfig
+from .mask import Tokens, visible
+from .rope import Rotation, rotate, rotation
+
+CHANNELS = 2
+UNIT_CHANNEL, HIDDEN_CHANNEL = -2, -1
+HIDDEN = -1e4
+"""Score of a hidden key: its weight underflows to exactly 0."""
+
+
+class Memory(Protocol):
+    """What the queries of one pass meet."""
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Un-rotated q [B, T, H, D], k and v [B, T, KV, D] of layer ``layer`` -> [B, T, H, D]."""
+        ...
+
+
+class Attention(nn.Module):
+    """[B, T, width] -> [B, T, width]."""
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
+        self.rms_eps = config.rms_eps
+        self.qkv = nn.Linear(config.width, (self.heads + 2 * self.kv_heads) * self.head_dim, bias=config.qkv_bias)
+        self.out = nn.Linear(self.heads * self.head_dim, config.width, bias=False)
+        self.q_gain = nn.Parameter(torch.ones(self.head_dim)) if config.qk_norm == "gain" else None
+        self.k_gain = nn.Parameter(torch.ones(self.head_dim)) if config.qk_norm == "gain" else None
+
+    def forward(self, x: Tensor, memory: Memory, layer: int) -> Tensor:
+        """Attend from the tokens x to whatever ``memory`` shows them."""
+        batch, length, _ = x.shape
+        heads = self.qkv(x).view(batch, length, self.heads + 2 * self.kv_heads, self.head_dim)
+        q, k, v = heads.split([self.heads, self.kv_heads, self.kv_heads], 2)
+        if self.q_gain is not None and self.k_gain is not None:
+            q = F.rms_norm(q, (self.head_dim,), self.q_gain, self.rms_eps)
+            k = F.rms_norm(k, (self.head_dim,), self.k_gain, self.rms_eps)
+        y: Tensor = self.out(memory.attend(layer, q, k, v).reshape(batch, length, -1))
+        return y
+
+
+class Geometry:
+    """How heads are folded and which channels they carry; made once per model from its configuration."""
+
+    def __init__(self, config: BackboneConfig) -> None:
+        self.kv_heads, self.head_dim = config.kv_heads, config.head_dim
+        self.groups = config.heads // config.kv_heads
+        self.theta = config.rope_theta
+        self.scale = config.head_dim**-0.5
+        slopes = torch.tensor(config.alibi_slopes or (0.0,) * config.heads).view(self.kv_heads, self.groups, 1, 1)
+        constant = torch.cat([slopes, torch.ones_like(slopes)], -1) / self.scale
+        self._constant = constant  # [KV, G, 1, CHANNELS]: the queries' side of the extra channels
+
+    def rotation(self, units: Tensor, like: Tensor) -> Rotation:
+        """Factors for tokens of these units, [T, D], on the device and in the precision of ``like``."""
+        return rotation(units.to(like.device), self.head_dim, self.theta, like.dtype)
+
+    def fold(self, q: Tensor, by: Rotation) -> Tensor:
+        """Rotate, add the channels, and lay the G queries of a key head behind each other: -> [B, KV, G*T, E]."""
+        batch, length = q.shape[:2]
+        if self._constant.device != q.device or self._constant.dtype != q.dtype:
+            self._constant = self._constant.to(q)
+        rotated = rotate(q.view(batch, length, self.kv_heads, self.groups, -1).permute(0, 2, 3, 1, 4), by)
+        constant = self._constant.expand(batch, -1, -1, length, -1)
+        return torch.cat([rotated, constant], -1).view(batch, self.kv_heads, self.groups * length, -1)
+
+    def unfold(self, y: Tensor, length: int) -> Tensor:
+        """[B, KV, G*T, E] -> [B, T, H, D]."""
+        batch = y.shape[0]
+        folded = y[..., : self.head_dim].view(batch, self.kv_heads, self.groups, length, self.head_dim)
+        return folded.permute(0, 3, 1, 2, 4).reshape(batch, length, -1, self.head_dim)
+
+    def attend(self, folded: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Softmax attention of [B, KV, G*T, E] over [B, KV, N, E]; the mask is [G*T, N], True or 0 where visible."""
+        return F.scaled_dot_product_attention(folded, keys, values, attn_mask=mask, scale=self.scale)
+
+
+class WholeSequence:
+    """All tokens of a sequence at once, under the block-causal mask. Serves every layer of one forward pass.
+
+    Queries are cut into chunks of whole units, each meeting only the keys up to its own end: most of what the mask
+    would throw away is never computed.
+    """
+
+    def __init__(
+        self, geometry: Geometry, tokens: Tokens, per_unit: int, like: Tensor, dtype: torch.dtype | None = None
+    ) -> None:
+        self.geometry = geometry
+        self.dtype = dtype or like.dtype
+        self.rotation = geometry.rotation(tokens.unit, like)
+        base = int(tokens.unit[-1])
+        channels = torch.stack([tokens.unit - base, torch.zeros_like(tokens.unit)], -1)
+        self.channels = channels.to(like.device, like.dtype)  # [T, CHANNELS]
+        units = len(tokens.unit) // per_unit
+        n_chunks = min(units, 4)
+        cuts = [per_unit * (units * i // n_chunks) for i in range(n_chunks + 1)]
+        self.chunks = [
+            (a, b, visible(tokens.part(a, b), tokens.part(0, b)).repeat(geometry.groups, 1).to(like.device))
+            for a, b in pairwise(cuts)
+        ]
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """As in `Memory`. Rotates in the precision of the weights; bf16 softmax products are slower on CPUs."""
+        dtype = self.rotation.cos.dtype
+        q, k, v = q.to(dtype), k.to(dtype).transpose(1, 2), v.to(dtype).transpose(1, 2)
+        keys = torch.cat([rotate(k, self.rotation), self.channels.expand(*k.shape[:2], -1, -1)], -1)
+        keys, values = keys.to(self.dtype), F.pad(v, (0, CHANNELS)).to(self.dtype)
+        return torch.cat([self._chunk(q, keys, values, a, b, mask) for a, b, mask in self.chunks], 1)
+
+    def _chunk(self, q: Tensor, keys: Tensor, values: Tensor, a: int, b: int, mask: Tensor) -> Tensor:
+        folded = self.geometry.fold(q[:, a:b], Rotation(self.rotation.cos[a:b], self.rotation.sin[a:b]))
+        with torch.autocast(q.device.type, enabled=False):
+            y = self.geometry.attend(folded.to(self.dtype), keys[:, :, :b], values[:, :, :b], mask)
+        return self.geometry.unfold(y, b - a)

@@ -1,0 +1,109 @@
+"""One unit of the exchange: what goes into the thinker, what comes out, and how units lie side by side.
+
+# B batch, U units, V vocabulary
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .embed import AgentTrack, UserTrack
+from .kvslice import KVSlice
+
+
+@dataclass
+class UserUnit:
+    """What the user did in one unit. A field that is None is absent: lost, or there is no such device.
+
+    Attributes:
+        video: codec latents [B, h, w, channels].
+        audio: log-mel [B, hops, bands].
+        text: typed token [B] int64, `text.PAD` where nothing was typed.
+        unplayed: [B] bool: a response committed earlier turns out not to have been heard; None: no news.
+    """
+
+    video: Tensor | None = None
+    audio: Tensor | None = None
+    text: Tensor | None = None
+    unplayed: Tensor | None = None
+
+
+@dataclass
+class ResponseUnit:
+    """What the agent showed and said in one unit, as everybody saw and heard it; None is absent.
+
+    Attributes:
+        audio: codec latents [B, latents, channels].
+        video: codec latents [B, h, w, channels].
+    """
+
+    audio: Tensor | None = None
+    video: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A decision given from outside: teacher forcing, or a script.
+
+    Attributes:
+        event: [B, 2] int64, indices into `text.EVENT_STATES` and `text.GESTURES`.
+        text: [B] int64 token.
+    """
+
+    event: Tensor
+    text: Tensor
+
+
+@dataclass(frozen=True)
+class Thought:
+    """What came of one unit.
+
+    Attributes:
+        slice: for the context log.
+        event: [B, 2] int64, indices into `text.EVENT_STATES` and `text.GESTURES`.
+        text: [B] int64 token.
+        state_logits: [B, states].
+        gesture_logits: [B, gestures].
+        text_logits: [B, V].
+    """
+
+    slice: KVSlice
+    event: Tensor
+    text: Tensor
+    state_logits: Tensor
+    gesture_logits: Tensor
+    text_logits: Tensor
+
+
+def user_track(users: Sequence[UserUnit]) -> tuple[UserTrack, Tensor | None]:
+    """These units as one track, and the news of unplayed responses [B, U] in them."""
+    video, no_video = _stack([u.video for u in users])
+    mel, no_audio = _stack([u.audio for u in users])
+    text, no_text = _stack([u.text for u in users])
+    unplayed, _ = _stack([u.unplayed for u in users])
+    return UserTrack(video, mel, text, _present(u_video=no_video, u_audio=no_audio, u_text=no_text)), unplayed
+
+
+def agent_track(responses: Sequence[ResponseUnit]) -> AgentTrack:
+    """These units as one track."""
+    audio, no_audio = _stack([r.audio for r in responses])
+    video, no_video = _stack([r.video for r in responses])
+    return AgentTrack(audio, video, _present(y_audio=no_audio, y_video=no_video))
+
+
+def _stack(units: Sequence[Tensor | None]) -> tuple[Tensor | None, Tensor | None]:
+    """Units [B, ...] -> [B, U, ...], zeros where there is none, and a mask [B, U] of these; None when not needed."""
+    present = next((x for x in units if x is not None), None)
+    if present is None:
+        return None, None
+    stacked = torch.stack([torch.zeros_like(present) if x is None else x for x in units], 1)
+    missing = [x is None for x in units]
+    return stacked, torch.tensor(missing, device=present.device).expand(len(present), -1) if any(missing) else None
+
+
+def _present(**masks: Tensor | None) -> dict[str, Tensor]:
+    return {name: mask for name, mask in masks.items() if mask is not None}

@@ -1,0 +1,96 @@
+"""Flow matching between clean latents and noise: ``z_t = (1 - t) x + t eps``, from t = 1 (noise) to t = 0 (clean).
+
+The network predicts the clean x. So the velocity is ``v = (z - x) / t``, and an Euler step from t to s is
+``z + (s - t) v = x + (s / t) (z - x)``: stepping to s = 0 returns x itself, and every step is a valid exit.
+
+# B batch, U units
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import ModelError
+
+MIN_TIME = 0.15
+"""Flow times below this weigh no more than it: the loss of the velocity has a pole at t = 0."""
+
+NOISE, GESTURE = 0, 1
+"""Streams of chance: what the numbers of one (seed, session, unit) are drawn for."""
+
+
+class Latents(NamedTuple):
+    """What the agent says and shows in one unit, or in some units ([B, U, ...]), in the codecs' normalised scale.
+
+    Attributes:
+        audio: [B, latents, channels].
+        video: [B, h, w, channels].
+    """
+
+    audio: Tensor
+    video: Tensor
+
+
+def interpolate(x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+    """z_t on the straight line from x to eps.
+
+    Args:
+        x: clean, [B, U, ...].
+        eps: noise, the same shape.
+        t: flow time, [B, U].
+    """
+    t = _spread(t, x)
+    return (1 - t) * x + t * eps
+
+
+def velocity(z: Tensor, x: Tensor, t: Tensor) -> Tensor:
+    """``(z - x) / t``, which on the line is ``eps - x``; t is not below `MIN_TIME`."""
+    return (z - x) / _spread(t.clamp_min(MIN_TIME), x)
+
+
+def loss_weight(t: Tensor) -> Tensor:
+    """What makes a squared error of x one of the velocity: ``1 / max(t, MIN_TIME)^2``."""
+    return t.clamp_min(MIN_TIME).square().reciprocal()
+
+
+def training_times(n: Tensor) -> Tensor:
+    """Flow times from standard normal numbers: ``sigmoid(0.3 - 1.2 n)``, most of them between 0.25 and 0.85."""
+    return torch.sigmoid(0.3 - 1.2 * n)
+
+
+def _spread(t: Tensor, like: Tensor) -> Tensor:
+    return t.reshape(*t.shape, *(1,) * (like.dim() - t.dim()))
+
+
+def schedule(steps: int) -> tuple[float, ...]:
+    """Flow times of an Euler solve, evenly spaced: ``steps + 1`` numbers from 1 to 0.
+
+    Raises:
+        ModelError: fewer than one step.
+    """
+    if steps < 1:
+        raise ModelError(f"flow: found {steps} solver steps (expected 1 or more)")
+    return (*(1 - i / steps for i in range(steps)), 0.0)
+
+
+def euler(z: Tensor, x: Tensor, t: float, s: float) -> Tensor:
+    """From time t to time s < t, given the prediction x at t; x itself at s = 0."""
+    return x if s == 0 else torch.lerp(x, z, s / t)
+
+
+def noise(shape: Sequence[int], seed: int, sessions: Sequence[int], unit: int, stream: int = NOISE) -> Tensor:
+    """Standard normal numbers [B, *shape], one row a session: a function of its arguments, whatever ran before."""
+    rows = [chance(seed, session, unit, stream).standard_normal(tuple(shape), np.float32) for session in sessions]
+    return torch.from_numpy(np.stack(rows))
+
+
+def chance(seed: int, session: int, unit: int, stream: int) -> np.random.Generator:
+    """Counter-based random numbers (Philox): the key is (seed, session), the counter (unit, stream)."""
+    mask = (1 << 64) - 1
+    philox = np.random.Philox(key=[seed & mask, session & mask], counter=[0, 0, stream & mask, unit & mask])
+    return np.random.Generator(philox)

@@ -1,0 +1,67 @@
+"""Who sees whom: the block-causal mask, from order keys.
+
+Within unit i the groups are ordered ``u_i = 3i``, ``s_i = 3i + 1``, ``y_i = 3i + 2``. Tokens travel in *slices*:
+slice k is ``[y_{k-1}, u_k, s_k]``, in training followed by the noisy tokens of y_k.
+
+- A clean token sees the clean tokens of smaller order, and those of its own group: all of them inside u and inside y,
+  only itself and earlier ones inside s.
+- A noisy token of y_i sees the clean tokens of order <= 3i + 1, and the noisy tokens of its own unit.
+- Nothing else sees noisy tokens.
+
+So y_{k-1} does not see u_k and may be committed before u_k exists.
+
+# T tokens, Q queries, N keys
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .config import SlotConfig
+
+
+class Tokens(NamedTuple):
+    """Where some tokens stand.
+
+    Attributes:
+        unit: [T] unit they belong to; the position that they are rotated at.
+        order: [T] order key.
+        index: [T] place inside s, 0 elsewhere: tokens of one group see each other up to their own index.
+        noisy: [T] whether they are being denoised.
+    """
+
+    unit: Tensor
+    order: Tensor
+    index: Tensor
+    noisy: Tensor
+
+    def part(self, first: int, last: int) -> Tokens:
+        """Tokens first..last-1."""
+        return Tokens(*(field[first:last] for field in self))
+
+
+def tokens_of(slots: SlotConfig, first_unit: int, units: int, with_noisy: bool = False) -> Tokens:
+    """The tokens of slices ``first_unit .. first_unit + units - 1``, in sequence."""
+    groups = [(slots.y, -1, 2, False), (slots.u, 0, 0, False), (slots.s, 0, 1, False)]
+    groups += [(slots.noisy, 0, 2, True)] if with_noisy else []
+    # rows of (unit - k, order - 3k, index, noisy), the same for every slice k
+    rows = [
+        (unit, 3 * unit + rank, place if rank == 1 else 0, noisy)
+        for count, unit, rank, noisy in groups
+        for place in range(count)
+    ]
+    table = torch.tensor(rows, dtype=torch.int64)
+    k = torch.arange(first_unit, first_unit + units)[:, None]
+    unit, order, index, noisy = table.unbind(-1)
+    return Tokens((unit + k).flatten(), (order + 3 * k).flatten(), index.repeat(units), noisy.bool().repeat(units))
+
+
+def visible(queries: Tokens, keys: Tokens) -> Tensor:
+    """[Q, N] bool: whether each query sees each key."""
+    q_order, k_order = queries.order[:, None], keys.order[None]
+    earlier = (k_order < q_order) & ~keys.noisy[None]
+    same_group = (k_order == q_order) & (queries.noisy[:, None] == keys.noisy[None])
+    return earlier | (same_group & (keys.index[None] <= queries.index[:, None]))

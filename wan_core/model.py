@@ -1,0 +1,173 @@
+"""The model: one Transformer over the interleaved sequence of user and agent, with its embedders and heads.
+
+``p(y_k | h_k) = p(event_k, text_k | h_k) * p(audio_k, video_k | h_k, event_k, text_k)``. The event is read from the
+hidden state of u_k's last token, the text from that state plus the event, audio and video from the noisy tokens.
+
+The same rows serve training (`DuplexModel.forward`, a whole sequence under the mask) and streaming (`Thinker` and
+`Performer`, pass by pass over a cache).
+
+# B batch, U units, d width, V vocabulary
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .attention import Geometry, WholeSequence
+from .config import Preset
+from .embed import AgentTrack, DecisionTrack, Embeddings, UserTrack
+from .errors import ModelError
+from .flow import Latents
+from .guard import check_input
+from .kvcache import KVCache
+from .mask import tokens_of
+from .text import EVENT_STATES, GESTURES, WORDS
+from .transformer import Transformer
+
+
+@dataclass
+class Predictions:
+    """What the model says of every unit of a sequence.
+
+    Attributes:
+        state_logits: [B, U, states].
+        gesture_logits: [B, U, gestures].
+        text_logits: [B, U, V], given the true event.
+        clean: predicted clean latents [B, U, ...]; None when no noisy ones were given.
+        user_hidden: [B, U, d] of the last user token, for auxiliary heads.
+    """
+
+    state_logits: Tensor
+    gesture_logits: Tensor
+    text_logits: Tensor
+    clean: Latents | None
+    user_hidden: Tensor
+
+
+class DuplexModel(nn.Module):
+    """Embedders, blocks and heads; one set of weights for training, thinker and performer."""
+
+    def __init__(self, preset: Preset) -> None:
+        super().__init__()
+        if preset.vocabulary < len(WORDS):
+            raise ModelError(f"{preset.name}.vocabulary: found {preset.vocabulary} (expected {len(WORDS)} or more)")
+        self.preset, self.slots = preset, preset.slots
+        width = preset.backbone.width
+        self.embed = Embeddings(preset)
+        self.backbone = Transformer(preset.backbone)
+        self.event_head = nn.Linear(width, len(EVENT_STATES) + len(GESTURES))
+        self.text_head = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, preset.vocabulary))
+        self.audio_head = nn.Linear(width, preset.audio.latent_size // self.slots.y_audio)
+        self.video_head = nn.Linear(width, preset.video.latent_size // self.slots.y_video)
+        self.geometry = Geometry(preset.backbone)
+        self.cache = KVCache(preset, self.geometry)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights."""
+        return self.embed.null.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.embed.null.device
+
+    def forward(
+        self,
+        user: UserTrack,
+        history: AgentTrack,
+        decisions: DecisionTrack,
+        noisy: Latents | None = None,
+        t: Tensor | None = None,
+        first_unit: int = 0,
+        attention_dtype: torch.dtype | None = None,
+    ) -> Predictions:
+        """Predictions for every unit of a sequence, each from its own past only (teacher forcing).
+
+        Args:
+            user: u_0 .. u_{U-1}.
+            history: y_0 .. y_{U-1} as the model shall remember them (training adds noise); the last is not used.
+            decisions: event_k and text_k, true ones.
+            noisy: z_t of every unit; None: only events and text are predicted.
+            t: flow times [B, U], with ``noisy``.
+            first_unit: number of the first unit; nothing but rounding depends on it.
+            attention_dtype: precision of the softmax products; None: that of the weights, also under autocast.
+
+        Raises:
+            ModelError: shapes that do not fit, NaN or infinity.
+        """
+        batch, units = self._extent(user, history, decisions)
+        clean = self._clean_tokens(user, history, decisions, batch, units)
+        parts = [clean]
+        if noisy is not None:
+            if t is None:
+                raise ModelError("model: found noisy latents without flow times (expected t of shape [B, U])")
+            self.check_latents("model: noisy", noisy, batch, units)
+            parts.append(self.embed.noisy(noisy, t))
+        x = torch.cat(parts, 2)
+        tokens = tokens_of(self.slots, first_unit, units, with_noisy=noisy is not None)
+        memory = WholeSequence(self.geometry, tokens, x.shape[2], self.embed.null, attention_dtype)
+        hidden = self.backbone(x.flatten(1, 2), memory).view(x.shape)
+        user_hidden = hidden[:, :, self.slots.y + self.slots.u - 1]
+        state_logits, gesture_logits = self.read_event(user_hidden)
+        event = decisions.event
+        if event is None:
+            raise ModelError("model: found no events (expected decisions.event, the text is predicted from them)")
+        return Predictions(
+            state_logits,
+            gesture_logits,
+            self.read_text(user_hidden, event),
+            None if noisy is None else self.read_clean(hidden[:, :, self.slots.clean :]),
+            user_hidden,
+        )
+
+    def read_event(self, user_hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Last user token's hidden state [..., d] -> logits of states [..., 5] and gestures [..., 3]."""
+        logits = self.event_head(user_hidden)
+        return logits[..., : len(EVENT_STATES)], logits[..., len(EVENT_STATES) :]
+
+    def read_text(self, user_hidden: Tensor, event: Tensor) -> Tensor:
+        """Hidden state [..., d] and event [..., 2] -> logits of the text token [..., V]."""
+        logits: Tensor = self.text_head(user_hidden + self.embed.event(event))
+        return logits
+
+    def read_clean(self, hidden: Tensor) -> Latents:
+        """Hidden states of noisy tokens [B, U, noisy, d] -> predicted clean latents [B, U, ...]."""
+        batch, units = hidden.shape[:2]
+        audio = self.audio_head(hidden[:, :, : self.slots.y_audio])
+        video = self.video_head(hidden[:, :, self.slots.y_audio :])
+        return Latents(
+            audio.reshape(batch, units, *self.preset.audio.latent_shape),
+            video.reshape(batch, units, *self.preset.video.latent_shape),
+        )
+
+    def check_latents(self, where: str, latents: Latents, batch: int, units: int) -> None:
+        """Pass if these are finite latents of this model, [B, U, ...].
+
+        Raises:
+            ModelError: they are not.
+        """
+        check_input(f"{where} audio", latents.audio, (batch, units, *self.preset.audio.latent_shape))
+        check_input(f"{where} video", latents.video, (batch, units, *self.preset.video.latent_shape))
+
+    def _clean_tokens(
+        self, user: UserTrack, history: AgentTrack, decisions: DecisionTrack, batch: int, units: int
+    ) -> Tensor:
+        """Slices ``[y_{k-1}, u_k, s_k]``: [B, U, clean, d]."""
+        agent = self.embed.agent(history, batch, units)
+        y = torch.cat([self.embed.before_first(batch), agent[:, :-1]], 1)
+        u, _ = self.embed.user(user, self.embed.hearing.new_state(batch), batch, units)
+        s = self.embed.decision(decisions, batch, units)
+        return torch.cat([y, u, s], 2)
+
+    @staticmethod
+    def _extent(user: UserTrack, history: AgentTrack, decisions: DecisionTrack) -> tuple[int, int]:
+        """(B, U) of the tracks, by the first field that is there."""
+        fields = (user.video, user.mel, user.text, history.audio, history.video, decisions.event, decisions.text)
+        for x in fields:
+            if x is not None:
+                return x.shape[0], x.shape[1]
+        raise ModelError("model: found tracks without any content (expected at least one field)")

@@ -1,0 +1,288 @@
+"""The thinker: takes the user in, decides, and writes the context log. It never runs the solver.
+
+One unit, in order:
+
+    thinker.commit(state, audio, video)      y_{k-1}, as soon as it exists; left out: it is absent
+    thought = thinker.step(state, user)      u_k -> event_k, text_k and the slice of unit k
+
+`Thinker.absorb` takes several units in at once without deciding, `Thinker.gap` records that units are lost. The state
+is written in place: keys and values are too large to copy.
+
+# B batch, L layers, KV key-value heads, N tokens of a slice, D head width
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .embed import DecisionTrack, check_tokens
+from .errors import ModelError
+from .exchange import Decision, ResponseUnit, Thought, UserUnit, agent_track, user_track
+from .flow import GESTURE, chance
+from .hearing import HearingState
+from .kvcache import CachePass, KVState
+from .kvslice import DIGEST_BYTES, KVSlice, chained_digest
+from .mask import tokens_of, visible
+from .model import DuplexModel
+from .streaming import State
+from .text import EVENT_STATES, GESTURES
+
+ABSORB_UNITS = 16
+"""Units taken in by one pass; more would only make the mask larger."""
+
+
+@dataclass
+class ThinkerState(State):
+    """One session, or a batch of them at the same unit.
+
+    Attributes:
+        cache: keys and values of everything committed.
+        hearing: what the audio encoder needs of the past.
+        fresh_keys: [B, L, KV, N, D], un-rotated keys of the slice under construction.
+        fresh_values: [B, L, KV, N, D].
+        age: [B] int64, units each row has taken in since it began.
+        digest: [8] uint8, of the last slice.
+        first: number of the first unit.
+        units: units taken in.
+        is_committed: 1 when y_{k-1} is in and u_k is not.
+    """
+
+    cache: KVState
+    hearing: HearingState
+    fresh_keys: Tensor
+    fresh_values: Tensor
+    age: Tensor
+    digest: Tensor
+    first: int = 0
+    units: int = 0
+    is_committed: int = 0
+
+    @property
+    def unit(self) -> int:
+        """The unit that comes next."""
+        return self.first + self.units
+
+    @property
+    def batch(self) -> int:
+        """Rows."""
+        return len(self.age)
+
+    def reset(self, rows: Sequence[int] | None = None) -> None:
+        """Begin anew, in place. With rows, these forget and the others go on; call it between units.
+
+        Raises:
+            ModelError: rows are given while a response is committed and its user unit is not in yet.
+        """
+        if rows is None:
+            super().reset()
+            return
+        if self.is_committed:
+            raise ModelError(
+                f"thinker: unit {self.unit}: found a committed response (expected a whole slice), reset rows after step"
+            )
+        self.cache.reset(rows)
+        self.hearing.reset(rows)
+        with torch.inference_mode():
+            self.age[list(rows)] = 0
+
+
+class Thinker:
+    """The thinking half of a `DuplexModel`. Any number of sessions may share one; a state belongs to one thread."""
+
+    def __init__(self, model: DuplexModel) -> None:
+        self.model = model
+        slots = model.slots
+        tokens = tokens_of(slots, 0, 1)
+        self._n_y, self._n_u, self._n_s = slots.y, slots.u, slots.s
+        s = tokens.part(slots.y + slots.u, slots.clean)
+        self._s_mask = visible(s, s)
+
+    @torch.inference_mode()
+    def new_state(self, batch: int = 1, first_unit: int = 0) -> ThinkerState:
+        """Before unit ``first_unit``, remembering nothing."""
+        like = self.model.embed.null
+        shape = (batch, *self.model.preset.slice_shape)
+        return ThinkerState(
+            self.model.cache.new_state(batch, like),
+            self.model.embed.hearing.new_state(batch),
+            like.new_zeros(shape),
+            like.new_zeros(shape),
+            torch.zeros(batch, dtype=torch.int64, device=like.device),
+            torch.zeros(DIGEST_BYTES, dtype=torch.uint8),
+            first=first_unit,
+        )
+
+    @torch.inference_mode()
+    def commit(self, state: ThinkerState, audio: Tensor | None = None, video: Tensor | None = None) -> None:
+        """Record y_{k-1}, before `step` of unit k; it does not see u_k, so it need not wait for it.
+
+        Args:
+            state: written in place.
+            audio: clean latents [B, latents, channels]; None: absent.
+            video: clean latents [B, h, w, channels]; None: absent.
+
+        Raises:
+            ModelError: another shape, NaN or infinity, or a response was committed for this unit already.
+        """
+        if state.is_committed:
+            raise ModelError(
+                f"thinker: unit {state.unit}: found a second response (expected one per unit), call step first"
+            )
+        embedded = self._response(state.age, [ResponseUnit(audio, video)], state.batch)[:, 0]
+        self.model.cache.start_slice(state.cache, state.unit)
+        self._write(state, embedded, state.unit - 1, 0)
+        state.is_committed = 1
+
+    @torch.inference_mode()
+    def step(
+        self,
+        state: ThinkerState,
+        user: UserUnit,
+        decision: Decision | None = None,
+        seed: int = 0,
+        sessions: Sequence[int] | None = None,
+    ) -> Thought:
+        """Take in u_k, decide event_k and text_k, close the slice of unit k.
+
+        Args:
+            state: written in place; without a `commit` before, y_{k-1} is absent.
+            user: u_k.
+            decision: what to record instead of the model's own choice; the logits are the model's all the same.
+            seed: of the gestures, which are sampled; state and text are the likeliest.
+            sessions: one number a row, for sampling; None: 0, 1, 2...
+
+        Raises:
+            ModelError: shapes that do not fit, NaN or infinity; the state is then as before.
+        """
+        model, batch = self.model, state.batch
+        if decision is not None:
+            check_tokens("decision event", decision.event, (batch, 2), max(len(EVENT_STATES), len(GESTURES)))
+            check_tokens("decision text", decision.text, (batch,), model.preset.vocabulary)
+        track, unplayed = user_track([user])
+        u, hearing = model.embed.user(track, state.hearing, batch, 1)
+        if not state.is_committed:
+            self.commit(state)
+        user_hidden = self._write(state, u[:, 0], state.unit, self._n_y)[:, -1]
+        state_logits, gesture_logits = model.read_event(user_hidden)
+        own = self._choose_event(state_logits, gesture_logits, state.unit, seed, sessions)
+        event = own if decision is None else decision.event
+        text_logits = model.read_text(user_hidden, event)
+        text = text_logits.argmax(-1) if decision is None else decision.text
+        s = model.embed.decision(DecisionTrack(event[:, None], text[:, None], unplayed), batch, 1)
+        self._write(state, s[:, 0], state.unit, self._n_y + self._n_u, self._s_mask)
+        state.hearing = hearing
+        slice_ = self._close(state, state.fresh_keys.clone(), state.fresh_values.clone(), answers=True)
+        return Thought(slice_, event, text, state_logits, gesture_logits, text_logits)
+
+    @torch.inference_mode()
+    def absorb(
+        self, state: ThinkerState, users: Sequence[UserUnit], responses: Sequence[ResponseUnit] | None = None
+    ) -> list[KVSlice]:
+        """Take several units in without answering: their decision slots are absent.
+
+        Args:
+            state: written in place.
+            users: u_k, u_{k+1}...
+            responses: y_{k-1}, y_k..., as many; None: absent. The first is ignored when it was committed already.
+
+        Returns:
+            The slice of each unit.
+
+        Raises:
+            ModelError: shapes that do not fit, NaN or infinity, another number of responses than of units.
+        """
+        responses = [ResponseUnit()] * len(users) if responses is None else responses
+        if len(responses) != len(users):
+            raise ModelError(
+                f"thinker: found {len(responses)} responses for {len(users)} units (expected as many, or none)"
+            )
+        slices: list[KVSlice] = []
+        while len(slices) < len(users):
+            done = len(slices)
+            cache = self.model.cache
+            room = max(1, (cache.cap_tokens - state.cache.used) // cache.per_unit)
+            some = slice(done, done + min(room, ABSORB_UNITS))
+            slices += self._absorb(state, users[some], responses[some])
+        return slices
+
+    def gap(self, state: ThinkerState, units: int) -> list[KVSlice]:
+        """These units are lost: everything in them is absent. Returns their slices."""
+        return self.absorb(state, [UserUnit()] * units)
+
+    def _absorb(
+        self, state: ThinkerState, users: Sequence[UserUnit], responses: Sequence[ResponseUnit]
+    ) -> list[KVSlice]:
+        """One pass over whole slices, the first perhaps without its y."""
+        model, batch, units = self.model, state.batch, len(users)
+        track, unplayed = user_track(users)
+        y = self._response(state.age, responses, batch)
+        u, hearing = model.embed.user(track, state.hearing, batch, units)
+        s = model.embed.decision(DecisionTrack(unplayed=unplayed), batch, units)
+        skip = self._n_y if state.is_committed else 0
+        x = torch.cat([y, u, s], 2).flatten(1, 2)[:, skip:]
+        tokens = tokens_of(model.slots, state.unit, units).part(skip, units * model.slots.clean)
+        model.cache.start_slice(state.cache, state.unit)
+        kept = state.fresh_keys[..., :skip, :].clone(), state.fresh_values[..., :skip, :].clone()
+        shape = (*state.fresh_keys.shape[:3], len(tokens.unit), state.fresh_keys.shape[-1])
+        fresh = state.fresh_keys.new_empty(shape), state.fresh_keys.new_empty(shape)
+        memory = CachePass(
+            model.cache,
+            state.cache,
+            tokens.unit,
+            model.geometry.rotation(tokens.unit, x),
+            visible(tokens, tokens),
+            fresh,
+        )
+        model.backbone(x, memory)
+        memory.keep()
+        state.hearing = hearing
+        keys, values = (torch.cat(pair, -2).split(model.slots.clean, -2) for pair in zip(kept, fresh, strict=True))
+        return [self._close(state, k.contiguous(), v.contiguous(), False) for k, v in zip(keys, values, strict=True)]
+
+    def _write(self, state: ThinkerState, x: Tensor, unit: int, place: int, mask: Tensor | None = None) -> Tensor:
+        """One pass of tokens x [B, T, d] of one group, ``place`` tokens into the slice: hidden states [B, T, d]."""
+        model, length = self.model, x.shape[1]
+        units = torch.full((length,), unit)
+        fresh = (
+            state.fresh_keys[..., place : place + length, :],
+            state.fresh_values[..., place : place + length, :],
+        )
+        state.cache.pending = place  # a pass that was cut short leaves nothing behind
+        memory = CachePass(model.cache, state.cache, units, model.geometry.rotation(units, x), mask, fresh)
+        hidden: Tensor = model.backbone(x, memory)
+        memory.keep()
+        return hidden
+
+    def _close(self, state: ThinkerState, keys: Tensor, values: Tensor, answers: bool) -> KVSlice:
+        """The next slice is whole: chain its digest, move on by one unit."""
+        draft = KVSlice(state.unit, state.units * self.model.slots.clean, keys, values, b"", answers)
+        digest = chained_digest(state.digest.numpy().tobytes(), draft)
+        state.digest = torch.frombuffer(bytearray(digest), dtype=torch.uint8)
+        if state.cache.pending:
+            self.model.cache.close_slices(state.cache)
+        state.units += 1
+        state.age += 1
+        state.is_committed = 0
+        return KVSlice(draft.unit, draft.start, keys, values, digest, answers)
+
+    def _response(self, age: Tensor, responses: Sequence[ResponseUnit], batch: int) -> Tensor:
+        """Tokens of y_{k-1}, y_k... [B, U, y, d]: null where a row has just begun."""
+        embed, units = self.model.embed, len(responses)
+        y = embed.agent(agent_track(responses), batch, units)
+        begins = (age == 0)[:, None, None, None]
+        first = torch.where(begins, embed.before_first(batch), y[:, :1])
+        return torch.cat([first, y[:, 1:]], 1)
+
+    def _choose_event(
+        self, state_logits: Tensor, gesture_logits: Tensor, unit: int, seed: int, sessions: Sequence[int] | None
+    ) -> Tensor:
+        """The likeliest state, and a gesture drawn by (seed, session, unit): [B, 2]."""
+        rows = range(len(state_logits)) if sessions is None else sessions
+        draws = [chance(seed, session, unit, GESTURE).random() for session in rows]
+        below = torch.tensor(draws, device=gesture_logits.device)[:, None]
+        gesture = (gesture_logits.double().softmax(-1).cumsum(-1) <= below).sum(-1)
+        return torch.stack([state_logits.argmax(-1), gesture.clamp_max(gesture_logits.shape[-1] - 1)], -1)

@@ -1,0 +1,85 @@
+"""Thinker and performer on one cache: the reference that the two of them apart must equal, and half the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .exchange import Decision, ResponseUnit, Thought, UserUnit
+from .flow import Latents
+from .model import DuplexModel
+from .performer import solve
+from .streaming import State
+from .thinker import Thinker, ThinkerState
+
+
+@dataclass
+class WholeState(State):
+    """One session, or a batch of them at the same unit.
+
+    Attributes:
+        thinker: the only cache.
+        audio: [B, latents, channels], the response that is committed with the next unit.
+        video: [B, h, w, channels].
+        has_response: 0 when there is none.
+    """
+
+    thinker: ThinkerState
+    audio: Tensor
+    video: Tensor
+    has_response: int = 0
+
+
+class Whole:
+    """A `DuplexModel` that answers by itself: its own latents are its history."""
+
+    def __init__(self, model: DuplexModel) -> None:
+        self.model, self.thinker = model, Thinker(model)
+
+    @torch.inference_mode()
+    def new_state(self, batch: int = 1, first_unit: int = 0) -> WholeState:
+        """Before unit ``first_unit``."""
+        null = self.model.embed.null
+        return WholeState(
+            self.thinker.new_state(batch, first_unit),
+            null.new_zeros(batch, *self.model.preset.audio.latent_shape),
+            null.new_zeros(batch, *self.model.preset.video.latent_shape),
+        )
+
+    @torch.inference_mode()
+    def step(
+        self,
+        state: WholeState,
+        user: UserUnit,
+        steps: int = 2,
+        decision: Decision | None = None,
+        seed: int = 0,
+        sessions: Sequence[int] | None = None,
+    ) -> tuple[Thought, Latents]:
+        """One unit: see `Thinker.step` and `Performer.generate`; the state is written in place."""
+        unit = state.thinker.unit
+        response = self._response(state)
+        if not state.thinker.is_committed:
+            self.thinker.commit(state.thinker, response.audio, response.video)
+        thought = self.thinker.step(state.thinker, user, decision, seed, sessions)
+        latents = solve(self.model, state.thinker.cache, unit, steps, seed, sessions)
+        state.audio, state.video, state.has_response = latents.audio, latents.video, 1
+        return thought, latents
+
+    def absorb(self, state: WholeState, users: Sequence[UserUnit]) -> None:
+        """Take several units in without answering."""
+        if users:
+            responses = [self._response(state), *[ResponseUnit()] * (len(users) - 1)]
+            self.thinker.absorb(state.thinker, users, responses)
+            state.has_response = 0
+
+    def gap(self, state: WholeState, units: int) -> None:
+        """These units are lost."""
+        self.absorb(state, [UserUnit()] * units)
+
+    @staticmethod
+    def _response(state: WholeState) -> ResponseUnit:
+        return ResponseUnit(state.audio, state.video) if state.has_response else ResponseUnit()
