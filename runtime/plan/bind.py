@@ -1,0 +1,129 @@
+"""Each node of a graph with its class: parameters checked and complete, files found, ports known."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import GraphError, UserError, did_you_mean, listing
+from ..node import Node, Param
+from ..ports import Input, Output
+from .catalogue import find_type
+from .marks import Problems
+from .spec import GraphSpec, NodeSpec, ParamSpec
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A node as written, and what its class says about it under these parameters."""
+
+    spec: NodeSpec
+    target: str
+    cls: type[Node]
+    params: dict[str, Any]
+    inputs: Mapping[str, Input]
+    outputs: Mapping[str, Output]
+
+    @property
+    def name(self) -> str:
+        """The node's name in the graph."""
+        return self.spec.name
+
+    @property
+    def cost_ns(self) -> int:
+        """Its budget, 0 when none is declared."""
+        return round((self.spec.budget_ms or 0.0) * 1_000_000)
+
+
+def bind(spec: GraphSpec, problems: Problems) -> dict[str, Bound]:
+    """Find every class, check every parameter; nodes with mistakes are left out."""
+    bound = {}
+    for node in spec.nodes.values():
+        before = len(problems.lines)
+        found = _bind_node(node, spec.folder, problems)
+        if found is not None and len(problems.lines) == before:
+            bound[node.name] = found
+    return bound
+
+
+def check_outside(bound: Mapping[str, Bound], problems: Problems) -> None:
+    """Let every node look at the outside world: files there, outputs writable."""
+    for node in bound.values():
+        try:
+            node.cls.check(node.params)
+        except UserError as error:
+            problems.add(node.spec.at("params"), f"node '{node.name}': {error}")
+
+
+def find_input(value: str, folder: Path | None, graph_folder: Path) -> str:
+    """A file to read, absolute: beside the file that names it, then in the current folder; values given from
+    outside: in the current folder, then beside the graph. What is not found stays as written."""
+    folders = (folder, Path.cwd()) if folder is not None else (Path.cwd(), graph_folder)
+    for base in folders:
+        path = base / Path(value).expanduser()
+        if path.exists():
+            return os.path.abspath(path)
+    return value
+
+
+def _bind_node(node: NodeSpec, folder: Path, problems: Problems) -> Bound | None:
+    where = f"node '{node.name}'"
+    try:
+        target, cls = find_type(node.type, node.folder or folder)
+    except GraphError as error:
+        problems.add(node.at("type"), f"{where}: {error}")
+        return None
+    if cls.is_stateful() and cls.gap is Node.gap:
+        problems.add(
+            node.at("type"),
+            f"{where}: found {cls.__name__}, which keeps state but has no 'gap' (expected new_state and gap together), "
+            "write gap(self, state, units): what a lost unit does to the state",
+        )
+    params = _params(node, cls, folder, problems)
+    if params is None:
+        return None
+    try:
+        inputs, outputs = cls.ports(params)
+    except UserError as error:
+        problems.add(node.at("params"), f"{where}: {error}")
+        return None
+    return Bound(node, target, cls, params, inputs, outputs)
+
+
+def _params(node: NodeSpec, cls: type[Node], folder: Path, problems: Problems) -> dict[str, Any] | None:
+    """Every parameter of the class with its value; None when one is wrong."""
+    where = f"node '{node.name}'"
+    before = len(problems.lines)
+    for key, given in node.params.items():
+        if key not in cls.params:
+            problems.add(
+                given.mark,
+                f"{where}: no parameter '{key}' (it has: {listing(cls.params)}){did_you_mean(key, cls.params)}",
+            )
+    values = {}
+    for key, param in cls.params.items():
+        given = node.params.get(key, ParamSpec(None if param.is_required else param.default, node.mark))
+        if key not in node.params and param.is_required:
+            problems.add(node.mark, f"{where}: parameter '{key}' is missing (expected params: {{{key}: ...}})")
+            continue
+        try:
+            checked = param.checked(f"{where}: {key}", given.value) if key in node.params else given.value
+        except GraphError as error:
+            problems.add(given.mark, str(error))
+            continue
+        values[key] = _located(param, checked, given, folder)
+    return values if len(problems.lines) == before else None
+
+
+def _located(param: Param, value: Any, given: ParamSpec, folder: Path) -> Any:
+    """The value with its path made absolute, where it is one."""
+    if param.path is None or not isinstance(value, str | Path) or not str(value):
+        return value
+    text = str(value)
+    found = (
+        find_input(text, given.folder, folder) if param.path == "input" else os.path.abspath(os.path.expanduser(text))
+    )
+    return Path(found) if isinstance(value, Path) else found

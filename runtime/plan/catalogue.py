@@ -1,0 +1,184 @@
+"""From a node's type to its class. `runtime` knows no node: shipped types are handed in by the root package.
+
+A type is a name in the catalogue (shipped, or from another package's entry-point group ``wangraph.nodes``),
+``package.module:Class``, or ``file.py:Class`` with the file beside the graph. A *target* is what the name stands for,
+``module:Class`` or ``/absolute/file.py:Class``: `resolve` finds the same class by it in every process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+
+from ..errors import GraphError, did_you_mean, listing
+from ..node import Node
+
+GROUP = "wangraph.nodes"
+
+
+@dataclass
+class _Shipped:
+    types: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    graphs: Path | None = None
+
+
+_shipped = _Shipped()
+_local: dict[str, type[Node]] = {}
+
+
+def set_catalogue(types: Mapping[str, str], graphs: Path | None = None) -> None:
+    """Hand in what is shipped: type name -> ``module:Class``, and the folder of graphs found by name."""
+    _shipped.types = MappingProxyType(dict(types))
+    _shipped.graphs = graphs
+
+
+def shipped_types() -> Mapping[str, str]:
+    """Shipped type name -> target."""
+    return _shipped.types
+
+
+def known_types() -> dict[str, str]:
+    """Every type name -> target; shipped names win over those of other packages."""
+    return {**_installed(), **_shipped.types}
+
+
+def shipped_graphs() -> dict[str, Path]:
+    """Graph files found by name."""
+    return {} if _shipped.graphs is None else {path.stem: path for path in sorted(_shipped.graphs.glob("*.yaml"))}
+
+
+@functools.cache
+def _installed() -> dict[str, str]:
+    return {entry.name: entry.value for entry in entry_points(group=GROUP)}
+
+
+def find_type(name: str, folder: Path) -> tuple[str, type[Node]]:
+    """The target and class of a type as a graph file in ``folder`` names it.
+
+    Raises:
+        GraphError: no such type, file, module or class, or not a `Node`.
+    """
+    if name in _local:
+        return name, _local[name]
+    if ":" not in name:
+        types = known_types()
+        if name not in types:
+            raise GraphError(
+                f"no node type '{name}' (available: {listing(types)}; your own: file.py:Class or package.module:Class)"
+                f"{did_you_mean(name, types)}"
+            )
+        return types[name], resolve(types[name])
+    file, _, attribute = name.rpartition(":")
+    if file.endswith(".py"):
+        candidates = [(base / file).absolute() for base in (folder, Path.cwd())]
+        path = next((path for path in candidates if path.is_file()), candidates[0])
+        name = f"{path.resolve()}:{attribute}"
+    return name, resolve(name)
+
+
+def resolve(target: str) -> type[Node]:
+    """The class that a target names; importable in every process of a run.
+
+    Raises:
+        GraphError: it cannot be imported or is not a `Node`.
+    """
+    if target in _local:
+        return _local[target]
+    source, _, attribute = target.rpartition(":")
+    if "<locals>" in attribute or source == "__main__":
+        raise GraphError(f"type '{target}': found a class that only one process can see, move it into a module")
+    module = _load_file(Path(source)) if source.endswith(".py") else _load_module(source)
+    found: object = module
+    for name in attribute.split("."):
+        found = getattr(found, name, None)
+    if found is None:
+        has = [name for name, value in vars(module).items() if _is_node(value)]
+        raise GraphError(f"type '{target}': no '{attribute}' (it has: {listing(has)}){did_you_mean(attribute, has)}")
+    if not _is_node(found):
+        raise GraphError(f"type '{target}': found {_described(found)} (expected a class derived from wangraph.Node)")
+    assert isinstance(found, type)
+    return found
+
+
+def target_of(cls: type[Node]) -> str:
+    """The target of a class: by module where that can be imported, else by file.
+
+    Classes that no other process can find (made inside a function, or in a notebook) are remembered here, so that
+    graphs in one process can use them.
+    """
+    target = f"{cls.__module__}:{cls.__qualname__}"
+    if is_portable(target) and _is_importable(cls.__module__):
+        return target
+    with contextlib.suppress(OSError, TypeError):  # a notebook cell has no file
+        target = f"{Path(inspect.getfile(cls)).resolve()}:{cls.__qualname__}"
+    _local[target] = cls
+    return target
+
+
+def is_portable(target: str) -> bool:
+    """Whether other processes can find it too."""
+    return "<locals>" not in target and not target.startswith("__main__:")
+
+
+def _is_node(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Node) and value is not Node
+
+
+def _described(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+
+
+def _is_importable(module: str) -> bool:
+    """Whether a fresh process would find it: what is in `sys.modules` may have got there by other ways."""
+    top = module.partition(".")[0]
+    spec = next(filter(None, (finder.find_spec(top, None) for finder in sys.meta_path)), None)
+    return spec is not None and ("." in module or spec.origin == getattr(sys.modules[module], "__file__", None))
+
+
+def _load_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise GraphError(
+                f"module '{name}': not found (expected an installed module), "
+                "install it, or name the file: file.py:Class"
+            ) from error
+        raise GraphError(_import_failed(f"module '{name}'", error)) from error
+    except Exception as error:  # whatever the user's module does when it is imported
+        raise GraphError(_import_failed(f"module '{name}'", error)) from error
+
+
+def _load_file(path: Path) -> ModuleType:
+    """Run a ``.py`` file once a process, under one name made of its path: classes keep their identity."""
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+    name = f"wangraph_file_{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    if not path.is_file():
+        raise GraphError(f"file '{path}': not found (expected a Python file), it is sought beside the graph file")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, path
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever the user's file does when it is run
+        del sys.modules[name]
+        raise GraphError(_import_failed(f"file '{path}'", error)) from error
+    return module
+
+
+def _import_failed(what: str, error: Exception) -> str:
+    return f"{what}: importing it raised {type(error).__name__}: {error}, correct it there"

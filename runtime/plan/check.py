@@ -1,0 +1,215 @@
+"""From a graph as written to a checked `Plan`: everything that can be known before a weight is loaded.
+
+Nothing here imports torch. Mistakes are gathered and raised together, one a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import GraphError
+from ..packet import WHOLE
+from ..units import MS
+from .bind import Bound, bind, check_outside
+from .marks import Problems
+from .overlay import build_tree, find_graph, parse_sets
+from .plan import NodePlan, Plan, StreamPlan
+from .shapes import Shapes, resolve_shapes
+from .spec import GraphSpec, parse_spec
+from .streams import by_stream, check_settling, find_device, place, plan_input, plan_processes, plan_stream
+from .timing import TimedEdge, TimedNode, Timing, compute_timing
+from .wiring import Edge, check_cycles, check_wait, connect, depths, flow_order, on_loops
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A plan, and the timing it was made from."""
+
+    plan: Plan
+    timing: Timing
+
+
+def load(reference: str | Path, sets: Mapping[str, Any] | None = None) -> GraphSpec:
+    """A graph file, by path or shipped name, extended, set and filled in.
+
+    Args:
+        sets: as ``--set``: parameter names or dotted paths; strings are read as YAML.
+
+    Raises:
+        GraphError: everything that is wrong with it as text, one mistake a line.
+    """
+    path, problems = find_graph(reference), Problems()
+    tree = build_tree(path, parse_sets(sets or {}), problems)
+    spec = parse_spec(tree, path, problems)
+    problems.raise_any()
+    return spec
+
+
+def make_plan(spec: GraphSpec, seed: int = 0) -> Plan:
+    """The checked plan of a graph.
+
+    Raises:
+        GraphError: everything that is wrong with it, one mistake a line.
+    """
+    return check(spec, seed).plan
+
+
+def check(spec: GraphSpec, seed: int = 0) -> Checked:
+    """The checked plan of a graph with its timing; see `make_plan`."""
+    problems = Problems()
+    bound = bind(spec, problems)
+    places = place(spec, problems)
+    devices = {node.name: find_device(node, problems) for node in spec.nodes.values()}
+    edges = connect(spec, bound, problems)
+    check_cycles(list(bound), edges, problems)
+    problems.raise_any()
+
+    order = flow_order(list(bound), edges)
+    shapes = resolve_shapes(spec.clock, bound, order, edges, problems)
+    timing = _timing(spec, bound, edges, places)
+    check_wait(edges, timing.enforced, problems)
+    for text in timing.infeasible:
+        problems.add(spec.mark, text)
+    nodes = _plan_nodes(bound, order, edges, places, devices, timing)
+    check_settling(edges, nodes, problems)
+    warnings = [f"{spec.mark}: {text}" for text in timing.warnings]
+    streams = _plan_streams(spec, bound, nodes, edges, shapes, problems, warnings)
+    check_outside(bound, problems)
+    problems.raise_any()
+    plan = Plan(
+        name=spec.name,
+        clock=spec.clock,
+        latency_ns=_latency_ns(spec),
+        nodes=nodes,
+        streams=streams,
+        processes=plan_processes(spec, places),
+        seed=seed,
+        path=spec.path,
+        warnings=tuple(warnings),
+    )
+    return Checked(plan, timing)
+
+
+def input_shapes(plan: Plan, node: str) -> dict[str, dict[str, tuple[int, ...] | None]]:
+    """Per inlet and tensor, the resolved shape per unit; None where it is not known or not connected.
+
+    Raises:
+        GraphError: the plan has no such node.
+    """
+    if node not in plan.nodes:
+        raise GraphError(f"plan '{plan.name}': no node '{node}'")
+    found = {i.port: _shapes(plan.streams[i.stream]) for i in plan.nodes[node].inputs}
+    return {**{port: {WHOLE: None} for port in plan.nodes[node].optional_inputs}, **found}
+
+
+def output_shapes(plan: Plan, node: str) -> dict[str, dict[str, tuple[int, ...] | None]]:
+    """Per outlet and tensor, the resolved shape per unit; None where it is not known."""
+    return {port: _shapes(plan.streams[f"{node}.{port}"]) for port in plan.nodes[node].outputs}
+
+
+def _shapes(stream: StreamPlan) -> dict[str, tuple[int, ...] | None]:
+    result: dict[str, tuple[int, ...] | None] = {}
+    for tensor in stream.tensors:
+        sizes = [n for n in tensor.shape or () if n is not None]
+        is_known = tensor.shape is not None and len(sizes) == len(tensor.shape)
+        result[tensor.name] = tuple(sizes) if is_known else None
+    return result
+
+
+def _latency_ns(spec: GraphSpec) -> int:
+    return round(spec.latency_ms * MS)
+
+
+def _timing(
+    spec: GraphSpec, bound: Mapping[str, Bound], edges: Sequence[Edge], places: Mapping[str, tuple[str, str]]
+) -> Timing:
+    nodes = [
+        TimedNode(
+            name=node.name,
+            cost_ns=node.cost_ns,
+            paced=node.cls.paced,
+            ahead=node.cls.ahead_units > 0,
+            lane="/".join(places[node.name]),
+        )
+        for node in bound.values()
+    ]
+    timed = [
+        TimedEdge(
+            producer=edge.producer,
+            consumer=edge.consumer,
+            delay=edge.delay,
+            look_ahead=edge.input.look_ahead,
+            crosses=places[edge.producer][0] != places[edge.consumer][0],
+        )
+        for edge in edges
+    ]
+    return compute_timing(nodes, timed, spec.clock, _latency_ns(spec))
+
+
+def _plan_nodes(
+    bound: Mapping[str, Bound],
+    order: Sequence[str],
+    edges: Sequence[Edge],
+    places: Mapping[str, tuple[str, str]],
+    devices: Mapping[str, str],
+    timing: Timing,
+) -> dict[str, NodePlan]:
+    depth, loops = depths(order, edges), on_loops(list(bound), edges)
+    nodes = {}
+    for name in order:
+        node = bound[name]
+        inputs = {edge.inlet: plan_input(edge) for edge in edges if edge.consumer == name}
+        nodes[name] = NodePlan(
+            name=name,
+            type=node.spec.type,
+            target=node.target,
+            params=node.params,
+            process=places[name][0],
+            lane=places[name][1],
+            inputs=tuple(inputs[port] for port in node.inputs if port in inputs),
+            outputs=tuple(node.outputs),
+            optional_inputs=tuple(port for port in node.inputs if port not in inputs),
+            device=devices[name],
+            stateful=node.cls.is_stateful(),
+            paced=node.cls.paced,
+            ahead_units=node.cls.ahead_units,
+            depth=depth[name],
+            on_loop=name in loops,
+            # A paced node fires at its due, not a cost before it; its budget counts in its lane's load.
+            cost_ns=0 if node.cls.paced else node.cost_ns,
+            due_ns=timing.due_ns[name],
+            enforced=name in timing.enforced,
+            ladder=node.spec.ladder,
+        )
+    return nodes
+
+
+def _plan_streams(
+    spec: GraphSpec,
+    bound: Mapping[str, Bound],
+    nodes: Mapping[str, NodePlan],
+    edges: Sequence[Edge],
+    shapes: Shapes,
+    problems: Problems,
+    warnings: list[str],
+) -> dict[str, StreamPlan]:
+    readers = by_stream(edges)
+    streams = {}
+    for name in nodes:
+        for port in bound[name].outputs:
+            stream = plan_stream(
+                bound[name],
+                port,
+                nodes,
+                readers.get(f"{name}.{port}", []),
+                shapes,
+                spec.clock,
+                _latency_ns(spec),
+                problems,
+                warnings,
+            )
+            streams[stream.name] = stream
+    return streams

@@ -1,0 +1,162 @@
+"""From a graph's path or name to one tree: ``extends``, ``--set``, parameters and sub-graphs.
+
+All of it works on `Item` trees, so that everything still knows where it was written.
+
+``extends: other.yaml``   this file laid over another: mappings merge key by key, anything else replaces,
+                          null removes what the other file says.
+``--set key=value``       ``key`` is a parameter of the graph, or a path: ``nodes.think.budget_ms``,
+                          ``think.budget_ms``, ``clock.fps``, ``latency_ms``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import GraphError, did_you_mean, listing
+from .catalogue import shipped_graphs
+from .document import kind_name, parse_text, read_document
+from .marks import Item, Mark, Problems, item_of, shown
+from .params import resolve_params, substitute
+from .subgraph import expand
+
+TOP_KEYS = ("version", "name", "extends", "clock", "latency_ms", "params", "processes", "nodes", "exports")
+
+
+def find_graph(reference: str | Path, beside: Path | None = None) -> Path:
+    """The file of a graph given by path (from the folder ``beside``, else the current one) or by shipped name.
+
+    Raises:
+        GraphError: neither a file nor a shipped name.
+    """
+    path = (beside or Path()) / reference
+    if path.is_file():
+        return path
+    shipped = shipped_graphs()
+    name = str(reference)
+    for known in (name, name.removeprefix("graphs/").removesuffix(".yaml")):
+        if known in shipped:
+            return shipped[known]
+    raise GraphError(
+        f"{name}: no such graph (expected a file, or one of: {listing(shipped)}){did_you_mean(name, shipped)}"
+    )
+
+
+def parse_sets(sets: Mapping[str, Any]) -> dict[str, Item]:
+    """``--set`` values as items: strings are read as YAML, other Python values taken as they are."""
+    items = {}
+    for key, value in sets.items():
+        mark = Mark(f"--set {key}={value}")
+        parsed = parse_text(value, mark) if isinstance(value, str) else item_of(value, mark)
+        items[key] = replace(parsed or Item(None, mark), key_mark=mark)
+    return items
+
+
+def read_tree(path: Path, chain: tuple[Path, ...] = ()) -> Item:
+    """A graph file with everything it extends already under it."""
+    if path.resolve() in chain:
+        names = " -> ".join(p.name for p in (*chain, path))
+        raise GraphError(f"{shown(path)}: found a circle: {names} (expected extends to end), remove one of them")
+    tree = read_document(path)
+    extends = tree.get("extends")
+    if extends is None:
+        return tree
+    if not isinstance(extends.value, str):
+        raise GraphError(f"{extends.mark}: extends: found {kind_name(extends.value)} (expected a graph file)")
+    base = read_tree(_find_from(extends, path.parent), (*chain, path.resolve()))
+    return _merge(base, tree.without("extends"))
+
+
+def build_tree(
+    path: Path,
+    sets: Mapping[str, Item],
+    problems: Problems,
+    given: Mapping[str, Item] | None = None,
+    chain: tuple[Path, ...] = (),
+) -> Item:
+    """A graph file as one tree: extended, set, its parameters put in, its sub-graphs spliced in as ``name/inner``.
+
+    Args:
+        sets: by key, as `parse_sets` makes them.
+        given: values for the graph's own parameters, which a sub-graph gets from its node.
+        chain: the files this one is a sub-graph of.
+    """
+    if path.resolve() in chain:
+        raise GraphError(f"{shown(path)}: found a graph that contains itself (expected sub-graphs to end), remove it")
+    tree = read_tree(path)
+    inside = {key: item for key, item in sets.items() if "/" in key}
+    for key, item in sets.items():
+        if key not in inside:
+            tree = _set_path(tree, key, item, problems)
+    values = resolve_params(tree, given or {}, problems)
+    tree = substitute(tree.without("params"), values, problems)
+
+    def open_inner(file: Item, params: Mapping[str, Item]) -> Item:
+        inner = _find_from(file, file.folder or path.parent)
+        return build_tree(inner, {}, problems, params, (*chain, path.resolve()))
+
+    tree = expand(tree, open_inner, problems)
+    for key, item in inside.items():
+        tree = _set_path(tree, key, substitute(item, values, problems), problems)
+    return tree
+
+
+def _find_from(reference: Item, folder: Path) -> Path:
+    try:
+        return find_graph(str(reference.value), folder)
+    except GraphError as error:
+        raise GraphError(f"{reference.mark}: {error}") from error
+
+
+def _merge(base: Item, over: Item) -> Item:
+    if not (base.is_mapping and over.is_mapping):
+        return over
+    merged = dict(base.value)
+    for key, item in over.value.items():
+        if key in merged and item.value is None:
+            del merged[key]
+        elif key in merged:
+            merged[key] = _merge(merged[key], item)
+        else:
+            merged[key] = item
+    return replace(over, value=merged)
+
+
+def _set_path(tree: Item, key: str, item: Item, problems: Problems) -> Item:
+    params, nodes = tree.below("params"), tree.below("nodes")
+    parts = key.split(".")
+    if parts[0] in params and len(parts) == 1:
+        return _put(tree, ["params", key], item, problems)
+    if parts[0] in nodes and len(parts) > 1:
+        parts = ["nodes", *parts]
+    if parts[0] == "nodes" and len(parts) > 2 and parts[1] in nodes:
+        return _put(tree, parts, item, problems)
+    if parts[0] in ("params", "nodes") or parts[0] not in TOP_KEYS or parts[0] == "extends":
+        return _unknown_set(tree, parts, params, nodes, item, problems)
+    return _put(tree, parts, item, problems)
+
+
+def _unknown_set(
+    tree: Item, parts: list[str], params: Mapping[str, Item], nodes: Mapping[str, Item], item: Item, problems: Problems
+) -> Item:
+    word = next((p for p in parts if p not in ("nodes", "params")), parts[0])
+    hint = did_you_mean(word, [*params, *nodes, "clock", "latency_ms", "name", "processes"])
+    problems.add(
+        item.mark,
+        f"found '{'.'.join(parts)}' (available parameters: {listing(params)}; nodes: {listing(nodes)}, "
+        f"as NODE.budget_ms or NODE.params.NAME; also clock.fps, latency_ms, processes.NAME.threads){hint}",
+    )
+    return tree
+
+
+def _put(tree: Item, parts: list[str], item: Item, problems: Problems) -> Item:
+    """The tree with ``item`` at the end of a path; mappings on the way are made where there are none."""
+    if not parts:
+        return item
+    if not tree.is_mapping and tree.value is not None:
+        problems.add(item.mark, f"found {kind_name(tree.value)} at {tree.mark} (expected a mapping), end the key there")
+        return tree
+    below = tree.get(parts[0]) or Item({}, item.mark, item.key_mark)
+    return tree.having(parts[0], _put(below, parts[1:], item, problems))

@@ -1,0 +1,222 @@
+"""Streams and placement: which process decides each stream's units, how long it waits, and how packets travel."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import did_you_mean, listing
+from ..units import NS, UnitClock
+from .bind import Bound
+from .marks import Problems
+from .plan import Carrier, InputPlan, NodePlan, ProcessPlan, StreamPlan
+from .shapes import Shapes
+from .spec import GraphSpec, NodeSpec, ProcessSpec
+from .wiring import Edge
+
+MAIN = "main"
+_DEVICE = re.compile(r"cpu|cuda(?::(\d+))?\Z")
+
+
+def place(spec: GraphSpec, problems: Problems) -> dict[str, tuple[str, str]]:
+    """The (process, lane) of every node; nodes without either run in ``main``, ``loop``."""
+    places = {}
+    for node in spec.nodes.values():
+        process = node.process or MAIN
+        if process != MAIN and process not in spec.processes:
+            known = {MAIN, *spec.processes}
+            problems.add(
+                node.at("process"),
+                f"node '{node.name}': no process '{process}' (declared: {listing(known)}), "
+                f"add it under processes{did_you_mean(process, known)}",
+            )
+        lanes = spec.processes.get(process, ProcessSpec(process)).lanes
+        lane = node.lane or ("loop" if "loop" in lanes else lanes[0])
+        if lane not in lanes:
+            problems.add(
+                node.at("lane"),
+                f"node '{node.name}': no lane '{lane}' in process '{process}' (it has: {listing(lanes)}), "
+                f"write processes: {{{process}: {{lanes: [{', '.join((*lanes, lane))}]}}}}{did_you_mean(lane, lanes)}",
+            )
+        places[node.name] = (process, lane)
+    return places
+
+
+def plan_processes(spec: GraphSpec, places: Mapping[str, tuple[str, str]]) -> dict[str, ProcessPlan]:
+    """The processes that have nodes, in the order of the file, each with its share of the cores."""
+    used = list(dict.fromkeys(process for process, _ in places.values()))
+    declared = [name for name in spec.processes if name in used]
+    share = max(1, len(os.sched_getaffinity(0)) // max(1, len(used)))
+    result = {}
+    for name in dict.fromkeys([*declared, *used]):
+        given = spec.processes.get(name, ProcessSpec(name))
+        threads = share if given.threads is None else given.threads
+        result[name] = ProcessPlan(name, given.lanes, threads, given.on_crash)
+    return result
+
+
+def find_device(node: NodeSpec, problems: Problems) -> str:
+    """``cpu`` or ``cuda:N``, there on this machine."""
+    where, match = f"node '{node.name}'", _DEVICE.match(node.device)
+    if match is None:
+        problems.add(
+            node.at("device"), f"{where}: device: found '{node.device}' (expected cpu, cuda or cuda:0), choose one"
+        )
+        return "cpu"
+    if node.device == "cpu":
+        return "cpu"
+    index = match[1] or "0"
+    if not (Path(f"/dev/nvidia{index}").exists() or Path("/dev/dxg").exists()):
+        problems.add(
+            node.at("device"),
+            f"{where}: device: found '{node.device}' (available on this machine: cpu), write device: cpu",
+        )
+    return f"cuda:{index}"
+
+
+def check_settling(edges: Sequence[Edge], nodes: Mapping[str, NodePlan], problems: Problems) -> None:
+    """Note streams that are both played and fed back, but would be decided in two places."""
+    for name, readers in by_stream(edges).items():
+        homes = list(dict.fromkeys(nodes[edge.consumer].process for edge in readers))
+        fed_back = any(edge.delay for edge in readers)
+        played = any(not edge.delay and nodes[edge.consumer].enforced for edge in readers)
+        if not (fed_back and played) or len(homes) == 1:
+            continue
+        parts = ", ".join(f"'{e.consumer}' in {nodes[e.consumer].process}" for e in readers)
+        late = next(edge for edge in readers if edge.delay)
+        problems.add(
+            late.mark,
+            f"stream {name}: found readers in two processes: {parts} (expected one process, because what is played "
+            f"and what is fed back must be the same), put {_names(readers)} into one process",
+        )
+
+
+def plan_stream(
+    node: Bound,
+    port: str,
+    nodes: Mapping[str, NodePlan],
+    edges: Sequence[Edge],
+    shapes: Shapes,
+    clock: UnitClock,
+    latency_ns: int,
+    problems: Problems,
+    warnings: list[str],
+) -> StreamPlan:
+    """One output port with everything that its readers, given as ``edges``, ask of it."""
+    output, home = node.outputs[port], nodes[node.name].process
+    homes = list(dict.fromkeys(nodes[edge.consumer].process for edge in edges))
+    stream = StreamPlan(
+        name=f"{node.name}.{port}",
+        node=node.name,
+        port=port,
+        kind=output.kind,
+        tensors=shapes.tensors(node.name, output),
+        is_log=output.is_log,
+        process=home,
+        settler=homes[0] if len(homes) == 1 else home,
+        settle_ns=None if output.is_log else _settle_ns(nodes, edges, clock),
+        window=_window(edges, clock, latency_ns),
+        readers=tuple(name for name in homes if name != home),
+    )
+    _check_zeros(stream, edges, problems)
+    carrier = _carrier(stream, edges, nodes, problems, warnings)
+    return replace(stream, carrier=carrier)
+
+
+def plan_input(edge: Edge) -> InputPlan:
+    """One connected inlet."""
+    return InputPlan(
+        port=edge.inlet,
+        stream=edge.stream,
+        delay=edge.delay,
+        init=edge.init,
+        late=edge.late,
+        look_ahead=edge.input.look_ahead,
+        kind=edge.input.kind,
+        is_log=edge.output.is_log,
+    )
+
+
+def by_stream(edges: Sequence[Edge]) -> dict[str, list[Edge]]:
+    """Edges by the stream they read."""
+    result: dict[str, list[Edge]] = {}
+    for edge in edges:
+        result.setdefault(edge.stream, []).append(edge)
+    return result
+
+
+def _settle_ns(nodes: Mapping[str, NodePlan], edges: Sequence[Edge], clock: UnitClock) -> int | None:
+    """When the settler stops waiting: the earliest of the readers' latest starts; unit k serves a reader's unit
+    ``k + delay``, and with look-ahead its unit ``k - look_ahead``."""
+    times = []
+    for edge in edges:
+        start = nodes[edge.consumer].latest_start_ns
+        if start is not None:
+            times.append(start + clock.pts_ns(edge.delay) - clock.pts_ns(edge.input.look_ahead))
+    return min(times, default=None)
+
+
+def _window(edges: Sequence[Edge], clock: UnitClock, latency_ns: int) -> int:
+    delay = max((edge.delay for edge in edges), default=0)
+    ahead = max((edge.input.look_ahead for edge in edges), default=0)
+    return math.ceil(latency_ns / (clock.period * NS)) + delay + ahead + 2
+
+
+def _check_zeros(stream: StreamPlan, edges: Sequence[Edge], problems: Problems) -> None:
+    for edge in edges:
+        if edge.init == "zeros" and (stream.max_bytes is None or stream.kind == "text"):
+            problems.add(
+                edge.mark,
+                f"node '{edge.consumer}': input '{edge.inlet}': found init zeros for {stream.name}, whose shape "
+                "is not known (expected empty or a file), write init: empty",
+            )
+
+
+def _carrier(
+    stream: StreamPlan,
+    edges: Sequence[Edge],
+    nodes: Mapping[str, NodePlan],
+    problems: Problems,
+    warnings: list[str],
+) -> Carrier:
+    crossing = [edge for edge in edges if nodes[edge.consumer].process != stream.process]
+    wanted = {edge.memory: edge for edge in crossing if edge.memory != "auto"}
+    if not crossing:
+        return "reference"
+    where = f"stream {stream.name}"
+    if len(wanted) > 1:
+        problems.add(
+            crossing[0].mark, f"{where}: found memory {listing(wanted)} (expected the same for all readers), choose one"
+        )
+    if "device" in wanted:
+        if importlib.util.find_spec("cupy") is None:
+            problems.add(
+                wanted["device"].mark,
+                f"{where}: found memory: device (expected the package cupy), install it: pip install 'wangraph[gpu]'",
+            )
+        return "device"
+    if "network" in wanted:
+        return "network"
+    if stream.max_bytes is not None:
+        return "shared"
+    if "shared" in wanted:
+        problems.add(
+            wanted["shared"].mark,
+            f"{where}: found memory: shared for a stream whose size is not known (expected auto or network), "
+            f"or declare the shape of {stream.name}",
+        )
+    warnings.append(
+        f"{where}: its size is not known, so it is copied over a socket to {', '.join(stream.readers)}; "
+        "declare shape and dtype of the port to share memory"
+    )
+    return "network"
+
+
+def _names(edges: Sequence[Edge]) -> str:
+    names = list(dict.fromkeys(edge.consumer for edge in edges))
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]

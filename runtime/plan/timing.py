@@ -1,0 +1,253 @@
+"""When each node must have finished, computed backwards from the paced nodes; and whether the budgets can be kept.
+
+Times are nanoseconds after release(k). A paced node fires at ``latency``. Everything before it:
+
+    due(n) = min over consumers c of  due(c) - cost(c) + (delay - look_ahead) * T - transfer
+
+relaxed until nothing changes, which on feedback loops means: until the loop's delays pay for its costs. Only the
+ancestors of paced nodes are *enforced*; elsewhere, dues of sinks are counted and cost nobody a unit.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import networkx as nx
+
+from ..units import MS, UnitClock
+
+TRANSFER_NS = 1 * MS
+"""What a hop between two processes is taken to cost."""
+
+MAX_LOOPS = 200
+"""Loops looked at one by one; graphs have a handful."""
+
+
+@dataclass(frozen=True)
+class TimedNode:
+    """What timing needs to know of a node. ``ahead``: a source that may run before release."""
+
+    name: str
+    cost_ns: int = 0
+    paced: bool = False
+    ahead: bool = False
+    lane: str = "main/loop"
+
+
+@dataclass(frozen=True)
+class TimedEdge:
+    """What timing needs to know of an edge. ``crosses``: between two processes."""
+
+    producer: str
+    consumer: str
+    delay: int = 0
+    look_ahead: int = 0
+    crosses: bool = False
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A feedback loop without a paced node: the time its nodes take, and what its delays give them."""
+
+    nodes: tuple[str, ...]
+    cost_ns: int
+    budget_ns: int
+
+    @property
+    def ratio(self) -> float:
+        """Above 1 it cannot keep up."""
+        return self.cost_ns / self.budget_ns if self.budget_ns else float("inf")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What follows from the budgets.
+
+    Attributes:
+        due_ns: by node; None where no paced node or sink follows.
+        enforced: paced nodes and their ancestors.
+        loops: feedback loops without a paced node, the tightest first.
+        loads: share of T that each lane (``process/lane``) is busy.
+        infeasible: why the budgets cannot be kept, one sentence each.
+        warnings: dues that are only counted, and cannot be kept.
+    """
+
+    due_ns: Mapping[str, int | None]
+    enforced: frozenset[str]
+    loops: tuple[Loop, ...] = ()
+    loads: Mapping[str, float] = field(default_factory=dict)
+    infeasible: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def compute_timing(nodes: Sequence[TimedNode], edges: Sequence[TimedEdge], clock: UnitClock, latency_ns: int) -> Timing:
+    """Dues, loops, loads and verdicts of a graph without undelayed cycles."""
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from(node.name for node in nodes)
+    graph.add_edges_from((edge.producer, edge.consumer) for edge in edges)
+    paced = {node.name for node in nodes if node.paced}
+    enforced = frozenset(paced.union(*(nx.ancestors(graph, name) for name in paced)))
+    after = set().union(*(nx.descendants(graph, name) for name in paced)) - enforced
+    counted = set(graph) - enforced - after
+
+    loops = _loops(graph, nodes, edges, clock, paced)
+    loads, overloads = _loads(nodes, clock)
+    broken = [_loop_text(loop) for loop in loops if loop.ratio > 1]
+    work = _Dues(nodes, edges, clock, latency_ns)
+    if not broken:
+        work.relax(enforced, seeds=paced)
+        work.relax(counted, seeds={name for name in counted if graph.out_degree(name) == 0})
+    paths = [] if broken else work.late_paths(enforced) + work.late_paced(paced)
+    return Timing(
+        due_ns={name: work.due.get(name) for name in graph},
+        enforced=enforced,
+        loops=loops,
+        loads=loads,
+        infeasible=(*broken, *overloads, *paths),
+        warnings=() if broken else tuple(work.late_paths(counted)),
+    )
+
+
+class _Dues:
+    """Dues so far, and for each node the edge that made its due what it is."""
+
+    def __init__(
+        self, nodes: Sequence[TimedNode], edges: Sequence[TimedEdge], clock: UnitClock, latency_ns: int
+    ) -> None:
+        self.nodes = {node.name: node for node in nodes}
+        self.edges = edges
+        self.clock = clock
+        self.latency_ns = latency_ns
+        self.due: dict[str, int] = {}
+        self.tightest: dict[str, TimedEdge] = {}
+
+    def latest_start(self, name: str) -> int:
+        node = self.nodes[name]
+        return self.due[name] - (0 if node.paced else node.cost_ns)
+
+    def bound(self, edge: TimedEdge) -> int:
+        """When the producer must have finished for this consumer."""
+        shift = self.clock.pts_ns(edge.delay) - self.clock.pts_ns(edge.look_ahead)
+        return self.latest_start(edge.consumer) + shift - (TRANSFER_NS if edge.crosses else 0)
+
+    def relax(self, inside: Iterable[str], seeds: Iterable[str]) -> None:
+        """Dues of the nodes ``inside``, from the seeds backwards, until nothing changes."""
+        fixed = set(seeds)
+        open_nodes = set(inside) - fixed
+        self.due |= dict.fromkeys(fixed, self.latency_ns)
+        edges = [
+            e for e in self.edges if e.producer in open_nodes and (e.consumer in open_nodes or e.consumer in fixed)
+        ]
+        # One round more than there are nodes always suffices once every loop pays for itself.
+        for _ in range(len(open_nodes) + 1):
+            changed = False
+            for edge in edges:
+                if edge.consumer in self.due and self.bound(edge) < self.due.get(edge.producer, 1 << 62):
+                    self.due[edge.producer] = self.bound(edge)
+                    self.tightest[edge.producer] = edge
+                    changed = True
+            if not changed:
+                return
+
+    def late_paths(self, inside: Iterable[str]) -> list[str]:
+        """Sentences on sources that would have to start before release, the worst first; at most one an end."""
+        worst: dict[str, tuple[int, str]] = {}
+        for name in inside:
+            node = self.nodes[name]
+            if name not in self.due or node.paced or self._has_undelayed_input(name):
+                continue
+            start = self.due[name] if node.ahead else self.latest_start(name)
+            if start >= 0:
+                continue
+            path = self._path(name)
+            if path[-1] not in worst or start < worst[path[-1]][0]:
+                worst[path[-1]] = (start, self._path_text(path, self.latency_ns - start))
+        return [text for _, text in sorted(worst.values())]
+
+    def late_paced(self, paced: Iterable[str]) -> list[str]:
+        """Sentences on feedback from paced nodes that comes too late for those that need it."""
+        found = []
+        for edge in self.edges:
+            if edge.producer in paced and edge.consumer in self.due and edge.consumer not in paced:
+                room = self.bound(edge)
+                if room < self.latency_ns:
+                    found.append(
+                        f"infeasible: because '{edge.consumer}' needs what '{edge.producer}' does "
+                        f"{_ms(self.latency_ns)} ms after release no later than {_ms(room)} ms, "
+                        f"over a delay of {edge.delay}; raise the delay or lower latency_ms"
+                    )
+        return found
+
+    def _has_undelayed_input(self, name: str) -> bool:
+        return any(e.consumer == name and not e.delay for e in self.edges)
+
+    def _path(self, name: str) -> list[str]:
+        path = [name]
+        while path[-1] in self.tightest and self.tightest[path[-1]].consumer not in path:
+            path.append(self.tightest[path[-1]].consumer)
+        return path
+
+    def _path_text(self, path: list[str], total_ns: int) -> str:
+        steps = [f"{name} {_ms(self.nodes[name].cost_ns)}" for name in path if self.nodes[name].cost_ns]
+        hops = sum(self.tightest[name].crosses for name in path[:-1])
+        ahead = sum(self.tightest[name].look_ahead for name in path[:-1])
+        extra = [f"{hops} between processes"] if hops else []
+        extra += [f"{_ms(self.clock.pts_ns(ahead))} of look-ahead"] if ahead else []
+        return (
+            f"infeasible: because {' -> '.join(path)} takes {_ms(total_ns)} ms after release "
+            f"({', '.join([*steps, *extra]) or 'no budgets'}; expected latency_ms {_ms(self.latency_ns)} or less), "
+            "raise latency_ms or lower the budgets"
+        )
+
+
+def _loops(
+    graph: nx.DiGraph[str], nodes: Sequence[TimedNode], edges: Sequence[TimedEdge], clock: UnitClock, paced: set[str]
+) -> tuple[Loop, ...]:
+    cost = {node.name: node.cost_ns for node in nodes}
+    free = graph.subgraph(set(graph) - paced)
+    # Between two nodes the edge that leaves least time is the one that counts.
+    slack: dict[tuple[str, str], tuple[int, int]] = {}
+    for edge in edges:
+        time = clock.pts_ns(edge.delay)
+        use = clock.pts_ns(edge.look_ahead) + (TRANSFER_NS if edge.crosses else 0)
+        pair = (edge.producer, edge.consumer)
+        if pair not in slack or time - use < slack[pair][0] - slack[pair][1]:
+            slack[pair] = (time, use)
+    loops = []
+    for ring in itertools.islice(nx.simple_cycles(free), MAX_LOOPS):
+        first = min(range(len(ring)), key=lambda i: list(cost).index(ring[i]))
+        names = (*ring[first:], *ring[:first])
+        hops = [slack[pair] for pair in zip(names, (*names[1:], names[0]), strict=True)]
+        used = sum(cost[name] for name in names) + sum(use for _, use in hops)
+        loops.append(Loop(names, used, sum(time for time, _ in hops)))
+    return tuple(sorted(loops, key=lambda loop: -loop.ratio))
+
+
+def _loop_text(loop: Loop) -> str:
+    ring = " -> ".join([*loop.nodes, loop.nodes[0]])
+    return (
+        f"infeasible: because the loop {ring} takes {_ms(loop.cost_ns)} ms "
+        f"(expected {_ms(loop.budget_ns)} or less, its delays), lower the budgets or raise a delay"
+    )
+
+
+def _loads(nodes: Sequence[TimedNode], clock: UnitClock) -> tuple[dict[str, float], list[str]]:
+    period = clock.period_ns
+    loads, texts = {}, []
+    for lane in dict.fromkeys(node.lane for node in nodes):
+        inside = [node for node in nodes if node.lane == lane]
+        total = sum(node.cost_ns for node in inside)
+        loads[lane] = total / period
+        if total > period:
+            parts = ", ".join(f"{node.name} {_ms(node.cost_ns)}" for node in inside if node.cost_ns)
+            texts.append(
+                f"infeasible: because lane {lane} is busy {_ms(total)} ms of every unit ({parts}; "
+                f"expected {_ms(period)} or less), move a node to another lane or process"
+            )
+    return loads, texts
+
+
+def _ms(ns: int) -> str:
+    return f"{ns / MS:.6g}"

@@ -1,0 +1,164 @@
+"""Edges between ports, and what follows from how they run: order, depth, loops, cycles without delay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import networkx as nx
+
+from ..errors import did_you_mean, listing
+from ..ports import Input, Late, Output
+from .bind import Bound, find_input
+from .marks import Mark, Problems
+from .spec import NOWHERE, GraphSpec, InputSpec, Memory
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Output port to input port."""
+
+    producer: str
+    outlet: str
+    consumer: str
+    inlet: str
+    output: Output
+    input: Input
+    late: Late
+    delay: int = 0
+    init: str | None = None
+    memory: Memory = "auto"
+    mark: Mark = NOWHERE
+
+    @property
+    def stream(self) -> str:
+        """``node.port`` of the output."""
+        return f"{self.producer}.{self.outlet}"
+
+
+def connect(spec: GraphSpec, bound: Mapping[str, Bound], problems: Problems) -> list[Edge]:
+    """Every edge of the graph whose ends exist; the others are noted as mistakes."""
+    edges = []
+    for node in bound.values():
+        where = f"node '{node.name}'"
+        for port, given in node.spec.inputs.items():
+            if port not in node.inputs:
+                problems.add(
+                    given.mark,
+                    f"{where}: no input '{port}' (it has: {listing(node.inputs)}){did_you_mean(port, node.inputs)}",
+                )
+            elif (edge := _edge(spec, bound, node, port, given, problems)) is not None:
+                edges.append(edge)
+        for port, inlet in node.inputs.items():
+            if port not in node.spec.inputs and not inlet.optional:
+                problems.add(
+                    node.spec.mark,
+                    f"{where}: input '{port}' is not connected (expected inputs: {{{port}: NODE.PORT}}), connect it",
+                )
+    return edges
+
+
+def _edge(
+    spec: GraphSpec, bound: Mapping[str, Bound], node: Bound, port: str, given: InputSpec, problems: Problems
+) -> Edge | None:
+    where = f"node '{node.name}': input '{port}'"
+    producer, _, outlet = given.source.rpartition(".")
+    if not producer:
+        return None  # noted when it was read
+    if producer not in spec.nodes:
+        problems.add(
+            given.mark,
+            f"{where}: no node '{producer}' (available: {listing(spec.nodes)}){did_you_mean(producer, spec.nodes)}",
+        )
+        return None
+    if producer not in bound:
+        return None  # its own mistakes come first
+    outputs = bound[producer].outputs
+    if outlet not in outputs:
+        problems.add(
+            given.mark,
+            f"{where}: no output '{outlet}' on '{producer}' (it has: {listing(outputs)})"
+            f"{did_you_mean(outlet, outputs)}",
+        )
+        return None
+    inlet = node.inputs[port]
+    init = _init(given, where, spec.folder, problems)
+    late = given.late or inlet.late
+    ends = (producer, outlet, node.name, port, outputs[outlet], inlet)
+    return Edge(*ends, late, given.delay, init, given.memory, given.mark)
+
+
+def _init(given: InputSpec, where: str, folder: Path, problems: Problems) -> str | None:
+    if given.init is None or given.init in ("empty", "zeros"):
+        return given.init
+    found = find_input(given.init, given.folder, folder)
+    if not Path(found).is_file():
+        problems.add(
+            given.mark,
+            f"{where}: init: found '{given.init}' (expected empty, zeros or a file)"
+            f"{did_you_mean(given.init, ('empty', 'zeros'))}",
+        )
+    return found
+
+
+def check_wait(edges: Sequence[Edge], enforced: frozenset[str], problems: Problems) -> None:
+    """Note inlets that would wait for ever on a path that must be in time."""
+    for edge in edges:
+        if edge.late == "wait" and edge.consumer in enforced and not edge.output.is_log:
+            problems.add(
+                edge.mark,
+                f"node '{edge.consumer}': input '{edge.inlet}': found late: wait ahead of a paced node "
+                "(expected gap, hold or empty; wait only on logs and off the paced path), choose one",
+            )
+
+
+def check_cycles(nodes: Sequence[str], edges: Sequence[Edge], problems: Problems) -> None:
+    """Note each knot of nodes that wait for one another within one unit, as ``a.x -> b.y -> a.x``."""
+    graph = _undelayed(nodes, edges)
+    for knot in nx.strongly_connected_components(graph):
+        inside = graph.subgraph(knot)
+        if len(knot) == 1 and not inside.number_of_edges():
+            continue
+        ring = [pair[:2] for pair in nx.find_cycle(inside, min(knot, key=list(nodes).index))]
+        first = {(e.producer, e.consumer): e for e in reversed(edges) if not e.delay}
+        steps = [first[pair[0], pair[1]] for pair in ring]
+        text = " -> ".join(edge.stream for edge in [*steps, steps[0]])
+        problems.add(
+            steps[-1].mark,
+            f"found a cycle without delay: {text} (expected a delay on one of its edges), "
+            f"write {steps[-1].inlet}: {{from: {steps[-1].stream}, delay: 1, init: empty}}",
+        )
+
+
+def flow_order(nodes: Sequence[str], edges: Sequence[Edge]) -> list[str]:
+    """Names in an order in which data flows (delayed edges left out), otherwise as in the file."""
+    place = {name: index for index, name in enumerate(nodes)}
+    return list(nx.lexicographical_topological_sort(_undelayed(nodes, edges), key=place.__getitem__))
+
+
+def depths(order: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
+    """Longest way from a source over edges without delay, for names in flow order."""
+    depth = dict.fromkeys(order, 0)
+    for name in order:
+        before = [depth[e.producer] + 1 for e in edges if e.consumer == name and not e.delay]
+        depth[name] = max(before, default=0)
+    return depth
+
+
+def on_loops(nodes: Sequence[str], edges: Sequence[Edge]) -> frozenset[str]:
+    """Nodes that lie on a feedback loop, delayed edges included."""
+    graph = _whole(nodes, edges)
+    loops = (knot for knot in nx.strongly_connected_components(graph))
+    return frozenset(n for knot in loops for n in knot if len(knot) > 1 or graph.has_edge(n, n))
+
+
+def _undelayed(nodes: Sequence[str], edges: Sequence[Edge]) -> nx.DiGraph[str]:
+    return _whole(nodes, [edge for edge in edges if not edge.delay])
+
+
+def _whole(nodes: Sequence[str], edges: Sequence[Edge]) -> nx.DiGraph[str]:
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from(nodes)
+    graph.add_edges_from((edge.producer, edge.consumer) for edge in edges)
+    return graph
