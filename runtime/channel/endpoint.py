@@ -1,0 +1,71 @@
+"""One process's end of all its channels: what the engine opens once and closes last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+import msgspec
+import zmq
+
+from ..plan.plan import Plan
+from .layout import layouts
+from .link import Inbox, Outbox, queue_bound
+from .pool import Pool, ReadPool
+from .publisher import Publisher
+from .segment import Segment
+
+M = TypeVar("M")
+
+
+class Endpoint(Generic[M]):
+    """Inbox, outbox and shared memory of one process.
+
+    Order: make it (it listens and has attached), tell the supervisor, run, end the lanes, `close`.
+
+    Attributes:
+        inbox: receives packets and control messages of type ``M``.
+        outbox: sends control messages.
+        publisher: sends packets.
+        pool: the slots of this process; None when it shares nothing.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        plan: Plan,
+        process: str,
+        paths: Mapping[str, str],
+        control: msgspec.msgpack.Decoder[M],
+    ) -> None:
+        """Attach what this process produces into and reads from, and listen.
+
+        Args:
+            run: unique among the runs of this machine.
+            paths: segment files by producing process, as the supervisor's `create_segments` made them.
+            control: decodes what processes send each other beside packets; see `Inbox`.
+
+        Raises:
+            RunError: a segment is gone or of another layout; somebody listens at this process's address.
+        """
+        self._segments = {
+            name: Segment(paths[name], layout, writable=name == process)
+            for name, layout in layouts(plan).items()
+            if name == process or any(process in region.holders for region in layout.regions.values())
+        }
+        own = self._segments.get(process)
+        others = {name: ReadPool(segment, process) for name, segment in self._segments.items() if name != process}
+        bounds = {name: queue_bound(plan, name) for name in plan.processes}
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.pool = Pool(own) if own else None
+        self.inbox: Inbox[M] = Inbox(self._context, run, process, bounds[process], others, control)
+        self.outbox = Outbox(self._context, run, bounds)
+        self.publisher = Publisher(process, self.outbox, self.pool)
+
+    def close(self) -> None:
+        """Close the sockets, let what was sent lately leave, unmap. Call it when no thread uses the endpoint."""
+        self.inbox.close()
+        self.outbox.close()
+        self._context.term()
+        for segment in self._segments.values():
+            segment.close()

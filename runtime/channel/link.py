@@ -1,0 +1,212 @@
+"""Sockets: one inbox per process, one outgoing socket per (thread, peer). ZeroMQ over ipc, bounded, never blocking
+a sender.
+
+On Linux the addresses are abstract names, which leave no file and end with the process. Only processes of the same
+user may connect where the kernel tells who asks.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Generic, TypeVar
+
+import msgspec
+import zmq
+
+from ..errors import RunError, StartError
+from ..packet import Packet
+from ..plan.plan import Plan
+from .segment import plain_name, shared_folder
+from .wire import CONTROL, PACKET, WAKE, Frame, Looker, decode, head, opened
+
+CONTROL_MESSAGES = 256
+"""Room in every queue for messages that are not packets."""
+
+_LINGER_MS = 500
+_RECONNECT_MS = 5
+
+M = TypeVar("M")
+
+
+class PeerFull(RunError):
+    """A peer does not take what it is sent: its queue is full. ``peers`` names who did not get the message."""
+
+    def __init__(self, message: str, peers: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.peers = peers
+
+
+def address(run: str, process: str) -> str:
+    """Where the inbox of a process listens; unique per run."""
+    name = plain_name(run, process)
+    return f"ipc://@{name}" if sys.platform == "linux" else f"ipc://{shared_folder() / name}"
+
+
+def queue_bound(plan: Plan, process: str) -> int:
+    """Messages that may wait for ``process``: every window that it reads, twice, and room for control messages.
+
+    A window holds what can still be of use. Twice, because a reader that is behind by more than that is not late:
+    it has stopped.
+    """
+    windows = sum(s.window for s in plan.streams.values() if process in (*s.readers, s.settler))
+    return 2 * windows + CONTROL_MESSAGES
+
+
+class Outbox:
+    """Sends from any thread to any peer. Close it when the threads that use it have ended."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], run: str, bounds: Mapping[str, int]) -> None:
+        """``bounds``: by peer, how many messages may wait; see `queue_bound`."""
+        self._context = context
+        self._addresses = {peer: address(run, peer) for peer in bounds}
+        self._bounds = bounds
+        self._mine = threading.local()
+        self._all: list[zmq.Socket[bytes]] = []
+        self._lock = threading.Lock()
+        self._encoder = msgspec.msgpack.Encoder()
+
+    def offer(self, peer: str, frames: Sequence[Frame]) -> bool:
+        """Send a message without waiting; False when the peer's queue is full."""
+        socket = self._socket(peer)
+        try:
+            if len(frames) == 1:
+                socket.send(frames[0], zmq.NOBLOCK)
+            else:
+                socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return False
+        return True
+
+    def control(self, peer: str, message: msgspec.Struct) -> None:
+        """Send a control message: any struct that the peer's inbox was told to expect.
+
+        Raises:
+            PeerFull: the peer does not read.
+        """
+        if not self.offer(peer, [head(CONTROL, self._encoder.encode(message))]):
+            raise self.full((peer,), type(message).__name__)
+
+    def full(self, peers: tuple[str, ...], what: str) -> PeerFull:
+        """The error that says so."""
+        names = ", ".join(f"'{peer}'" for peer in peers)
+        bound = max(self._bounds[peer] for peer in peers)
+        return PeerFull(
+            f"process {names}: {what} not taken, more than {bound} messages wait "
+            "(expected them to be read), is it stopped or starved of CPU?",
+            peers,
+        )
+
+    def close(self) -> None:
+        """Close all sockets; what was sent lately still leaves, for half a second at most."""
+        with self._lock:
+            for socket in self._all:
+                socket.close(_LINGER_MS)
+            self._all.clear()
+
+    def _socket(self, peer: str) -> zmq.Socket[bytes]:
+        mine: dict[str, zmq.Socket[bytes]] | None = getattr(self._mine, "sockets", None)
+        if mine is None:
+            mine = self._mine.sockets = {}
+        if peer not in mine:
+            socket = self._context.socket(zmq.PUSH)
+            socket.set_hwm(self._bounds[peer])
+            socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
+            socket.connect(self._addresses[peer])
+            mine[peer] = socket
+            with self._lock:
+                self._all.append(socket)
+        return mine[peer]
+
+
+class Inbox(Generic[M]):
+    """Receives what is sent to this process: packets, and control messages of type ``M``.
+
+    One thread receives; any thread may call `wake`.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        run: str,
+        process: str,
+        bound: int,
+        segments: Mapping[str, Looker],
+        control: msgspec.msgpack.Decoder[M],
+    ) -> None:
+        """Listen, so that peers can send from now on.
+
+        Args:
+            bound: how many messages may wait; see `queue_bound`.
+            segments: attached segments by producing process; may be filled later.
+            control: decodes control messages: ``Decoder(Pause | Resume)``, of tagged structs.
+
+        Raises:
+            StartError: somebody listens there already.
+        """
+        self._context = context
+        self._segments = segments
+        self._decoder = control
+        self._inside = f"inproc://{plain_name(run, process)}-wake"
+        self._timeout_ms = -1
+        self._socket: zmq.Socket[bytes] = context.socket(zmq.PULL)
+        self._socket.set_hwm(bound)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        if sys.platform == "linux":
+            self._socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
+        try:
+            self._socket.bind(address(run, process))
+        except zmq.ZMQError as error:
+            self._socket.close()
+            raise StartError(
+                f"process '{process}': {address(run, process)}: {zmq.strerror(error.errno or 0)} "
+                "(expected a free address), give every run its own id"
+            ) from error
+        self._socket.bind(self._inside)
+
+    def receive(self, timeout_ms: int = -1) -> Packet | M | None:
+        """The next packet or control message; None after a `wake`, or after ``timeout_ms`` (-1: wait for ever).
+
+        Raises:
+            RunError: what came is neither, or of another version.
+        """
+        frames = self._frames(timeout_ms)
+        if not frames:
+            return None
+        kind, body = opened(bytes(frames[0]))
+        if kind == PACKET:
+            return decode(frames, self._segments)
+        if kind == WAKE:
+            return None
+        if kind != CONTROL:
+            raise RunError(f"message: found kind {kind!r} (expected {PACKET!r} or {CONTROL!r})")
+        try:
+            return self._decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise RunError(f"message: found a broken control message: {error}") from error
+
+    def wake(self) -> None:
+        """Let `receive` return None, now or when it is called next. From any thread."""
+        socket: zmq.Socket[bytes] = self._context.socket(zmq.PUSH)
+        socket.connect(self._inside)
+        socket.send(head(WAKE))
+        socket.close()
+
+    def close(self) -> None:
+        """Stop listening. Call it when nobody receives."""
+        self._socket.close()
+
+    def _frames(self, timeout_ms: int) -> list[Frame]:
+        """One message: the head as bytes, the others as looks into ZeroMQ's own memory."""
+        if timeout_ms != self._timeout_ms:
+            self._socket.setsockopt(zmq.RCVTIMEO, timeout_ms)
+            self._timeout_ms = timeout_ms
+        try:
+            frames: list[Frame] = [self._socket.recv()]
+        except zmq.Again:
+            return []
+        while self._socket.getsockopt(zmq.RCVMORE):
+            frames.append(self._socket.recv(copy=False).buffer)
+        return frames

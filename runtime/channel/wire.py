@@ -1,0 +1,218 @@
+"""What goes over a socket: a versioned header, then the tensors that do not lie in shared memory.
+
+    frame 0     b"WG", protocol version, kind; then the msgpack body
+    frame 1...  bytes of inline tensors, C order, little-endian
+
+The version stands before the body, so that another version is told apart before anything is read as what it is not.
+Payloads are never pickled: a tensor is a dtype out of a fixed list, a shape, and bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from ..errors import RunError, listing
+from ..packet import NO_TENSORS, Array, Packet, Validity, frozen
+from ..ports import DTYPE_BYTES
+from .pool import Bytes, Slot
+
+WIRE_VERSION = 1
+
+PACKET, CONTROL, WAKE = b"P", b"C", b"W"
+
+_MAGIC = b"WG"
+_PREFIX = len(_MAGIC) + 2
+_IN_SLOT = 0
+_NO_SLOT = -1
+
+Frame = bytes | memoryview
+
+DTYPES = {name: size for name, size in DTYPE_BYTES.items() if name != "bfloat16"}
+"""What travels, with item sizes; bfloat16 does as uint16."""
+
+
+class TensorHeader(msgspec.Struct, array_like=True, frozen=True):
+    """One tensor. ``frame``: number of the frame that holds it, 0 when it lies in the slot at ``offset``."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    frame: int
+    offset: int
+
+
+class PacketHeader(msgspec.Struct, array_like=True, frozen=True):
+    """All of a packet but its bytes. ``owner``: the process whose segment holds slot ``slot`` of the stream."""
+
+    stream: str
+    unit: int
+    generation: int
+    session: int
+    pts_ns: int
+    duration_ns: int
+    validity: int
+    produced_ns: int
+    capture_ns: int | None
+    capture_clock: str
+    source_time_ns: int | None
+    owner: str
+    slot: int
+    tensors: tuple[TensorHeader, ...]
+
+
+class Looker(Protocol):
+    """Gives the bytes of a slot; see `ReadPool`."""
+
+    def look(self, stream: str, slot: int) -> Bytes:
+        """All bytes of a slot, read-only, leased until they die."""
+        ...
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(PacketHeader)
+
+
+def head(kind: bytes, body: bytes = b"") -> bytes:
+    """Frame 0 of a message."""
+    return b"%b%c%b%b" % (_MAGIC, WIRE_VERSION, kind, body)
+
+
+def opened(frame: bytes) -> tuple[bytes, memoryview]:
+    """Kind and body of a frame 0.
+
+    Raises:
+        RunError: another protocol, or another version of it.
+    """
+    if len(frame) < _PREFIX or frame[:2] != _MAGIC:
+        raise RunError(f"message: found {frame[:8]!r} (expected a wangraph header), who else writes to this socket?")
+    if frame[2] != WIRE_VERSION:
+        raise RunError(
+            f"message: found protocol version {frame[2]} (expected {WIRE_VERSION}), "
+            "run the same wangraph in every process"
+        )
+    return frame[3:4], memoryview(frame)[_PREFIX:]
+
+
+def encode(packet: Packet, slot: Slot | None = None, owner: str = "") -> list[Frame]:
+    """The frames of a packet: one when its tensors lie in ``slot`` of process ``owner``, else one more per tensor.
+
+    Inline frames are the tensors themselves, not copies, where they are contiguous.
+
+    Raises:
+        RunError: a dtype that does not travel.
+    """
+    frames: list[Frame] = [b""]
+    tensors = []
+    for name, array in packet.tensors.items():
+        dtype = array.dtype.name
+        if dtype not in DTYPES:
+            raise RunError(
+                f"stream '{packet.stream}', unit {packet.unit}: tensor '{name}': found dtype {dtype} "
+                f"(expected one of: {listing(DTYPES)}), convert it in the node"
+            )
+        if slot is not None:
+            tensors.append(TensorHeader(name, dtype, array.shape, _IN_SLOT, slot.offset(name)))
+            continue
+        tensors.append(TensorHeader(name, dtype, array.shape, len(frames), 0))
+        frames.append(_bytes(array))
+    frames[0] = head(PACKET, _encoder.encode(_header(packet, slot, owner, tuple(tensors))))
+    return frames
+
+
+def decode(frames: Sequence[Frame], segments: Mapping[str, Looker]) -> Packet:
+    """The packet in these frames. Its tensors are read-only looks into shared memory or into the frames.
+
+    Args:
+        segments: by the process that produces into them.
+
+    Raises:
+        RunError: not a packet, another version, or one that points outside of its slot or frames.
+    """
+    kind, body = opened(bytes(frames[0]) if frames else b"")
+    if kind != PACKET:
+        raise RunError(f"message: found kind {kind!r} (expected {PACKET!r}, a packet)")
+    try:
+        header = _decoder.decode(body)
+        validity = Validity(header.validity)
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise RunError(f"message: found a broken packet header (expected version {WIRE_VERSION}): {error}") from error
+    where = f"message: stream '{header.stream}', unit {header.unit}"
+    root = _look(where, header, segments)
+    tensors = {t.name: _tensor(where, t, root, frames) for t in header.tensors}
+    return Packet(
+        stream=header.stream,
+        unit=header.unit,
+        generation=header.generation,
+        pts_ns=header.pts_ns,
+        duration_ns=header.duration_ns,
+        validity=validity,
+        tensors=tensors or NO_TENSORS,
+        session=header.session,
+        produced_ns=header.produced_ns,
+        capture_ns=header.capture_ns,
+        capture_clock=header.capture_clock,
+        source_time_ns=header.source_time_ns,
+    )
+
+
+def _header(packet: Packet, slot: Slot | None, owner: str, tensors: tuple[TensorHeader, ...]) -> PacketHeader:
+    return PacketHeader(
+        stream=packet.stream,
+        unit=packet.unit,
+        generation=packet.generation,
+        session=packet.session,
+        pts_ns=packet.pts_ns,
+        duration_ns=packet.duration_ns,
+        validity=int(packet.validity),
+        produced_ns=packet.produced_ns,
+        capture_ns=packet.capture_ns,
+        capture_clock=packet.capture_clock,
+        source_time_ns=packet.source_time_ns,
+        owner=owner if slot is not None else "",
+        slot=_NO_SLOT if slot is None else slot.index,
+        tensors=tensors,
+    )
+
+
+def _look(where: str, header: PacketHeader, segments: Mapping[str, Looker]) -> Bytes | None:
+    if header.slot == _NO_SLOT:
+        return None
+    if header.owner not in segments:
+        raise RunError(
+            f"{where}: found a payload in the shared memory of '{header.owner}' (attached: {listing(segments)}), "
+            "do both processes run the same graph?"
+        )
+    return segments[header.owner].look(header.stream, header.slot)
+
+
+def _tensor(where: str, tensor: TensorHeader, root: Bytes | None, frames: Sequence[Frame]) -> Array:
+    if tensor.dtype not in DTYPES or any(size < 0 for size in tensor.shape):
+        raise RunError(
+            f"{where}: tensor '{tensor.name}': found {tensor.dtype} {list(tensor.shape)} "
+            f"(expected sizes and one of: {listing(DTYPES)})"
+        )
+    n_bytes = math.prod(tensor.shape) * DTYPES[tensor.dtype]
+    source: Frame | None = None if root is None else root.data
+    if tensor.frame != _IN_SLOT:
+        source = frames[tensor.frame] if 0 < tensor.frame < len(frames) else None
+    held = 0 if source is None else memoryview(source).nbytes
+    if source is None or tensor.offset < 0 or tensor.offset + n_bytes > held:
+        raise RunError(
+            f"{where}: tensor '{tensor.name}': found bytes {tensor.offset} to {tensor.offset + n_bytes} "
+            f"(expected them within {held}), was the message cut?"
+        )
+    try:
+        return frozen(np.ndarray(tensor.shape, tensor.dtype, buffer=source, offset=tensor.offset))
+    except (ValueError, OverflowError) as error:  # more dimensions, or larger ones, than numpy knows
+        raise RunError(f"{where}: tensor '{tensor.name}': found shape {list(tensor.shape)}: {error}") from error
+
+
+def _bytes(array: Array) -> memoryview:
+    """The array's bytes in C order, little-endian; a copy only where they do not lie so already."""
+    contiguous = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return contiguous.reshape(-1).view(np.uint8).data

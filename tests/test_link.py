@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import zlib
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import zmq
+from wangraph.runtime.channel.endpoint import Endpoint
+from wangraph.runtime.channel.layout import layouts
+from wangraph.runtime.channel.link import CONTROL_MESSAGES, Inbox, Outbox, PeerFull, address, queue_bound
+from wangraph.runtime.channel.segment import create_segments
+from wangraph.runtime.errors import RunError, StartError
+from wangraph.runtime.packet import Packet, Validity
+from wangraph.runtime.plan.plan import Plan, ProcessPlan, StreamPlan, TensorPlan
+from wangraph.runtime.units import UnitClock
+
+STREAM = "see.latents"
+WINDOW = 3
+N_BYTES = 20_000
+
+
+class Begun(msgspec.Struct, tag="begun"):
+    pass
+
+
+class Seen(msgspec.Struct, tag="seen"):
+    packets: int
+    torn: int
+
+
+Said = Begun | Seen
+
+
+def plan(*readers: str, carrier: str = "shared") -> Plan:
+    tensors = (TensorPlan("", "uint8", (N_BYTES,), N_BYTES),)
+    stream = StreamPlan(STREAM, "see", "latents", "any", tensors, False, "main", "main", None, WINDOW, readers, carrier)
+    processes = {name: ProcessPlan(name) for name in ("main", *readers)}
+    return Plan("g", UnitClock(), 0, {}, {STREAM: stream}, processes)
+
+
+class Rig:
+    """All processes of a plan in one, or some of them spawned."""
+
+    def __init__(self, graph: Plan, *, here: tuple[str, ...]) -> None:
+        self.run, self.plan = secrets.token_hex(6), graph
+        self.files = create_segments(self.run, layouts(graph))
+        self.paths = {name: file.path for name, file in self.files.items()}
+        self.ends = {name: Endpoint(self.run, graph, name, self.paths, msgspec.msgpack.Decoder(Said)) for name in here}
+        self.main = self.ends["main"]
+        self.children: list[subprocess.Popen[bytes]] = []
+
+    def spawn(self, process: str, keep: int) -> subprocess.Popen[bytes]:
+        reader = Path(__file__).with_name("channel_reader.py")
+        child = subprocess.Popen([sys.executable, str(reader)], stdin=subprocess.PIPE)
+        self.children.append(child)
+        child.stdin.write(pickle.dumps((self.run, self.plan, process, self.paths, keep)))
+        child.stdin.close()
+        return child
+
+    def close(self) -> None:
+        for child in self.children:
+            child.kill()
+            child.wait()
+        for end in self.ends.values():
+            end.close()
+        for file in self.files.values():
+            file.close()
+
+
+@pytest.fixture
+def rigs():
+    made: list[Rig] = []
+
+    def make(graph: Plan, *, here: tuple[str, ...]) -> Rig:
+        made.append(Rig(graph, here=here))
+        return made[-1]
+
+    yield make
+    for rig in made:
+        rig.close()
+
+
+def packet(unit: int, array: np.ndarray | None) -> Packet:
+    if array is None:
+        return Packet(STREAM, unit, 0, 0, 0, Validity.END)
+    return Packet(STREAM, unit, 0, 0, 0, Validity.REAL, {"": array}, produced_ns=zlib.crc32(array))
+
+
+def pattern(unit: int) -> np.ndarray:
+    return np.random.default_rng(unit).integers(0, 256, N_BYTES, np.uint8)
+
+
+def test_a_packet_reaches_every_reader_through_one_slot(rigs):
+    rig = rigs(plan("a", "b"), here=("main", "a", "b"))
+    assert rig.main.publisher.publish(packet(5, pattern(5)), ["a", "b"]) == (N_BYTES, "shared")
+    arrived = [rig.ends[name].inbox.receive() for name in "ab"]
+    assert all(p.unit == 5 and (p.array == pattern(5)).all() for p in arrived)
+    assert rig.main.pool.holders(STREAM) == {"a": 1, "b": 1}
+    arrived.clear()
+    assert rig.main.pool.holders(STREAM) == {}
+
+
+def test_only_the_readers_named_get_it(rigs):
+    rig = rigs(plan("a", "b"), here=("main", "a", "b"))
+    rig.main.publisher.publish(packet(1, pattern(1)), ["b"])
+    assert rig.main.pool.holders(STREAM) == {"b": 1}
+    assert rig.ends["b"].inbox.receive().unit == 1
+    assert rig.ends["a"].inbox.receive(timeout_ms=0) is None
+
+
+def test_what_is_produced_in_place_arrives_and_stays_readable_at_home(rigs):
+    rig = rigs(plan("a"), here=("main", "a"))
+    array = rig.main.publisher.empty(STREAM, "", (N_BYTES,), np.uint8)
+    array[:] = pattern(2)
+    assert rig.main.publisher.publish(packet(2, array), ["a"]) == (N_BYTES, "shared")
+    assert rig.main.pool.holders(STREAM) == {"main": 1, "a": 1}
+    arrived = rig.ends["a"].inbox.receive()
+    assert (arrived.array == pattern(2)).all()
+    assert not array.flags.writeable
+
+
+def test_when_the_pool_is_dry_the_payload_travels_with_its_header(rigs):
+    rig = rigs(plan("a"), here=("main", "a"))
+    ways, kept = [], []
+    for unit in range(WINDOW + 4):
+        ways.append(rig.main.publisher.publish(packet(unit, pattern(unit)), ["a"])[1])
+        kept.append(rig.ends["a"].inbox.receive())
+    assert ways == ["shared"] * (WINDOW + 2) + ["inline"] * 2
+    assert rig.main.pool.holders(STREAM) == {"a": WINDOW + 2}
+    assert all((p.array == pattern(p.unit)).all() for p in kept)
+    assert all(not p.array.flags.writeable for p in kept)
+
+
+def test_a_process_that_shares_nothing_sends_inline(rigs):
+    rig = rigs(plan("a", carrier="network"), here=("main", "a"))
+    assert rig.main.pool is None
+    array = rig.main.publisher.empty(STREAM, "", (N_BYTES,), np.uint8)
+    array[:] = pattern(1)
+    assert rig.main.publisher.publish(packet(1, array), ["a"]) == (N_BYTES, "inline")
+    assert (rig.ends["a"].inbox.receive().array == pattern(1)).all()
+
+
+def test_a_packet_without_payload_takes_no_slot(rigs):
+    rig = rigs(plan("a"), here=("main", "a"))
+    assert rig.main.publisher.publish(packet(9, None), ["a"]) == (0, "inline")
+    assert rig.ends["a"].inbox.receive() == packet(9, None)
+
+
+def test_control_messages_arrive_as_what_they_are_and_in_order(rigs):
+    rig = rigs(plan("a"), here=("main", "a"))
+    rig.main.outbox.control("a", Begun())
+    rig.main.publisher.publish(packet(1, pattern(1)), ["a"])
+    rig.main.outbox.control("a", Seen(1, 2))
+    got = [rig.ends["a"].inbox.receive() for _ in range(3)]
+    assert got[0] == Begun()
+    assert got[1].unit == 1
+    assert got[2] == Seen(1, 2)
+
+
+def test_every_thread_sends_through_sockets_of_its_own(rigs):
+    rig = rigs(plan("a"), here=("main", "a"))
+    threads = [threading.Thread(target=rig.main.outbox.control, args=("a", Seen(i, 0))) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {rig.ends["a"].inbox.receive().packets for _ in threads} == set(range(8))
+
+
+def test_another_thread_can_wake_the_receiver(rigs):
+    inbox = rigs(plan("a"), here=("main", "a")).ends["a"].inbox
+    thread = threading.Thread(target=inbox.wake)
+    thread.start()
+    assert inbox.receive() is None
+    thread.join()
+
+
+def test_a_wake_before_receiving_is_not_lost(rigs):
+    inbox = rigs(plan("a"), here=("main", "a")).ends["a"].inbox
+    inbox.wake()
+    assert inbox.receive() is None
+
+
+def test_waiting_ends_after_the_time_out(rigs):
+    inbox = rigs(plan("a"), here=("main", "a")).ends["a"].inbox
+    assert inbox.receive(timeout_ms=1) is None
+
+
+def test_what_is_not_ours_is_refused_and_the_next_message_read(rigs):
+    rig = rigs(plan("a"), here=("main", "a"))
+    rig.main.outbox.offer("a", [b"hello"])
+    rig.main.outbox.offer("a", [b"WG\x01C\xc1"])
+    rig.main.outbox.offer("a", [b"WG\x01?"])
+    rig.main.outbox.control("a", Begun())
+    inbox = rig.ends["a"].inbox
+    with pytest.raises(RunError, match=r"^message: found b'hello' \(expected a wangraph header\), who else writes to"):
+        inbox.receive()
+    with pytest.raises(RunError, match=r"^message: found a broken control message: "):
+        inbox.receive()
+    with pytest.raises(RunError, match=r"^message: found kind b'\?' \(expected b'P' or b'C'\)$"):
+        inbox.receive()
+    assert inbox.receive() == Begun()
+
+
+def test_two_listeners_at_one_address_are_refused(rigs):
+    rig = rigs(plan("a"), here=("main",))
+    expected = (
+        f"process 'main': {address(rig.run, 'main')}: Address already in use (expected a free address), "
+        "give every run its own id"
+    )
+    with zmq.Context() as context, pytest.raises(StartError, match=f"^{re.escape(expected)}$"):
+        Inbox(context, rig.run, "main", 10, {}, msgspec.msgpack.Decoder(Begun))
+
+
+def test_a_reader_that_has_stopped_is_named_and_its_leases_are_taken_back(rigs):
+    rig = rigs(plan("a", "b"), here=("main", "b"))
+    bound = queue_bound(rig.plan, "a")
+    for unit in range(bound):
+        rig.main.outbox.control("a", Seen(unit, 0))
+    expected = (
+        f"process 'a': unit 7 of 'see.latents' not taken, more than {bound} messages wait "
+        "(expected them to be read), is it stopped or starved of CPU?"
+    )
+    with pytest.raises(PeerFull, match=f"^{re.escape(expected)}$") as caught:
+        rig.main.publisher.publish(packet(7, pattern(7)), ["a", "b"])
+    assert caught.value.peers == ("a",)
+    assert rig.main.pool.holders(STREAM) == {"b": 1}
+    assert rig.ends["b"].inbox.receive().unit == 7
+    with pytest.raises(PeerFull, match=r"^process 'a': Begun not taken, "):
+        rig.main.outbox.control("a", Begun())
+
+
+def test_the_queue_of_a_process_is_bounded_by_the_windows_it_reads():
+    assert queue_bound(plan("a"), "a") == 2 * WINDOW + CONTROL_MESSAGES
+    assert queue_bound(plan("a"), "nobody") == CONTROL_MESSAGES
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
+def test_addresses_leave_no_file():
+    assert address("r", "main") == "ipc://@wangraph-r-main"
+
+
+def test_an_outbox_without_its_peer_closes_at_once():
+    with zmq.Context() as context:
+        outbox = Outbox(context, "nobody", {"a": 5})
+        outbox.close()
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_no_payload_is_ever_torn_however_long_another_process_looks(rigs, in_place):
+    rig = rigs(plan("reader"), here=("main",))
+    child = rig.spawn("reader", keep=WINDOW + 2)
+    assert isinstance(rig.main.inbox.receive(10_000), msgspec.Struct)
+    ways = []
+    for unit in range(1500):
+        array = pattern(unit % 7)
+        array[:8] = np.frombuffer(unit.to_bytes(8, "little"), np.uint8)
+        if in_place:
+            slot = rig.main.publisher.empty(STREAM, "", (N_BYTES,), np.uint8)
+            slot[:] = array
+            array = slot
+        ways.append(send(rig, packet(unit, array)))
+    send(rig, packet(1500, None))
+    assert rig.main.inbox.receive(10_000) == Seen(packets=1500, torn=0)
+    assert child.wait(10) == 0
+    assert set(ways) == {"shared", "inline"}
+    array = slot = None
+    assert rig.main.pool.holders(STREAM) == {}
+
+
+def send(rig: Rig, sent: Packet) -> str:
+    """As fast as the reader takes it."""
+    while True:
+        try:
+            return rig.main.publisher.publish(sent, ["reader"])[1]
+        except PeerFull:
+            os.sched_yield()
+
+
+def test_a_killed_reader_leaves_leases_that_can_be_reclaimed_and_nothing_else(rigs):
+    rig = rigs(plan("reader"), here=("main",))
+    child = rig.spawn("reader", keep=100)
+    rig.main.inbox.receive(10_000)
+    rig.main.publisher.publish(packet(0, pattern(0)), ["reader"])
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert rig.main.pool.holders(STREAM) == {"reader": 1}
+    rig.main.pool.reclaim("reader")
+    assert rig.main.pool.holders(STREAM) == {}
+    rig.close()
+    assert not list(Path("/dev/shm").glob(f"*{rig.run}*"))
+    sockets = Path("/proc/net/unix")
+    assert not sockets.exists() or rig.run not in sockets.read_text()

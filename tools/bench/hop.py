@@ -1,0 +1,143 @@
+"""One hop between two processes: from before the copy into shared memory to a readable array on the other side."""
+
+from __future__ import annotations
+
+import multiprocessing
+import secrets
+import time
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from ...runtime.channel.endpoint import Endpoint
+from ...runtime.channel.layout import layouts
+from ...runtime.channel.segment import create_segments
+from ...runtime.errors import ProcessLost
+from ...runtime.packet import Array, Packet, Validity
+from ...runtime.plan.plan import Plan, ProcessPlan, StreamPlan, TensorPlan
+from ...runtime.units import NS, UnitClock
+
+SIZES = {"1 KB": 1_000, "774 KB": 4 * 192 * 336 * 3, "6.2 MB": 8 * 4 * 192 * 336 * 3}
+"""774 KB is one unit of 336 x 192 pictures."""
+
+WARM_UP = 10
+"""Hops left out of the figures: sockets connect and caches fill in them."""
+
+_STREAM = "producer.out"
+_PATIENCE_MS = 10_000
+
+
+class _Listening(msgspec.Struct, tag="listening"):
+    """The reader is there."""
+
+
+class _Took(msgspec.Struct, tag="took"):
+    """Nanoseconds each hop took."""
+
+    ns: list[int]
+
+
+_Said = _Listening | _Took
+_said: msgspec.msgpack.Decoder[_Said] = msgspec.msgpack.Decoder(_Said)
+
+
+def run(hops: int = 250, rate_hz: float = 25.0, sizes: dict[str, int] | None = None) -> dict[str, Any]:
+    """Time ``hops`` hops per size at ``rate_hz``, copied into the slot and produced in place.
+
+    Returns:
+        ``{"hops": 250, "rate_hz": 25.0, "us": {"774 KB": {"copy": {"p50", "p99", "max"}, "in_place": {...}}}}``
+
+    Raises:
+        ProcessLost: the reading process does not answer.
+    """
+    figures = {
+        name: {
+            "copy": _figures(_measure(n_bytes, hops, rate_hz, in_place=False)),
+            "in_place": _figures(_measure(n_bytes, hops, rate_hz, in_place=True)),
+        }
+        for name, n_bytes in (sizes or SIZES).items()
+    }
+    return {"hops": hops, "rate_hz": rate_hz, "us": figures}
+
+
+def _figures(took_ns: list[int]) -> dict[str, float]:
+    us = np.asarray(took_ns[WARM_UP:]) / 1000
+    return {"p50": float(np.percentile(us, 50)), "p99": float(np.percentile(us, 99)), "max": float(us.max())}
+
+
+def _measure(n_bytes: int, hops: int, rate_hz: float, *, in_place: bool) -> list[int]:
+    plan, name = _plan(n_bytes), secrets.token_hex(6)
+    files = create_segments(name, layouts(plan))
+    paths = {process: file.path for process, file in files.items()}
+    child = multiprocessing.get_context("spawn").Process(target=_read, args=(name, plan, paths), daemon=True)
+    here: Endpoint[_Said] = Endpoint(name, plan, "producer", paths, _said)
+    try:
+        child.start()
+        _answer(here)
+        for file in files.values():
+            file.unlink()
+        _produce(here, n_bytes, hops + WARM_UP, rate_hz, in_place=in_place)
+        answer = _answer(here)
+        assert isinstance(answer, _Took), answer
+        return answer.ns
+    finally:
+        child.join(1)
+        child.kill()
+        here.close()
+        for file in files.values():
+            file.close()
+
+
+def _produce(end: Endpoint[_Said], n_bytes: int, hops: int, rate_hz: float, *, in_place: bool) -> None:
+    payload: Array = np.arange(n_bytes, dtype=np.uint8)
+    start = time.monotonic_ns()
+    for unit in range(hops):
+        time.sleep(max(0, start + int(unit * NS / rate_hz) - time.monotonic_ns()) / NS)
+        made = payload
+        if in_place:
+            made = end.publisher.empty(_STREAM, "", (n_bytes,), np.uint8)
+            np.copyto(made, payload)
+        now = time.monotonic_ns()
+        end.publisher.publish(_packet(unit, Validity.REAL, {"": made}, now), ["reader"])
+    end.publisher.publish(_packet(hops, Validity.END, {}, 0), ["reader"])
+
+
+def _read(name: str, plan: Plan, paths: dict[str, str]) -> None:
+    end: Endpoint[_Said] = Endpoint(name, plan, "reader", paths, _said)
+    end.outbox.control("producer", _Listening())
+    took = []
+    while isinstance(packet := end.inbox.receive(_PATIENCE_MS), Packet) and packet.is_payload:
+        took.append(time.monotonic_ns() - packet.produced_ns)
+    end.outbox.control("producer", _Took(took))
+    end.close()
+
+
+def _answer(end: Endpoint[_Said]) -> _Said:
+    answer = end.inbox.receive(_PATIENCE_MS)
+    if answer is None or isinstance(answer, Packet):
+        raise ProcessLost(f"bench hop: found no answer of the reading process within {_PATIENCE_MS / 1000:g} s")
+    return answer
+
+
+def _packet(unit: int, validity: Validity, tensors: dict[str, Any], now_ns: int) -> Packet:
+    return Packet(_STREAM, unit, 0, 0, 0, validity, tensors, produced_ns=now_ns)
+
+
+def _plan(n_bytes: int) -> Plan:
+    tensor = TensorPlan("", "uint8", (n_bytes,), n_bytes)
+    stream = StreamPlan(
+        name=_STREAM,
+        node="producer",
+        port="out",
+        kind="any",
+        tensors=(tensor,),
+        is_log=False,
+        process="producer",
+        settler="producer",
+        settle_ns=None,
+        window=3,
+        readers=("reader",),
+        carrier="shared",
+    )
+    return Plan("hop", UnitClock(), 0, {}, {_STREAM: stream}, {p: ProcessPlan(p) for p in ("producer", "reader")})
