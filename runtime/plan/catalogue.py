@@ -17,7 +17,6 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
@@ -60,6 +59,8 @@ def shipped_graphs() -> dict[str, Path]:
 
 @functools.cache
 def _installed() -> dict[str, str]:
+    from importlib.metadata import entry_points  # takes 40 ms, which shipped types need not wait for
+
     return {entry.name: entry.value for entry in entry_points(group=GROUP)}
 
 
@@ -72,6 +73,8 @@ def find_type(name: str, folder: Path) -> tuple[str, type[Node]]:
     if name in _local:
         return name, _local[name]
     if ":" not in name:
+        if name in _shipped.types:
+            return _shipped.types[name], resolve(_shipped.types[name])
         types = known_types()
         if name not in types:
             raise GraphError(
