@@ -13,18 +13,11 @@ from wangraph.runtime.channel.endpoint import Endpoint
 from wangraph.runtime.packet import Array, Packet
 
 
-class Begun(msgspec.Struct, tag="begun"):
-    """The reader listens."""
+class Seen(msgspec.Struct):
+    """What a reader found: packets, and payloads that were not what was sent. Nothing yet when it listens."""
 
-
-class Seen(msgspec.Struct, tag="seen"):
-    """What a reader found: packets, and payloads that were not what was sent."""
-
-    packets: int
-    torn: int
-
-
-Said = Begun | Seen
+    packets: int = 0
+    torn: int = 0
 
 
 def checksum(array: Array) -> int:
@@ -34,8 +27,8 @@ def checksum(array: Array) -> int:
 
 def main(run: str, plan: object, process: str, paths: dict[str, str], keep: int) -> None:
     """Read to the end of the stream, then say `Seen`."""
-    endpoint: Endpoint[Said] = Endpoint(run, plan, process, paths, msgspec.msgpack.Decoder(Said))
-    endpoint.outbox.control("main", Begun())
+    endpoint: Endpoint[Seen] = Endpoint(run, plan, process, paths, Seen)
+    endpoint.outbox.control("main", Seen())
     chance, kept, packets, torn = random.Random(0), [], 0, 0
     while isinstance(packet := endpoint.inbox.receive(), Packet) and packet.is_payload:
         packets += 1

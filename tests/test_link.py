@@ -29,16 +29,9 @@ WINDOW = 3
 N_BYTES = 20_000
 
 
-class Begun(msgspec.Struct, tag="begun"):
-    pass
-
-
-class Seen(msgspec.Struct, tag="seen"):
-    packets: int
-    torn: int
-
-
-Said = Begun | Seen
+class Seen(msgspec.Struct):
+    packets: int = 0
+    torn: int = 0
 
 
 def plan(*readers: str, carrier: str = "shared") -> Plan:
@@ -55,7 +48,7 @@ class Rig:
         self.run, self.plan = secrets.token_hex(6), graph
         self.files = create_segments(self.run, layouts(graph))
         self.paths = {name: file.path for name, file in self.files.items()}
-        self.ends = {name: Endpoint(self.run, graph, name, self.paths, msgspec.msgpack.Decoder(Said)) for name in here}
+        self.ends = {name: Endpoint(self.run, graph, name, self.paths, Seen) for name in here}
         self.main = self.ends["main"]
         self.children: list[subprocess.Popen[bytes]] = []
 
@@ -158,11 +151,11 @@ def test_a_packet_without_payload_takes_no_slot(rigs):
 
 def test_control_messages_arrive_as_what_they_are_and_in_order(rigs):
     rig = rigs(plan("a"), here=("main", "a"))
-    rig.main.outbox.control("a", Begun())
+    rig.main.outbox.control("a", Seen())
     rig.main.publisher.publish(packet(1, pattern(1)), ["a"])
     rig.main.outbox.control("a", Seen(1, 2))
     got = [rig.ends["a"].inbox.receive() for _ in range(3)]
-    assert got[0] == Begun()
+    assert got[0] == Seen()
     assert got[1].unit == 1
     assert got[2] == Seen(1, 2)
 
@@ -201,7 +194,7 @@ def test_what_is_not_ours_is_refused_and_the_next_message_read(rigs):
     rig.main.outbox.offer("a", [b"hello"])
     rig.main.outbox.offer("a", [b"WG\x01C\xc1"])
     rig.main.outbox.offer("a", [b"WG\x01?"])
-    rig.main.outbox.control("a", Begun())
+    rig.main.outbox.control("a", Seen())
     inbox = rig.ends["a"].inbox
     with pytest.raises(RunError, match=r"^message: found b'hello' \(expected a wangraph header\), who else writes to"):
         inbox.receive()
@@ -209,7 +202,7 @@ def test_what_is_not_ours_is_refused_and_the_next_message_read(rigs):
         inbox.receive()
     with pytest.raises(RunError, match=r"^message: found kind b'\?' \(expected b'P' or b'C'\)$"):
         inbox.receive()
-    assert inbox.receive() == Begun()
+    assert inbox.receive() == Seen()
 
 
 def test_two_listeners_at_one_address_are_refused(rigs):
@@ -219,7 +212,7 @@ def test_two_listeners_at_one_address_are_refused(rigs):
         "give every run its own id"
     )
     with zmq.Context() as context, pytest.raises(StartError, match=f"^{re.escape(expected)}$"):
-        Inbox(context, rig.run, "main", 10, {}, msgspec.msgpack.Decoder(Begun))
+        Inbox(context, rig.run, "main", 10, {}, Seen)
 
 
 def test_a_reader_that_has_stopped_is_named_and_its_leases_are_taken_back(rigs):
@@ -236,8 +229,8 @@ def test_a_reader_that_has_stopped_is_named_and_its_leases_are_taken_back(rigs):
     assert caught.value.peers == ("a",)
     assert rig.main.pool.holders(STREAM) == {"b": 1}
     assert rig.ends["b"].inbox.receive().unit == 7
-    with pytest.raises(PeerFull, match=r"^process 'a': Begun not taken, "):
-        rig.main.outbox.control("a", Begun())
+    with pytest.raises(PeerFull, match=r"^process 'a': Seen not taken, "):
+        rig.main.outbox.control("a", Seen())
 
 
 def test_the_queue_of_a_process_is_bounded_by_the_windows_it_reads():
@@ -260,7 +253,7 @@ def test_an_outbox_without_its_peer_closes_at_once():
 def test_no_payload_is_ever_torn_however_long_another_process_looks(rigs, in_place):
     rig = rigs(plan("reader"), here=("main",))
     child = rig.spawn("reader", keep=WINDOW + 2)
-    assert isinstance(rig.main.inbox.receive(10_000), msgspec.Struct)
+    assert rig.main.inbox.receive(10_000) == Seen()
     ways = []
     for unit in range(1500):
         array = pattern(unit % 7)

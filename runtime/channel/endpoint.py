@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
-import msgspec
 import zmq
 
 from ..plan.plan import Plan
@@ -30,20 +29,13 @@ class Endpoint(Generic[M]):
         pool: the slots of this process; None when it shares nothing.
     """
 
-    def __init__(
-        self,
-        run: str,
-        plan: Plan,
-        process: str,
-        paths: Mapping[str, str],
-        control: msgspec.msgpack.Decoder[M],
-    ) -> None:
+    def __init__(self, run: str, plan: Plan, process: str, paths: Mapping[str, str], control: type[M]) -> None:
         """Attach what this process produces into and reads from, and listen.
 
         Args:
             run: unique among the runs of this machine.
             paths: segment files by producing process, as the supervisor's `create_segments` made them.
-            control: decodes what processes send each other beside packets; see `Inbox`.
+            control: the struct that processes send each other beside packets.
 
         Raises:
             RunError: a segment is gone or of another layout; somebody listens at this process's address.

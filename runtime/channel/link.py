@@ -134,21 +134,21 @@ class Inbox(Generic[M]):
         process: str,
         bound: int,
         segments: Mapping[str, Looker],
-        control: msgspec.msgpack.Decoder[M],
+        control: type[M],
     ) -> None:
         """Listen, so that peers can send from now on.
 
         Args:
             bound: how many messages may wait; see `queue_bound`.
             segments: attached segments by producing process; may be filled later.
-            control: decodes control messages: ``Decoder(Pause | Resume)``, of tagged structs.
+            control: the struct that control messages are.
 
         Raises:
             StartError: somebody listens there already.
         """
         self._context = context
         self._segments = segments
-        self._decoder = control
+        self._decoder: msgspec.msgpack.Decoder[M] = msgspec.msgpack.Decoder(control)
         self._inside = f"inproc://{plain_name(run, process)}-wake"
         self._timeout_ms = -1
         self._socket: zmq.Socket[bytes] = context.socket(zmq.PULL)

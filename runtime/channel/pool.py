@@ -39,7 +39,6 @@ class Slot:
     def __init__(self, region: StreamRegion, index: int, root: Bytes) -> None:
         self.region = region
         self.index = index
-        self.is_emitted = False
         self._root = weakref.ref(root)
         self._address = address(root)
         self._given: set[str] = set()
@@ -48,7 +47,7 @@ class Slot:
         """A writable array at the tensor's place; None when it does not fit, was given before, or the slot is gone."""
         root, place = self._root(), self._place(tensor)
         dtype = np.dtype(dtype)
-        if root is None or self.is_emitted or tensor in self._given:
+        if root is None or tensor in self._given:
             return None
         if place is None or _n_bytes(shape, dtype) > place.max_bytes:
             return None
@@ -56,14 +55,14 @@ class Slot:
         return np.ndarray(shape, dtype, buffer=root, offset=place.offset)
 
     def fill(self, tensors: Mapping[str, Array]) -> Bytes | None:
-        """Bring every tensor to its place, copying those that are not there already, and close the slot.
+        """Bring every tensor to its place, copying those that are not there already. Nothing may be written after.
 
         Returns:
             What keeps the slot until it is leased out; None, with nothing written, when a tensor does not fit or
             something would be overwritten that was given out or is still to be copied.
         """
         root = self._root()
-        if root is None or self.is_emitted:
+        if root is None:
             return None
         copies = []
         for name, array in tensors.items():
@@ -80,7 +79,6 @@ class Slot:
         for array in tensors.values():
             if self.holds(array):
                 frozen(array)
-        self.is_emitted = True
         return root
 
     def holds(self, array: Array) -> bool:
