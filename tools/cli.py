@@ -19,6 +19,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "schema": ("schema", "JSON Schema of graph files, for editors."),
     "new": ("new", "A commented graph or node to start from."),
     "timeline": ("timeline", "A page with every unit of a run on it."),
+    "world": ("world", "The synthetic world that agents learn in."),
     "bench": ("bench", "Benchmarks of clock, overhead and model."),
     "doctor": ("doctor", "What this machine has and lacks."),
 }

@@ -1,0 +1,82 @@
+"""``wangraph world``: look at the synthetic world, prove that it is fair, make the bundled user clip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ...runtime.errors import UserError
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command("world")
+@click.option("--show", type=int, metavar="SEED", help="Film a dialogue: user left, ideal agent right.")
+@click.option("--clip", type=int, metavar="SEED", help="Film the bundled user: a fixed course of acts, one person.")
+@click.option("--check", is_flag=True, help="Prove that every change of the agent follows a cue that it could observe.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="MP4 to write.")
+@click.option("--units", type=click.IntRange(min=1), help="Length, in units of 160 ms.")
+@click.option("--size", type=click.IntRange(16, 1024), default=64, show_default=True, help="Side of the pictures.")
+@click.option("--seeds", type=click.IntRange(min=1), default=20, show_default=True, help="Dialogues to check.")
+@click.option("--scenario", default="everything", show_default=True, help="How users behave.")
+@click.option("--persona", default="iris", show_default=True, help="Who the agent is.")
+@click.option("--voices", type=_FOLDER, help="Recorded people: WORD_PERSON_TAKE.wav")
+@click.option("--hold-out", multiple=True, metavar="NAME", help="Keep a speaker or synthesiser from training.")
+@click.option("--held-out", is_flag=True, help="Users are drawn from the voices that training never hears.")
+def command(
+    show: int | None,
+    clip: int | None,
+    check: bool,
+    output: Path | None,
+    units: int | None,
+    size: int,
+    seeds: int,
+    scenario: str,
+    persona: str,
+    voices: Path | None,
+    hold_out: tuple[str, ...],
+    held_out: bool,
+) -> None:
+    """The synthetic world in which agents learn to converse.
+
+    \b
+    wangraph world --show 3 -o talk.mp4            a dialogue, with captions in talk.srt
+    wangraph world --clip 1 -o user.mp4 --size 192  the bundled user
+    wangraph world --check --seeds 50              the proof that it is fair
+    """
+    if [show is not None, clip is not None, check].count(True) != 1:
+        raise UserError("world: expected exactly one of --show SEED, --clip SEED and --check")
+    if not check and output is None:
+        raise UserError("world: no file to write, add -o FILE.mp4")
+
+    from .script import scenario as scenario_named
+    from .voices import HELD_OUT, Bank, Split
+
+    behaviour = scenario_named(scenario)
+    bank = Bank(voices, hold_out or HELD_OUT)
+    if check:
+        from .check import check_world
+
+        report = check_world(range(seeds), units or 120, bank, behaviour)
+        click.echo(report.text())
+        if not report.is_fair:
+            raise click.exceptions.Exit(1)
+        return
+    assert output is not None
+    from .media import write_both, write_user
+
+    if clip is not None:
+        from .clip import CLIP_UNITS
+        from .clip import clip as play_clip
+
+        write_user(play_clip(clip, bank, size, units or CLIP_UNITS), output)
+    else:
+        from .dialogue import play
+        from .persona import persona as persona_named
+
+        assert show is not None
+        split: Split = "held-out" if held_out else "train"
+        character = persona_named(persona)
+        write_both(play(show, units or 120, bank, behaviour, split=split, persona=character, size=size), output)
+    click.echo(f"{output}")

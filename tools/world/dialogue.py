@@ -1,0 +1,129 @@
+"""A user and the ideal agent together: a recorded dialogue, to learn from and to look at."""
+
+# U units, S side in pixels
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .cues import AgentUnit, Cue, Gesture, State, UserUnit
+from .face import Pose, join, render
+from .oracle import Change, Oracle
+from .persona import PERSONAS, Persona
+from .script import SCENARIOS, Scenario, Script
+from .signal import Sound
+from .user import Person, World
+from .voices import Bank, Split
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """What was heard, seen, said and done, unit by unit.
+
+    Attributes:
+        user_audio, agent_audio: [U * 2560] float32 at 16 kHz.
+        user_video, agent_video: [U, 4, S, S, 3] uint8; size 0 where nothing was drawn.
+        user_text, agent_text: [U] tokens of `wan_core.text`.
+        states, gestures: the agent's events.
+        user_pose, agent_pose: of every frame, to draw them later, at another size.
+        speaking: [U, 4] whether the user's voice is on.
+        addressed: [U] whether the user looks at the agent.
+        cues: of the user, in order of time.
+        changes: of the agent, with the cue of each.
+    """
+
+    user_audio: Sound
+    agent_audio: Sound
+    user_video: NDArray[np.uint8]
+    agent_video: NDArray[np.uint8]
+    user_text: NDArray[np.int64]
+    agent_text: NDArray[np.int64]
+    states: tuple[State, ...]
+    gestures: tuple[Gesture, ...]
+    user_pose: Pose
+    agent_pose: Pose
+    speaking: NDArray[np.bool_]
+    addressed: NDArray[np.bool_]
+    cues: tuple[Cue, ...]
+    changes: tuple[Change, ...]
+    person: Person
+    persona: Persona
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+
+class Agent(Protocol):
+    """Whatever answers a user: the oracle, or a model that hears the unit instead of its cues."""
+
+    def step(self, cues: tuple[Cue, ...]) -> AgentUnit:
+        """The agent's unit."""
+        ...
+
+
+def play(
+    seed: int,
+    units: int,
+    bank: Bank,
+    scenario: Scenario = SCENARIOS["everything"],
+    *,
+    split: Split = "train",
+    persona: Persona = PERSONAS["iris"],
+    person: Person | None = None,
+    script: Script | None = None,
+    size: int = 64,
+) -> Dialogue:
+    """``units`` of a dialogue between a user and the ideal agent; the same for the same arguments."""
+    world = World(seed, bank, scenario, split=split, person=person, script=script, size=0)
+    oracle = Oracle(seed, bank, persona)
+    heard: list[UserUnit] = []
+    said: list[AgentUnit] = []
+    for _ in range(units):
+        heard.append(world.step(said[-1].samples if said else None))
+        said.append(oracle.step(heard[-1].cues))
+    return record(heard, said, world.person, persona, tuple(oracle.changes), size)
+
+
+def record(
+    heard: list[UserUnit],
+    said: list[AgentUnit],
+    person: Person,
+    persona: Persona,
+    changes: tuple[Change, ...] = (),
+    size: int = 64,
+) -> Dialogue:
+    """Units of both sides as one dialogue; the pictures are drawn here, all at once."""
+    user_pose, agent_pose = join([u.pose for u in heard]), join([a.pose for a in said])
+    units = len(heard)
+    return Dialogue(
+        user_audio=np.concatenate([u.samples for u in heard]),
+        agent_audio=np.concatenate([a.samples for a in said]),
+        user_video=pictures(user_pose, person.looks, size, units),
+        agent_video=pictures(agent_pose, persona.looks, size, units),
+        user_text=np.asarray([u.text for u in heard]),
+        agent_text=np.asarray([a.text for a in said]),
+        states=tuple(a.state for a in said),
+        gestures=tuple(a.gesture for a in said),
+        user_pose=user_pose,
+        agent_pose=agent_pose,
+        speaking=np.stack([u.is_speaking for u in heard]),
+        addressed=np.asarray([u.is_addressed for u in heard]),
+        cues=tuple(cue for u in heard for cue in u.cues),
+        changes=changes,
+        person=person,
+        persona=persona,
+    )
+
+
+def pictures(pose: Pose, looks: NDArray[np.float32], size: int, units: int) -> NDArray[np.uint8]:
+    """Pictures [U, 4, S, S, 3] of a pose of ``4 U`` frames; drawn in parts, so that long dialogues stay small."""
+    frames = len(pose) // units
+    if not size:
+        return np.empty((units, frames, 0, 0, 3), np.uint8)
+    step = max(1, 400_000 // size**2)
+    drawn = [render(pose[i : i + step], looks, size) for i in range(0, len(pose), step)]
+    return np.concatenate(drawn).reshape(units, frames, size, size, 3)
