@@ -58,8 +58,8 @@ class Emission:
 
 
 @dataclass(frozen=True)
-class Param:
-    """A parameter's default and limits; its type is the attribute's annotation.
+class Parameter:
+    """A parameter's default and limits, as `Param` declares them; its type is the attribute's annotation.
 
     Args:
         default: ``...`` makes it required.
@@ -108,6 +108,19 @@ class Param:
         if self.max is not None and value > self.max:
             raise GraphError(f"{where}: found {value!r} (expected {self.max:g} or less)")
         return value
+
+
+def Param(  # noqa: N802 (reads as the declaration it is; a function, so that type checkers accept ``radius: int = ...``)
+    default: Any = ...,
+    *,
+    min: float | None = None,
+    max: float | None = None,
+    choices: Sequence[Any] | None = None,
+    path: Literal["input", "output"] | None = None,
+    help: str = "",
+) -> Any:
+    """Declare a parameter of a node, see `Parameter`: ``radius_px: int = Param(2, min=0, max=64)``."""
+    return Parameter(default, min, max, choices, path, help)
 
 
 def _type_name(kind: type) -> str:
@@ -205,7 +218,7 @@ class Node:
 
     inputs: ClassVar[Mapping[str, Input]] = {}
     outputs: ClassVar[Mapping[str, Output]] = {}
-    params: ClassVar[Mapping[str, Param]] = {}
+    params: ClassVar[Mapping[str, Parameter]] = {}
 
     paced: ClassVar[bool] = False
     ahead_units: ClassVar[int] = 0
@@ -219,9 +232,9 @@ class Node:
                 inputs[name] = value
             elif isinstance(value, Output):
                 outputs[name] = value
-            elif isinstance(value, Param):
+            elif isinstance(value, Parameter):
                 kind = _annotation(cls, name)
-                params[name] = Param(**{**_fields(value), "type": kind})
+                params[name] = Parameter(**{**_fields(value), "type": kind})
         cls.inputs, cls.outputs, cls.params = inputs, outputs, params
 
     def __init__(self, **values: Any) -> None:
@@ -298,7 +311,7 @@ def _annotation(cls: type, name: str) -> Any:
         )
 
 
-def _fields(param: Param) -> dict[str, Any]:
+def _fields(param: Parameter) -> dict[str, Any]:
     return {name: getattr(param, name) for name in ("default", "min", "max", "choices", "path", "help", "type")}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import GraphError, UserError, did_you_mean, listing
-from ..node import Node, Param
+from ..node import Node, Parameter
 from ..ports import Input, Output
 from .catalogue import find_type
 from .marks import Problems
@@ -118,7 +118,7 @@ def _params(node: NodeSpec, cls: type[Node], folder: Path, problems: Problems) -
     return values if len(problems.lines) == before else None
 
 
-def _located(param: Param, value: Any, given: ParamSpec, folder: Path) -> Any:
+def _located(param: Parameter, value: Any, given: ParamSpec, folder: Path) -> Any:
     """The value with its path made absolute, where it is one."""
     if param.path is None or not isinstance(value, str | Path) or not str(value):
         return value
