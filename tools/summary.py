@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from ..runtime.engine.run import Run
 
 def print_summary(run: Run) -> None:
     """Rates, latencies, a line per node, and what was written."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     summary = run.summary
     console.print(_headline(summary))
     for key, title in (("latency_ms", "latency"), ("model_latency_ms", "model latency"), ("slack_ms", "slack")):

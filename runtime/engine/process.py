@@ -1,4 +1,4 @@
-"""One process of a run: ``python -m wangraph.runtime.engine.process NAME ADDRESS``, started by the supervisor.
+"""One process of a run, started by the supervisor through `child`.
 
 Threads: one per lane (bodies), a timer (what time alone decides), an inbox (packets from other processes), and the
 main thread (control). They share one scheduler under one lock; who changes it hands out what can fire next, so that
@@ -44,6 +44,9 @@ from .control import (
 from .lane import Lane
 from .records import Note, Transfer
 from .stall import StallWatch
+
+loading = ""
+"""Name of the process of a run that this is; empty elsewhere. A file of nodes must not start a run when loaded."""
 
 REPORT_EVERY_MS = 200
 """How often records go to the supervisor: also how much a killed process takes with it."""
@@ -276,6 +279,8 @@ def _die_with_parent(parent: int) -> None:
 
 def main(process: str, address: str, parent: int) -> None:
     """Live one run: set up, open, wait for the origin, run, close."""
+    global loading
+    loading = process
     _die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
@@ -327,6 +332,3 @@ def _serve(host: ProcessHost, control: ProcessEnd, pending: list[Opening | Faile
         if os.getppid() != parent:
             os._exit(1)
 
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -161,7 +161,7 @@ class Supervisor:
                 "MKL_NUM_THREADS": threads,
                 "OPENBLAS_NUM_THREADS": threads,
             }
-            command = [sys.executable, "-m", f"{__package__}.process", name, address, str(os.getpid())]
+            command = [sys.executable, "-m", f"{__package__}.child", name, address, str(os.getpid())]
             child = _Child(name, subprocess.Popen(command, env=env, start_new_session=True, stdin=subprocess.DEVNULL))
             self._children[name] = child
             self._poller.register(child.pidfd, zmq.POLLIN)

@@ -1,0 +1,9 @@
+"""``python -m wangraph.runtime.engine.child NAME ADDRESS PARENT``: how the supervisor starts a process of a run."""
+
+from __future__ import annotations
+
+import sys
+
+from .process import main
+
+main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
