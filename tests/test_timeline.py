@@ -1,0 +1,393 @@
+import itertools
+import json
+import re
+import runpy
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from wangraph.runtime.engine.records import Footer, Header, Note, TraceWriter, Transfer
+from wangraph.runtime.errors import UserError
+from wangraph.runtime.packet import Validity
+from wangraph.runtime.schedule.events import Firing, Settlement
+from wangraph.tools.timeline import command
+from wangraph.tools.timeline.columns import LEVEL_SHIFT, MODES, VERDICT_SHIFT, VERDICTS, view_of
+from wangraph.tools.timeline.facts import lateness_ns, misses, model_latency_ns, quantile, read_run, skew_ns
+from wangraph.tools.timeline.html import page_of
+from wangraph.tools.timeline.perfetto import chrome_trace
+
+MADE = runpy.run_path(str(Path(__file__).with_name("timeline_trace.py")))
+UNIT_NS, LATENCY_NS = MADE["UNIT_NS"], MADE["LATENCY_NS"]
+MS = 1_000_000
+
+
+def write(path, records):
+    writer = TraceWriter(path)
+    writer.write(records)
+    writer.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("trace") / "run.trace", MADE["trace_of"](150))
+
+
+@pytest.fixture(scope="module")
+def run(trace):
+    return read_run(trace)
+
+
+def run_of(tmp_path, *records, plan=None):
+    header = MADE["header"](**({"plan": plan} if plan else {}))
+    return read_run(write(tmp_path / "made.trace", [header, *records]))
+
+
+def firing(node, unit, start_ms, end_ms, **changes):
+    base = (unit + 1) * UNIT_NS
+    values = {
+        "node": node, "first": unit, "last": unit, "mode": "step", "level": 0, "ready_ns": base + start_ms * MS,
+        "started_ns": base + start_ms * MS, "finished_ns": base + end_ms * MS, "due_ns": None, "verdict": "real",
+    }  # fmt: skip
+    return Firing(**(values | changes))
+
+
+def settled(stream, unit, after_ms, validity=Validity.REAL):
+    return Settlement(stream, unit, validity, (unit + 1) * UNIT_NS + after_ms * MS, 100)
+
+
+def sums(deltas):
+    return list(itertools.accumulate(deltas))
+
+
+# facts
+
+
+def test_model_latency_is_release_to_the_last_part_of_the_answer(tmp_path):
+    made = run_of(
+        tmp_path,
+        firing("user", 0, 0, 2),
+        settled("show.frames", 0, 90),
+        settled("speak.samples", 0, 120),
+        settled("think.text", 0, 40, Validity.EMPTY),
+    )
+    assert model_latency_ns(made) == [120 * MS]
+
+
+def test_a_unit_that_came_too_late_keeps_the_latency_it_had(tmp_path):
+    made = run_of(
+        tmp_path,
+        firing("show", 0, 290, 300),
+        settled("show.frames", 0, 236, Validity.MISSING),
+        settled("speak.samples", 0, 120),
+        settled("think.text", 0, 40),
+    )
+    assert model_latency_ns(made) == [300 * MS]
+    assert misses(made) == {0: "show.frames missing"}
+
+
+def test_a_unit_that_never_came_has_no_latency(tmp_path):
+    made = run_of(tmp_path, firing("show", 0, 236, 237, mode="gap"), settled("show.frames", 0, 236, Validity.MISSING))
+    assert model_latency_ns(made) == [None]
+
+
+def test_an_empty_packet_is_no_miss_and_the_end_is_none_either(tmp_path):
+    made = run_of(
+        tmp_path,
+        firing("user", 0, 0, 2),
+        settled("think.text", 0, 40, Validity.EMPTY),
+        firing("sync", 1, 240, 240, verdict="end", mode="skip"),
+        settled("think.text", 1, 40, Validity.END),
+    )
+    assert misses(made) == {}
+    assert made.n_units == 1
+
+
+def test_lateness_is_the_worst_node_and_leaves_playout_out(tmp_path):
+    due = UNIT_NS + 100 * MS
+    made = run_of(
+        tmp_path,
+        firing("see", 0, 0, 60, due_ns=due),
+        firing("hear", 0, 0, 130, due_ns=due, verdict="late"),
+        firing("sync", 0, 240, 241, due_ns=UNIT_NS + LATENCY_NS),
+    )
+    assert lateness_ns(made) == [30 * MS]
+
+
+def test_each_repeated_picture_is_one_unit_of_skew_beside_sound_and_none_beside_silence(tmp_path):
+    pictures = [Validity.REAL, Validity.REPEATED, Validity.REPEATED, Validity.REPEATED, Validity.REAL]
+    sounds = [Validity.REAL, Validity.REAL, Validity.REAL, Validity.CONCEALED, Validity.REAL]
+    played = [settled("sync.video", u, 240, v) for u, v in enumerate(pictures)]
+    played += [settled("sync.audio", u, 240, v) for u, v in enumerate(sounds)]
+    made = run_of(tmp_path, *(firing("user", u, 0, 2) for u in range(5)), *played)
+    assert skew_ns(made) == [0, UNIT_NS, 2 * UNIT_NS, 0, 0]
+
+
+def test_without_a_paced_node_the_sinks_are_where_answers_arrive(tmp_path):
+    plan = MADE["plan"]()
+    for node in plan["nodes"].values():
+        node["paced"] = False
+    made = run_of(tmp_path, plan=plan)
+    assert {node.name for node, _ in made.answers} == {"file"}
+    assert skew_ns(made) == []
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.0, 1), (0.5, 6), (0.95, 10), (1.0, 10)])
+def test_quantiles_are_values_that_occurred(share, value):
+    assert quantile(list(range(10, 0, -1)), share) == value
+
+
+def test_a_quantile_of_nothing_is_nothing():
+    assert quantile([], 0.5) is None
+
+
+# columns
+
+
+def test_columns_added_up_again_are_the_firings(run):
+    view = view_of(run)
+    assert {row.name for row in view.rows} == set(run.nodes)
+    for row in view.rows:
+        bars, firings = row.bars, run.firings[row.name]
+        spans = dict(bars.spans)
+        assert sums(bars.unit_delta) == [f.first for f in firings]
+        assert [spans.get(i, 1) for i in range(len(firings))] == [f.last - f.first + 1 for f in firings]
+        assert [MODES[flag & 3] for flag in bars.flags] == [f.mode for f in firings]
+        assert [VERDICTS[flag >> VERDICT_SHIFT & 3] for flag in bars.flags] == [f.verdict for f in firings]
+        assert [flag >> LEVEL_SHIFT for flag in bars.flags] == [f.level for f in firings]
+        for start, waited, busy, f in zip(sums(bars.start_delta), bars.waited, bars.busy, firings, strict=True):
+            assert abs(start * 1000 - f.started_ns) <= 500
+            assert abs((start - waited) * 1000 - f.ready_ns) <= 1000
+            assert abs((start + busy) * 1000 - f.finished_ns) <= 1000
+
+
+def test_only_dues_that_differ_from_the_plan_are_kept(tmp_path):
+    planned = firing("see", 0, 0, 5, due_ns=UNIT_NS + 120 * MS)
+    moved = firing("see", 1, 0, 5, due_ns=2 * UNIT_NS + 90 * MS)
+    without = firing("see", 2, 0, 5)
+    view = view_of(run_of(tmp_path, planned, moved, without))
+    row = next(row for row in view.rows if row.name == "see")
+    assert row.bars.dues == [(1, 2 * UNIT_NS // 1000 + 90_000), (2, None)]
+
+
+def test_rows_of_one_process_and_lane_stand_together(run):
+    places = [(row.process, row.lane) for row in view_of(run).rows]
+    assert len([place for place, _ in itertools.groupby(places)]) == len(set(places))
+
+
+def test_inputs_name_the_row_that_makes_them(run):
+    rows = view_of(run).rows
+    for row in rows:
+        for _, source, _, stream in row.inputs:
+            assert rows[source].name == stream.split(".")[0]
+
+
+def test_a_bar_costs_less_than_40_bytes(run):
+    n_bars = sum(map(len, run.firings.values())) + len(run.transfers)
+    assert len(msgspec.json.encode(view_of(run))) < 40 * n_bars
+
+
+# page
+
+
+def test_the_page_asks_nothing_of_the_network(run):
+    page = page_of(view_of(run))
+    assert re.findall(r"""(?:src|href)\s*=|@import|url\(|https?://|fetch\(|\{\{""", page) == []
+
+
+def test_text_of_a_trace_cannot_become_markup(tmp_path):
+    plan = MADE["plan"]({"name": "</script><script>alert(1)</script>"})
+    evil = Note(0, "main", "stall", "<!-- </script> \u2028 &")
+    page = page_of(view_of(run_of(tmp_path, evil, plan=plan)))
+    assert page.count("<script") == page.count("</script>") == 2
+    data = re.search(r'<script type="application/json" id="trace">(.*?)</script>', page, re.S)
+    assert data is not None
+    decoded = json.loads(data[1])
+    assert decoded["graph"] == plan["name"]
+    assert decoded["notes"][0][3] == evil.text
+
+
+# Perfetto
+
+
+@pytest.fixture(scope="module")
+def events(run):
+    return json.loads(chrome_trace(run))["traceEvents"]
+
+
+def of(events, phase):
+    return [event for event in events if event["ph"] == phase]
+
+
+def test_no_process_or_thread_is_number_zero_and_all_have_names(events):
+    named = {(e["pid"], e["tid"]) for e in of(events, "M") if e["name"] == "thread_name"}
+    used = {(e["pid"], e["tid"]) for e in events if e["ph"] != "M"}
+    assert used <= named
+    assert all(pid > 0 and tid > 0 for pid, tid in used | named)
+
+
+def test_bars_of_a_thread_follow_each_other(events):
+    threads = {}
+    for bar in of(events, "X"):
+        threads.setdefault((bar["pid"], bar["tid"]), []).append((bar["ts"], bar["ts"] + bar["dur"]))
+    for bars in threads.values():
+        assert all(before[1] <= after[0] + 1e-6 for before, after in itertools.pairwise(sorted(bars)))
+
+
+def test_every_firing_is_a_bar(run, events):
+    assert len([e for e in of(events, "X") if e["cat"] == "computing"]) == sum(map(len, run.firings.values()))
+
+
+def test_arrows_leave_inside_a_bar_and_arrive_where_one_starts(events):
+    bars = {}
+    for bar in of(events, "X"):
+        bars.setdefault((bar["pid"], bar["tid"]), []).append((bar["ts"], bar["ts"] + bar["dur"]))
+    starts, ends = ({e["id"]: e for e in of(events, phase)} for phase in "sf")
+    assert starts.keys() == ends.keys()
+    assert starts
+    for number, start in starts.items():
+        end = ends[number]
+        assert start["ts"] <= end["ts"]
+        assert any(a <= start["ts"] <= b for a, b in bars[start["pid"], start["tid"]])
+        assert any(abs(a - end["ts"]) < 1e-6 for a, _ in bars[end["pid"], end["tid"]])
+
+
+def test_misses_are_instants_of_the_whole_trace(run, events):
+    marks = [e["args"]["unit"] for e in of(events, "i") if e["name"].startswith("miss ")]
+    assert marks == list(misses(run))
+    assert marks
+
+
+def test_latency_is_a_counter(run, events):
+    values = [e["args"]["ms"] for e in of(events, "C") if e["name"] == "model latency ms"]
+    assert values == [v / 1e6 for v in model_latency_ns(run) if v is not None]
+
+
+def test_times_before_the_origin_become_positive(tmp_path):
+    early = firing("user", 0, -400, -390)
+    events = json.loads(chrome_trace(run_of(tmp_path, early)))["traceEvents"]
+    assert min(e["ts"] for e in events if "ts" in e) == 0
+
+
+def test_sent_packets_are_paired(run, events):
+    assert len(of(events, "b")) == len(of(events, "e")) == len(run.transfers)
+
+
+# traces that are cut, foreign or odd
+
+
+def test_a_cut_trace_is_shown_as_far_as_it_goes(trace, tmp_path):
+    cut = tmp_path / "cut.trace"
+    cut.write_bytes(trace.read_bytes()[:-5000])
+    made = read_run(cut)
+    assert not made.is_whole
+    assert 100 < made.n_units <= 150
+    assert view_of(made).facts["is_whole"] is False
+
+
+def test_a_run_that_never_fired_still_makes_a_page_and_a_trace(tmp_path):
+    made = run_of(tmp_path, Footer({}))
+    assert view_of(made).units == 0
+    assert "<canvas" in page_of(view_of(made))
+    assert json.loads(chrome_trace(made))["traceEvents"]
+
+
+def test_a_transfer_of_an_unknown_stream_is_left_out(tmp_path):
+    made = run_of(tmp_path, Transfer("ghost.out", 0, "main", "performer", 0, 1, 10, "shared"))
+    assert view_of(made).sends == []
+
+
+def test_a_firing_of_a_node_that_the_plan_lacks_is_named(tmp_path):
+    path = write(tmp_path / "odd.trace", [MADE["header"](), firing("ghost", 0, 0, 1)])
+    message = (
+        f"{path}: found a firing of 'ghost' (the plan has: file, hear, perform, see, show, side, speak, sync, think, "
+        "user), record it again"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        read_run(path)
+
+
+def test_an_empty_file_is_no_trace(tmp_path):
+    path = tmp_path / "empty.trace"
+    path.touch()
+    message = f"{path}: found an empty file (expected a trace), make one with: wangraph run GRAPH --trace FILE"
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        read_run(path)
+
+
+def test_a_plan_without_a_clock_is_told(tmp_path):
+    plan = MADE["plan"]()
+    del plan["clock"]
+    path = write(tmp_path / "odd.trace", [MADE["header"](plan=plan)])
+    message = (
+        f"{path}:1: found a plan that cannot be read, KeyError: 'clock' "
+        "(expected clock, streams, nodes and latency_ns), record it again"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        read_run(path)
+
+
+def test_two_runs_in_one_file_are_refused(tmp_path):
+    path = write(tmp_path / "two.trace", [MADE["header"](), MADE["header"]()])
+    message = f"{path}: found a second header (expected one run), split the file"
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        read_run(path)
+
+
+def test_a_file_of_another_kind_is_no_trace(tmp_path):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"\xff\xd8\xff\xe0 not json\n")
+    with pytest.raises(UserError, match="expected a trace"):
+        read_run(path)
+
+
+# command
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(command, [str(a) for a in arguments], standalone_mode=False)
+
+
+def test_the_page_lies_beside_the_trace(trace, tmp_path):
+    copy = tmp_path / "talk.trace"
+    copy.write_bytes(trace.read_bytes())
+    result = invoke(copy)
+    assert result.exception is None
+    assert result.output == f"{tmp_path / 'talk.html'}\n"
+    assert (tmp_path / "talk.html").read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_perfetto_json_is_written_where_it_is_told(trace, tmp_path):
+    target = tmp_path / "out.json"
+    assert invoke(trace, "--format", "perfetto", "-o", target).exception is None
+    assert json.loads(target.read_text())["traceEvents"]
+
+
+def test_the_trace_is_never_written_over(trace):
+    result = invoke(trace, "-o", trace)
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception) == f"{trace}: found the trace itself (expected another file to write), give -o FILE"
+    assert isinstance(next(iter(read_run(trace).header.plan)), str)
+
+
+def test_a_folder_that_is_not_there_is_the_users_mistake(trace, tmp_path):
+    target = tmp_path / "nowhere" / "page.html"
+    result = invoke(trace, "-o", target)
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception) == (
+        f"{target}: No such file or directory (expected a file to write), give another with -o"
+    )
+
+
+def test_perfetto_json_does_not_open_by_itself(trace):
+    result = invoke(trace, "--format", "perfetto", "--open")
+    assert str(result.exception) == (
+        "--open: found --format perfetto (expected html), open the file at https://ui.perfetto.dev"
+    )
+
+
+def test_the_header_of_a_trace_may_hold_more_than_is_known(tmp_path):
+    plan = MADE["plan"]({"colour": "blue"})
+    plan["nodes"]["think"]["mood"] = "calm"
+    assert isinstance(run_of(tmp_path, plan=plan).header, Header)

@@ -1,0 +1,296 @@
+import runpy
+from pathlib import Path
+
+import pytest
+from wangraph.runtime.engine.records import Footer, TraceWriter
+from wangraph.tools.timeline.columns import view_of
+from wangraph.tools.timeline.facts import misses, read_run
+from wangraph.tools.timeline.html import page_of
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+MADE = runpy.run_path(str(Path(__file__).with_name("timeline_trace.py")))
+SETTLE = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'wangraph[dev]'")
+    if not CHROMIUM.exists():
+        pytest.skip(f"needs {CHROMIUM}: apt install chromium")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+def write(folder, records):
+    writer = TraceWriter(folder / "run.trace")
+    writer.write(records)
+    writer.close()
+    run = read_run(folder / "run.trace")
+    (folder / "run.html").write_text(page_of(view_of(run)), "utf-8")
+    return folder / "run.html", run
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("page"), MADE["trace_of"](150))
+
+
+@pytest.fixture
+def opened(browser, shown):
+    """Opens a page in a fresh window; fails the test when the page raised or asked for anything else."""
+    contexts, complaints = [], []
+
+    def open_page(path=None, address="", **options):
+        context = browser.new_context(**{"viewport": {"width": 1600, "height": 1000}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(f"raised {error}"))
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("request", lambda request: None if request.url.startswith("file:") else complaints.append(request.url))
+        page.goto((path or shown[0]).as_uri() + address)
+        page.evaluate(SETTLE)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def window(page):
+    return page.evaluate("[timeline.view.from, timeline.view.to]")
+
+
+def selected(page):
+    return page.evaluate("timeline.view.unit")
+
+
+def place(page, node, unit):
+    """Where the bar of a node and unit is, in the window's pixels."""
+    return page.evaluate(
+        """([name, unit]) => {
+          const { run, view } = timeline;
+          const row = run.rows.find((row) => row.name === name);
+          const i = row.bars.byUnit.get(unit);
+          const perUs = (view.width - view.gutter) / (view.to - view.from);
+          const box = document.getElementById("lanes").getBoundingClientRect();
+          const middle = (row.bars.start[i] + row.bars.end[i]) / 2;
+          return [box.x + view.gutter + (middle - view.from) * perUs, box.y + row.y + view.rowHeight / 2];
+        }""",
+        [node, unit],
+    )
+
+
+def ink(page, canvas):
+    """How many different colours a canvas shows."""
+    return page.evaluate(
+        """(id) => {
+          const c = document.getElementById(id);
+          const data = new Uint32Array(c.getContext("2d").getImageData(0, 0, c.width, c.height).data.buffer);
+          return new Set(data).size;
+        }""",
+        canvas,
+    )
+
+
+def test_the_page_draws_every_part_and_asks_nothing_of_the_network(opened):
+    page = opened()
+    for canvas in ("overview", "ruler", "lanes", "curves"):
+        assert ink(page, canvas) > 10
+    assert page.title() == "duplex · wangraph timeline"
+
+
+def test_decoded_columns_are_the_firings(opened, shown):
+    page = opened()
+    rows = page.evaluate(
+        "timeline.run.rows.map(({ name, bars }) => [name, ...[bars.last, bars.end, bars.due].map((c) => Array.from(c))])"
+    )
+    for name, last, end, due in rows:
+        firings = shown[1].firings[name]
+        assert last == [f.last for f in firings]
+        assert all(abs(e * 1000 - f.finished_ns) <= 1000 for e, f in zip(end, firings, strict=True))
+        paired = zip(due, firings, strict=True)
+        assert all(f.due_ns is None if d != d else abs(d * 1000 - f.due_ns) <= 1000 for d, f in paired)
+
+
+def test_the_header_counts_misses(opened, shown):
+    page = opened()
+    assert page.locator("#numbers .bad dd").inner_text() == str(len(misses(shown[1])))
+
+
+def test_a_click_on_a_bar_follows_its_unit_and_another_beside_it_lets_go(opened):
+    page = opened()
+    unit = round(sum(window(page)) / 2 / 160_000) - 2
+    page.mouse.click(*place(page, "think", unit))
+    page.evaluate(SETTLE)
+    assert selected(page) == unit
+    assert page.locator("#panel h2").inner_text() == f"Unit {unit}"
+    assert page.locator("#panel table").first.locator("tbody tr").count() == 10
+    assert page.url.endswith(f"#unit={unit}")
+    x, y = place(page, "side", unit)
+    page.mouse.click(x + 60, y)
+    page.evaluate(SETTLE)
+    assert selected(page) is None
+    assert page.locator("#panel").is_hidden()
+
+
+def test_the_panel_tells_ready_start_finish_due_and_slack(opened, shown):
+    page = opened(address="#unit=3")
+    firing = next(f for f in shown[1].firings["perform"] if f.last == 3)
+    release = 4 * MADE["UNIT_NS"]
+    times = [firing.ready_ns, firing.started_ns, firing.finished_ns, firing.due_ns]
+    expected = [(t - release) / 1e6 for t in times] + [(firing.due_ns - firing.finished_ns) / 1e6]
+    row = page.locator("#panel tbody tr", has_text="perform").first
+    found = [float(text) for text in row.locator("td").all_inner_texts()[1:]]
+    assert found == pytest.approx(expected, abs=0.06)
+
+
+def test_keys_walk_through_the_misses(opened, shown):
+    page = opened()
+    lost = list(misses(shown[1]))
+    page.keyboard.press("Home")
+    page.evaluate("timeline.select(0)")
+    seen = []
+    for _ in lost:
+        page.keyboard.press("n")
+        seen.append(selected(page))
+    assert seen == lost
+    page.keyboard.press("p")
+    assert selected(page) == lost[-2]
+    page.keyboard.press("]")
+    assert selected(page) == lost[-2] + 1
+    page.keyboard.press("Escape")
+    assert selected(page) is None
+
+
+def test_plus_and_minus_zoom_arrows_pan_and_home_shows_everything(opened):
+    page = opened()
+    start, end = window(page)
+    page.keyboard.press("+")
+    assert window(page)[1] - window(page)[0] == pytest.approx((end - start) / 1.6)
+    page.keyboard.press("-")
+    assert window(page) == pytest.approx([start, end])
+    page.keyboard.press("ArrowRight")
+    assert window(page) == pytest.approx([start + (end - start) * 0.2, end + (end - start) * 0.2])
+    page.keyboard.press("Home")
+    whole = window(page)
+    assert whole[0] <= page.evaluate("timeline.run.begin")
+    assert whole[1] >= page.evaluate("timeline.run.end")
+
+
+def test_the_wheel_zooms_around_the_pointer(opened):
+    page = opened()
+    x, y = place(page, "think", 30)
+    before = window(page)
+    page.mouse.move(x, y)
+    page.mouse.wheel(0, -300)
+    page.wait_for_function("(length) => timeline.view.to - timeline.view.from < length", arg=before[1] - before[0])
+    assert place(page, "think", 30)[0] == pytest.approx(x, abs=2)
+
+
+def test_dragging_pans_and_selects_nothing(opened):
+    page = opened()
+    start, end = window(page)
+    box = page.locator("#lanes").bounding_box()
+    x, y = box["x"] + 800, box["y"] + 200
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 200, y, steps=4)
+    page.mouse.up()
+    assert window(page)[0] > start
+    assert window(page)[1] - window(page)[0] == pytest.approx(end - start)
+    assert selected(page) is None
+
+
+def test_the_window_in_the_overview_can_be_dragged(opened):
+    page = opened()
+    box = page.locator("#overview").bounding_box()
+    page.mouse.move(box["x"] + 1000, box["y"] + 20)
+    page.mouse.down()
+    there = window(page)
+    page.mouse.move(box["x"] + 1100, box["y"] + 20, steps=4)
+    page.mouse.up()
+    assert window(page)[0] > there[0]
+    assert window(page)[1] - window(page)[0] == pytest.approx(there[1] - there[0])
+
+
+def test_a_unit_can_be_jumped_to_by_number(opened):
+    page = opened()
+    page.keyboard.press("g")
+    page.keyboard.type("140")
+    page.keyboard.press("Enter")
+    page.evaluate(SETTLE)
+    assert selected(page) == 140
+    start, end = window(page)
+    assert start < 141 * 160_000 < end
+
+
+def test_hovering_tells_of_a_bar(opened):
+    page = opened()
+    unit = round(sum(window(page)) / 2 / 160_000) - 2
+    page.mouse.move(*place(page, "perform", unit))
+    page.wait_for_selector("#tip:not([hidden])")
+    text = page.locator("#tip").inner_text()
+    assert f"perform · unit {unit}" in text
+    assert "waited" in text
+    assert "slack" in text
+
+
+def test_the_question_mark_shows_the_keys_and_escape_hides_them(opened):
+    page = opened()
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+    assert "next, previous miss" in page.locator("#help").inner_text()
+    page.keyboard.press("Escape")
+    assert page.locator("#help").is_hidden()
+
+
+def test_dark_and_light_follow_the_system(opened):
+    grounds = [
+        opened(color_scheme=scheme).evaluate("getComputedStyle(document.body).backgroundColor")
+        for scheme in ("light", "dark")
+    ]
+    assert grounds[0] != grounds[1]
+
+
+def test_a_phone_shows_it_all_without_scrolling_sideways_and_a_tap_selects(opened):
+    page = opened(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    unit = round(sum(window(page)) / 2 / 160_000) - 1
+    page.touchscreen.tap(*place(page, "user", unit))
+    page.evaluate(SETTLE)
+    assert selected(page) is not None
+    assert page.locator("#panel").is_visible()
+
+
+def test_an_hour_of_a_tenth_keeps_every_bar_and_draws_from_afar(opened, tmp_path):
+    path, run = write(tmp_path, MADE["trace_of"](2200))
+    page = opened(path)
+    bars = page.evaluate("timeline.run.rows.reduce((sum, row) => sum + row.bars.n, 0)")
+    assert bars == sum(map(len, run.firings.values())) > 20_000
+    page.keyboard.press("Home")
+    page.evaluate(SETTLE)
+    assert ink(page, "lanes") > 10
+    x, y = page.evaluate("[timeline.view.width / 2, timeline.run.rows[0].y + 10]")
+    box = page.locator("#lanes").bounding_box()
+    page.mouse.move(box["x"] + x, box["y"] + y)
+    page.wait_for_selector("#tip:not([hidden])")
+    assert "busy" in page.locator("#tip").inner_text()
+
+
+@pytest.mark.parametrize("records", [[], [Footer({})]])
+def test_a_run_that_never_fired_is_an_empty_page(opened, tmp_path, records):
+    page = opened(write(tmp_path, [MADE["header"](), *records])[0])
+    for key in ("Home", "n", "+", "]", "g", "Escape"):
+        page.keyboard.press(key)
+    page.evaluate(SETTLE)
+    assert selected(page) is None
+    assert page.locator("#miss-count").inner_text() == "no misses"

@@ -1,0 +1,378 @@
+// Ruler and lanes: process -> lane -> node; a bar per firing, in the colour of its unit.
+
+const HEAD = 26; // height of a process's heading
+const MIN_BAR = 1.4;
+const DENSE = 4; // pixels per unit under which rows show load instead of bars
+let places = []; // [{kind: "process" | "row", y, height, ...}]
+
+// Where everything stands; rows share the height there is.
+function layOut(space) {
+  const heads = new Set(run.rows.map((row) => row.process)).size;
+  const free = (space - heads * HEAD - 8) / Math.max(1, run.rows.length);
+  view.rowHeight = Math.round(Math.min(46, Math.max(view.width < 600 ? 25 : 27, free)));
+  places = [];
+  let y = 0;
+  let process = null;
+  let lane = null;
+  for (const row of run.rows) {
+    if (row.process !== process) {
+      places.push({ kind: "process", name: row.process, y, height: HEAD });
+      y += HEAD;
+      lane = null;
+    }
+    places.push({ kind: "row", row, y, height: view.rowHeight, opensLane: row.lane !== lane });
+    row.y = y;
+    y += view.rowHeight;
+    [process, lane] = [row.process, row.lane];
+  }
+  return y + 8;
+}
+
+const barHeight = () => Math.round(view.rowHeight * 0.58);
+const middleOf = (row) => row.y + view.rowHeight / 2 - 1;
+
+function visibleUnits(margin = 1) {
+  const first = Math.floor(view.from / run.period) - 2 - margin;
+  const last = Math.ceil(view.to / run.period) + margin;
+  return [Math.max(0, first), Math.min(run.units - 1, last)];
+}
+
+function drawLanes(canvas, space) {
+  const { c, width, height } = contextOf(canvas, layOut(space));
+  const perUnit = run.period * scale();
+  for (const place of places) {
+    if (place.kind === "process") {
+      c.fillStyle = ink.raised;
+      c.fillRect(0, place.y, width, place.height);
+    } else {
+      line(c, place.opensLane ? 0 : view.gutter, place.y + 0.5, width, place.y + 0.5, place.opensLane ? ink.line : ink.hair);
+    }
+  }
+  c.save();
+  c.beginPath();
+  c.rect(view.gutter, 0, width - view.gutter, height);
+  c.clip();
+  if (perUnit >= DENSE || view.unit !== null) drawGrid(c, perUnit, 0, height);
+  const paintRow = perUnit < DENSE ? drawLoad : drawRow;
+  for (const place of places) if (place.kind === "row") paintRow(c, place.row, perUnit);
+  if (perUnit >= DENSE) drawSends(c);
+  drawMisses(c);
+  if (view.unit !== null) drawPath(c);
+  drawHover(c, height);
+  c.restore();
+  drawGutter(c);
+}
+
+// Release lines and deadlines, as many as there is room for.
+function drawGrid(c, perUnit, top, bottom) {
+  const [first, last] = visibleUnits();
+  const step = perUnit > 9 ? 1 : Math.round(niceStep(9 / perUnit));
+  for (let unit = first; unit <= last; unit++) {
+    if (unit % step && unit !== view.unit) continue;
+    const chosen = unit === view.unit;
+    c.globalAlpha = chosen ? 1 : perUnit > 26 && view.unit === null ? 0.45 : 0.14;
+    upright(c, xOf(release(unit)), top, bottom, colourOf(unit), chosen ? 2 : 1);
+    c.globalAlpha = 1;
+    if (perUnit > 40 || chosen)
+      upright(c, xOf(deadline(unit)), top, bottom, chosen ? ink.select : ink.faint, chosen ? 1.6 : 1, chosen ? [5, 3] : [2, 4]);
+  }
+  for (const [at] of run.fences) upright(c, xOf(at), top, bottom, ink.warn, 1.5, [1, 3]);
+}
+
+function drawRow(c, row, perUnit) {
+  const { bars } = row;
+  const tall = barHeight();
+  const y = Math.round(middleOf(row) - tall / 2);
+  const shows = [];
+  let edge = -Infinity;
+  for (let i = atLeast(bars.end, view.from); i < bars.n && bars.ready[i] <= view.to; i++) {
+    const x0 = xOf(bars.start[i]);
+    const x1 = Math.max(xOf(bars.end[i]), x0 + MIN_BAR);
+    if (x1 < edge + 0.7 && !isLate(row, i) && bars.mode[i] === 0) continue;
+    edge = x1;
+    shows.push([i, x0, x1]);
+  }
+  for (const [i, x0] of shows) drawWaiting(c, row, i, x0, y, tall);
+  if (perUnit > 40) drawDues(c, row, y, tall);
+  for (const [i, x0, x1] of shows) drawBar(c, row, i, x0, x1, y, tall);
+}
+
+const fadeOf = (row, i) =>
+  view.unit === null || (row.bars.first[i] <= view.unit && view.unit <= row.bars.last[i]) ? 1 : 0.2;
+
+// Ready -> started: hatched in the unit's colour.
+function drawWaiting(c, row, i, x0, y, tall) {
+  const from = xOf(row.bars.ready[i]);
+  if (x0 - from < 1.5) return;
+  const unit = row.bars.last[i];
+  const inset = Math.round(tall * 0.2);
+  const weight = fadeOf(row, i) * (row.paced ? 0.6 : 1);
+  c.globalAlpha = 0.12 * weight;
+  c.fillStyle = colourOf(unit);
+  c.fillRect(from, y + inset, x0 - from, tall - 2 * inset);
+  c.globalAlpha = 0.5 * weight;
+  c.fillStyle = hatchOf(unit);
+  c.fillRect(from, y + inset, x0 - from, tall - 2 * inset);
+  c.globalAlpha = 1;
+}
+
+// The planned due of every unit: a bracket that the bar should end before.
+function drawDues(c, row, y, tall) {
+  if (row.due === null) return;
+  const [first, last] = visibleUnits();
+  for (let unit = first; unit <= last; unit++) {
+    const i = firingOf(row, unit);
+    const at = i >= 0 && row.bars.last[i] === unit && !Number.isNaN(row.bars.due[i]) ? row.bars.due[i] : release(unit) + row.due;
+    const x = Math.round(xOf(at)) + 0.5;
+    c.globalAlpha = view.unit === null || view.unit === unit ? 1 : 0.25;
+    c.strokeStyle = colourOf(unit);
+    c.lineWidth = unit === view.unit ? 2 : 1.25;
+    c.beginPath();
+    c.moveTo(x - 3.5, y - 2.5);
+    c.lineTo(x, y - 2.5);
+    c.lineTo(x, y + tall + 2.5);
+    c.lineTo(x - 3.5, y + tall + 2.5);
+    c.stroke();
+  }
+  c.globalAlpha = 1;
+}
+
+function drawBar(c, row, i, x0, x1, y, tall) {
+  const { bars } = row;
+  const unit = bars.last[i];
+  const mode = MODES[bars.mode[i]];
+  const width = x1 - x0;
+  c.globalAlpha = fadeOf(row, i);
+  if (mode === "gap" || mode === "skip") drawLost(c, mode, unit, x0, Math.max(x1, x0 + 5), y, tall);
+  else {
+    const full = mode === "absorb" || !row.levels.length ? 1 : Math.max(0.4, 1 - 0.24 * bars.level[i]);
+    const h = Math.round(tall * full);
+    const top = y + tall - h;
+    c.fillStyle = colourOf(unit);
+    if (width < 5) c.fillRect(x0, top, width, h);
+    else {
+      roundBox(c, x0, top, width, h);
+      c.fill();
+    }
+    if (mode === "absorb" || VERDICTS[bars.verdict[i]] === "discarded") {
+      c.fillStyle = ink.absorbHatch;
+      c.fill();
+    }
+    if (isLate(row, i)) drawOverrun(c, bars.due[i], x0, x1, top, h);
+    if (unit === view.unit && width > 7) outline(c, x0, x1, top, h, ink.select, 1.5);
+    if (width > 12 && fadeOf(row, i) === 1) barText(c, row, i, mode, x0, x1, top + h / 2, h);
+  }
+  c.globalAlpha = 1;
+}
+
+// gap: a dashed empty box; skip: a dotted stroke. Both mean that no answer was made.
+function drawLost(c, mode, unit, x0, x1, y, tall) {
+  const h = mode === "gap" ? tall : tall * 0.5;
+  c.setLineDash(mode === "gap" ? [3, 2] : [1, 2]);
+  roundBox(c, x0 + 0.5, y + (tall - h) / 2 + 0.5, x1 - x0, h - 1);
+  c.fillStyle = ink.paper;
+  c.fill();
+  c.strokeStyle = unit === view.unit ? ink.select : colourOf(unit);
+  c.lineWidth = 1.5;
+  c.stroke();
+  c.setLineDash([]);
+}
+
+// What lies behind the due is hatched in the warning colour, and the bar is outlined.
+function drawOverrun(c, due, x0, x1, top, h) {
+  const x = Number.isNaN(due) ? x0 : Math.max(x0, Math.min(xOf(due), x1));
+  c.fillStyle = ink.paper;
+  c.fillRect(x, top, x1 - x, h);
+  c.fillStyle = ink.lateHatch;
+  c.fillRect(x, top, x1 - x, h);
+  outline(c, x0, Math.max(x1, x0 + 3), top, h, ink.warn, 1.75);
+}
+
+function outline(c, x0, x1, top, h, colour, width) {
+  roundBox(c, x0 - 1, top - 1, x1 - x0 + 2, h + 2, 3.5);
+  c.strokeStyle = colour;
+  c.lineWidth = width;
+  c.stroke();
+}
+
+// The unit's number, and the words that colour and shape alone would leave unsaid; left of an overrun.
+function barText(c, row, i, mode, x0, x1, y, h) {
+  const { bars } = row;
+  const left = Math.max(x0, view.gutter);
+  const stop = isLate(row, i) && !Number.isNaN(bars.due[i]) ? Math.min(x1, xOf(bars.due[i])) : x1;
+  const room = Math.min(stop, view.width) - left - 7;
+  const level = row.levels[bars.level[i]];
+  const number = bars.first[i] === bars.last[i] ? `${bars.last[i]}` : `${bars.first[i]}–${bars.last[i]}`;
+  const options = mode === "absorb" ? [`absorb ${number}`, number]
+    : level && bars.level[i] > 0 ? [`${number} · ${level}`, `${number} L${bars.level[i]}`, number] : [number];
+  if (h < 10) return;
+  font(c, h < 13 ? 9.5 : 11, 600);
+  const text = options.find((option) => c.measureText(option).width <= room);
+  if (!text) return;
+  const unit = bars.last[i];
+  if (mode === "absorb") {
+    roundBox(c, left + 2, y - 7, c.measureText(text).width + 5, 14, 3);
+    c.fillStyle = colourOf(unit);
+    c.fill();
+  }
+  c.fillStyle = textOn(unit);
+  c.fillText(text, left + 4, y + 0.5);
+}
+
+// Packets on their way to another process: a thin line under the bar that made them.
+function drawSends(c) {
+  for (const send of run.sends) {
+    const y = Math.round(middleOf(run.rows[send.row]) + barHeight() / 2) + 2;
+    let edge = -Infinity;
+    for (let i = atLeast(send.arrived, view.from); i < send.sent.length && send.sent[i] <= view.to; i++) {
+      const x0 = xOf(send.sent[i]);
+      const x1 = Math.max(xOf(send.arrived[i]), x0 + 1.5);
+      if (x1 < edge + 0.7) continue;
+      edge = x1;
+      c.globalAlpha = view.unit === null || view.unit === send.unit[i] ? 1 : 0.2;
+      c.fillStyle = colourOf(send.unit[i]);
+      c.fillRect(x0, y, x1 - x0, 2.5);
+    }
+  }
+  c.globalAlpha = 1;
+}
+
+// A cross where a unit was presented that was not real.
+function drawMisses(c) {
+  const rows = run.rows.filter((row) => row.paced);
+  const ends = rows.length ? rows : run.rows.filter((row) => !run.rows.some((r) => r.inputs.some(([, from]) => from === row.index)));
+  for (const [unit] of run.misses)
+    for (const row of ends) {
+      const x = xOf(deadline(unit));
+      if (x > view.gutter - 8 && x < view.width + 8) cross(c, x, middleOf(row), Math.min(6, barHeight() / 2.6), ink.warn, 2.2);
+    }
+}
+
+function drawHover(c, height) {
+  if (view.hover !== null) upright(c, xOf(view.hover), 0, height, ink.faint);
+}
+
+function drawGutter(c) {
+  c.textAlign = "left";
+  for (const place of places) {
+    if (place.kind === "process") {
+      font(c, 11.5, 600);
+      c.fillStyle = ink.soft;
+      c.fillText(place.name, view.width < 600 ? 8 : 24, place.y + place.height / 2 + 0.5);
+      continue;
+    }
+    const { row, y, height } = place;
+    const narrow = view.gutter < 120;
+    font(c, narrow ? 11.5 : 13, row.paced ? 600 : 400);
+    c.fillStyle = ink.ink;
+    c.fillText(row.name, narrow ? 8 : 24, y + height / 2, view.gutter - (narrow ? 12 : 76));
+    if (place.opensLane && !narrow) {
+      font(c, 11);
+      c.fillStyle = ink.faint;
+      c.textAlign = "right";
+      c.fillText(row.lane, view.gutter - 14, y + height / 2 + 0.5);
+      c.textAlign = "left";
+    }
+  }
+  upright(c, view.gutter - 1, 0, 1e5, ink.line);
+}
+
+// Time above, released units as numbered flags, deadlines as small triangles, notes as diamonds.
+function drawRuler(canvas) {
+  const { c, width, height } = contextOf(canvas);
+  const perUnit = run.period * scale();
+  const step = niceStep((95 / scale()));
+  font(c, 11);
+  c.fillStyle = ink.soft;
+  c.textAlign = "center";
+  for (let at = Math.ceil(view.from / step) * step; at <= view.to; at += step) {
+    if (xOf(at) < view.gutter + 14) continue;
+    c.fillText(axisTime(at, step), xOf(at), 12);
+    upright(c, xOf(at), 20, 24, ink.faint);
+  }
+  line(c, 0, height - 0.5, width, height - 0.5, ink.line);
+  c.save();
+  c.beginPath();
+  c.rect(view.gutter, 0, width - view.gutter, height);
+  c.clip();
+  drawFlags(c, perUnit, height);
+  for (const [at] of run.notes) diamond(c, xOf(at), 22, 4);
+  c.restore();
+  font(c, 11);
+  c.fillStyle = ink.faint;
+  c.textAlign = "left";
+  c.fillText("time", view.gutter < 120 ? 8 : 24, 12);
+  c.fillText(view.gutter < 120 ? "unit" : "released unit", view.gutter < 120 ? 8 : 24, height - 14);
+  upright(c, view.gutter - 1, 0, height, ink.line);
+}
+
+function drawFlags(c, perUnit, height) {
+  const [first, last] = visibleUnits();
+  const wide = run.units > 9999 ? 46 : run.units > 999 ? 38 : 30;
+  const every = Math.max(1, Math.round(perUnit > wide ? 1 : niceStep(wide / perUnit)));
+  font(c, 11, 600);
+  c.textAlign = "left";
+  for (let unit = first; unit <= last; unit++) {
+    const chosen = unit === view.unit;
+    if ((unit % every || (view.unit !== null && Math.abs(unit - view.unit) * perUnit < wide)) && !chosen) continue;
+    const x = xOf(release(unit));
+    const w = c.measureText(`${unit}`).width + 10;
+    if (every > 1 && !chosen && crossed(x - 7, x + w + 7)) continue;
+    c.globalAlpha = view.unit === null || chosen ? 1 : 0.4;
+    c.fillStyle = colourOf(unit);
+    c.beginPath();
+    c.roundRect(x, height - 23, w, 17, [0, 8, 8, 0]);
+    c.fill();
+    c.fillRect(x, height - 23, 1.5, 23);
+    c.fillStyle = textOn(unit);
+    c.fillText(`${unit}`, x + 4.5, height - 14);
+    c.globalAlpha = 1;
+  }
+  for (let unit = first; unit <= last; unit++) {
+    const x = xOf(deadline(unit));
+    if (run.lost.has(unit)) cross(c, x, height - 9, 4.5, ink.warn);
+    else if (perUnit > 60 || unit === view.unit) triangle(c, x, height - 1, unit === view.unit ? ink.select : ink.soft);
+  }
+}
+
+// Whether a miss is marked in the ruler between two places.
+function crossed(x0, x1) {
+  const first = Math.ceil((timeAt(x0) - deadline(0)) / run.period);
+  for (let unit = first; xOf(deadline(unit)) <= x1; unit++) if (run.lost.has(unit)) return true;
+  return false;
+}
+
+function triangle(c, x, y, colour) {
+  c.fillStyle = colour;
+  c.beginPath();
+  c.moveTo(x - 4, y - 6);
+  c.lineTo(x + 4, y - 6);
+  c.lineTo(x, y);
+  c.fill();
+}
+
+function diamond(c, x, y, r) {
+  c.fillStyle = ink.warn;
+  c.beginPath();
+  c.moveTo(x, y - r);
+  c.lineTo(x + r, y);
+  c.lineTo(x, y + r);
+  c.lineTo(x - r, y);
+  c.fill();
+}
+
+// What is under a point of the lanes: {row, i}, {row, load: [first, last, share, lost]} or {row}.
+function hit(x, y) {
+  const place = places.find((p) => p.kind === "row" && y >= p.y && y < p.y + p.height);
+  if (!place || x < view.gutter) return null;
+  const { row } = place;
+  if (run.period * scale() < DENSE) return { row, load: loadAt(row, timeAt(x)) };
+  const { bars } = row;
+  const [time, slop] = [timeAt(x), 3 / scale()];
+  let waiting = null;
+  for (let i = atLeast(bars.end, time - slop); i < bars.n && bars.ready[i] <= time + slop; i++) {
+    if (bars.start[i] - slop <= time) return { row, i };
+    waiting ??= { row, i };
+  }
+  return waiting ?? { row };
+}
