@@ -145,6 +145,15 @@ def test_tensors_not_written_in_place_are_copied_beside_those_that_were(rig):
     assert root[1024:1224].view(np.float32).tolist() == [4.0] * 50
 
 
+def test_a_unit_emitted_after_the_next_was_begun_is_not_copied_either(rig):
+    first = rig.pool.empty(STREAM, "keys", (1000,), np.uint8)
+    second = rig.pool.empty(STREAM, "keys", (1000,), np.uint8)
+    first[:], second[:] = 1, 2
+    slots = [rig.send({"keys": array}, ["viewer"]) for array in (first, second)]
+    assert rig.pool.holders(STREAM) == {"main": 2, "viewer": 2}
+    assert [rig.readers["viewer"].look(STREAM, slot)[0] for slot in slots] == [1, 2]
+
+
 def test_an_array_emitted_twice_is_copied_the_second_time(rig):
     keys = rig.pool.empty(STREAM, "keys", (1000,), np.uint8)
     keys[:] = 5

@@ -108,7 +108,7 @@ class Pool:
         self._regions = segment.layout.regions
         self._producer = segment.layout.process
         self._lock = threading.Lock()
-        self._open: dict[str, Slot] = {}
+        self._given: dict[str, dict[int, Slot]] = {stream: {} for stream in self._regions}
 
     def acquire(self, stream: str) -> tuple[Slot, Bytes] | None:
         """A slot to write into, and the array that keeps it; None when the stream has no slot or none is free."""
@@ -128,18 +128,24 @@ class Pool:
 
         Tensors of one packet share a slot. The slot is free again when its arrays die without being emitted.
         """
-        slot = self._open.get(stream)
-        array = slot.array(tensor, shape, dtype) if slot else None
+        given = self._given.get(stream, {})
+        with self._lock:
+            latest = next(reversed(given.values()), None)
+        array = latest.array(tensor, shape, dtype) if latest else None
         if array is not None:
             return array
         acquired = self.acquire(stream)
         if acquired is None:
             return np.empty(shape, dtype)
         slot, root = acquired
-        self._open[stream] = slot
         array = slot.array(tensor, shape, dtype)
-        del root
-        return np.empty(shape, dtype) if array is None else array
+        del root  # the array alone keeps the slot
+        if array is None:
+            return np.empty(shape, dtype)
+        with self._lock:
+            given.pop(slot.index, None)
+            given[slot.index] = slot
+        return array
 
     def place(self, stream: str, tensors: Mapping[str, Array]) -> tuple[Slot, Bytes] | None:
         """Bring a payload into one slot, copying only what is not in its place there.
@@ -147,16 +153,25 @@ class Pool:
         Returns:
             The slot, and the array that keeps it until it is leased out; None: the payload must travel inline.
         """
-        slot = self._open.pop(stream, None)
-        if slot is not None and any(slot.holds(a) for a in tensors.values()):
-            root = slot.fill(tensors)
-            if root is not None:
-                return slot, root
+        slot = self._taken_back(stream, tensors)
+        root = slot.fill(tensors) if slot else None
+        if slot is not None and root is not None:
+            return slot, root
         acquired = self.acquire(stream)
         if acquired is None:
             return None
         slot, fresh = acquired
         return None if slot.fill(tensors) is None else (slot, fresh)
+
+    def _taken_back(self, stream: str, tensors: Mapping[str, Array]) -> Slot | None:
+        """The slot that one of these arrays was written into, if any. It is never given back twice: an array that is
+        emitted again must not have its slot leased again while the first lease runs."""
+        given = self._given.get(stream, {})
+        with self._lock:
+            for index, slot in given.items():
+                if any(slot.holds(array) for array in tensors.values()):
+                    return given.pop(index)
+        return None
 
     def lease(self, slot: Slot, reader: str) -> None:
         """Mark the slot as looked at by ``reader``; call it before the header is sent."""
