@@ -72,6 +72,7 @@ class Timing:
         loads: share of T that each lane (``process/lane``) is busy.
         infeasible: why the budgets cannot be kept, one sentence each.
         warnings: dues that are only counted, and cannot be kept.
+        earliest_ns: when each node can start at best, by the budgets before it; a paced node at its due.
     """
 
     due_ns: Mapping[str, int | None]
@@ -80,6 +81,7 @@ class Timing:
     loads: Mapping[str, float] = field(default_factory=dict)
     infeasible: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    earliest_ns: Mapping[str, int] = field(default_factory=dict)
 
 
 def compute_timing(nodes: Sequence[TimedNode], edges: Sequence[TimedEdge], clock: UnitClock, latency_ns: int) -> Timing:
@@ -107,6 +109,7 @@ def compute_timing(nodes: Sequence[TimedNode], edges: Sequence[TimedEdge], clock
         loads=loads,
         infeasible=(*broken, *overloads, *paths),
         warnings=() if broken else tuple(work.late_paths(counted)),
+        earliest_ns=_earliest(nodes, edges, clock, latency_ns),
     )
 
 
@@ -200,6 +203,28 @@ class _Dues:
             f"({', '.join([*steps, *extra]) or 'no budgets'}; expected latency_ms {_ms(self.latency_ns)} or less), "
             "raise latency_ms or lower the budgets"
         )
+
+
+def _earliest(
+    nodes: Sequence[TimedNode], edges: Sequence[TimedEdge], clock: UnitClock, latency_ns: int
+) -> dict[str, int]:
+    """Earliest starts along edges without delay; what is fed back is taken to be there."""
+    by_name = {node.name: node for node in nodes}
+    flow: nx.DiGraph[str] = nx.DiGraph()
+    flow.add_nodes_from(by_name)
+    flow.add_edges_from((edge.producer, edge.consumer) for edge in edges if not edge.delay)
+    start: dict[str, int] = {}
+    for name in nx.topological_sort(flow):
+        ready = [
+            start[e.producer]
+            + by_name[e.producer].cost_ns
+            + clock.pts_ns(e.look_ahead)
+            + (TRANSFER_NS if e.crosses else 0)
+            for e in edges
+            if e.consumer == name and not e.delay
+        ]
+        start[name] = latency_ns if by_name[name].paced else max(ready, default=0)
+    return start
 
 
 def _loops(

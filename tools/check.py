@@ -1,0 +1,151 @@
+"""``wangraph check``: everything that can be known of a graph before it runs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import graph_argument, parse_sets, set_option
+from .tables import console, table, type_name
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..runtime.plan.check import Checked
+    from ..runtime.plan.plan import NodePlan, Plan
+
+MS = 1_000_000
+
+
+@click.command()
+@graph_argument
+@set_option
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def command(graph: str, sets: tuple[str, ...], as_json: bool) -> None:
+    """Check GRAPH: wiring, shapes, parameters, files, placement, budgets. Exits with 2 when something is wrong.
+
+    \b
+    wangraph check hello
+    wangraph check graphs/duplex.yaml --set latency_ms=200 --json
+    """
+    from ..runtime.plan.check import check, load
+
+    report = describe(check(load(graph, parse_sets(sets))))
+    if as_json:
+        click.echo(json.dumps(report, indent=1))
+    else:
+        _print(report)
+
+
+def describe(checked: Checked) -> dict[str, Any]:
+    """What `check` found, as JSON holds it; times in milliseconds after release."""
+    plan, timing = checked.plan, checked.timing
+    return {
+        "graph": plan.name,
+        "path": plan.path,
+        "fps": float(plan.fps),
+        "unit_ms": float(plan.clock.period * 1000),
+        "latency_ms": plan.latency_ns / MS,
+        "verdict": "unproven" if timing.warnings or any(n.cost_ns for n in plan.nodes.values()) else "no budgets",
+        "processes": {
+            p.name: {"lanes": list(p.lanes), "threads": p.threads, "on_crash": p.on_crash}
+            for p in plan.processes.values()
+        },
+        "nodes": {name: _node(node, timing.earliest_ns[name]) for name, node in plan.nodes.items()},
+        "edges": _edges(plan),
+        "loops": [
+            {"nodes": list(x.nodes), "ms": x.cost_ns / MS, "of_ms": x.budget_ns / MS, "ratio": round(x.ratio, 3)}
+            for x in timing.loops
+        ],
+        "lanes": {lane: round(load, 3) for lane, load in timing.loads.items()},
+        "warnings": list(plan.warnings),
+    }
+
+
+def _node(node: NodePlan, earliest_ns: int) -> dict[str, Any]:
+    due = None if node.due_ns is None else node.due_ns / MS
+    return {
+        "type": node.type,
+        "process": node.process,
+        "lane": node.lane,
+        "device": node.device,
+        "budget_ms": node.cost_ns / MS,
+        "due_ms": due,
+        "earliest_start_ms": earliest_ns / MS,
+        "slack_ms": None if due is None else due - (node.cost_ns + earliest_ns) / MS,
+        "enforced": node.enforced,
+        "paced": node.paced,
+        "stateful": node.stateful,
+        "on_loop": node.on_loop,
+        "levels": len(node.ladder),
+    }
+
+
+def _edges(plan: Plan) -> list[dict[str, Any]]:
+    edges = []
+    for node in plan.nodes.values():
+        for inlet in node.inputs:
+            stream = plan.streams[inlet.stream]
+            edges.append(
+                {
+                    "from": stream.name,
+                    "to": f"{node.name}.{inlet.port}",
+                    "kind": stream.kind,
+                    "delay": inlet.delay,
+                    "carrier": stream.carrier if node.process != stream.process else "reference",
+                    "bytes": stream.max_bytes,
+                    "shape": {t.name: None if t.shape is None else list(t.shape) for t in stream.tensors},
+                    "window": stream.window,
+                }
+            )
+    return edges
+
+
+def _print(report: dict[str, Any]) -> None:
+    out = console()
+    out.print(
+        f"[bold]{report['graph']}[/]: {report['fps']:g} fps, units of {report['unit_ms']:g} ms, "
+        f"latency {report['latency_ms']:g} ms"
+    )
+    _print_nodes(out, report)
+    _print_edges(out, report)
+    lanes = ", ".join(f"{lane} {load:.0%}" for lane, load in report["lanes"].items())
+    out.print(f"\nlanes busy: {lanes}")
+    for loop in report["loops"]:
+        ring = " -> ".join([*loop["nodes"], loop["nodes"][0]])
+        out.print(f"loop {ring}: {loop['ms']:g} of {loop['of_ms']:g} ms ({loop['ratio']:.0%})")
+    for warning in report["warnings"]:
+        out.print(f"[yellow]warning[/]: {warning}", markup=True)
+    wired = f"{len(report['nodes'])} nodes, {len(report['edges'])} edges, {len(report['processes'])} process(es)"
+    out.print(f"[green]ok[/]: {wired}; budgets: {report['verdict']}")
+
+
+def _print_nodes(out: Console, report: dict[str, Any]) -> None:
+    from rich.markup import escape
+
+    numbers = ("budget ms", "due ms", "slack ms")
+    rows = table("node", "type", "runs in", *numbers, "", right=numbers)
+    for name, node in report["nodes"].items():
+        marks = [word for word in ("paced", "stateful") if node[word]] + (["on a loop"] if node["on_loop"] else [])
+        marks += [f"{node['levels']} levels"] if node["levels"] else []
+        rows.add_row(
+            name,
+            escape(type_name(node["type"])),
+            f"{node['process']}/{node['lane']}" + ("" if node["device"] == "cpu" else f" {node['device']}"),
+            f"{node['budget_ms']:g}" if node["budget_ms"] else "-",
+            "-" if node["due_ms"] is None else f"{node['due_ms']:g}{'' if node['enforced'] else ' (counted)'}",
+            "-" if node["slack_ms"] is None else f"{node['slack_ms']:g}",
+            ", ".join(marks),
+        )
+    out.print(rows)
+
+
+def _print_edges(out: Console, report: dict[str, Any]) -> None:
+    rows = table("\nedge", "\nkind", "\ncarrier", "\nbytes", right=("\nbytes",))
+    for edge in report["edges"]:
+        delay = f" (delay {edge['delay']})" if edge["delay"] else ""
+        size = "not known" if edge["bytes"] is None else f"{edge['bytes']:,}"
+        rows.add_row(f"{edge['from']} -> {edge['to']}{delay}", edge["kind"], edge["carrier"], size)
+    out.print(rows)
