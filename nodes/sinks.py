@@ -1,0 +1,246 @@
+"""Where a graph ends: an MP4, the terminal, or nowhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..runtime.errors import GraphError
+from ..runtime.node import Node, NodeContext, Param, Unit
+from ..runtime.packet import WHOLE, Packet
+from ..runtime.ports import Input
+from .media.captions import Caption, CaptionMerger, SrtWriter
+from .media.mp4 import Mp4Writer
+from .media.pictures import DARK_SIZE, Scaler
+from .media.probe import even
+from .media.writable import check_writable
+from .relay import kept
+
+PATIENCE_UNITS = 250
+"""How many units are kept in memory while the picture's size is not known."""
+
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow")
+
+
+@dataclass
+class Film:
+    """What a session's film shows: its last picture, and the units that wait for the picture's size to be known."""
+
+    picture: NDArray[np.uint8] | None = None
+    waiting: list[tuple[Unit, Any, Any, str | None]] = field(default_factory=list)
+
+
+class Mp4(Node):
+    """Write an MP4: H.264, AAC and captions, with the captions in a .srt beside it as well.
+
+    The file can be played while it is written, and whatever kills the process. A unit without picture repeats the
+    last one, without sound is silent.
+    """
+
+    video = Input("video", "F H W 3", "uint8", late="wait", optional=True, help="RGB pictures")
+    audio = Input("audio", "N", "float32", late="wait", optional=True, help="mono samples at any rate AAC knows")
+    text = Input("text", late="wait", optional=True, help="words of the captions")
+
+    path: Path = Param(path="output", help="file to write")
+    crf: int = Param(20, min=0, max=51, help="quality, 0 is best")
+    preset: str = Param("veryfast", choices=PRESETS, help="x264's effort")
+    scale: int = Param(1, min=1, max=32, help="enlarge pixels this many times")
+    join: str = Param("words", choices=("words", "verbatim"), help="verbatim: units' texts are pieces of words")
+    pause_s: float = Param(0.64, min=0.0, max=10.0, help="silence after which a caption ends")
+
+    @classmethod
+    def check(cls, params: Mapping[str, Any]) -> None:
+        """See that the file can be written and that there is room for it."""
+        if "path" in params:
+            check_writable("sink.mp4", Path(params["path"]))
+
+    def open(self, ctx: NodeContext) -> None:
+        """Make the file, and start it when the sizes are known already."""
+        self._ctx = ctx
+        self._wants = {port: port in ctx.connected_inputs for port in ("video", "audio", "text")}
+        if not (self._wants["video"] or self._wants["audio"]):
+            raise GraphError(f"node '{ctx.name}': found neither video nor audio (expected one or both), connect them")
+        check_writable("sink.mp4", self.path)
+        self._size = _video_size(ctx)
+        self._n_samples = _samples(ctx)
+        self._writer: Mp4Writer | None = None
+        self._films: list[Film] = []
+        self._scaler = Scaler()
+        self._end_ms = 0
+        self._merger = CaptionMerger(round(self.pause_s * 1000), "verbatim" if self.join == "verbatim" else "words")
+        self._srt = SrtWriter(self.path.with_suffix(".srt")) if self._wants["text"] else None
+        if self._is_known():
+            self._start()
+
+    def new_state(self) -> Film:
+        """The film's beginning. A file holds one session."""
+        if self._films:
+            raise GraphError(f"node '{self._ctx.name}': found a second session (expected one), write one file each")
+        self._films.append(Film())
+        return self._films[0]
+
+    def step(self, state: Film, unit: Unit, video: Any = None, audio: Any = None, text: str | None = None) -> None:
+        """Write one unit: pictures ``[F, H, W, 3]``, samples ``[S]``, words; whatever is missing is made up for.
+
+        Raises:
+            MediaError: it cannot be written; what was written before can be played.
+        """
+        if self._writer is None:
+            self._learn(video, audio)
+            if not self._is_known() and len(state.waiting) < PATIENCE_UNITS:
+                state.waiting.append((unit, kept(video), kept(audio), text))
+                return
+            self._start()
+        self._catch_up(state)
+        self._write(state, unit, video, audio, text)
+
+    def gap(self, state: Film, units: Sequence[Unit]) -> None:
+        """Lost units take their time in the film too."""
+        for unit in units:
+            self.step(state, unit)
+
+    def close(self) -> None:
+        """Finish the file; after a failure too."""
+        for state in getattr(self, "_films", []):
+            if self._writer is None and state.waiting:
+                self._start()
+            self._catch_up(state)
+        if getattr(self, "_writer", None) is None:
+            return
+        writer, self._writer = self._writer, None
+        assert writer is not None
+        try:
+            self._write_caption(writer, self._merger.finish(self._end_ms))
+        finally:
+            writer.close()
+            self._ctx.report("wrote", str(self.path))
+            if self._srt is not None and self._srt.n_captions:
+                self._ctx.report("wrote", str(self._srt.path))
+
+    def _learn(self, video: Any, audio: Any) -> None:
+        """Sizes of the first payload, where the plan did not know them."""
+        if self._size is None and video is not None:
+            self._size = video.shape[2], video.shape[1]
+        if self._n_samples is None and audio is not None:
+            self._n_samples = len(audio)
+
+    def _is_known(self) -> bool:
+        has_size = self._size is not None or not self._wants["video"]
+        return has_size and (self._n_samples is not None or not self._wants["audio"])
+
+    def _start(self) -> None:
+        clock = self._ctx.clock
+        size = rate_hz = None
+        if self._wants["video"]:
+            self._size = self._size or DARK_SIZE
+            size = even(self._size[0] * self.scale), even(self._size[1] * self.scale)
+        if self._wants["audio"]:
+            self._n_samples = self._n_samples or clock.samples(16000)
+            rate_hz = round(Fraction(self._n_samples) / clock.period)
+        self._writer = Mp4Writer(
+            self.path, clock.fps, size, rate_hz, has_captions=self._wants["text"], crf=self.crf, preset=self.preset
+        )
+
+    def _catch_up(self, state: Film) -> None:
+        waiting, state.waiting = state.waiting, []
+        for unit, video, audio, text in waiting:
+            self._write(state, unit, video, audio, text)
+
+    def _write(self, state: Film, unit: Unit, video: Any, audio: Any, text: str | None) -> None:
+        writer = self._writer
+        assert writer is not None
+        if self._wants["video"]:
+            assert self._size is not None
+            for j in range(self._ctx.clock.unit_frames):
+                if video is not None:
+                    state.picture = self._enlarged(self._scaler.resized(video[j], self._size))
+                elif state.picture is None:
+                    width, height = self._size
+                    state.picture = self._enlarged(np.zeros((height, width, 3), np.uint8))
+                writer.write_frame(state.picture)
+        if self._wants["audio"]:
+            assert self._n_samples is not None
+            samples = np.zeros(self._n_samples, np.float32)
+            if audio is not None:
+                samples[: len(audio)] = audio[: self._n_samples]
+            writer.write_samples(samples)
+        self._end_ms = (unit.pts_ns + unit.duration_ns) // 1_000_000
+        if self._wants["text"]:
+            self._write_caption(writer, self._merger.add(text, unit.pts_ns // 1_000_000, self._end_ms))
+
+    def _enlarged(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self.scale > 1:
+            image = image.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
+        odd = image.shape[0] % 2, image.shape[1] % 2
+        return np.pad(image, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge") if any(odd) else image
+
+    def _write_caption(self, writer: Mp4Writer, caption: Caption | None) -> None:
+        if caption is None:
+            return
+        writer.write_caption(caption)
+        assert self._srt is not None
+        self._srt.write(caption)
+
+
+def _video_size(ctx: NodeContext) -> tuple[int, int] | None:
+    shape = (ctx.input_shapes.get("video") or {}).get(WHOLE)
+    return (shape[2], shape[1]) if shape and len(shape) == 4 and all(shape) else None
+
+
+def _samples(ctx: NodeContext) -> int | None:
+    shape = (ctx.input_shapes.get("audio") or {}).get(WHOLE)
+    return shape[0] if shape and len(shape) == 1 and shape[0] else None
+
+
+class Null(Node):
+    """Take a stream in and drop it: something to measure, or an end for what must be consumed."""
+
+    value = Input("any", "...", late="wait")
+
+    def step(self, unit: Unit, value: Any = None) -> None:
+        """Nothing."""
+
+
+class Print(Node):
+    """Print a stream to standard output, one line a unit."""
+
+    value = Input("any", "...", late="wait")
+
+    every: int = Param(1, min=1, help="print each so-many-th unit")
+    empty: bool = Param(True, help="print units without a payload too")
+
+    def open(self, ctx: NodeContext) -> None:
+        """Remember the name that heads each line."""
+        self._name = ctx.name
+
+    def step(self, unit: Unit, value: Any = None) -> None:
+        """Print the unit's number, its time, and the text or a summary of the arrays."""
+        if unit.index % self.every or (value is None and not self.empty):
+            return
+        text = _summary(value, unit.packets.get("value"))
+        print(f"{self._name}: unit {unit.index} at {unit.pts_ns / 1e9:.3f} s: {text}", flush=True)
+
+
+def _summary(value: Any, packet: Packet | None) -> str:
+    if value is None:
+        return packet.validity.name.lower() if packet is not None else "empty"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_array(array)}" for name, array in value.items())
+    return _array(value)
+
+
+def _array(value: Any) -> str:
+    array = np.asarray(value)
+    shape = "x".join(map(str, array.shape)) or "1"
+    if not array.size:
+        return f"{shape} {array.dtype}"
+    return f"{shape} {array.dtype} min {array.min():.4g} mean {array.mean():.4g} max {array.max():.4g}"
