@@ -34,8 +34,8 @@ HIDDEN = -1e4
 class Memory(Protocol):
     """What the queries of one pass meet."""
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Un-rotated q [B, T, H, D], k and v [B, T, KV, D] of layer ``layer`` -> [B, T, H, D]."""
+    def attend(self, layer: int, qk: Tensor, v: Tensor) -> Tensor:
+        """Un-rotated queries and keys [B, T, H + KV, D] and values [B, T, KV, D] of a layer -> [B, T, H * D]."""
         ...
 
 
@@ -48,18 +48,17 @@ class Attention(nn.Module):
         self.rms_eps = config.rms_eps
         self.qkv = nn.Linear(config.width, (self.heads + 2 * self.kv_heads) * self.head_dim, bias=config.qkv_bias)
         self.out = nn.Linear(self.heads * self.head_dim, config.width, bias=False)
-        self.q_gain = nn.Parameter(torch.ones(self.head_dim)) if config.qk_norm == "gain" else None
-        self.k_gain = nn.Parameter(torch.ones(self.head_dim)) if config.qk_norm == "gain" else None
+        gain = torch.ones(self.heads + self.kv_heads, self.head_dim)
+        self.qk_gain = nn.Parameter(gain) if config.qk_norm == "gain" else None
 
     def forward(self, x: Tensor, memory: Memory, layer: int) -> Tensor:
         """Attend from the tokens x to whatever ``memory`` shows them."""
         batch, length, _ = x.shape
         heads = self.qkv(x).view(batch, length, self.heads + 2 * self.kv_heads, self.head_dim)
-        q, k, v = heads.split([self.heads, self.kv_heads, self.kv_heads], 2)
-        if self.q_gain is not None and self.k_gain is not None:
-            q = F.rms_norm(q, (self.head_dim,), self.q_gain, self.rms_eps)
-            k = F.rms_norm(k, (self.head_dim,), self.k_gain, self.rms_eps)
-        y: Tensor = self.out(memory.attend(layer, q, k, v).reshape(batch, length, -1))
+        qk, v = heads[:, :, : -self.kv_heads], heads[:, :, -self.kv_heads :]
+        if self.qk_gain is not None:
+            qk = F.rms_norm(qk, (self.head_dim,), eps=self.rms_eps) * self.qk_gain
+        y: Tensor = self.out(memory.attend(layer, qk, v))
         return y
 
 
@@ -79,20 +78,19 @@ class Geometry:
         """Factors for tokens of these units, [T, D], on the device and in the precision of ``like``."""
         return rotation(units.to(like.device), self.head_dim, self.theta, like.dtype)
 
-    def fold(self, q: Tensor, by: Rotation) -> Tensor:
-        """Rotate, add the channels, and lay the G queries of a key head behind each other: -> [B, KV, G*T, E]."""
+    def fold(self, q: Tensor) -> Tensor:
+        """Rotated q [B, T, H, D]: add the channels, lay the G queries of a key head end to end: [B, KV, G*T, E]."""
         batch, length = q.shape[:2]
         if self._constant.device != q.device or self._constant.dtype != q.dtype:
             self._constant = self._constant.to(q)
-        rotated = rotate(q.view(batch, length, self.kv_heads, self.groups, -1).permute(0, 2, 3, 1, 4), by)
+        heads = q.reshape(batch, length, self.kv_heads, self.groups, -1).permute(0, 2, 3, 1, 4)
         constant = self._constant.expand(batch, -1, -1, length, -1)
-        return torch.cat([rotated, constant], -1).view(batch, self.kv_heads, self.groups * length, -1)
+        return torch.cat([heads, constant], -1).view(batch, self.kv_heads, self.groups * length, -1)
 
     def unfold(self, y: Tensor, length: int) -> Tensor:
-        """[B, KV, G*T, E] -> [B, T, H, D]."""
-        batch = y.shape[0]
-        folded = y[..., : self.head_dim].view(batch, self.kv_heads, self.groups, length, self.head_dim)
-        return folded.permute(0, 3, 1, 2, 4).reshape(batch, length, -1, self.head_dim)
+        """[B, KV, G*T, E] -> [B, T, H * D]."""
+        heads = y[..., : self.head_dim].reshape(len(y), self.kv_heads, self.groups, length, self.head_dim)
+        return heads.permute(0, 3, 1, 2, 4).reshape(len(y), length, -1)
 
     def attend(self, folded: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
         """Softmax attention of [B, KV, G*T, E] over [B, KV, N, E]; the mask is [G*T, N], True or 0 where visible."""
@@ -123,16 +121,16 @@ class WholeSequence:
             for a, b in pairwise(cuts)
         ]
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(self, layer: int, qk: Tensor, v: Tensor) -> Tensor:
         """As in `Memory`. Rotates in the precision of the weights; bf16 softmax products are slower on CPUs."""
-        dtype = self.rotation.cos.dtype
-        q, k, v = q.to(dtype), k.to(dtype).transpose(1, 2), v.to(dtype).transpose(1, 2)
-        keys = torch.cat([rotate(k, self.rotation), self.channels.expand(*k.shape[:2], -1, -1)], -1)
-        keys, values = keys.to(self.dtype), F.pad(v, (0, CHANNELS)).to(self.dtype)
+        rotated = rotate(qk.to(self.rotation.cos.dtype), self.rotation)
+        q, k = rotated[:, :, : -self.geometry.kv_heads], rotated[:, :, -self.geometry.kv_heads :].transpose(1, 2)
+        keys = torch.cat([k, self.channels.expand(*k.shape[:2], -1, -1)], -1).to(self.dtype)
+        values = F.pad(v.transpose(1, 2), (0, CHANNELS)).to(self.dtype)
         return torch.cat([self._chunk(q, keys, values, a, b, mask) for a, b, mask in self.chunks], 1)
 
     def _chunk(self, q: Tensor, keys: Tensor, values: Tensor, a: int, b: int, mask: Tensor) -> Tensor:
-        folded = self.geometry.fold(q[:, a:b], Rotation(self.rotation.cos[a:b], self.rotation.sin[a:b]))
+        folded = self.geometry.fold(q[:, a:b])
         with torch.autocast(q.device.type, enabled=False):
             y = self.geometry.attend(folded.to(self.dtype), keys[:, :, :b], values[:, :, :b], mask)
         return self.geometry.unfold(y, b - a)

@@ -145,7 +145,8 @@ class Embeddings(nn.Module):
         batch, units = t.shape
         audio = self.y_audio(z.audio.reshape(batch, units, self.slots.y_audio, -1))
         video = self.y_video(z.video.reshape(batch, units, self.slots.y_video, -1))
-        return torch.cat([audio, video], 2) + self.slot[self.slots.clean :] + self.time(t)[:, :, None]
+        time: Tensor = self.time(t)[:, :, None]
+        return torch.cat([audio, video], 2) + self.slot[self.slots.clean :] + time
 
     def _heard(self, track: UserTrack, state: HearingState, batch: int, units: int) -> tuple[Tensor, HearingState]:
         """Absent audio is heard as zeros, so that what hearing keeps does not depend on what was there."""

@@ -41,14 +41,19 @@ class Hearing(nn.Module):
 
     def new_state(self, batch: int = 1) -> HearingState:
         """The beginning: zeros."""
-        return HearingState(tuple(layer.new_state(batch) for layer in self.layers))
+        return HearingState(tuple(_conv(layer).new_state(batch) for layer in self.layers))
 
     def forward(self, mel: Tensor, state: HearingState) -> tuple[Tensor, HearingState]:
         """Hear U units that follow ``state``."""
         batch, units = mel.shape[:2]
-        x, pasts = mel.flatten(1, 2), []
+        x, pasts = mel.flatten(1, 2), list[Past]()
         for join, layer, past in zip(self.joins, self.layers, state.layers, strict=True):
             x = x.reshape(batch, x.shape[1] // join, -1)
             x, past = layer(F.silu(x) if pasts else x, past)
             pasts.append(past)
         return x.view(batch, units, self.tokens, -1), HearingState(tuple(pasts))
+
+
+def _conv(layer: nn.Module) -> CausalConv1d:
+    assert isinstance(layer, CausalConv1d), layer
+    return layer

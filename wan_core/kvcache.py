@@ -149,9 +149,10 @@ class KVCache:
     def append(self, state: KVState, keys: Tensor, values: Tensor, units: Tensor) -> None:
         """Add tokens that another cache has computed: un-rotated keys and values [B, L, KV, T, D]."""
         length = keys.shape[-2]
+        rotated = rotate(keys.transpose(-3, -2), self.geometry.rotation(units, keys)).transpose(-3, -2)
         self.reserve(state, length + self.noisy)
         first = state.filled
-        state.keys[..., first : first + length, : self.head_dim] = rotate(keys, self.geometry.rotation(units, keys))
+        state.keys[..., first : first + length, : self.head_dim] = rotated
         state.values[..., first : first + length, : self.head_dim] = values
         self.write_channels(state, first, units)
         state.pending += length
@@ -167,7 +168,7 @@ class CachePass:
         units: [T] unit of each new token.
         by: their rotation.
         mask: [T, T] bool among the new tokens; None: all see each other. The history is visible to all.
-        fresh: [B, L, KV, T, D] twice, takes the un-rotated keys and the values; None: not wanted.
+        fresh: [B, L, KV, T, D], takes the un-rotated keys; None: not wanted.
     """
 
     def __init__(
@@ -177,7 +178,7 @@ class CachePass:
         units: Tensor,
         by: Rotation,
         mask: Tensor | None = None,
-        fresh: tuple[Tensor, Tensor] | None = None,
+        fresh: Tensor | None = None,
     ) -> None:
         self.cache, self.state, self.by, self.fresh = cache, state, by, fresh
         self.length = len(units)
@@ -192,18 +193,18 @@ class CachePass:
         scores[:, self.first :].masked_fill_(~mask.to(scores.device), float("-inf"))
         return scores.repeat(self.cache.geometry.groups, 1)
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(self, layer: int, qk: Tensor, v: Tensor) -> Tensor:
         """As in `attention.Memory`."""
-        k, v = k.transpose(1, 2), v.transpose(1, 2)
+        geometry, width, kv_heads = self.cache.geometry, self.cache.head_dim, self.cache.kv_heads
         keys, values = self.state.keys[:, layer, :, : self.last], self.state.values[:, layer, :, : self.last]
-        width = self.cache.head_dim
-        keys[:, :, self.first :, :width] = rotate(k, self.by)
-        values[:, :, self.first :, :width] = v
+        rotated = rotate(qk, self.by)
+        keys[:, :, self.first :, :width] = rotated[:, :, -kv_heads:].transpose(1, 2)
+        values[:, :, self.first :, :width] = v.transpose(1, 2)
         if self.fresh is not None:
-            self.fresh[0][:, layer], self.fresh[1][:, layer] = k, v
-        geometry = self.cache.geometry
-        return geometry.unfold(geometry.attend(geometry.fold(q, self.by), keys, values, self.mask), self.length)
+            self.fresh[:, layer] = qk[:, :, -kv_heads:].transpose(1, 2)
+        folded = geometry.fold(rotated[:, :, :-kv_heads])
+        return geometry.unfold(geometry.attend(folded, keys, values, self.mask), self.length)
 
     def keep(self) -> None:
-        """After the last layer: the tokens belong to the pending slice."""
+        """After the last layer: the tokens belong to the pending slices."""
         self.state.pending += self.length

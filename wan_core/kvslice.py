@@ -44,7 +44,7 @@ def chained_digest(previous: bytes, slice_: KVSlice) -> bytes:
     head = f"{slice_.unit} {slice_.start} {int(slice_.answers)} {list(slice_.keys.shape)}".encode()
     digest = hashlib.blake2b(previous + head, digest_size=DIGEST_BYTES)
     for tensor in (slice_.keys, slice_.values):
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.digest()
 
 

@@ -29,13 +29,13 @@ class Tokens(NamedTuple):
     Attributes:
         unit: [T] unit they belong to; the position that they are rotated at.
         order: [T] order key.
-        index: [T] place inside s, 0 elsewhere: tokens of one group see each other up to their own index.
+        place: [T] place inside s, 0 elsewhere: tokens of one group see each other up to their own place.
         noisy: [T] whether they are being denoised.
     """
 
     unit: Tensor
     order: Tensor
-    index: Tensor
+    place: Tensor
     noisy: Tensor
 
     def part(self, first: int, last: int) -> Tokens:
@@ -47,7 +47,7 @@ def tokens_of(slots: SlotConfig, first_unit: int, units: int, with_noisy: bool =
     """The tokens of slices ``first_unit .. first_unit + units - 1``, in sequence."""
     groups = [(slots.y, -1, 2, False), (slots.u, 0, 0, False), (slots.s, 0, 1, False)]
     groups += [(slots.noisy, 0, 2, True)] if with_noisy else []
-    # rows of (unit - k, order - 3k, index, noisy), the same for every slice k
+    # rows of (unit - k, order - 3k, place, noisy), the same for every slice k
     rows = [
         (unit, 3 * unit + rank, place if rank == 1 else 0, noisy)
         for count, unit, rank, noisy in groups
@@ -55,8 +55,8 @@ def tokens_of(slots: SlotConfig, first_unit: int, units: int, with_noisy: bool =
     ]
     table = torch.tensor(rows, dtype=torch.int64)
     k = torch.arange(first_unit, first_unit + units)[:, None]
-    unit, order, index, noisy = table.unbind(-1)
-    return Tokens((unit + k).flatten(), (order + 3 * k).flatten(), index.repeat(units), noisy.bool().repeat(units))
+    unit, order, place, noisy = table.unbind(-1)
+    return Tokens((unit + k).flatten(), (order + 3 * k).flatten(), place.repeat(units), noisy.bool().repeat(units))
 
 
 def visible(queries: Tokens, keys: Tokens) -> Tensor:
@@ -64,4 +64,4 @@ def visible(queries: Tokens, keys: Tokens) -> Tensor:
     q_order, k_order = queries.order[:, None], keys.order[None]
     earlier = (k_order < q_order) & ~keys.noisy[None]
     same_group = (k_order == q_order) & (queries.noisy[:, None] == keys.noisy[None])
-    return earlier | (same_group & (keys.index[None] <= queries.index[:, None]))
+    return earlier | (same_group & (keys.place[None] <= queries.place[:, None]))

@@ -18,8 +18,8 @@ class Rotation(NamedTuple):
     """Factors for some tokens: ``x * cos + swap(x) * sin``, with the sign of the first half folded into ``sin``.
 
     Attributes:
-        cos: [T, D].
-        sin: [T, D].
+        cos: [T, 1, D]; the 1 stands for the heads.
+        sin: [T, 1, D].
     """
 
     cos: Tensor
@@ -38,11 +38,11 @@ def rotation(units: Tensor, head_dim: int, theta: float, dtype: torch.dtype = to
     exponents = torch.arange(0, head_dim, 2, dtype=torch.float64, device=units.device) / head_dim
     angles = units.to(torch.float64)[:, None] * theta**-exponents
     cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
-    return Rotation(torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1))
+    return Rotation(torch.cat([cos, cos], -1)[:, None], torch.cat([-sin, sin], -1)[:, None])
 
 
 def rotate(x: Tensor, by: Rotation) -> Tensor:
-    """Turn the pairs (i, i + D/2) of x, which has T and D as its last dimensions.
+    """Turn the pairs (i, i + D/2) of x [..., T, heads, D].
 
     Products and sum are separate operations on purpose: a fused multiply-add would round differently in the tail of
     a vector register, and a receiver that rotates other shapes would no longer be bit-equal to the sender.

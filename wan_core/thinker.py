@@ -14,7 +14,7 @@ is written in place: keys and values are too large to copy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ from .flow import GESTURE, chance
 from .hearing import HearingState
 from .kvcache import CachePass, KVState
 from .kvslice import DIGEST_BYTES, KVSlice, chained_digest
-from .mask import tokens_of, visible
+from .mask import Tokens, tokens_of, visible
 from .model import DuplexModel
 from .streaming import State
 from .text import EVENT_STATES, GESTURES
@@ -43,7 +43,6 @@ class ThinkerState(State):
         cache: keys and values of everything committed.
         hearing: what the audio encoder needs of the past.
         fresh_keys: [B, L, KV, N, D], un-rotated keys of the slice under construction.
-        fresh_values: [B, L, KV, N, D].
         age: [B] int64, units each row has taken in since it began.
         digest: [8] uint8, of the last slice.
         first: number of the first unit.
@@ -54,7 +53,6 @@ class ThinkerState(State):
     cache: KVState
     hearing: HearingState
     fresh_keys: Tensor
-    fresh_values: Tensor
     age: Tensor
     digest: Tensor
     first: int = 0
@@ -90,16 +88,32 @@ class ThinkerState(State):
             self.age[list(rows)] = 0
 
 
+class _Span:
+    """Tokens that one pass adds, counted from the start of the slice under construction.
+
+    Attributes:
+        first: place of the first of them.
+        units: [T] their units, counted from that of the slice.
+        mask: [T, T] who sees whom among them; None: all see each other.
+    """
+
+    def __init__(self, first: int, tokens: Tokens) -> None:
+        self.first, self.units = first, tokens.unit
+        mask = visible(tokens, tokens)
+        self.mask = None if bool(mask.all()) else mask
+
+
 class Thinker:
     """The thinking half of a `DuplexModel`. Any number of sessions may share one; a state belongs to one thread."""
 
     def __init__(self, model: DuplexModel) -> None:
         self.model = model
-        slots = model.slots
-        tokens = tokens_of(slots, 0, 1)
-        self._n_y, self._n_u, self._n_s = slots.y, slots.u, slots.s
-        s = tokens.part(slots.y + slots.u, slots.clean)
-        self._s_mask = visible(s, s)
+        y, u, s = model.slots.y, model.slots.u, model.slots.s
+        tokens = tokens_of(model.slots, 0, 1)
+        self._y = _Span(0, tokens.part(0, y))
+        self._u = _Span(y, tokens.part(y, y + u))
+        self._yu = _Span(0, tokens.part(0, y + u))
+        self._s = _Span(y + u, tokens.part(y + u, y + u + s))
 
     @torch.inference_mode()
     def new_state(self, batch: int = 1, first_unit: int = 0) -> ThinkerState:
@@ -109,7 +123,6 @@ class Thinker:
         return ThinkerState(
             self.model.cache.new_state(batch, like),
             self.model.embed.hearing.new_state(batch),
-            like.new_zeros(shape),
             like.new_zeros(shape),
             torch.zeros(batch, dtype=torch.int64, device=like.device),
             torch.zeros(DIGEST_BYTES, dtype=torch.uint8),
@@ -132,9 +145,9 @@ class Thinker:
             raise ModelError(
                 f"thinker: unit {state.unit}: found a second response (expected one per unit), call step first"
             )
-        embedded = self._response(state.age, [ResponseUnit(audio, video)], state.batch)[:, 0]
+        y = self._response(state, [ResponseUnit(audio, video)])
         self.model.cache.start_slice(state.cache, state.unit)
-        self._write(state, embedded, state.unit - 1, 0)
+        self._write(state, y[:, 0], self._y)
         state.is_committed = 1
 
     @torch.inference_mode()
@@ -142,6 +155,7 @@ class Thinker:
         self,
         state: ThinkerState,
         user: UserUnit,
+        response: ResponseUnit | None = None,
         decision: Decision | None = None,
         seed: int = 0,
         sessions: Sequence[int] | None = None,
@@ -149,8 +163,10 @@ class Thinker:
         """Take in u_k, decide event_k and text_k, close the slice of unit k.
 
         Args:
-            state: written in place; without a `commit` before, y_{k-1} is absent.
+            state: written in place.
             user: u_k.
+            response: y_{k-1}, when it was not committed before: one pass then takes in both, which is quicker than
+                two in a row; None: absent.
             decision: what to record instead of the model's own choice; the logits are the model's all the same.
             seed: of the gestures, which are sampled; state and text are the likeliest.
             sessions: one number a row, for sampling; None: 0, 1, 2...
@@ -164,18 +180,16 @@ class Thinker:
             check_tokens("decision text", decision.text, (batch,), model.preset.vocabulary)
         track, unplayed = user_track([user])
         u, hearing = model.embed.user(track, state.hearing, batch, 1)
-        if not state.is_committed:
-            self.commit(state)
-        user_hidden = self._write(state, u[:, 0], state.unit, self._n_y)[:, -1]
+        user_hidden = self._take_in(state, u[:, 0], response)[:, -1]
         state_logits, gesture_logits = model.read_event(user_hidden)
         own = self._choose_event(state_logits, gesture_logits, state.unit, seed, sessions)
         event = own if decision is None else decision.event
         text_logits = model.read_text(user_hidden, event)
         text = text_logits.argmax(-1) if decision is None else decision.text
         s = model.embed.decision(DecisionTrack(event[:, None], text[:, None], unplayed), batch, 1)
-        self._write(state, s[:, 0], state.unit, self._n_y + self._n_u, self._s_mask)
+        self._write(state, s[:, 0], self._s)
         state.hearing = hearing
-        slice_ = self._close(state, state.fresh_keys.clone(), state.fresh_values.clone(), answers=True)
+        (slice_,) = self._close(state, state.fresh_keys.clone(), answers=True)
         return Thought(slice_, event, text, state_logits, gesture_logits, text_logits)
 
     @torch.inference_mode()
@@ -219,62 +233,71 @@ class Thinker:
         """One pass over whole slices, the first perhaps without its y."""
         model, batch, units = self.model, state.batch, len(users)
         track, unplayed = user_track(users)
-        y = self._response(state.age, responses, batch)
+        y = self._response(state, responses)
         u, hearing = model.embed.user(track, state.hearing, batch, units)
         s = model.embed.decision(DecisionTrack(unplayed=unplayed), batch, units)
-        skip = self._n_y if state.is_committed else 0
+        skip = model.slots.y if state.is_committed else 0
         x = torch.cat([y, u, s], 2).flatten(1, 2)[:, skip:]
-        tokens = tokens_of(model.slots, state.unit, units).part(skip, units * model.slots.clean)
         model.cache.start_slice(state.cache, state.unit)
-        kept = state.fresh_keys[..., :skip, :].clone(), state.fresh_values[..., :skip, :].clone()
-        shape = (*state.fresh_keys.shape[:3], len(tokens.unit), state.fresh_keys.shape[-1])
-        fresh = state.fresh_keys.new_empty(shape), state.fresh_keys.new_empty(shape)
-        memory = CachePass(
-            model.cache,
-            state.cache,
-            tokens.unit,
-            model.geometry.rotation(tokens.unit, x),
-            visible(tokens, tokens),
-            fresh,
-        )
-        model.backbone(x, memory)
-        memory.keep()
+        fresh = state.fresh_keys.repeat(1, 1, 1, units, 1)  # begins with what is committed
+        tokens = tokens_of(model.slots, 0, units).part(skip, units * model.slots.clean)
+        self._write(state, x, _Span(skip, tokens), fresh)
         state.hearing = hearing
-        keys, values = (torch.cat(pair, -2).split(model.slots.clean, -2) for pair in zip(kept, fresh, strict=True))
-        return [self._close(state, k.contiguous(), v.contiguous(), False) for k, v in zip(keys, values, strict=True)]
+        return self._close(state, fresh, answers=False)
 
-    def _write(self, state: ThinkerState, x: Tensor, unit: int, place: int, mask: Tensor | None = None) -> Tensor:
-        """One pass of tokens x [B, T, d] of one group, ``place`` tokens into the slice: hidden states [B, T, d]."""
-        model, length = self.model, x.shape[1]
-        units = torch.full((length,), unit)
-        fresh = (
-            state.fresh_keys[..., place : place + length, :],
-            state.fresh_values[..., place : place + length, :],
-        )
-        state.cache.pending = place  # a pass that was cut short leaves nothing behind
-        memory = CachePass(model.cache, state.cache, units, model.geometry.rotation(units, x), mask, fresh)
+    def _take_in(self, state: ThinkerState, u: Tensor, response: ResponseUnit | None) -> Tensor:
+        """The pass over u_k, together with y_{k-1} unless that is in already: hidden states, the user's last."""
+        if state.is_committed and response is not None:
+            raise ModelError(
+                f"thinker: unit {state.unit}: found a second response (expected one per unit), leave one of them out"
+            )
+        if state.is_committed:
+            return self._write(state, u, self._u)
+        y = self._response(state, [response or ResponseUnit()])
+        self.model.cache.start_slice(state.cache, state.unit)
+        return self._write(state, torch.cat([y[:, 0], u], 1), self._yu)
+
+    def _write(self, state: ThinkerState, x: Tensor, span: _Span, fresh: Tensor | None = None) -> Tensor:
+        """One pass of tokens x [B, T, d] into the slice under construction: hidden states [B, T, d]."""
+        model, units = self.model, span.units + state.unit
+        fresh = state.fresh_keys if fresh is None else fresh
+        part = fresh[..., span.first : span.first + len(units), :]
+        state.cache.pending = span.first  # a pass that was cut short leaves nothing behind
+        memory = CachePass(model.cache, state.cache, units, model.geometry.rotation(units, x), span.mask, part)
         hidden: Tensor = model.backbone(x, memory)
         memory.keep()
         return hidden
 
-    def _close(self, state: ThinkerState, keys: Tensor, values: Tensor, answers: bool) -> KVSlice:
-        """The next slice is whole: chain its digest, move on by one unit."""
-        draft = KVSlice(state.unit, state.units * self.model.slots.clean, keys, values, b"", answers)
-        digest = chained_digest(state.digest.numpy().tobytes(), draft)
+    def _close(self, state: ThinkerState, keys: Tensor, answers: bool) -> list[KVSlice]:
+        """The pending tokens are whole slices: chain their digests, move on. Keys [B, L, KV, U*N, D], un-rotated."""
+        per_unit, cache = self.model.slots.clean, state.cache
+        values = cache.values[..., cache.used : cache.filled, : keys.shape[-1]]
+        slices: list[KVSlice] = []
+        digest = state.digest.numpy().tobytes()
+        for k, v in zip(torch.split(keys, per_unit, -2), torch.split(values, per_unit, -2), strict=True):
+            draft = KVSlice(
+                state.unit + len(slices),
+                (state.units + len(slices)) * per_unit,
+                k.contiguous(),
+                v.clone(memory_format=torch.contiguous_format),
+                digest,
+                answers,
+            )
+            digest = chained_digest(digest, draft)
+            slices.append(replace(draft, digest=digest))
+        self.model.cache.close_slices(cache)
         state.digest = torch.frombuffer(bytearray(digest), dtype=torch.uint8)
-        if state.cache.pending:
-            self.model.cache.close_slices(state.cache)
-        state.units += 1
-        state.age += 1
+        state.units += len(slices)
+        state.age += len(slices)
         state.is_committed = 0
-        return KVSlice(draft.unit, draft.start, keys, values, digest, answers)
+        return slices
 
-    def _response(self, age: Tensor, responses: Sequence[ResponseUnit], batch: int) -> Tensor:
+    def _response(self, state: ThinkerState, responses: Sequence[ResponseUnit]) -> Tensor:
         """Tokens of y_{k-1}, y_k... [B, U, y, d]: null where a row has just begun."""
-        embed, units = self.model.embed, len(responses)
-        y = embed.agent(agent_track(responses), batch, units)
-        begins = (age == 0)[:, None, None, None]
-        first = torch.where(begins, embed.before_first(batch), y[:, :1])
+        embed = self.model.embed
+        y = embed.agent(agent_track(responses), state.batch, len(responses))
+        begins = (state.age == 0)[:, None, None, None]
+        first = torch.where(begins, embed.before_first(state.batch), y[:, :1])
         return torch.cat([first, y[:, 1:]], 1)
 
     def _choose_event(

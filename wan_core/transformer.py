@@ -36,6 +36,9 @@ class Block(nn.Module):
         self.attention = Attention(config)
         self.ffn_norm = nn.RMSNorm(config.width, config.rms_eps)
         self.ffn = SwiGLU(config.width, config.ffn_width)
+        for linear in (self.attention.out, self.ffn.down):
+            # the stream's variance then does not grow with depth
+            nn.init.normal_(linear.weight, std=(2 * config.layers * linear.in_features) ** -0.5)
 
     def forward(self, x: Tensor, memory: Memory, layer: int) -> Tensor:
         """[B, T, width] -> the same."""
@@ -51,10 +54,6 @@ class Transformer(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width, config.rms_eps)
-        for block in self.blocks:
-            # the stream's variance then does not grow with depth
-            for linear in (block.attention.out, block.ffn.down):
-                nn.init.normal_(linear.weight, std=(2 * config.layers * linear.in_features) ** -0.5)
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         """[B, T, width] embeddings -> [B, T, width] hidden states."""

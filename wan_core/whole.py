@@ -61,10 +61,7 @@ class Whole:
     ) -> tuple[Thought, Latents]:
         """One unit: see `Thinker.step` and `Performer.generate`; the state is written in place."""
         unit = state.thinker.unit
-        response = self._response(state)
-        if not state.thinker.is_committed:
-            self.thinker.commit(state.thinker, response.audio, response.video)
-        thought = self.thinker.step(state.thinker, user, decision, seed, sessions)
+        thought = self.thinker.step(state.thinker, user, self._response(state), decision, seed, sessions)
         latents = solve(self.model, state.thinker.cache, unit, steps, seed, sessions)
         state.audio, state.video, state.has_response = latents.audio, latents.video, 1
         return thought, latents
