@@ -81,6 +81,14 @@ def test_every_parameter_learns():
     assert [name for name, p in codec.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
+@pytest.mark.parametrize("name", ["nano", "tiny"])
+def test_untrained_weights_give_pictures_with_contrast(name):
+    torch.manual_seed(0)
+    codec = VideoCodec(preset(name).video)
+    latents = torch.randn(1, 4, *codec.config.latent_shape)
+    assert 0.1 < codec.decode(latents, codec.new_decoder_state())[0].std() < 1.0
+
+
 @pytest.mark.parametrize(
     ("frames", "message"),
     [

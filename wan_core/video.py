@@ -116,6 +116,7 @@ class VideoCodec(nn.Module):
         self.encoder = VideoEncoder(config)
         self.decoder = VideoDecoder(config)
         self.scale = LatentScale(config.channels)
+        self._initialise()
         # pictures come with the colour last
         nn.utils.convert_conv2d_weight_memory_format(self, torch.channels_last)
 
@@ -161,6 +162,15 @@ class VideoCodec(nn.Module):
         """The decoder's state after [B, U, h, w, Z]: the last latent; nothing is computed."""
         self._check_latents(latents, state)
         return VideoDecoderState(Past(self.scale.denormalise(latents[:, -1:])))
+
+    def _initialise(self) -> None:
+        """Keep the variance from layer to layer: pictures have contrast, and learning a signal, from the first step."""
+        ends = (self.encoder.statistics, self.decoder.output)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="linear" if layer in ends else "relu")
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
     def _check_frames(self, frames: Tensor, state: VideoEncoderState) -> None:
         config = self.config
