@@ -1,5 +1,6 @@
 import itertools
 import json
+import random
 import re
 import runpy
 from pathlib import Path
@@ -140,6 +141,20 @@ def test_quantiles_are_values_that_occurred(share, value):
 
 def test_a_quantile_of_nothing_is_nothing():
     assert quantile([], 0.5) is None
+
+
+def test_a_source_called_ahead_is_finished_at_release(tmp_path):
+    ahead = firing("user", 0, -300, -290, ready_ns=UNIT_NS, due_ns=UNIT_NS + 100 * MS)
+    assert lateness_ns(run_of(tmp_path, ahead)) == [-100 * MS]
+
+
+def test_percentiles_are_of_units_that_were_presented_real(tmp_path):
+    plan = MADE["plan"]()
+    plan["nodes"]["sync"]["inputs"] = [{"port": "video", "stream": "show.frames", "delay": 0}]
+    real = [settled("show.frames", 0, 100), firing("show", 0, 90, 100)]
+    lost = [settled("show.frames", 1, 236, Validity.MISSING), firing("show", 1, 290, 300, verdict="late")]
+    facts = view_of(run_of(tmp_path, *real, *lost, plan=plan)).facts
+    assert (facts["misses"], facts["late"], facts["max_ms"]) == (1, 1, 100)
 
 
 # columns
@@ -284,6 +299,21 @@ def test_a_cut_trace_is_shown_as_far_as_it_goes(trace, tmp_path):
     assert not made.is_whole
     assert 100 < made.n_units <= 150
     assert view_of(made).facts["is_whole"] is False
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_wherever_a_trace_is_cut_the_whole_lines_before_are_read(tmp_path, seed):
+    path = write(tmp_path / "whole.trace", MADE["trace_of"](6, accidents=False))
+    text = path.read_bytes()
+    header_end = text.index(b"\n")
+    cut = random.Random(seed).randrange(header_end + 1, len(text) - 1)
+    path.write_bytes(text[:cut])
+    made = read_run(path)
+    n_records = sum(map(len, made.firings.values())) + sum(map(len, made.settled.values())) + len(made.transfers)
+    assert n_records == text[:cut].count(b"\n") - 1
+    assert not made.is_whole
+    assert page_of(view_of(made))
+    assert json.loads(chrome_trace(made))["traceEvents"]
 
 
 def test_a_run_that_never_fired_still_makes_a_page_and_a_trace(tmp_path):

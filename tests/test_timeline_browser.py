@@ -111,7 +111,7 @@ def test_the_page_draws_every_part_and_asks_nothing_of_the_network(opened):
 def test_decoded_columns_are_the_firings(opened, shown):
     page = opened()
     rows = page.evaluate(
-        "timeline.run.rows.map(({ name, bars }) => [name, ...[bars.last, bars.end, bars.due].map((c) => Array.from(c))])"
+        "timeline.run.rows.map(({ name, bars }) => [name, ...[bars.last, bars.end, bars.due].map((c) => [...c])])"
     )
     for name, last, end, due in rows:
         firings = shown[1].firings[name]

@@ -67,7 +67,7 @@ def plan(extra=None):
 def header(**changes):
     values = {
         "version": TRACE_VERSION, "wangraph": "0.1.0", "started": "2026-01-05T10:00:00+00:00", "plan": plan(),
-        "machine": {"cpu": "Intel Xeon 2.10GHz", "cores": 2, "system": "Linux 6.1"}, "clock": "system", "engine": "parallel",
+        "machine": {"cpu": "Intel Xeon 2.10GHz", "cores": 2}, "clock": "system", "engine": "parallel",
     }  # fmt: skip
     return Header(**(values | changes))
 

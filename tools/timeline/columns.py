@@ -22,7 +22,8 @@ LEVEL_SHIFT, VERDICT_SHIFT = 4, 2
 
 class Bars(msgspec.Struct):
     """All firings of a node. ``flags`` = level << 4 | verdict << 2 | mode; ``spans`` and ``dues`` hold exceptions
-    as (index, value): firings of several units, and dues other than the plan's."""
+    as (index, value): firings of several units, and dues other than the plan's. ``waited`` is negative for a source
+    that was called ahead: its packet was held that much longer than the start."""
 
     unit_delta: list[int]
     start_delta: list[int]
@@ -116,11 +117,7 @@ def view_of(run: Run) -> View:
         curves=[
             Curve("model latency", "release to the last part of the answer", _us(run.latency_ns), _all_us(latency)),
             Curve("lateness", "worst node: finished minus due", 0, _all_us(lateness_ns(run))),
-            *(
-                [Curve("A/V skew", "how much older the picture shown was than the sound played", None, _all_us(skew))]
-                if skew
-                else []
-            ),
+            *([Curve("A/V skew", "picture shown older than sound played", None, _all_us(skew))] if skew else []),
         ],
         misses=list(misses(run).items()),
         notes=[(_us(n.at_ns), n.process, n.kind, n.text) for n in sorted(run.notes, key=lambda n: n.at_ns)],
@@ -142,13 +139,14 @@ def level_name(entry: dict[str, Any]) -> str:
 
 
 def facts_of(run: Run, latency: Sequence[int | None]) -> dict[str, Any]:
-    """The header's numbers; percentiles in milliseconds of the model latency of units that arrived."""
-    known = [v / 1e6 for v in latency if v is not None]
+    """The header's numbers; percentiles in milliseconds of the model latency of units that were presented real."""
+    lost = misses(run)
+    known = [v / 1e6 for unit, v in enumerate(latency) if v is not None and unit not in lost]
     machine = {k: v for k, v in run.header.machine.items() if isinstance(v, str | int | float)}
     return {
         "fps": float(run.clock.fps),
-        "misses": len(misses(run)),
-        "late": sum(is_late(run, f) for fs in run.firings.values() for f in fs),
+        "misses": len(lost),
+        "late": sum(f.last - f.first + 1 for fs in run.firings.values() for f in fs if is_late(run, f)),
         "p50_ms": quantile(known, 0.5),
         "p95_ms": quantile(known, 0.95),
         "max_ms": max(known, default=None),
@@ -178,7 +176,7 @@ def _bars(run: Run, node: NodeInfo, firings: list[Firing]) -> Bars:
     return Bars(
         unit_delta=_deltas(f.first for f in firings),
         start_delta=_deltas(_us(f.started_ns) for f in firings),
-        waited=[max(0, _us(f.started_ns) - _us(f.ready_ns)) for f in firings],
+        waited=[_us(f.started_ns) - _us(f.ready_ns) for f in firings],
         busy=[max(0, _us(f.finished_ns) - _us(f.started_ns)) for f in firings],
         flags=[_flags(f) for f in firings],
         spans=[(i, f.last - f.first + 1) for i, f in enumerate(firings) if f.last != f.first],

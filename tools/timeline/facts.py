@@ -227,7 +227,7 @@ def skew_ns(run: Run) -> list[int | None]:
 def lateness_ns(run: Run) -> list[int | None]:
     """Per unit: the worst ``finished - due`` of its nodes; negative when all were in time, None without dues.
 
-    Paced nodes are left out: they wait for their due on purpose.
+    Paced nodes are left out: they wait for their due on purpose. A source called ahead is finished at release.
     """
     worst: list[int | None] = [None] * run.n_units
     for name, firings in run.firings.items():
@@ -236,7 +236,7 @@ def lateness_ns(run: Run) -> list[int | None]:
         for firing in firings:
             if firing.due_ns is None or firing.mode != "step" or firing.last >= len(worst):
                 continue
-            late, known = firing.finished_ns - firing.due_ns, worst[firing.last]
+            late, known = max(firing.finished_ns, firing.ready_ns) - firing.due_ns, worst[firing.last]
             worst[firing.last] = late if known is None else max(known, late)
     return worst
 

@@ -10,7 +10,7 @@ import msgspec
 
 from .columns import View
 
-SCRIPTS = "data view paint lanes load path curves overview panel main".split()
+SCRIPTS = ("data", "view", "paint", "lanes", "load", "path", "curves", "overview", "panel", "main")
 """In the order in which they build on each other; they share one scope."""
 
 

@@ -1,8 +1,15 @@
 // Curves under the lanes, one value per unit, drawn at the unit's deadline: what was presented then.
 
 const CURVE = 84;
+const RULER = 62;
 
-const curvesHeight = () => run.curves.length * (view.width < 600 ? 58 : CURVE);
+// Curves take what the lanes leave, within limits.
+function curvesHeight() {
+  const heads = new Set(run.rows.map((row) => row.process)).size;
+  const left = view.height - RULER - heads * HEAD - run.rows.length * TALLEST - 8;
+  const [least, most] = view.width < 600 ? [56, 72] : [CURVE, 150];
+  return run.curves.length * Math.round(Math.min(most, Math.max(least, left / run.curves.length)));
+}
 
 function drawCurves(canvas) {
   const { c, width, height } = contextOf(canvas, curvesHeight());

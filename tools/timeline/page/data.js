@@ -28,6 +28,8 @@ function decodeBars(view, row) {
     first: sums(raw.unit_delta),
     last: new Float64Array(n),
     ready: new Float64Array(n),
+    opens: new Float64Array(n), // when the bar begins to show: ready, or started where a source was called ahead
+    out: new Float64Array(n), // when the packet went out: finished, or release where it was held
     start: sums(raw.start_delta),
     end: new Float64Array(n),
     due: new Float64Array(n),
@@ -42,6 +44,8 @@ function decodeBars(view, row) {
     bars.last[i] = bars.first[i] + (spans.get(i) ?? 1) - 1;
     bars.ready[i] = bars.start[i] - raw.waited[i];
     bars.end[i] = bars.start[i] + raw.busy[i];
+    bars.opens[i] = Math.min(bars.ready[i], bars.start[i]);
+    bars.out[i] = Math.max(bars.end[i], bars.ready[i]);
     const due = dues.has(i) ? dues.get(i) : row.due === null ? null : (bars.last[i] + 1) * view.period + row.due;
     bars.due[i] = due ?? NaN;
     for (let unit = bars.first[i]; unit <= bars.last[i]; unit++) bars.byUnit.set(unit, i);
@@ -62,8 +66,8 @@ function extent(view) {
   let end = view.units * view.period + view.latency;
   for (const { bars } of view.rows) {
     if (!bars.n) continue;
-    begin = Math.min(begin, bars.ready[0]);
-    end = Math.max(end, bars.end[bars.n - 1]);
+    begin = Math.min(begin, bars.opens[0]);
+    end = Math.max(end, bars.out[bars.n - 1]);
   }
   return { begin, end: Math.max(end, begin + view.period) };
 }
@@ -85,4 +89,5 @@ function atLeast(column, wanted) {
 
 // The firing of a row for a unit: index, or -1.
 const firingOf = (row, unit) => row.bars.byUnit.get(unit) ?? -1;
-const isLate = (row, i) => row.bars.verdict[i] === 1 && !row.paced;
+const isLate = (row, i) => row.bars.verdict[i] === 1 && row.bars.mode[i] === 0 && !row.paced;
+const slackOf = (row, i) => row.bars.due[i] - row.bars.out[i];

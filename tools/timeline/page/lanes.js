@@ -2,6 +2,7 @@
 
 const HEAD = 26; // height of a process's heading
 const MIN_BAR = 1.4;
+const TALLEST = 48;
 const DENSE = 4; // pixels per unit under which rows show load instead of bars
 let places = []; // [{kind: "process" | "row", y, height, ...}]
 
@@ -9,7 +10,7 @@ let places = []; // [{kind: "process" | "row", y, height, ...}]
 function layOut(space) {
   const heads = new Set(run.rows.map((row) => row.process)).size;
   const free = (space - heads * HEAD - 8) / Math.max(1, run.rows.length);
-  view.rowHeight = Math.round(Math.min(46, Math.max(view.width < 600 ? 25 : 27, free)));
+  view.rowHeight = Math.round(Math.min(TALLEST, Math.max(view.width < 600 ? 25 : 27, free)));
   places = [];
   let y = 0;
   let process = null;
@@ -31,8 +32,9 @@ function layOut(space) {
 const barHeight = () => Math.round(view.rowHeight * 0.58);
 const middleOf = (row) => row.y + view.rowHeight / 2 - 1;
 
+// Units with anything to show: a unit's dues and deadline lie well behind its release.
 function visibleUnits(margin = 1) {
-  const first = Math.floor(view.from / run.period) - 2 - margin;
+  const first = Math.floor((view.from - 2 * run.latency) / run.period) - 1 - margin;
   const last = Math.ceil(view.to / run.period) + margin;
   return [Math.max(0, first), Math.min(run.units - 1, last)];
 }
@@ -85,14 +87,17 @@ function drawRow(c, row, perUnit) {
   const y = Math.round(middleOf(row) - tall / 2);
   const shows = [];
   let edge = -Infinity;
-  for (let i = atLeast(bars.end, view.from); i < bars.n && bars.ready[i] <= view.to; i++) {
+  for (let i = atLeast(bars.out, view.from); i < bars.n && bars.opens[i] <= view.to; i++) {
     const x0 = xOf(bars.start[i]);
     const x1 = Math.max(xOf(bars.end[i]), x0 + MIN_BAR);
     if (x1 < edge + 0.7 && !isLate(row, i) && bars.mode[i] === 0) continue;
     edge = x1;
     shows.push([i, x0, x1]);
   }
-  for (const [i, x0] of shows) drawWaiting(c, row, i, x0, y, tall);
+  for (const [i, x0, x1] of shows) {
+    drawWaiting(c, row, i, x0, y, tall);
+    drawHeld(c, row, i, x1, y + tall / 2);
+  }
   if (perUnit > 40) drawDues(c, row, y, tall);
   for (const [i, x0, x1] of shows) drawBar(c, row, i, x0, x1, y, tall);
 }
@@ -113,6 +118,15 @@ function drawWaiting(c, row, i, x0, y, tall) {
   c.globalAlpha = 0.5 * weight;
   c.fillStyle = hatchOf(unit);
   c.fillRect(from, y + inset, x0 - from, tall - 2 * inset);
+  c.globalAlpha = 1;
+}
+
+// A source called ahead keeps its packet until release: a thin line from the bar to there.
+function drawHeld(c, row, i, x1, y) {
+  const to = xOf(row.bars.out[i]);
+  if (to - x1 < 3) return;
+  c.globalAlpha = 0.55 * fadeOf(row, i);
+  line(c, x1, y, to, y, colourOf(row.bars.last[i]), 1.25, [2, 3]);
   c.globalAlpha = 1;
 }
 
@@ -262,6 +276,7 @@ function drawGutter(c) {
       continue;
     }
     const { row, y, height } = place;
+    upright(c, view.gutter - 1, y, y + height, ink.line);
     const narrow = view.gutter < 120;
     font(c, narrow ? 11.5 : 13, row.paced ? 600 : 400);
     c.fillStyle = ink.ink;
@@ -274,7 +289,6 @@ function drawGutter(c) {
       c.textAlign = "left";
     }
   }
-  upright(c, view.gutter - 1, 0, 1e5, ink.line);
 }
 
 // Time above, released units as numbered flags, deadlines as small triangles, notes as diamonds.
@@ -302,7 +316,8 @@ function drawRuler(canvas) {
   c.fillStyle = ink.faint;
   c.textAlign = "left";
   c.fillText("time", view.gutter < 120 ? 8 : 24, 12);
-  c.fillText(view.gutter < 120 ? "unit" : "released unit", view.gutter < 120 ? 8 : 24, height - 14);
+  c.fillText(view.gutter < 120 ? "unit" : "released unit", view.gutter < 120 ? 8 : 24, 36);
+  c.fillText("deadline", view.gutter < 120 ? 8 : 24, 53);
   upright(c, view.gutter - 1, 0, height, ink.line);
 }
 
@@ -317,29 +332,21 @@ function drawFlags(c, perUnit, height) {
     if ((unit % every || (view.unit !== null && Math.abs(unit - view.unit) * perUnit < wide)) && !chosen) continue;
     const x = xOf(release(unit));
     const w = c.measureText(`${unit}`).width + 10;
-    if (every > 1 && !chosen && crossed(x - 7, x + w + 7)) continue;
     c.globalAlpha = view.unit === null || chosen ? 1 : 0.4;
     c.fillStyle = colourOf(unit);
     c.beginPath();
-    c.roundRect(x, height - 23, w, 17, [0, 8, 8, 0]);
+    c.roundRect(x, 27, w, 17, [0, 8, 8, 0]);
     c.fill();
-    c.fillRect(x, height - 23, 1.5, 23);
+    c.fillRect(x, 27, 1.5, height - 27);
     c.fillStyle = textOn(unit);
-    c.fillText(`${unit}`, x + 4.5, height - 14);
+    c.fillText(`${unit}`, x + 4.5, 36);
     c.globalAlpha = 1;
   }
   for (let unit = first; unit <= last; unit++) {
     const x = xOf(deadline(unit));
-    if (run.lost.has(unit)) cross(c, x, height - 9, 4.5, ink.warn);
+    if (run.lost.has(unit)) cross(c, x, height - 8, 4, ink.warn, 2, 0);
     else if (perUnit > 60 || unit === view.unit) triangle(c, x, height - 1, unit === view.unit ? ink.select : ink.soft);
   }
-}
-
-// Whether a miss is marked in the ruler between two places.
-function crossed(x0, x1) {
-  const first = Math.ceil((timeAt(x0) - deadline(0)) / run.period);
-  for (let unit = first; xOf(deadline(unit)) <= x1; unit++) if (run.lost.has(unit)) return true;
-  return false;
 }
 
 function triangle(c, x, y, colour) {
@@ -370,8 +377,8 @@ function hit(x, y) {
   const { bars } = row;
   const [time, slop] = [timeAt(x), 3 / scale()];
   let waiting = null;
-  for (let i = atLeast(bars.end, time - slop); i < bars.n && bars.ready[i] <= time + slop; i++) {
-    if (bars.start[i] - slop <= time) return { row, i };
+  for (let i = atLeast(bars.out, time - slop); i < bars.n && bars.opens[i] <= time + slop; i++) {
+    if (bars.start[i] - slop <= time && time <= bars.end[i] + slop) return { row, i };
     waiting ??= { row, i };
   }
   return waiting ?? { row };

@@ -45,7 +45,7 @@ function drawLoad(c, row) {
 
 function drawOdd(c, row, y, tall) {
   const { bars } = row;
-  for (let i = atLeast(bars.end, view.from); i < bars.n && bars.ready[i] <= view.to; i++) {
+  for (let i = atLeast(bars.out, view.from); i < bars.n && bars.opens[i] <= view.to; i++) {
     if (!isOdd(row, i) && bars.last[i] !== view.unit) continue;
     const x0 = xOf(bars.start[i]);
     drawBar(c, row, i, x0, Math.max(x0 + 3, xOf(bars.end[i])), y, tall);

@@ -5,8 +5,8 @@ const stage = byId("stage");
 
 function draw(reselected) {
   if (reselected) fillPanel();
-  view.width = stage.clientWidth;
-  view.gutter = view.width < 600 ? 62 : 168;
+  [view.width, view.height] = [stage.clientWidth, stage.clientHeight];
+  view.gutter = view.width < 600 ? 78 : 168;
   drawOverview(canvases.overview);
   drawRuler(canvases.ruler);
   drawCurves(canvases.curves);

@@ -30,7 +30,7 @@ function fillHeader() {
     ["units", `${run.units}`, `${seconds.toFixed(seconds < 100 ? 1 : 0)} s`, "minor"],
     ["fps", `${+facts.fps.toFixed(2)}`, `unit ${+(run.period / 1000).toFixed(2)} ms`, "minor"],
     ["misses", `${facts.misses}`, "", facts.misses ? "bad" : ""],
-    ["late bodies", `${facts.late}`, "", ""],
+    ["late", `${facts.late}`, "", ""],
     ["model latency p50", short(facts.p50_ms), "ms", ""],
     ["p95", short(facts.p95_ms), "ms", ""],
     ["max", short(facts.max_ms), "ms", ""],
@@ -64,11 +64,12 @@ function tipLines({ row, i }) {
   const { bars } = row;
   const base = release(bars.last[i]);
   const [words, ...more] = said(row, i);
-  const slack = bars.due[i] - bars.end[i];
+  const slack = slackOf(row, i);
+  const held = bars.ready[i] > bars.end[i];
   return [
     el("div", {}, el("b", {}, `${row.name} · ${words}`)),
     more.length ? el("div", { class: isLate(row, i) ? "warn" : "soft" }, more.join(" · ")) : null,
-    el("div", {}, `waited ${ms(bars.start[i] - bars.ready[i])} ms, computed ${ms(bars.end[i] - bars.start[i], 2)} ms`),
+    el("div", {}, `${held ? `called ahead, held ${ms(bars.out[i] - bars.end[i])} ms` : `waited ${ms(bars.start[i] - bars.ready[i])} ms`}, computed ${ms(bars.end[i] - bars.start[i], 2)} ms`),
     el("div", {}, `finished ${plusMs(bars.end[i] - base)} ms after release`),
     Number.isNaN(slack) ? null
       : el("div", { class: slack < 0 && !row.paced ? "warn" : "" }, `due ${plusMs(bars.due[i] - base)} ms, slack ${ms(slack)} ms`),
@@ -131,7 +132,7 @@ function nodeLine(row, unit) {
   if (i < 0) return el("tr", {}, el("td", {}, row.name), el("td", { colspan: 5, class: "soft" }, "did not fire"));
   const { bars } = row;
   const base = release(unit);
-  const slack = bars.due[i] - bars.end[i];
+  const slack = slackOf(row, i);
   const tag = said(row, i).slice(1).map((word) => word.replace(/^level \d+: /, "")).join(", ");
   const cells = [bars.ready[i] - base, bars.start[i] - base, bars.end[i] - base, bars.due[i] - base].map((us) => el("td", {}, ms(us)));
   const late = isLate(row, i);

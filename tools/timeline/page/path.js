@@ -31,7 +31,7 @@ function edgeBetween(from, made, to, taken, stream, delay) {
 function arrival(from, i, unit, to, stream) {
   const send = run.sends.find((s) => s.stream === stream && s.reader === to.process);
   const sent = send ? atLeast(send.unit, unit) : -1;
-  return send && send.unit[sent] === unit ? Math.max(send.arrived[sent], from.bars.end[i]) : from.bars.end[i];
+  return send && send.unit[sent] === unit ? Math.max(send.arrived[sent], from.bars.out[i]) : from.bars.out[i];
 }
 
 function drawPath(c) {
@@ -47,8 +47,8 @@ function drawPath(c) {
 
 // Same time, two rows: a plumb line; else an S from the end of one bar to the moment at which the other was ready.
 function drawArrow(c, { from, i, to, j, delay, missed, decides }) {
-  const x0 = xOf(from.bars.end[i]);
-  const x1 = xOf(missed ? to.bars.start[j] : Math.max(to.bars.ready[j], Math.min(from.bars.end[i], to.bars.start[j])));
+  const x0 = xOf(from.bars.out[i]);
+  const x1 = xOf(missed ? to.bars.start[j] : Math.max(to.bars.ready[j], Math.min(from.bars.out[i], to.bars.start[j])));
   const down = to.y > from.y ? 1 : -1;
   const y0 = middleOf(from);
   const y1 = middleOf(to) - down * (barHeight() / 2 + 1);

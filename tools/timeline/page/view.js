@@ -9,6 +9,7 @@ const view = {
   hover: null, // time under the pointer
   gutter: 150,
   width: 1000,
+  height: 800,
   rowHeight: 28,
   listeners: [],
 };
