@@ -29,7 +29,7 @@ class CodecNode(Node):
 
     part: ClassVar[str] = ""
 
-    checkpoint: str = Param("tiny", help="preset name, .safetensors file or folder of them")
+    checkpoint: str = Param("tiny", path="input", help="preset name, .safetensors file or folder of them")
 
     @classmethod
     def preset(cls, params: Mapping[str, Any]) -> Preset | None:

@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+
 from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.config import AudioCodecConfig, preset
 from wangraph.wan_core.errors import ModelError

@@ -10,6 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 from torch import nn
+
 from wangraph.wan_core import checkpoint_header
 from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.checkpoint import load_part, save
@@ -84,20 +85,25 @@ def test_loading_leaves_the_global_generator_where_it_was():
 
 
 def test_lanes_that_load_at_once_get_the_same_weights():
-    inside, go, loaded = threading.Event(), threading.Event(), []
+    begun, intruded, loaded = threading.Event(), threading.Event(), []
 
-    def slow(preset):
+    def patient(preset):
         first = nn.Linear(4, 4)
-        inside.set()
-        go.wait(0.05)  # the other lane would draw from this seed meanwhile
+        begun.set()
+        intruded.wait(0.05)  # not while this one builds; else the second layer is drawn from the intruder's seed
         return nn.Sequential(first, nn.Linear(4, 4))
 
-    expected = weights(load_part("nano", "model", slow).module)
-    inside.clear()
-    lane = threading.Thread(target=lambda: loaded.append(load_part("nano", "model", slow).module))
+    def intruder(preset):
+        intruded.set()
+        lane.join(0.05)
+        return nn.Linear(4, 4)
+
+    expected = weights(load_part("nano", "model", patient).module)
+    begun.clear()
+    lane = threading.Thread(target=lambda: loaded.append(load_part("nano", "model", patient).module))
     lane.start()
-    inside.wait()
-    load_part("nano", "other", lambda preset: nn.Linear(4, 4))
+    begun.wait()
+    load_part("nano", "other", intruder)
     lane.join()
     assert torch.equal(weights(loaded[0]), expected)
 

@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+
 from wangraph.nodes.decode import DecodeAudio, DecodeVideo
 from wangraph.nodes.encode import EncodeAudio, EncodeMel, EncodeVideo
 from wangraph.runtime.errors import CheckpointError
@@ -308,3 +309,8 @@ def test_nodes_hold_no_gradients(node):
     state = node.new_state()
     step(node, state, 0, payloads(node, 1)[0])
     assert not any(tensor.requires_grad for tensor in state.save().values())
+
+
+@pytest.mark.parametrize("kind", NODES.values(), ids=NODES)
+def test_a_checkpoint_beside_the_graph_file_is_found(kind):
+    assert kind.params["checkpoint"].path == "input"

@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+
 from wangraph.wan_core.config import MelConfig
 from wangraph.wan_core.errors import ModelError
 from wangraph.wan_core.mel import FLOOR, LogMel, mel_filters

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import Tensor
+
 from wangraph.wan_core.errors import ModelError
 from wangraph.wan_core.streaming import State
 

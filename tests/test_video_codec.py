@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+
 from wangraph.wan_core.config import VideoCodecConfig, preset
 from wangraph.wan_core.errors import ModelError
 from wangraph.wan_core.video import VideoCodec
