@@ -9,6 +9,7 @@ import zlib
 
 import msgspec
 import numpy as np
+
 from wangraph.runtime.channel.endpoint import Endpoint
 from wangraph.runtime.packet import Array, Packet
 

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+
 from wangraph.tools import doctor
 from wangraph.tools.doctor import CHECKS, Finding, command, examine
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from wangraph.runtime.channel.layout import ALIGNMENT, LEASE_ALIGNMENT, SegmentLayout, layout, layouts
 from wangraph.runtime.plan.plan import Plan, ProcessPlan, StreamPlan, TensorPlan
 from wangraph.runtime.units import UnitClock
@@ -43,7 +44,7 @@ def spans(made: SegmentLayout) -> list[tuple[int, int]]:
         (region.slot_offset(slot) + place.offset, region.slot_offset(slot) + place.offset + place.max_bytes)
         for region in made.regions.values()
         for slot in range(region.n_slots)
-        for place in region.tensors
+        for place in region.tensors.values()
     ]
 
 

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import pytest
 import zmq
+
 from wangraph.runtime.channel.endpoint import Endpoint
 from wangraph.runtime.channel.layout import layouts
 from wangraph.runtime.channel.link import CONTROL_MESSAGES, Inbox, Outbox, PeerFull, address, queue_bound

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wangraph.runtime.channel.layout import layout
 from wangraph.runtime.channel.pool import Pool, ReadPool
 from wangraph.runtime.channel.segment import Segment, SegmentFile

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+
 from wangraph.runtime.channel.wire import (
     CONTROL,
     DTYPES,

@@ -31,7 +31,6 @@ SPARE_SLOTS = 2
 class TensorPlace:
     """Where one tensor lies inside a slot."""
 
-    name: str
     offset: int
     max_bytes: int
 
@@ -54,7 +53,7 @@ class StreamRegion:
     offset: int
     lease_offset: int
     holders: tuple[str, ...]
-    tensors: tuple[TensorPlace, ...]
+    tensors: dict[str, TensorPlace]
 
     @property
     def n_bytes(self) -> int:
@@ -114,10 +113,11 @@ def is_shared(stream: StreamPlan) -> bool:
 
 
 def _region(stream: StreamPlan, offset: int, lease_offset: int) -> StreamRegion:
-    places, end = [], 0
+    places: dict[str, TensorPlace] = {}
+    end = 0
     for tensor in stream.tensors:
         assert tensor.max_bytes is not None, (stream.name, tensor.name)
-        places.append(TensorPlace(tensor.name, end, tensor.max_bytes))
+        places[tensor.name] = TensorPlace(end, tensor.max_bytes)
         end = _aligned(end + tensor.max_bytes, ALIGNMENT)
     return StreamRegion(
         stream=stream.name,
@@ -126,7 +126,7 @@ def _region(stream: StreamPlan, offset: int, lease_offset: int) -> StreamRegion:
         offset=offset,
         lease_offset=lease_offset,
         holders=(stream.process, *stream.readers),
-        tensors=tuple(places),
+        tensors=places,
     )
 
 

@@ -20,7 +20,7 @@ from ..errors import RunError, StartError
 from ..packet import Packet
 from ..plan.plan import Plan
 from .segment import plain_name, shared_folder
-from .wire import CONTROL, PACKET, WAKE, Frame, Looker, decode, head, opened
+from .wire import CONTROL, PACKET, WAKE, Frame, Looker, head, opened, packet_in
 
 CONTROL_MESSAGES = 256
 """Room in every queue for messages that are not packets."""
@@ -177,7 +177,7 @@ class Inbox(Generic[M]):
             return None
         kind, body = opened(bytes(frames[0]))
         if kind == PACKET:
-            return decode(frames, self._segments)
+            return packet_in(body, frames, self._segments)
         if kind == WAKE:
             return None
         if kind != CONTROL:
@@ -204,9 +204,11 @@ class Inbox(Generic[M]):
             self._socket.setsockopt(zmq.RCVTIMEO, timeout_ms)
             self._timeout_ms = timeout_ms
         try:
-            frames: list[Frame] = [self._socket.recv()]
+            part = self._socket.recv(copy=False)
         except zmq.Again:
             return []
-        while self._socket.getsockopt(zmq.RCVMORE):
-            frames.append(self._socket.recv(copy=False).buffer)
+        frames: list[Frame] = [part.bytes]
+        while part.more:
+            part = self._socket.recv(copy=False)
+            frames.append(part.buffer)
         return frames

@@ -20,7 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..errors import RunError, listing
 from ..packet import Array, frozen
-from .layout import StreamRegion, TensorPlace
+from .layout import StreamRegion
 from .segment import Segment
 
 _FREE, _HELD = 0, 1
@@ -45,7 +45,7 @@ class Slot:
 
     def array(self, tensor: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array | None:
         """A writable array at the tensor's place; None when it does not fit, was given before, or the slot is gone."""
-        root, place = self._root(), self._place(tensor)
+        root, place = self._root(), self.region.tensors.get(tensor)
         dtype = np.dtype(dtype)
         if root is None or tensor in self._given:
             return None
@@ -64,40 +64,30 @@ class Slot:
         root = self._root()
         if root is None:
             return None
-        copies = []
+        there, copies = [], []
         for name, array in tensors.items():
-            place = self._place(name)
+            place, start = self.region.tensors.get(name), address(array)
             if place is None or array.nbytes > place.max_bytes or array.dtype.hasobject:
                 return None
-            if self._lies_at(array, place):
-                continue
-            if name in self._given or self.holds(array):
+            if start == self._address + place.offset and array.flags.c_contiguous and array.dtype.isnative:
+                there.append(array)
+            elif name in self._given or self.holds(start):
                 return None
-            copies.append((array, place))
+            else:
+                copies.append((array, place))
         for array, place in copies:
             np.copyto(np.ndarray(array.shape, _native(array.dtype), buffer=root, offset=place.offset), array)
-        for array in tensors.values():
-            if self.holds(array):
-                frozen(array)
+        for array in there:
+            frozen(array)
         return root
 
-    def holds(self, array: Array) -> bool:
-        """Whether an array begins within this slot."""
-        return self._root() is not None and 0 <= address(array) - self._address < self.region.slot_bytes
+    def holds(self, start: int) -> bool:
+        """Whether an array whose first byte is at this address lies within the slot."""
+        return self._root() is not None and 0 <= start - self._address < self.region.slot_bytes
 
     def offset(self, tensor: str) -> int:
         """Where a tensor lies inside the slot, in bytes."""
-        place = self._place(tensor)
-        assert place is not None, (self.region.stream, tensor)
-        return place.offset
-
-    def _lies_at(self, array: Array, place: TensorPlace) -> bool:
-        return (
-            address(array) == self._address + place.offset and array.flags.c_contiguous and bool(array.dtype.isnative)
-        )
-
-    def _place(self, tensor: str) -> TensorPlace | None:
-        return next((place for place in self.region.tensors if place.name == tensor), None)
+        return self.region.tensors[tensor].offset
 
 
 class Pool:
@@ -166,10 +156,13 @@ class Pool:
     def _taken_back(self, stream: str, tensors: Mapping[str, Array]) -> Slot | None:
         """The slot that one of these arrays was written into, if any. It is never given back twice: an array that is
         emitted again must not have its slot leased again while the first lease runs."""
-        given = self._given.get(stream, {})
+        given = self._given.get(stream)
+        if not given:
+            return None
+        starts = [address(array) for array in tensors.values()]
         with self._lock:
             for index, slot in given.items():
-                if any(slot.holds(array) for array in tensors.values()):
+                if any(slot.holds(start) for start in starts):
                     return given.pop(index)
         return None
 

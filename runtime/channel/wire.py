@@ -32,8 +32,10 @@ _NO_SLOT = -1
 
 Frame = bytes | memoryview
 
-DTYPES = {name: size for name, size in DTYPE_BYTES.items() if name != "bfloat16"}
-"""What travels, with item sizes; bfloat16 does as uint16."""
+DTYPES = {name: np.dtype(name) for name in DTYPE_BYTES if name != "bfloat16"}
+"""What travels; bfloat16 does as uint16."""
+
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 class TensorHeader(msgspec.Struct, array_like=True, frozen=True):
@@ -109,10 +111,10 @@ def encode(packet: Packet, slot: Slot | None = None, owner: str = "") -> list[Fr
     frames: list[Frame] = [b""]
     tensors = []
     for name, array in packet.tensors.items():
-        dtype = array.dtype.name
-        if dtype not in DTYPES:
+        dtype = _NAMES.get(array.dtype) or _NAMES.get(array.dtype.newbyteorder("="))
+        if dtype is None:
             raise RunError(
-                f"stream '{packet.stream}', unit {packet.unit}: tensor '{name}': found dtype {dtype} "
+                f"stream '{packet.stream}', unit {packet.unit}: tensor '{name}': found dtype {array.dtype.name} "
                 f"(expected one of: {listing(DTYPES)}), convert it in the node"
             )
         if slot is not None:
@@ -136,6 +138,11 @@ def decode(frames: Sequence[Frame], segments: Mapping[str, Looker]) -> Packet:
     kind, body = opened(bytes(frames[0]) if frames else b"")
     if kind != PACKET:
         raise RunError(f"message: found kind {kind!r} (expected {PACKET!r}, a packet)")
+    return packet_in(body, frames, segments)
+
+
+def packet_in(body: memoryview, frames: Sequence[Frame], segments: Mapping[str, Looker]) -> Packet:
+    """`decode` for a message whose first frame is `opened` already."""
     try:
         header = _decoder.decode(body)
         validity = Validity(header.validity)
@@ -191,23 +198,24 @@ def _look(where: str, header: PacketHeader, segments: Mapping[str, Looker]) -> B
 
 
 def _tensor(where: str, tensor: TensorHeader, root: Bytes | None, frames: Sequence[Frame]) -> Array:
-    if tensor.dtype not in DTYPES or any(size < 0 for size in tensor.shape):
+    dtype = DTYPES.get(tensor.dtype)
+    if dtype is None or min(tensor.shape, default=0) < 0:
         raise RunError(
             f"{where}: tensor '{tensor.name}': found {tensor.dtype} {list(tensor.shape)} "
             f"(expected sizes and one of: {listing(DTYPES)})"
         )
-    n_bytes = math.prod(tensor.shape) * DTYPES[tensor.dtype]
-    source: Frame | None = None if root is None else root.data
+    n_bytes = math.prod(tensor.shape) * dtype.itemsize
+    source: Frame | Bytes | None = root
     if tensor.frame != _IN_SLOT:
-        source = frames[tensor.frame] if 0 < tensor.frame < len(frames) else None
-    held = 0 if source is None else memoryview(source).nbytes
+        source = memoryview(frames[tensor.frame]) if 0 < tensor.frame < len(frames) else None
+    held = source.nbytes if isinstance(source, np.ndarray | memoryview) else 0
     if source is None or tensor.offset < 0 or tensor.offset + n_bytes > held:
         raise RunError(
             f"{where}: tensor '{tensor.name}': found bytes {tensor.offset} to {tensor.offset + n_bytes} "
             f"(expected them within {held}), was the message cut?"
         )
     try:
-        return frozen(np.ndarray(tensor.shape, tensor.dtype, buffer=source, offset=tensor.offset))
+        return frozen(np.ndarray(tensor.shape, dtype, buffer=source, offset=tensor.offset))
     except (ValueError, OverflowError) as error:  # more dimensions, or larger ones, than numpy knows
         raise RunError(f"{where}: tensor '{tensor.name}': found shape {list(tensor.shape)}: {error}") from error
 
