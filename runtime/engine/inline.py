@@ -111,12 +111,11 @@ def run_virtual(
         if stopping is not None and stopping.is_set():
             scheduler.stop_at(0)
         scheduler.advance(now)
-        for lane in scheduler.lanes:
-            if lane not in busy and (fire := scheduler.choose(lane, now)) is not None:
-                node = plan.nodes[fire.node]
-                begun = executor.begin(bodies[fire.node], lane, fire)
-                heapq.heappush(queue, (now + cost(node, fire), node.depth, fire.node, fire, begun))
-                busy.add(lane)
+        for fire in scheduler.choose_all([lane for lane in scheduler.lanes if lane not in busy], now):
+            node = plan.nodes[fire.node]
+            begun = executor.begin(bodies[fire.node], lane_of(node), fire)
+            heapq.heappush(queue, (now + cost(node, fire), node.depth, fire.node, fire, begun))
+            busy.add(lane_of(node))
         wakeup = scheduler.wakeup(now)
         if queue and (wakeup is None or queue[0][0] <= wakeup):
             at, _, name, fire, begun = heapq.heappop(queue)

@@ -34,6 +34,7 @@ from .control import (
     Failed,
     Finished,
     Halt,
+    Happening,
     Hello,
     Opening,
     ProcessEnd,
@@ -222,12 +223,9 @@ class ProcessHost:
             return
         now = self.clock.now()
         self.scheduler.advance(now)
-        seen = -1
-        while seen != self.scheduler.n_decided:
-            seen = self.scheduler.n_decided
-            for lane in self._lanes.values():
-                if lane.is_idle and (fire := self.scheduler.choose(lane.name, now)) is not None:
-                    lane.give(fire)
+        idle = [name for name, lane in self._lanes.items() if lane.is_idle]
+        for fire in self.scheduler.choose_all(idle, now):
+            self._lanes[lane_of(self.plan.nodes[fire.node])].give(fire)
         alarm_at = self.scheduler.wakeup(now)
         if alarm_at != self._alarm_at:
             sooner = alarm_at is not None and (self._alarm_at is None or alarm_at < self._alarm_at)
@@ -331,4 +329,3 @@ def _serve(host: ProcessHost, control: ProcessEnd, pending: list[Opening | Faile
             control.send(host.batch())
         if os.getppid() != parent:
             os._exit(1)
-

@@ -39,7 +39,7 @@ class ReplayScheduler(Scheduler):
             elif isinstance(event, Settlement):
                 self._outcomes[event.stream, event.unit] = Validity(event.validity)
             elif isinstance(event, Fenced):
-                self._events.append(event)
+                self._decided(event)
 
     def wakeup(self, now: int) -> int | None:
         """Never: nothing waits for time."""

@@ -1,7 +1,7 @@
 """The scheduler of one process (or of all, when everything runs in one): events in, decisions out.
 
     events                                        decisions
-    advance(now)        time has passed           choose(lane, now) -> Fire | None
+    advance(now)        time has passed           choose(lane, now), choose_all(lanes, now) -> Fire
     arrive(packet, now) from another process      take_outgoing()   -> packets to send
     finish(fire, result, now)  a body is done     wakeup(now)       -> when to call advance next
     fence(...), stop_at(unit)                     take_events()     -> the decision log
@@ -13,7 +13,7 @@ from several threads under one lock. Real time, virtual time and simulation are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..packet import Packet, Validity
@@ -90,7 +90,8 @@ class Scheduler:
         self._held: list[tuple[int, Packet]] = []
         self._outgoing: list[Packet] = []
         self._events: list[Event] = []
-        self._n_taken = 0
+        self._n_decided = 0
+        self._ends: dict[str, int] = {}
 
     # Events
 
@@ -102,7 +103,7 @@ class Scheduler:
             for packet in due:
                 self._publish(packet, now)
         for window in self._timed:
-            while (at := self._time_out(window)) is not None and at <= now:
+            while (at := self._time_out(window)) is not None and at <= now and not self._is_past_end(window):
                 self._publish(self._blank(window.plan.name, window.head, Validity.MISSING), now)
 
     def arrive(self, packet: Packet, now: int) -> None:
@@ -137,7 +138,7 @@ class Scheduler:
         for name in streams:
             if name in self.windows:
                 self.windows[name].raise_fence(generation, first_unit)
-        self._events.append(Fenced(list(streams), generation, first_unit, now))
+        self._decided(Fenced(list(streams), generation, first_unit, now))
 
     def stop_at(self, unit: int) -> None:
         """End every source at ``unit`` (or where it already is, if that is later)."""
@@ -160,6 +161,17 @@ class Scheduler:
                 return state.running
         return None
 
+    def choose_all(self, idle: Iterable[str], now: int) -> list[Fire]:
+        """What these idle lanes run now, at most one body each, until nothing more follows from what was decided."""
+        waiting, chosen, seen = list(idle), [], -1
+        while seen != self._n_decided:
+            seen = self._n_decided
+            for lane in list(waiting):
+                if (fire := self.choose(lane, now)) is not None:
+                    waiting.remove(lane)
+                    chosen.append(fire)
+        return chosen
+
     def wakeup(self, now: int) -> int | None:
         """When, after ``now``, time alone will give `advance` or `choose` something to do; None: never."""
         times = [at for at, _ in self._held]
@@ -173,8 +185,8 @@ class Scheduler:
 
     @property
     def done(self) -> bool:
-        """Whether every node here has ended."""
-        return all(state.ended for state in self.nodes.values())
+        """Whether every node here has ended, and nothing made ahead waits for its release."""
+        return not self._held and all(state.ended for state in self.nodes.values())
 
     @property
     def lanes(self) -> list[str]:
@@ -189,13 +201,7 @@ class Scheduler:
     def take_events(self) -> list[Event]:
         """What was decided since the last call: the decision log, in order."""
         taken, self._events = self._events, []
-        self._n_taken += len(taken)
         return taken
-
-    @property
-    def n_decided(self) -> int:
-        """Decisions taken so far: while it grows, another `choose` may find more to do."""
-        return self._n_taken + len(self._events)
 
     def waiting_for(self, node: str) -> str:
         """In words: what a node waits for at its cursor."""
@@ -290,6 +296,7 @@ class Scheduler:
 
     def _end(self, state: NodeState, unit: int, now: int) -> None:
         state.ended = True
+        self._n_decided += 1
         state.cursor = unit
         for port in state.plan.outputs:
             self._publish(self._blank(f"{state.plan.name}.{port}", unit, Validity.END), now)
@@ -368,6 +375,33 @@ class Scheduler:
         assert window.plan.settle_ns is not None, window.plan.name
         return self.plan.release_ns(window.head) + window.plan.settle_ns
 
+    def _is_past_end(self, window: StreamWindow) -> bool:
+        """Whether the producer is known to end before the unit that is due: then it is not missing, it is not there."""
+        end = self._known_end(window.plan.node)
+        return end is not None and end <= window.head
+
+    def _known_end(self, name: str) -> int | None:
+        """The unit at which a node ends, as far as it can be known here before its end arrives."""
+        if name in self._ends:
+            return self._ends[name]
+        node = self.plan.nodes[name]
+        state = self.nodes.get(name)
+        ended = [w.ended_at for p in node.outputs if (w := self.windows.get(f"{name}.{p}")) and w.ended_at is not None]
+        end: int | None
+        if state is not None and state.ended:
+            end = state.cursor
+        elif ended:
+            end = ended[0]
+        elif node.is_source:
+            return self.limit
+        else:
+            ends = [self._known_end(self.plan.streams[i.stream].node) for i in node.inputs if not i.delay]
+            known = [e for e in ends if e is not None]
+            end = max(known) if known and len(known) == len(ends) else None
+        if end is not None:
+            self._ends[name] = end
+        return end
+
     def _urgency(self, state: NodeState) -> tuple[bool, float, int, str]:
         due = self._due(state.plan, state.cursor)
         return (not state.plan.on_loop, float("inf") if due is None else due, state.plan.depth, state.plan.name)
@@ -408,7 +442,7 @@ class Scheduler:
         if self._settles(packet.stream):
             if self._tap is not None:
                 self._tap(packet)
-            self._events.append(Settlement(packet.stream, packet.unit, packet.validity, now, packet.n_bytes))
+            self._decided(Settlement(packet.stream, packet.unit, packet.validity, now, packet.n_bytes))
         if not self._readers.get(packet.stream):
             window.forget(packet.unit + 1)
         return True
@@ -425,10 +459,12 @@ class Scheduler:
 
     def _record(self, fire: Fire, now: int, verdict: str) -> None:
         due = self._due(self.nodes[fire.node].plan, fire.last)
-        self._events.append(
-            Firing(fire.node, fire.first, fire.last, fire.mode, fire.level, fire.ready_ns, fire.started_ns, now, due,
-                  verdict)
-        )  # fmt: skip
+        times = (fire.ready_ns, fire.started_ns, now)
+        self._decided(Firing(fire.node, fire.first, fire.last, fire.mode, fire.level, *times, due, verdict))
+
+    def _decided(self, event: Event) -> None:
+        self._events.append(event)
+        self._n_decided += 1
 
 
 def lane_of(node: NodePlan) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..packet import Packet, Validity
 from ..plan.plan import StreamPlan
@@ -44,7 +44,12 @@ class StreamWindow:
         return self._units.get(unit)
 
     def settle(self, packet: Packet, now: int) -> bool:
-        """Decide a unit's outcome; False (and counted) when it was decided before: late packets change nothing."""
+        """Decide a unit's outcome; False (and counted) when it was decided before: late packets change nothing.
+
+        An end that comes late ends the stream at the first unit that is still open.
+        """
+        if packet.validity is Validity.END and self.ended_at is None and packet.unit < self.head:
+            packet = replace(packet, unit=self.head)
         if packet.unit < self.head or packet.unit in self._units or self._is_over(packet.unit):
             self.late += 1
             return False

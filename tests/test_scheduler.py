@@ -1,0 +1,537 @@
+"""The table of situations, case by case, and the laws that hold for any graph and any costs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from wangraph import Edge, Graph, Input, Node, Output
+from wangraph.runtime.engine.inline import SerialExecutor, run_virtual
+from wangraph.runtime.packet import WHOLE, Packet, Validity
+from wangraph.runtime.plan.plan import Plan
+from wangraph.runtime.schedule.decide import Fire, LevelChooser
+from wangraph.runtime.schedule.events import Firing, Settlement
+from wangraph.runtime.schedule.replay import ReplayScheduler
+from wangraph.runtime.schedule.scheduler import Result, Scheduler
+
+MS = 1_000_000
+T = 160 * MS
+
+
+class Source(Node):
+    """A stateless source."""
+
+    out = Output()
+
+    def step(self, unit):
+        return {"out": unit.index}
+
+
+class Early(Source):
+    """A source that can be asked two units ahead."""
+
+    ahead_units = 2
+
+
+class Stateful(Node):
+    """Keeps something; told of gaps."""
+
+    a = Input()
+    out = Output()
+
+    def new_state(self):
+        return []
+
+    def step(self, state, unit, a):
+        return {"out": a}
+
+    def gap(self, state, units):
+        return None
+
+
+class Join(Stateful):
+    """Two inlets; the second one goes without."""
+
+    b = Input(late="empty", optional=True)
+
+    def step(self, state, unit, a, b):
+        return {"out": a}
+
+
+class Held(Stateful):
+    """Sees the last real unit where one is missing."""
+
+    a = Input(late="hold")
+
+
+class Log(Stateful):
+    """Writes a log."""
+
+    context = Output("context", "1", "int64")
+
+
+class Reader(Stateful):
+    """Reads a log."""
+
+    a = Input("context", "1", "int64", late="wait")
+
+
+class Stateless(Node):
+    """Keeps nothing."""
+
+    a = Input()
+    out = Output()
+
+    def step(self, unit, a):
+        return {"out": a}
+
+
+class Ahead(Stateless):
+    """Looks one unit ahead."""
+
+    a = Input(look_ahead=1)
+
+
+class Paced(Node):
+    """Plays out at the deadline."""
+
+    paced = True
+    a = Input(late="empty")
+    b = Input(late="empty", optional=True)
+    out = Output()
+
+    def step(self, unit, a, b):
+        return {"out": a}
+
+
+class Sink(Node):
+    """The end."""
+
+    a = Input(late="wait")
+
+    def new_state(self):
+        return []
+
+    def step(self, state, unit, a):
+        return None
+
+    def gap(self, state, units):
+        return None
+
+
+@dataclass
+class FakeBody:
+    """Answers every call with one real packet per port that may answer; keeps the calls."""
+
+    plan: Plan
+    node: str
+    fires: list[Fire] = field(default_factory=list)
+
+    def run(self, fire: Fire) -> Result:
+        self.fires.append(fire)
+        node = self.plan.nodes[self.node]
+        ports = [p for p in node.outputs if fire.mode == "step" or self.plan.streams[f"{self.node}.{p}"].is_log]
+        return Result({(p, u): self._packet(p, u) for p in ports for u in fire.units})
+
+    def _packet(self, port: str, unit: int) -> Packet:
+        data = {WHOLE: np.array([unit])}
+        return Packet(f"{self.node}.{port}", unit, 0, unit * T, T, Validity.REAL, data)
+
+
+@dataclass
+class Outcome:
+    """What a simulated run did."""
+
+    bodies: dict[str, FakeBody]
+    scheduler: Scheduler
+    log: list[Any]
+    packets: list[Packet]
+
+    def fires(self, node: str) -> list[tuple[str, int, int]]:
+        return [(f.mode, f.first, f.last) for f in self.bodies[node].fires]
+
+    def firings(self, node: str) -> list[Firing]:
+        return [e for e in self.log if isinstance(e, Firing) and e.node == node]
+
+    def outcomes(self, stream: str) -> dict[int, Validity]:
+        return {e.unit: Validity(e.validity) for e in self.log if isinstance(e, Settlement) and e.stream == stream}
+
+
+Costs = Mapping[tuple[str, int], int]
+
+
+def simulate(plan: Plan, units: int, costs: Costs | None = None, scheduler: Scheduler | None = None) -> Outcome:
+    """Run with these costs (ms) of (node, first unit); what is not named costs the node's budget."""
+    costs = costs or {}
+    packets: list[Packet] = []
+    scheduler = scheduler or Scheduler(plan, limit=units, tap=packets.append)
+    bodies = {name: FakeBody(plan, name) for name in plan.nodes}
+    run_virtual(
+        plan, bodies, scheduler, SerialExecutor(),  # type: ignore[arg-type]
+        cost=lambda node, fire: costs.get((node.name, fire.first), node.cost_ns / MS) * MS,  # type: ignore[return-value]
+    )  # fmt: skip
+    return Outcome(bodies, scheduler, scheduler.take_events(), packets)
+
+
+def chain(*kinds: tuple[str, type[Node], float], latency_ms: float = 200, one_lane: bool = False) -> Plan:
+    """source -> kinds in a row -> paced -> sink, every node in a lane of its own unless ``one_lane``."""
+    graph = Graph("chain", latency_ms=latency_ms)
+    names = ["source", *(name for name, _, _ in kinds), "paced", "sink"]
+    graph.process("main", lanes=["loop"] if one_lane else names)
+    lane = (lambda name: "loop") if one_lane else (lambda name: name)
+    before = graph.add("source", Source, lane=lane("source"))["out"]
+    for name, kind, budget in kinds:
+        before = graph.add(name, kind, inputs={"a": before}, lane=lane(name), budget_ms=budget)["out"]
+    before = graph.add("paced", Paced, inputs={"a": before}, lane=lane("paced"))["out"]
+    graph.add("sink", Sink, inputs={"a": before}, lane=lane("sink"))
+    return graph.plan()
+
+
+def modes(units: int, mode: str = "step") -> list[tuple[str, int, int]]:
+    return [(mode, u, u) for u in range(units)]
+
+
+# The table of situations
+
+
+def test_all_inputs_settled_before_the_latest_start_is_a_step():
+    run = simulate(chain(("work", Stateful, 20)), 5)
+    assert run.fires("work") == modes(5)
+    assert set(run.outcomes("work.out").values()) == {Validity.REAL, Validity.END}
+
+
+def test_a_paced_node_fires_at_the_deadline_and_not_before():
+    plan = chain(("work", Stateful, 20))
+    run = simulate(plan, 4)
+    assert [f.started_ns for f in run.firings("paced")] == [plan.release_ns(u) + 200 * MS for u in range(4)]
+    assert [f.ready_ns for f in run.firings("paced")] == [plan.release_ns(u) + 20 * MS for u in range(4)]
+
+
+def test_an_input_that_is_late_is_missing_for_everyone_and_the_late_packet_changes_nothing():
+    run = simulate(chain(("work", Stateful, 20)), 6, {("work", 2): 230})
+    assert run.outcomes("work.out")[2] is Validity.MISSING
+    assert run.firings("work")[2].verdict == "late"
+    assert run.scheduler.windows["work.out"].late == 1
+    assert run.fires("paced") == modes(6)
+
+
+def test_a_late_answer_is_discarded_but_the_state_is_kept():
+    run = simulate(chain(("work", Stateful, 20)), 6, {("work", 2): 230})
+    seen = [u for mode, first, last in run.fires("work") for u in range(first, last + 1)]
+    assert seen == list(range(6))
+
+
+def test_hold_shows_the_last_real_unit():
+    plan = chain(("work", Stateful, 20), ("held", Held, 10))
+    run = simulate(plan, 6, {("work", 2): 230})
+    given_ = run.bodies["held"].fires[2].inputs[0]["a"]
+    assert isinstance(given_, Packet)
+    assert (given_.unit, given_.validity) == (1, Validity.REPEATED)
+
+
+def test_a_required_input_that_is_missing_is_a_gap_for_a_stateful_node():
+    run = simulate(chain(("work", Stateful, 20), ("after", Stateful, 10)), 6, {("work", 2): 230})
+    assert run.fires("after")[2] == ("gap", 2, 2)
+    assert run.outcomes("after.out")[2] is Validity.MISSING
+
+
+def test_a_required_input_that_is_missing_skips_a_stateless_node():
+    run = simulate(chain(("work", Stateful, 20), ("after", Stateless, 10)), 6, {("work", 2): 230})
+    assert run.fires("after") == [("step", u, u) for u in (0, 1, 3, 4, 5)]
+    assert run.outcomes("after.out")[2] is Validity.MISSING
+
+
+def test_units_behind_are_absorbed_in_one_call_and_the_newest_in_time_is_stepped():
+    run = simulate(chain(("work", Stateful, 100)), 9, {("work", 3): 500})
+    assert run.fires("work") == [
+        *modes(4), ("absorb", 4, 5), ("absorb", 6, 6), ("step", 7, 7), ("step", 8, 8),
+    ]  # fmt: skip
+    assert [u for u, v in run.outcomes("work.out").items() if v is Validity.MISSING] == [3, 4, 5, 6]
+
+
+def test_a_stateless_node_that_is_behind_is_not_run_for_what_is_too_late():
+    run = simulate(chain(("work", Stateless, 100)), 9, {("work", 3): 500})
+    assert run.fires("work") == [("step", u, u) for u in (0, 1, 2, 3, 6, 7, 8)]
+
+
+def test_a_log_is_lossless_when_its_writer_is_behind():
+    graph = Graph("log", latency_ms=200)
+    graph.process("main", lanes=["a", "b", "c"])
+    source = graph.add("source", Source, lane="c")
+    log = graph.add("log", Log, inputs={"a": source["out"]}, lane="a", budget_ms=60)
+    reader = graph.add("reader", Reader, inputs={"a": log["context"]}, lane="b", budget_ms=60)
+    graph.add("paced", Paced, inputs={"a": reader["out"]}, lane="c")
+    run = simulate(graph.plan(), 9, {("log", 2): 600})
+    assert set(run.outcomes("log.context").values()) == {Validity.REAL, Validity.END}
+    assert ("absorb", 3, 5) in run.fires("reader") or any(mode == "absorb" for mode, _, _ in run.fires("reader"))
+    assert [u for _, a, b in run.fires("reader") for u in range(a, b + 1)] == list(range(9))
+
+
+def test_look_ahead_waits_for_the_following_unit():
+    graph = Graph("ahead", latency_ms=400)
+    source = graph.add("source", Source)
+    ahead = graph.add("ahead", Ahead, inputs={"a": source["out"]}, budget_ms=10)
+    graph.add("paced", Paced, inputs={"a": ahead["out"]})
+    plan = graph.plan()
+    run = simulate(plan, 4)
+    assert [f.started_ns for f in run.firings("ahead")][:3] == [plan.release_ns(u + 1) for u in range(3)]
+    pair = run.bodies["ahead"].fires[1].inputs[0]["a"]
+    assert isinstance(pair, tuple)
+    assert [p.unit for p in pair] == [1, 2]
+
+
+def test_feedback_takes_the_unit_before_and_nothing_before_unit_0():
+    graph = Graph("loop", latency_ms=200)
+    source = graph.add("source", Source)
+    graph.add("think", Join, inputs={"a": source["out"], "b": Edge("act.out", delay=1, init="empty")}, budget_ms=20)
+    graph.add("act", Stateful, inputs={"a": "think.out"}, budget_ms=20)
+    graph.add("paced", Paced, inputs={"a": "act.out"})
+    run = simulate(graph.plan(), 4)
+    fed = [fire.inputs[0]["b"] for fire in run.bodies["think"].fires]
+    assert [(p.unit, p.validity) for p in fed if isinstance(p, Packet)] == [
+        (-1, Validity.EMPTY), (0, Validity.REAL), (1, Validity.REAL), (2, Validity.REAL),
+    ]  # fmt: skip
+
+
+def test_a_missing_answer_comes_back_as_missing_and_not_as_a_repeat():
+    graph = Graph("loop", latency_ms=200)
+    graph.process("main", lanes=["loop", "act"])
+    source = graph.add("source", Source)
+    graph.add("think", Join, inputs={"a": source["out"], "b": Edge("act.out", delay=1, init="empty")}, budget_ms=20)
+    graph.add("act", Stateful, inputs={"a": "think.out"}, budget_ms=20, lane="act")
+    graph.add("paced", Paced, inputs={"a": "act.out"})
+    run = simulate(graph.plan(), 8, {("act", 3): 300})
+    fed = {f.first: f.inputs[0]["b"] for f in run.bodies["think"].fires if f.mode == "step"}
+    assert fed[4].validity is Validity.MISSING  # type: ignore[union-attr]
+    assert run.outcomes("act.out")[3] is Validity.MISSING
+
+
+def test_nodes_on_a_loop_go_first_in_a_lane():
+    graph = Graph("order", latency_ms=200)
+    source = graph.add("source", Source)
+    graph.add("aside", Stateful, inputs={"a": source["out"]}, budget_ms=10)
+    graph.add("think", Join, inputs={"a": source["out"], "b": Edge("think.out", delay=1, init="empty")}, budget_ms=10)
+    graph.add("paced", Paced, inputs={"a": "aside.out", "b": "think.out"})
+    run = simulate(graph.plan(), 3)
+    order = [e.node for e in run.log if isinstance(e, Firing) and e.node in ("aside", "think")]
+    assert order == ["think", "aside"] * 3
+
+
+def test_a_fence_discards_what_was_computed_before_it_and_lets_the_state_live():
+    plan = chain(("work", Stateful, 20))
+    scheduler = Scheduler(plan, limit=4)
+    clock = plan.release_ns(0)
+    scheduler.advance(clock)
+    source = scheduler.choose("main/source", clock)
+    assert source is not None
+    scheduler.finish(source, FakeBody(plan, "source").run(source), clock)
+    work = scheduler.choose("main/work", clock)
+    assert work is not None
+    scheduler.fence(["work.out"], generation=1, first_unit=0, now=clock)
+    scheduler.finish(work, FakeBody(plan, "work").run(work), clock + 20 * MS)
+    settled = scheduler.windows["work.out"].get(0)
+    assert settled is not None
+    assert settled.packet.validity is Validity.MISSING
+    assert scheduler.nodes["work"].cursor == 1
+
+
+def test_after_a_fence_new_packets_pass_again():
+    plan = chain(("work", Stateful, 20))
+    scheduler = Scheduler(plan, limit=3)
+    scheduler.fence(["work.out"], generation=1, first_unit=0, now=0)
+    run = simulate(plan, 3, scheduler=scheduler)
+    assert set(run.outcomes("work.out").values()) == {Validity.REAL, Validity.END}
+
+
+def test_a_node_ends_when_all_its_direct_inputs_have_ended_and_feedback_keeps_nothing_alive():
+    graph = Graph("loop", latency_ms=200)
+    source = graph.add("source", Source)
+    graph.add("think", Join, inputs={"a": source["out"], "b": Edge("think.out", delay=1, init="empty")}, budget_ms=20)
+    graph.add("paced", Paced, inputs={"a": "think.out"})
+    run = simulate(graph.plan(), 3)
+    assert run.scheduler.done
+    assert run.outcomes("think.out")[3] is Validity.END
+
+
+def test_an_ended_input_is_empty_for_a_join_whose_other_input_goes_on():
+    graph = Graph("join", latency_ms=200)
+    long = graph.add("long", Source)
+    short = graph.add("short", Source)
+    graph.add("join", Join, inputs={"a": long["out"], "b": short["out"]}, budget_ms=10)
+    graph.add("paced", Paced, inputs={"a": "join.out"})
+    plan = graph.plan()
+    bodies: dict[str, Any] = {name: FakeBody(plan, name) for name in plan.nodes}
+
+    class EndsAfterTwo(FakeBody):
+        def run(self, fire: Fire) -> Result:
+            return super().run(fire) if fire.first < 2 else Result(ended=True)
+
+    bodies["short"] = EndsAfterTwo(plan, "short")
+    run_virtual(plan, bodies, Scheduler(plan, limit=5), SerialExecutor())
+    assert [(f.mode, f.first) for f in bodies["join"].fires] == [("step", u) for u in range(5)]
+    assert [f.inputs[0]["b"].validity for f in bodies["join"].fires] == [Validity.REAL] * 2 + [Validity.END] * 3
+
+
+def test_what_a_source_makes_ahead_is_held_until_release():
+    graph = Graph("early", latency_ms=200)
+    graph.add("source", Early)
+    plan = graph.plan()
+    run = simulate(plan, 3)
+    settled = [e for e in run.log if isinstance(e, Settlement) and e.validity == Validity.REAL]
+    assert [e.at_ns for e in settled] == [plan.release_ns(u) for u in range(3)]
+    assert [f.started_ns for f in run.firings("source")] == [plan.release_ns(u - 2) for u in range(3)]
+
+
+# Levels
+
+
+def test_the_level_goes_down_at_once_and_up_only_after_patience():
+    chooser = LevelChooser(2)
+    chooser.observe(0, 100 * MS)
+    assert chooser.pick(50 * MS) == 1
+    chooser.observe(1, 20 * MS)
+    picks = []
+    for _ in range(60):
+        picks.append(chooser.pick(150 * MS))
+        chooser.observe(picks[-1], 20 * MS)
+    assert picks[0] == 1
+    assert picks[-1] == 0
+    assert picks.index(0) >= LevelChooser.patience - 1
+
+
+def test_one_stall_is_not_held_against_the_best_level_for_ever():
+    chooser = LevelChooser(2)
+    chooser.observe(0, 40 * MS)
+    chooser.observe(0, 2000 * MS)
+    assert chooser.pick(100 * MS) == 1
+    for _ in range(400):
+        chooser.observe(chooser.pick(100 * MS), 20 * MS)
+    assert chooser.level == 0
+
+
+# Laws
+
+
+def any_graph(seed: int) -> tuple[Plan, int, dict[tuple[str, int], float]]:
+    """Any graph of stateful, stateless, holding, logging and reading nodes, with any costs, for some units."""
+    chance = random.Random(seed)
+    lanes = [f"lane{i}" for i in range(chance.randint(1, 3))]
+    graph = Graph("any", latency_ms=chance.choice([120, 200, 340, 500]))
+    graph.process("main", lanes=lanes)
+    sources = [graph.add(f"source{i}", Source, lane=chance.choice(lanes))["out"] for i in range(chance.randint(1, 2))]
+    streams, logs, work = list(sources), [], chance.randint(1, 5)
+    names = [f"work{i}" for i in range(work)]
+    for name in names:
+        where: dict[str, Any] = {"lane": chance.choice(lanes), "budget_ms": chance.choice([0, 1, 5, 15])}
+        kind = chance.choice([Stateful, Stateless, Held, Join, Log, *([Reader] if logs else [])])
+        inputs: dict[str, Any] = {"a": chance.choice(logs) if kind is Reader else chance.choice(streams)}
+        if kind is Join and chance.random() < 0.6:
+            delayed = chance.choice([*streams, f"{name}.out"])
+            inputs["b"] = Edge(delayed, delay=chance.randint(1, 3), init="empty")
+        vertex = graph.add(name, kind, inputs=inputs, **where)
+        streams.append(vertex["out"])
+        if kind is Log:
+            logs.append(vertex["context"])
+    paced = graph.add("paced", Paced, inputs={"a": streams[-1], "b": chance.choice(streams)}, lane=lanes[0])
+    graph.add("sink", Sink, inputs={"a": paced["out"]}, lane=lanes[-1])
+    units = chance.randint(1, 24)
+    costs = {
+        (name, unit): chance.choice([0, 3, 30, 90, 170, 700])
+        for name in names
+        for unit in range(units)
+        if chance.random() < 0.35
+    }
+    return graph.plan(), units, costs
+
+
+SEEDS = st.integers(0, 2**32)
+
+
+def assert_laws(plan: Plan, units: int, run: Outcome) -> None:
+    assert run.scheduler.done
+    for name in plan.streams:
+        outcomes = [e.unit for e in run.log if isinstance(e, Settlement) and e.stream == name]
+        assert sorted(outcomes) == list(range(units + 1)), name  # every unit once, then the end
+    for name, node in plan.nodes.items():
+        fires = run.bodies[name].fires
+        seen = [u for f in fires for u in f.units]
+        if node.stateful:
+            assert seen == list(range(units)), name  # sees every unit exactly once, in order
+        else:
+            assert seen == sorted(set(seen)), name
+        for firing in run.firings(name):
+            if firing.mode == "step" and node.latest_start_ns is not None and not node.paced:
+                latest = plan.release_ns(firing.first) + node.latest_start_ns
+                assert firing.started_ns <= latest, name  # never a burst over what is too late
+    for name, stream in plan.streams.items():
+        if stream.is_log:
+            assert Validity.MISSING not in run.outcomes(name).values() or any(
+                f.mode == "gap" for f in run.bodies[stream.node].fires
+            )
+
+
+@settings(max_examples=150, deadline=None)
+@given(SEEDS)
+def test_any_graph_with_any_costs_keeps_the_laws(case):
+    plan, units, costs = any_graph(case)
+    assert_laws(plan, units, simulate(plan, units, costs))
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS)
+def test_two_simulations_decide_the_same(case):
+    plan, units, costs = any_graph(case)
+    assert simulate(plan, units, costs).log == simulate(plan, units, costs).log
+
+
+@settings(max_examples=80, deadline=None)
+@given(SEEDS, SEEDS)
+def test_a_replay_decides_as_the_run_did_whatever_things_cost_this_time(case, seed):
+    plan, units, costs = any_graph(case)
+    run = simulate(plan, units, costs)
+    chance = random.Random(seed)
+    other = {key: chance.choice([0, 50, 400]) for key in costs}
+    packets: list[Packet] = []
+    again = simulate(plan, units, other, ReplayScheduler(plan, log=run.log, tap=packets.append))
+    for name in plan.nodes:
+        assert again.fires(name) == run.fires(name)
+        for mine, theirs in zip(again.bodies[name].fires, run.bodies[name].fires, strict=True):
+            assert mine.level == theirs.level
+            assert [_identity(i) for i in mine.inputs] == [_identity(i) for i in theirs.inputs]
+    for name in plan.streams:
+        assert again.outcomes(name) == run.outcomes(name)
+
+
+def _identity(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def one(packet: Any) -> Any:
+        return None if packet is None else (packet.stream, packet.unit, packet.validity)
+
+    return {port: tuple(map(one, g)) if isinstance(g, tuple) else one(g) for port, g in inputs.items()}
+
+
+def test_the_laws_catch_a_scheduler_that_steps_what_is_too_late():
+    class Bursts(Scheduler):
+        def _is_behind(self, node, unit, now):
+            return False
+
+    plan = chain(("work", Stateful, 100))
+    run = simulate(plan, 9, {("work", 3): 500}, Bursts(plan, limit=9))
+    with pytest.raises(AssertionError, match="work"):
+        assert_laws(plan, 9, run)
+
+
+def test_the_laws_catch_a_scheduler_that_skips_units_of_a_stateful_node():
+    class Skips(Scheduler):
+        def _catch_up(self, state, now):
+            state.cursor += 1
+            return super()._fire(state, "absorb", state.cursor, state.cursor, now)
+
+    plan = chain(("work", Stateful, 100))
+    with pytest.raises(AssertionError):
+        assert_laws(plan, 9, simulate(plan, 9, {("work", 3): 500}, Skips(plan, limit=9)))
