@@ -11,7 +11,7 @@ from .script import Act, Reaction, fixed
 from .user import Person
 from .voices import Bank
 
-CLIP_UNITS = 84
+CLIP_UNITS = 78
 
 _ACTS = (
     # four, six ... one: a pause inside the turn, which is not its end

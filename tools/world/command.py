@@ -47,6 +47,8 @@ def command(
     """
     if [show is not None, clip is not None, check].count(True) != 1:
         raise UserError("world: expected exactly one of --show SEED, --clip SEED and --check")
+    if size % 2:
+        raise UserError(f"world: --size {size} (expected an even number, for H.264), for example {size + 1}")
     if not check and output is None:
         raise UserError("world: no file to write, add -o FILE.mp4")
 

@@ -182,9 +182,8 @@ class _Head:
         """A point on the face; ``depth`` is how far it moves as the head turns (0 the centre, 1 the face)."""
         px = np.asarray(x, np.float32) + depth * self.turn
         py = np.asarray(y, np.float32) + depth * self.drop
-        turned_x: Plane = self.x + px - self.angle * py
-        turned_y: Plane = self.y + py + self.angle * px
-        return turned_x, turned_y
+        turned = np.stack(np.broadcast_arrays(self.x + px - self.angle * py, self.y + py + self.angle * px))
+        return turned[0].astype(np.float32), turned[1].astype(np.float32)
 
 
 def _wall(canvas: Canvas, who: Looks) -> None:

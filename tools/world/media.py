@@ -23,16 +23,17 @@ class Film:
     def __init__(self, path: Path, width: int, height: int, channels: int, bit_rate: int) -> None:
         import av
 
-        self._av, self._path = av, path
+        self._av = av
         try:
             self._container = av.open(str(path), "w", format="mp4")
+            self._video = self._container.add_stream("libx264", rate=_FPS, options={"crf": "21", "preset": "slow"})
+            self._video.width, self._video.height, self._video.pix_fmt = width, height, "yuv420p"
+            self._layout = "mono" if channels == 1 else "stereo"
+            self._audio = self._container.add_stream("aac", rate=RATE, layout=self._layout)
+            self._audio.bit_rate = bit_rate
+            self._container.start_encoding()
         except OSError as error:
             raise MediaError(f"{path}: cannot be written ({error.strerror}), choose another -o") from error
-        self._video = self._container.add_stream("libx264", rate=_FPS, options={"crf": "21", "preset": "slow"})
-        self._video.width, self._video.height, self._video.pix_fmt = width, height, "yuv420p"
-        self._layout = "mono" if channels == 1 else "stereo"
-        self._audio = self._container.add_stream("aac", rate=RATE, layout=self._layout)
-        self._audio.bit_rate = bit_rate
         self._frames = 0
 
     def add(self, pictures: NDArray[np.uint8], sound: Sound) -> None:
@@ -61,7 +62,8 @@ class Film:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
+        if kind is None:
+            self.close()
 
 
 def write_user(dialogue: Dialogue, path: Path) -> None:

@@ -122,17 +122,18 @@ def drawn(scenario: Scenario, seed: int, vocabulary: Collection[str]) -> Script:
             return Act(kind, rest, ((_pick(rng, BACKCHANNELS, vocabulary),),))
         if kind == "aside":
             return Act(kind, rest, (_aside(rng, scenario, vocabulary),))
-        if kind == "type":
-            line = _digits(rng, scenario.longest)
-            return Act(kind, rest, (line,), reaction=_reaction(rng, scenario, vocabulary, len(line)))
         if kind == "card":
             colour = str(rng.choice(COLOURS))
             asks = bool(set(COLOURS) <= set(vocabulary)) and rng.random() < 0.4
             asked = colour if rng.random() < 0.5 else str(rng.choice(COLOURS))
             return Act(kind, rest, ((asked,),) if asks else (), colour=colour)
-        phrases, pause = _phrases(rng, scenario, vocabulary), int(rng.uniform(480, 1300))
-        count = sum(word != CLOSING for phrase in phrases for word in phrase)
-        return Act(kind, rest, phrases, pause, reaction=_reaction(rng, scenario, vocabulary, count))
+        reacts = _reaction_kind(rng, scenario, vocabulary)
+        words = _digits(rng, scenario.longest, least=2 if reacts else 1)
+        reaction = _reaction(rng, reacts, vocabulary, len(words)) if reacts else None
+        if kind == "type":
+            return Act(kind, rest, (words,), reaction=reaction)
+        phrases = _phrases(rng, scenario, vocabulary, words)
+        return Act(kind, rest, phrases, int(rng.uniform(480, 1300)), reaction=reaction)
 
     return act
 
@@ -145,9 +146,9 @@ def _pick(rng: np.random.Generator, words: Collection[str], vocabulary: Collecti
     return str(rng.choice([word for word in words if word in vocabulary]))
 
 
-def _digits(rng: np.random.Generator, longest: int) -> tuple[str, ...]:
-    weights = 0.85 ** np.arange(longest)
-    count = 1 + rng.choice(longest, p=weights / weights.sum())
+def _digits(rng: np.random.Generator, longest: int, least: int = 1) -> tuple[str, ...]:
+    weights = 0.8 ** np.arange(least, max(longest, least) + 1)
+    count = least + rng.choice(len(weights), p=weights / weights.sum())
     return tuple(str(word) for word in rng.choice(DIGITS, count))
 
 
@@ -159,25 +160,39 @@ def _aside(rng: np.random.Generator, scenario: Scenario, vocabulary: Collection[
     return tuple(words)
 
 
-def _phrases(rng: np.random.Generator, scenario: Scenario, vocabulary: Collection[str]) -> tuple[tuple[str, ...], ...]:
-    words = _digits(rng, scenario.longest)
+def _phrases(
+    rng: np.random.Generator, scenario: Scenario, vocabulary: Collection[str], words: tuple[str, ...]
+) -> tuple[tuple[str, ...], ...]:
+    """``words`` as a turn: perhaps with a closing word, perhaps with a pause inside."""
     if rng.random() < scenario.closing and CLOSING in vocabulary:
         words = (*words, CLOSING)
-    if len(words) < 2 or rng.random() >= scenario.pause:
-        if rng.random() >= scenario.pause:
-            return (words,)
+    if rng.random() >= scenario.pause:
+        return (words,)
+    if len(words) < 2:
         words = (*_digits(rng, 1), *words)
     cut = int(rng.integers(1, len(words)))
     return words[:cut], words[cut:]
 
 
-def _reaction(rng: np.random.Generator, scenario: Scenario, vocabulary: Collection[str], words: int) -> Reaction | None:
-    """A reaction to an answer of so many words, early enough to happen within it more often than not."""
-    chance, after = rng.random(), int(rng.uniform(160, 420 * words))
-    if chance < scenario.interrupt:
-        return Reaction("interrupt", after, (_digits(rng, 2),))
-    if chance < scenario.interrupt + scenario.backchannel and _can("murmur", vocabulary):
-        return Reaction("backchannel", after, ((_pick(rng, BACKCHANNELS, vocabulary),),))
-    if chance < scenario.interrupt + scenario.backchannel + scenario.hand:
-        return Reaction("hand", after)
+def _reaction_kind(rng: np.random.Generator, scenario: Scenario, vocabulary: Collection[str]) -> ReactionKind | None:
+    chances: dict[ReactionKind, float] = {
+        "interrupt": scenario.interrupt,
+        "backchannel": scenario.backchannel if _can("murmur", vocabulary) else 0.0,
+        "hand": scenario.hand,
+    }
+    drawn = rng.random()
+    for kind, chance in chances.items():
+        if drawn < chance:
+            return kind
+        drawn -= chance
     return None
+
+
+def _reaction(rng: np.random.Generator, kind: ReactionKind, vocabulary: Collection[str], words: int) -> Reaction:
+    """A reaction to an answer of so many words, early enough to meet it."""
+    after = int(rng.uniform(160, 380 * words - 200))
+    if kind == "interrupt":
+        return Reaction(kind, after, (_digits(rng, 2),))
+    if kind == "backchannel":
+        return Reaction(kind, after, ((_pick(rng, BACKCHANNELS, vocabulary),),))
+    return Reaction(kind, after)

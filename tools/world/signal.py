@@ -22,7 +22,8 @@ FRAME = UNIT // FRAMES
 MS = RATE // 1000
 """Samples in a millisecond."""
 
-_TAPS = 16
+_TAPS = 16  # of the resampling filter, on either side
+_PHASES = 512  # between two samples; -54 dB of error at worst
 
 
 def glide(sound: Sound, first: float, last: float, start: float = 0.0) -> Sound:
@@ -86,7 +87,8 @@ def trim(sound: Sound, threshold: float = 0.03) -> Sound:
 
 def level(sound: Sound, rms: float = 0.12) -> Sound:
     """``sound`` with a root mean square of ``rms``."""
-    return (sound * (rms / np.sqrt(np.mean(sound**2) + 1e-9))).astype(np.float32)
+    levelled: Sound = (sound * (rms / np.sqrt(np.mean(sound**2) + 1e-9))).astype(np.float32)
+    return levelled
 
 
 def loudness(sound: Sound, step: int = FRAME) -> Sound:
@@ -147,16 +149,20 @@ class Track:
 def _filtered(sound: Sound, gain: Callable[[NDArray[Any]], NDArray[Any]]) -> Sound:
     size = 1 << (len(sound) + 511).bit_length()
     spectrum = np.fft.rfft(sound, size)
-    return np.fft.irfft(spectrum * gain(np.fft.rfftfreq(size, 1 / RATE)), size)[: len(sound)].astype(np.float32)
+    shaped = np.fft.irfft(spectrum * gain(np.fft.rfftfreq(size, 1 / RATE)), size)
+    kept: Sound = shaped[: len(sound)].astype(np.float32)
+    return kept
 
 
 def _at(sound: Sound, positions: NDArray[Any], cutoff: float) -> Sound:
     if not len(positions):
         return sound[:0]
     padded = np.pad(sound, (_TAPS, _TAPS + 1))
-    whole = np.floor(positions).astype(int)
     offsets = np.arange(-_TAPS + 1, _TAPS + 1)
-    distance = (positions - whole)[:, None] - offsets
-    kernel = cutoff * np.sinc(cutoff * distance) * (0.5 + 0.5 * np.cos(np.pi * np.clip(distance / _TAPS, -1, 1)))
-    values: Sound = (padded[whole[:, None] + offsets + _TAPS] * kernel).sum(axis=1).astype(np.float32)
+    distance = np.arange(_PHASES + 1)[:, None] / _PHASES - offsets
+    kernels = cutoff * np.sinc(cutoff * distance) * (0.5 + 0.5 * np.cos(np.pi * np.clip(distance / _TAPS, -1, 1)))
+    whole = np.floor(positions).astype(int)
+    phase = np.rint((positions - whole) * _PHASES).astype(int)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _TAPS)[whole + 1]
+    values: Sound = np.einsum("nk,nk->n", windows, kernels.astype(np.float32)[phase])
     return values

@@ -26,9 +26,9 @@ from .words import AGENT_WORDS, DIGITS, USER_WORDS
 
 Split = Literal["train", "held-out"]
 
-_RECIPE = 3  # counts changes of how words are made, so that an older cache is not read
+_RECIPE = 4  # counts changes of how words are made, so that an older cache is not read
 _PACKAGES = {"espeak-ng": "espeak-ng", "flite": "flite"}
-_SPELLING = {"espeak-ng": {"mm-hmm": "[[m@h'mm]]"}, "flite": {"mm-hmm": "mm hmm"}}
+_SPELLING = {"espeak-ng": {"mm-hmm": "[[m@h'mm]]"}, "flite": {"mm-hmm": "muhum"}}
 
 _ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-us-nyc")
 _VARIANTS = (

@@ -1,0 +1,128 @@
+import shutil
+import wave
+
+import numpy as np
+import pytest
+from wangraph.runtime.errors import MediaError, MissingExtra, UserError
+from wangraph.tools.world.signal import RATE
+from wangraph.tools.world.voices import Bank, Speaker, read_recording
+from wangraph.tools.world.words import DIGITS, USER_WORDS, answer
+
+needs = {
+    program: pytest.mark.skipif(shutil.which(program) is None, reason=f"no {program}: apt install {program}")
+    for program in ("espeak-ng", "flite")
+}
+
+
+def record(path, samples, rate=RATE, channels=1):
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((np.repeat(samples, channels) * 32767).astype(np.int16).tobytes())
+
+
+def tone(rate=RATE, seconds=0.4):
+    return 0.5 * np.sin(2 * np.pi * 440 * np.arange(int(rate * seconds)) / rate)
+
+
+@pytest.fixture
+def people(tmp_path):
+    folder = tmp_path / "people"
+    folder.mkdir()
+    for person in ("anna", "ben"):
+        for digit in range(10):
+            record(folder / f"{digit}_{person}_0.wav", tone())
+    return folder
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (48_000, 2), (8_000, 1), (44_100, 2)])
+def test_recordings_of_any_rate_and_channels_become_16_khz_mono(tmp_path, rate, channels):
+    record(tmp_path / "7_anna_0.wav", tone(rate), rate, channels)
+    word = read_recording(tmp_path / "7_anna_0.wav")
+    assert len(word) == pytest.approx(0.4 * RATE, abs=600)
+    assert np.argmax(np.abs(np.fft.rfft(word, RATE))) == pytest.approx(440, abs=3)
+    assert np.sqrt(np.mean(word**2)) == pytest.approx(0.12, rel=1e-3)
+
+
+def test_a_silent_recording_is_refused_by_name(tmp_path):
+    path = tmp_path / "7_anna_0.wav"
+    record(path, np.zeros(8000))
+    with pytest.raises(MediaError) as error:
+        read_recording(path)
+    assert str(error.value) == f"{path}: silent (expected a spoken word), remove or replace it"
+
+
+def test_a_broken_recording_is_refused_by_name(tmp_path):
+    path = tmp_path / "7_anna_0.wav"
+    path.write_bytes(b"RIFFbroken")
+    with pytest.raises(MediaError) as error:
+        read_recording(path)
+    assert str(error.value) == f"{path}: not a readable recording (expected a WAV file), remove or replace it"
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(MediaError) as error:
+        Bank(tmp_path)
+    assert str(error.value) == f"{tmp_path}: no recordings (expected files like seven_anna_0.wav or 7_anna_0.wav)"
+
+
+def test_a_person_who_lacks_digits_is_refused_by_name(people):
+    (people / "3_anna_0.wav").unlink()
+    with pytest.raises(MediaError) as error:
+        Bank(people)
+    assert str(error.value) == f"{people}: anna lacks three (expected all ten digits), record or remove"
+
+
+def test_nobody_is_on_both_sides_of_the_split(people):
+    bank = Bank(people, hold_out=("anna", "flite", "en-us+f5"))
+    train, held = bank.split("train"), bank.split("held-out")
+    assert not set(train) & set(held) and set(train) | set(held) == set(bank.speakers)
+    assert {s.name for s in held} == {"anna", "en-us+f5", "flite-kal16", "flite-awb", "flite-rms", "flite-slt"}
+    assert "ben" in {s.name for s in train}
+
+
+def test_a_held_out_name_that_nobody_has_is_refused(people):
+    with pytest.raises(UserError) as error:
+        Bank(people, hold_out=("ana",))
+    assert str(error.value) == (
+        "hold-out: nobody is called 'ana' (people: anna, ben; synthesisers: espeak-ng, flite); did you mean 'anna'?"
+    )
+
+
+def test_people_say_every_digit(people):
+    bank = Bank(people)
+    anna = next(s for s in bank.speakers if s.name == "anna")
+    assert set(bank.takes(anna)) == set(DIGITS)
+
+
+def test_a_missing_synthesiser_is_named_with_its_package(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingExtra) as error:
+        Bank(cache=tmp_path).takes(Speaker("someone", "espeak-ng", "en-us"))
+    assert str(error.value) == ("voices: no program 'espeak-ng' (needed to speak as someone), apt install espeak-ng")
+
+
+@pytest.mark.parametrize(
+    "speaker",
+    [
+        pytest.param(Speaker("a", "espeak-ng", "en-us+f3"), marks=needs["espeak-ng"]),
+        pytest.param(Speaker("b", "flite", "slt"), marks=needs["flite"]),
+    ],
+    ids=["espeak-ng", "flite"],
+)
+def test_words_are_made_once_and_then_read_from_disk(tmp_path, monkeypatch, speaker):
+    made = Bank(cache=tmp_path).takes(speaker)
+    monkeypatch.setenv("PATH", "")
+    kept = Bank(cache=tmp_path).takes(speaker)
+    assert set(USER_WORDS) <= set(made)
+    for word, (sound,) in made.items():
+        assert RATE * 0.12 < len(sound) < RATE * 1.1, word
+        assert np.sqrt(np.mean(sound**2)) == pytest.approx(0.12, rel=1e-3)
+        np.testing.assert_array_equal(kept[word][0], sound)
+
+
+def test_the_answer_to_a_digit_is_the_rule_and_to_a_colour_whether_it_is_shown():
+    assert [answer(word, None) for word in ("zero", "nine")] == ["one", "zero"]
+    assert answer("zero", None, rule=-1) == "nine"
+    assert [answer("red", card) for card in ("red", "blue", None)] == ["yes", "no", "no"]
