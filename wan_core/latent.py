@@ -49,6 +49,7 @@ class LatentScale(nn.Module):
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("std", torch.ones(channels))
 
+    @torch.no_grad()
     def fit(self, latents: Tensor, min_std: float = 0.3) -> None:
         """Measure on raw latents [..., channels].
 
