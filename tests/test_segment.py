@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -8,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from wangraph.runtime.channel import segment as module
 from wangraph.runtime.channel.layout import LEASE_ALIGNMENT, SegmentLayout
 from wangraph.runtime.channel.segment import Segment, SegmentFile, create_segments, plain_name, shared_folder
@@ -88,6 +88,22 @@ def test_a_supervisor_killed_at_any_time_leaves_nothing(tmp_path):
     )
     ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert ended.returncode == -signal.SIGKILL
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("refused", [os.O_RDWR | getattr(os, "O_TMPFILE", 0), os.O_RDWR])
+def test_where_a_file_cannot_go_without_a_name_it_gets_one(tmp_path, monkeypatch, refused):
+    opened = os.open
+
+    def refusing(path, flags, *mode):
+        if flags == refused and path != tmp_path / "wangraph-run-main":
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", refusing)
+    made = SegmentFile("run", layout(), tmp_path)
+    assert made.path == str(tmp_path / "wangraph-run-main")
+    made.close()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -170,11 +170,17 @@ def _nameless(folder: Path) -> int | None:
     if sys.platform != "linux" or not Path("/proc/self/fd").is_dir():
         return None
     try:
-        return os.open(folder, os.O_RDWR | os.O_TMPFILE, 0o600)
+        fd = os.open(folder, os.O_RDWR | os.O_TMPFILE, 0o600)
     except OSError as error:
         if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT):
             return None
         raise
+    try:
+        os.close(os.open(f"/proc/self/fd/{fd}", os.O_RDWR))
+    except OSError:  # sandboxes whose /proc shows such a file and does not open it
+        os.close(fd)
+        return None
+    return fd
 
 
 def _allocate(fd: int, n_bytes: int) -> None:
