@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import GraphError, UserError, did_you_mean, listing
 from ..node import Node, Parameter
 from ..ports import Input, Output
-from .catalogue import find_type
+from .catalogue import find_type, is_portable
 from .marks import Problems
 from .spec import GraphSpec, NodeSpec, ParamSpec
 
@@ -56,6 +56,21 @@ def check_outside(bound: Mapping[str, Bound], problems: Problems) -> None:
             node.cls.check(node.params)
         except UserError as error:
             problems.add(node.spec.at("params"), f"node '{node.name}': {error}")
+        except Exception as error:  # the node author's code: its mistakes are told like any other
+            problems.add(node.spec.at("params"), f"node '{node.name}': check() raised {type(error).__name__}: {error}")
+
+
+def check_portable(bound: Mapping[str, Bound], places: Mapping[str, tuple[str, str]], problems: Problems) -> None:
+    """Note classes made in a function or a notebook, where other processes would have to find them."""
+    if len({process for process, _ in places.values()}) < 2:
+        return
+    for node in bound.values():
+        if not is_portable(node.target):
+            problems.add(
+                node.spec.at("type"),
+                f"node '{node.name}': found the class {node.cls.__qualname__}, which only one process can see "
+                "(expected one at the top level of a .py file), move it, or use one process",
+            )
 
 
 def find_input(value: str, folder: Path | None, graph_folder: Path) -> str:
@@ -89,6 +104,9 @@ def _bind_node(node: NodeSpec, folder: Path, problems: Problems) -> Bound | None
         inputs, outputs = cls.ports(params)
     except UserError as error:
         problems.add(node.at("params"), f"{where}: {error}")
+        return None
+    except Exception as error:  # the node author's code: its mistakes are told like any other
+        problems.add(node.at("params"), f"{where}: ports() raised {type(error).__name__}: {error}")
         return None
     return Bound(node, target, cls, params, inputs, outputs)
 

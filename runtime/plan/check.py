@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import GraphError
 from ..packet import WHOLE
 from ..units import MS
-from .bind import Bound, bind, check_outside
+from .bind import Bound, bind, check_outside, check_portable
 from .marks import Problems
 from .overlay import build_tree, find_graph, parse_sets
 from .plan import NodePlan, Plan, StreamPlan
@@ -65,6 +65,7 @@ def check(spec: GraphSpec, seed: int = 0) -> Checked:
     devices = {node.name: find_device(node, problems) for node in spec.nodes.values()}
     edges = connect(spec, bound, problems)
     check_cycles(list(bound), edges, problems)
+    check_portable(bound, places, problems)
     problems.raise_any()
 
     order = flow_order(list(bound), edges)
@@ -157,7 +158,7 @@ def _plan_nodes(
     devices: Mapping[str, str],
     timing: Timing,
 ) -> dict[str, NodePlan]:
-    depth, loops = depths(order, edges), on_loops(list(bound), edges)
+    depth, loops = depths(order, edges), on_loops(list(bound), edges, [name for name in order if bound[name].cls.paced])
     nodes = {}
     for name in order:
         node = bound[name]

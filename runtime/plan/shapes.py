@@ -104,7 +104,8 @@ class Shapes:
             self._root((edge.consumer, str(in_dim.symbol))),
         )
         if give is None and take is None:
-            self._parent[in_key] = out_key if out_key != in_key else self._parent.get(in_key, in_key)
+            if in_key != out_key:
+                self._parent[in_key] = out_key
         elif give is not None:
             self._sizes[in_key] = give
         elif take is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,11 @@ class Edge:
     init: str | None = None
     memory: Memory = "auto"
     mark: Mark = NOWHERE
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """Producer and consumer."""
+        return self.producer, self.consumer
 
     @property
     def stream(self) -> str:
@@ -146,9 +151,13 @@ def depths(order: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
     return depth
 
 
-def on_loops(nodes: Sequence[str], edges: Sequence[Edge]) -> frozenset[str]:
-    """Nodes that lie on a feedback loop, delayed edges included."""
-    graph = _whole(nodes, edges)
+def on_loops(nodes: Sequence[str], edges: Sequence[Edge], paced: Collection[str]) -> frozenset[str]:
+    """Nodes that lie on a feedback loop, delayed edges included.
+
+    Loops through a paced node do not count: its deadline times them, and hurrying the others would gain nothing
+    (decoders, which a report of what was played closes into a loop, would be put ahead of the next unit's thinking).
+    """
+    graph = _whole([name for name in nodes if name not in paced], [e for e in edges if not {*e.ends} & {*paced}])
     loops = (knot for knot in nx.strongly_connected_components(graph))
     return frozenset(n for knot in loops for n in knot if len(knot) > 1 or graph.has_edge(n, n))
 

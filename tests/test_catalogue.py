@@ -1,0 +1,94 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from wangraph.runtime.errors import GraphError
+from wangraph.runtime.node import Node
+from wangraph.runtime.plan import catalogue
+from wangraph.runtime.plan.catalogue import find_type, known_types, resolve, target_of
+
+TOYS = Path(__file__).parent / "graph_toys.py"
+
+
+class Outer(Node):
+    """A node at module level."""
+
+
+def complaint(name: str, folder: Path) -> str:
+    with pytest.raises(GraphError) as caught:
+        find_type(name, folder)
+    return str(caught.value)
+
+
+def test_shipped_types_are_found_by_name():
+    target, cls = find_type("capture.pattern", Path())
+    assert target == "wangraph.nodes.pattern:CapturePattern" and issubclass(cls, Node)
+
+
+def test_an_unknown_type_lists_the_known_ones(tmp_path):
+    message = complaint("capture.fil", tmp_path)
+    assert message.startswith("no node type 'capture.fil' (available: backbone.performer, ")
+    assert message.endswith("your own: file.py:Class or package.module:Class); did you mean 'capture.file'?")
+
+
+def test_types_of_other_packages_are_known(monkeypatch):
+    monkeypatch.setattr(catalogue, "_installed", lambda: {"other.blur": f"{TOYS}:Blur", "capture.file": "x:Y"})
+    assert find_type("other.blur", Path())[1].__name__ == "Blur"
+    assert known_types()["capture.file"] == "wangraph.nodes.capture:CaptureFile"
+
+
+def test_a_file_type_lies_beside_the_graph_and_is_loaded_once(tmp_path):
+    (tmp_path / "mine.py").write_text(TOYS.read_text())
+    target, cls = find_type("mine.py:Blur", tmp_path)
+    assert target == f"{(tmp_path / 'mine.py').resolve()}:Blur"
+    assert find_type("mine.py:Blur", tmp_path)[1] is cls is resolve(target)
+    assert find_type("mine.py:Sink", tmp_path)[1].__module__ == cls.__module__
+
+
+def test_another_process_loads_a_file_type_under_the_same_name():
+    target, cls = find_type(f"{TOYS}:Blur", Path())
+    code = (
+        f"import wangraph; from wangraph.runtime.plan.catalogue import resolve; print(resolve({target!r}).__module__)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == cls.__module__
+
+
+def test_mistakes_in_a_users_file_are_told(tmp_path):
+    (tmp_path / "bad.py").write_text("import nothing_like_this\n")
+    assert complaint("bad.py:Blur", tmp_path) == (
+        f"file '{tmp_path / 'bad.py'}': importing it raised ModuleNotFoundError: No module named 'nothing_like_this', "
+        "correct it there"
+    )
+    assert complaint("none.py:Blur", tmp_path) == (
+        f"file '{tmp_path / 'none.py'}': not found (expected a Python file), it is sought beside the graph file"
+    )
+    assert complaint(f"{TOYS}:Blurr", tmp_path) == (
+        f"type '{TOYS}:Blurr': no 'Blurr' (it has: Ahead, Answer, Blur, Camera, Forgetful, Patient, Playout, Sink, "
+        "Square, Think); did you mean 'Blur'?"
+    )
+    assert complaint(f"{TOYS}:NOT_A_NODE", tmp_path) == (
+        f"type '{TOYS}:NOT_A_NODE': found a int (expected a class derived from wangraph.Node)"
+    )
+    assert complaint("no_such_pkg.mod:Blur", tmp_path) == (
+        "module 'no_such_pkg.mod': not found (expected an installed module), install it, "
+        "or name the file: file.py:Class"
+    )
+
+
+def test_a_class_is_named_so_that_it_is_found_again():
+    assert resolve(target_of(Outer)) is Outer
+    shipped = find_type("capture.pattern", Path())[1]
+    assert target_of(shipped) == "wangraph.nodes.pattern:CapturePattern"
+
+
+def test_a_class_inside_a_function_is_found_in_its_own_process_only():
+    class Inner(Node):
+        """Seen by this process alone."""
+
+    target = target_of(Inner)
+    assert resolve(target) is Inner
+    code = f"import wangraph; from wangraph.runtime.plan.catalogue import resolve; resolve({target!r})"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "found a class that only one process can see, move it into a module" in out.stderr
