@@ -21,11 +21,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from .config import CACHE_CHANNELS as CHANNELS
 from .config import BackboneConfig
 from .mask import Tokens, visible
 from .rope import Rotation, rotate, rotation
 
-CHANNELS = 2
 UNIT_CHANNEL, HIDDEN_CHANNEL = -2, -1
 HIDDEN = -1e4
 """Score of a hidden key: its weight underflows to exactly 0."""

@@ -151,6 +151,10 @@ class BackboneConfig:
             )
 
 
+CACHE_CHANNELS = 2
+"""What a cached key carries beyond the head width; see `attention`."""
+
+
 @dataclass(frozen=True)
 class CacheConfig:
     """How much history the keys and values of one session hold.
@@ -208,9 +212,9 @@ class Preset:
 
     @property
     def cache_bytes_per_unit(self) -> int:
-        """Bytes that one unit adds to a float32 cache: keys and values, each with one more channel for ALiBi."""
+        """Bytes that one unit adds to a float32 cache: keys and values, with their extra channels."""
         layers, kv_heads, tokens, head_dim = self.slice_shape
-        return 2 * 4 * layers * kv_heads * tokens * (head_dim + 1)
+        return 2 * 4 * layers * kv_heads * tokens * (head_dim + CACHE_CHANNELS)
 
 
 _ALIBI = (0.0, 0.0, 1 / 2, 1 / 4, 1 / 16, 1 / 64)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .embed import AgentTrack, UserTrack
+from .embed import AgentTrack, DecisionTrack, UserTrack
 from .kvslice import KVSlice
 
 
@@ -47,15 +47,15 @@ class ResponseUnit:
 
 @dataclass(frozen=True)
 class Decision:
-    """A decision given from outside: teacher forcing, or a script.
+    """A decision given from outside: teacher forcing, or a script. A field that is None is recorded as absent.
 
     Attributes:
         event: [B, 2] int64, indices into `text.EVENT_STATES` and `text.GESTURES`.
         text: [B] int64 token.
     """
 
-    event: Tensor
-    text: Tensor
+    event: Tensor | None = None
+    text: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Thought:
 
     Attributes:
         slice: for the context log.
-        event: [B, 2] int64, indices into `text.EVENT_STATES` and `text.GESTURES`.
-        text: [B] int64 token.
+        event: [B, 2] int64, indices into `text.EVENT_STATES` and `text.GESTURES`; as given, where it was.
+        text: [B] int64 token; as given, where it was.
         state_logits: [B, states].
         gesture_logits: [B, gestures].
         text_logits: [B, V].
@@ -93,6 +93,12 @@ def agent_track(responses: Sequence[ResponseUnit]) -> AgentTrack:
     audio, no_audio = _stack([r.audio for r in responses])
     video, no_video = _stack([r.video for r in responses])
     return AgentTrack(audio, video, _present(y_audio=no_audio, y_video=no_video))
+
+
+def decision_track(decision: Decision, unplayed: Tensor | None) -> DecisionTrack:
+    """One unit's decision as a track."""
+    event, text = decision.event, decision.text
+    return DecisionTrack(None if event is None else event[:, None], None if text is None else text[:, None], unplayed)
 
 
 def _stack(units: Sequence[Tensor | None]) -> tuple[Tensor | None, Tensor | None]:

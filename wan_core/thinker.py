@@ -21,7 +21,7 @@ from torch import Tensor
 
 from .embed import DecisionTrack, check_tokens
 from .errors import ModelError
-from .exchange import Decision, ResponseUnit, Thought, UserUnit, agent_track, user_track
+from .exchange import Decision, ResponseUnit, Thought, UserUnit, agent_track, decision_track, user_track
 from .flow import GESTURE, chance
 from .hearing import HearingState
 from .kvcache import CachePass, KVState
@@ -175,19 +175,18 @@ class Thinker:
             ModelError: shapes that do not fit, NaN or infinity; the state is then as before.
         """
         model, batch = self.model, state.batch
-        if decision is not None:
-            check_tokens("decision event", decision.event, (batch, 2), max(len(EVENT_STATES), len(GESTURES)))
-            check_tokens("decision text", decision.text, (batch,), model.preset.vocabulary)
+        given = decision or Decision()
+        self._check(given, batch)
         track, unplayed = user_track([user])
         u, hearing = model.embed.user(track, state.hearing, batch, 1)
         user_hidden = self._take_in(state, u[:, 0], response)[:, -1]
         state_logits, gesture_logits = model.read_event(user_hidden)
         own = self._choose_event(state_logits, gesture_logits, state.unit, seed, sessions)
-        event = own if decision is None else decision.event
+        event = own if given.event is None else given.event
         text_logits = model.read_text(user_hidden, event)
-        text = text_logits.argmax(-1) if decision is None else decision.text
-        s = model.embed.decision(DecisionTrack(event[:, None], text[:, None], unplayed), batch, 1)
-        self._write(state, s[:, 0], self._s)
+        text = text_logits.argmax(-1) if given.text is None else given.text
+        recorded = Decision(event, text) if decision is None else decision
+        self._write(state, model.embed.decision(decision_track(recorded, unplayed), batch, 1)[:, 0], self._s)
         state.hearing = hearing
         (slice_,) = self._close(state, state.fresh_keys.clone(), answers=True)
         return Thought(slice_, event, text, state_logits, gesture_logits, text_logits)
@@ -226,6 +225,13 @@ class Thinker:
     def gap(self, state: ThinkerState, units: int) -> list[KVSlice]:
         """These units are lost: everything in them is absent. Returns their slices."""
         return self.absorb(state, [UserUnit()] * units)
+
+    def _check(self, decision: Decision, batch: int) -> None:
+        if decision.event is not None:
+            check_tokens("decision state", decision.event[..., 0], (batch,), len(EVENT_STATES))
+            check_tokens("decision gesture", decision.event[..., 1], (batch,), len(GESTURES))
+        if decision.text is not None:
+            check_tokens("decision text", decision.text, (batch,), self.model.preset.vocabulary)
 
     def _absorb(
         self, state: ThinkerState, users: Sequence[UserUnit], responses: Sequence[ResponseUnit]
