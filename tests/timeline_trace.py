@@ -147,8 +147,8 @@ class _Simulation:
         elif lost and name in ("show", "speak"):
             mode = "gap"
         cost = int(0.3 * MS) if mode == "gap" else self.cost_ns(name, unit, level)
-        start = self.place((process, lane), max(ready, max(arrivals)) if name != "sync" else due, cost)
-        start += int(self.random.expovariate(8) * MS)
+        wake = int(self.random.expovariate(8) * MS)
+        start = wake + self.place((process, lane), max(ready, max(arrivals)) if name != "sync" else due, wake + cost)
         finish = start + cost
         if due is not None and finish > due and name != "sync" and mode == "step":
             verdict = "late"

@@ -1,9 +1,12 @@
 """Chrome-trace JSON, for ui.perfetto.dev and chrome://tracing.
 
-One thread per node, named ``lane / node``: a body's bar, and before it a bar ``wait`` from ready to started (cut where
-the node was still busy with the unit before, since bars of a thread must nest; ``args.ready_ms`` keeps the whole).
-Arrows follow the edges, instants mark misses, counters hold the per-unit curves. Process and thread ids begin
-at 1: a thread 0 is not shown. Times are microseconds after the earliest record; ``args`` count from the origin.
+One thread per node, named ``lane / node``, and one per stream that is sent: a body's bar, and before it a bar ``wait``
+from ready to started (cut where the node was still busy with the unit before, since bars of a thread must nest;
+``args.ready_ms`` keeps the whole). Arrows follow the edges, instants mark misses, counters hold the per-unit curves.
+
+No thread has number 0, which is not shown, or the number of its process, which would stand first as the main thread.
+Times are whole microseconds after the earliest record, since viewers round fractions and then drop bars that overlap
+by a nanosecond; ``args`` count from the origin.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from .facts import NodeInfo, Run, lateness_ns, misses, model_latency_ns, skew_ns
 
 Event = dict[str, Any]
 RUN_PID = 1
+RUN_TID = 100
+RUN_PLACE = {"pid": RUN_PID, "tid": RUN_TID}
 
 
 def chrome_trace(run: Run) -> str:
@@ -46,32 +51,33 @@ class _Writer:
         self.order = by_place(run.nodes.values())
         processes = dict.fromkeys(node.process for node in self.order)
         self.pids = {name: RUN_PID + 1 + i for i, name in enumerate(processes)}
-        self.tids = {node.name: 1 + i for i, node in enumerate(self.order)}
-        self.send_tids = {name: len(self.order) + 1 + i for i, name in enumerate(processes)}
+        sent = dict.fromkeys((t.stream, t.sender, t.reader) for t in run.transfers if t.sender in self.pids)
+        self.tids = {node.name: RUN_TID + 1 + i for i, node in enumerate(self.order)}
+        self.send_tids = {edge: RUN_TID + 1 + len(self.order) + i for i, edge in enumerate(sent)}
         first = [min(f.ready_ns, f.started_ns) for fs in run.firings.values() for f in fs]
         first += [n.at_ns for n in run.notes]
         self.start_ns = min([0, *first])
 
-    def us(self, ns: int) -> float:
+    def us(self, ns: int) -> int:
         """Nanoseconds after the origin as the file's time."""
-        return (ns - self.start_ns) / 1000
+        return (ns - self.start_ns) // 1000
 
     def place(self, node: NodeInfo) -> Event:
         return {"pid": self.pids[node.process], "tid": self.tids[node.name]}
 
     def names(self) -> Iterator[Event]:
         """Names and order of processes and threads."""
-        yield _meta("process_name", RUN_PID, 1, name="units")
-        yield _meta("process_sort_index", RUN_PID, 1, sort_index=0)
-        yield _meta("thread_name", RUN_PID, 1, name="deadlines")
+        yield _meta("process_name", RUN_PID, RUN_TID, name="units")
+        yield _meta("process_sort_index", RUN_PID, RUN_TID, sort_index=0)
+        yield _meta("thread_name", RUN_PID, RUN_TID, name="deadlines")
         for name, pid in self.pids.items():
-            yield _meta("process_name", pid, self.send_tids[name], name=name)
-            yield _meta("process_sort_index", pid, self.send_tids[name], sort_index=pid)
-            yield _meta("thread_name", pid, self.send_tids[name], name="sending")
-        for node in self.order:
-            pid, tid = self.pids[node.process], self.tids[node.name]
-            yield _meta("thread_name", pid, tid, name=f"{node.lane} / {node.name}")
-            yield _meta("thread_sort_index", pid, tid, sort_index=tid)
+            yield _meta("process_name", pid, RUN_TID, name=name)
+            yield _meta("process_sort_index", pid, RUN_TID, sort_index=pid)
+        threads = [(n.process, self.tids[n.name], f"{n.lane} / {n.name}") for n in self.order]
+        threads += [(e[1], tid, f"send {e[0]} to {e[2]}") for e, tid in self.send_tids.items()]
+        for process, tid, name in threads:
+            yield _meta("thread_name", self.pids[process], tid, name=name)
+            yield _meta("thread_sort_index", self.pids[process], tid, sort_index=tid)
 
     def bars(self) -> Iterator[Event]:
         """Waiting and computing of every firing."""
@@ -79,7 +85,7 @@ class _Writer:
             free_ns = self.start_ns
             for firing in self.run.firings[node.name]:
                 wait_ns = max(firing.ready_ns, free_ns)
-                if wait_ns < firing.started_ns:
+                if self.us(wait_ns) < self.us(firing.started_ns):
                     yield self._bar(node, firing, "wait", "waiting", wait_ns, firing.started_ns)
                 name = f"{node.name} {_units(firing)}" if firing.mode == "step" else f"{firing.mode} {_units(firing)}"
                 yield self._bar(node, firing, name, "computing", firing.started_ns, firing.finished_ns)
@@ -96,19 +102,23 @@ class _Writer:
             args |= {"due_ms": firing.due_ns / 1e6, "slack_ms": (firing.due_ns - firing.finished_ns) / 1e6}
         if node.ladder and firing.level < len(node.ladder):
             args["level"] = level_name(node.ladder[firing.level])
-        times = {"ts": self.us(start_ns), "dur": max(0, end_ns - start_ns) / 1000}
+        times = {"ts": self.us(start_ns), "dur": self.us(max(start_ns, end_ns)) - self.us(start_ns)}
         return {"ph": "X", "name": name, "cat": cat, **self.place(node), **times, "args": args}
 
     def sends(self) -> Iterator[Event]:
-        """Packets between processes, as asynchronous bars of the sender: they overlap."""
-        for number, transfer in enumerate(self.run.transfers):
-            if transfer.sender not in self.pids:
+        """Packets between processes, by stream; a bar begins where the one before has ended."""
+        free_ns: dict[int, int] = {}
+        for transfer in sorted(self.run.transfers, key=lambda t: t.sent_ns):
+            tid = self.send_tids.get((transfer.stream, transfer.sender, transfer.reader))
+            if tid is None:
                 continue
-            place = {"pid": self.pids[transfer.sender], "tid": self.send_tids[transfer.sender]}
-            common = {"name": f"{transfer.stream} to {transfer.reader}", "cat": "sending", "id": number, **place}
+            start_ns = max(transfer.sent_ns, free_ns.get(tid, transfer.sent_ns))
+            end_ns = free_ns[tid] = max(start_ns, transfer.arrived_ns)
+            place = {"pid": self.pids[transfer.sender], "tid": tid}
             args = {"unit": transfer.unit, "bytes": transfer.n_bytes, "carrier": transfer.carrier}
-            yield {"ph": "b", **common, "ts": self.us(transfer.sent_ns), "args": args}
-            yield {"ph": "e", **common, "ts": self.us(max(transfer.arrived_ns, transfer.sent_ns))}
+            args |= {"sent_ms": transfer.sent_ns / 1e6, "arrived_ms": transfer.arrived_ns / 1e6}
+            times = {"ts": self.us(start_ns), "dur": self.us(end_ns) - self.us(start_ns)}
+            yield {"ph": "X", "name": f"send {transfer.unit}", "cat": "sending", **place, **times, "args": args}
 
     def arrows(self) -> Iterator[Event]:
         """One arrow per edge and unit, from inside the producer's bar to the start of the consumer's."""
@@ -141,16 +151,31 @@ class _Writer:
             yield self._instant(f"{note.kind}: {note.text}", "g", note.at_ns) | {"args": {"process": note.process}}
 
     def _instant(self, name: str, scope: str, at_ns: int) -> Event:
-        return {"ph": "i", "name": name, "cat": "unit", "s": scope, "pid": RUN_PID, "tid": 1, "ts": self.us(at_ns)}
+        return {
+            "ph": "i",
+            "name": name,
+            "cat": "unit",
+            "s": scope,
+            "pid": RUN_PID,
+            "tid": RUN_TID,
+            "ts": self.us(at_ns),
+        }
 
     def curves(self) -> Iterator[Event]:
         """Counters, one value per unit, at its deadline."""
-        curves = {"model latency ms": model_latency_ns, "lateness ms": lateness_ns, "A/V skew ms": skew_ns}
+        curves = {"model latency": model_latency_ns, "lateness": lateness_ns, "A/V skew": skew_ns}
         for name, values in curves.items():
             for unit, value in enumerate(values(self.run)):
                 if value is not None:
                     at = self.us(self.run.deadline_ns(unit))
-                    yield {"ph": "C", "name": name, "pid": RUN_PID, "tid": 1, "ts": at, "args": {"ms": value / 1e6}}
+                    yield {
+                        "ph": "C",
+                        "name": name,
+                        "pid": RUN_PID,
+                        "tid": RUN_TID,
+                        "ts": at,
+                        "args": {"ms": value / 1e6},
+                    }
 
 
 def _meta(name: str, pid: int, tid: int, /, **args: str | int) -> Event:
