@@ -116,13 +116,15 @@ class Mp4(Node):
             return
         writer, self._writer = self._writer, None
         assert writer is not None
+        last = self._merger.finish(self._end_ms)
+        if last is not None and self._srt is not None:
+            self._srt.write(last)
         try:
-            self._write_caption(writer, self._merger.finish(self._end_ms))
+            writer.close(last)
         finally:
-            writer.close()
             self._ctx.report("wrote", str(self.path))
             if self._srt is not None and self._srt.n_captions:
-                self._ctx.report("wrote", str(self._srt.path))
+                self._ctx.report("captions", str(self._srt.path))
 
     def _learn(self, video: Any, audio: Any) -> None:
         """Sizes of the first payload, where the plan did not know them."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import av
 import numpy as np
-
 from wangraph.nodes.media.timecode import draw_timecode
 from wangraph.runtime.node import Node, NodeContext, Unit
 from wangraph.runtime.packet import Packet, Validity
@@ -18,9 +17,9 @@ from wangraph.runtime.units import UnitClock
 CLOCK = UnitClock()
 
 
-def unit(index: int, **packets: Packet | None) -> Unit:
-    """Unit ``index`` of the 160 ms clock."""
-    return Unit(index, CLOCK.pts_ns(index), CLOCK.duration_ns(index), "node", packets=packets)
+def unit(index: int, clock: UnitClock = CLOCK, **packets: Packet | None) -> Unit:
+    """Unit ``index``, of the 160 ms clock unless said otherwise."""
+    return Unit(index, clock.pts_ns(index), clock.duration_ns(index), "node", packets=packets)
 
 
 def packet(index: int, validity: Validity, **tensors: Any) -> Packet:

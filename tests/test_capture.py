@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from media_files import CLOCK, click, coded, make_video, onset_s, opened, play, regular, unit
-
 from wangraph.nodes.capture import CaptureFile, CaptureText
 from wangraph.nodes.media.timecode import read_timecode
 from wangraph.runtime.errors import GraphError, MediaError
@@ -108,7 +107,10 @@ def test_a_picture_that_starts_late_is_shown_early_by_a_little_else_black(tmp_pa
 
 @pytest.mark.parametrize("degrees", [90, -90, 180])
 def test_a_turned_picture_stands_upright(tmp_path, degrees):
-    turned = lambda i, w, h: np.ascontiguousarray(np.rot90(coded(i, *((h, w) if degrees % 180 else (w, h))), -degrees // 90))  # noqa: E501, E731
+    def turned(index, width, height):
+        shape = (height, width) if degrees % 180 else (width, height)
+        return np.ascontiguousarray(np.rot90(coded(index, *shape), -degrees // 90))
+
     path = make_video(tmp_path / "a.mp4", regular(8, 25), (160, 96), picture=turned, rotation=degrees)
     outputs = play(opened(CaptureFile(path=path)))
     assert outputs[0]["video"].value.shape == ((4, 160, 96, 3) if degrees % 180 else (4, 96, 160, 3))
@@ -166,7 +168,9 @@ def test_a_still_picture_is_one_unit_and_lasts_when_looped(tmp_path):
 
 
 def test_the_last_part_unit_holds_the_picture_and_is_silent(tmp_path):
-    path = make_video(tmp_path / "a.mkv", regular(6, 25), sound=click(0.2, 0.1, 48000), rate_hz=48000, sound_codec="flac")
+    path = make_video(
+        tmp_path / "a.mkv", regular(6, 25), sound=click(0.2, 0.1, 48000), rate_hz=48000, sound_codec="flac"
+    )
     outputs = play(opened(CaptureFile(path=path)))
     assert codes(outputs) == [0, 1, 2, 3, 4, 5, 5, 5]
     assert not outputs[1]["audio"].value[1280:].any()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -114,18 +115,19 @@ class Mp4Writer:
         self._encode(self._audio, frame)
 
     def write_caption(self, caption: Caption) -> None:
-        """Append a caption; it begins at or after the end of the one before.
+        """Append a caption; it begins at or after the end of the one before, and within what is written.
 
         Raises:
             MediaError: as `write_frame`.
         """
         start_ms = max(caption.start_ms, self._captioned_ms)
-        self._mux(self._caption_packet(caption.text, start_ms, caption.end_ms - start_ms))
-        self._mux(self._caption_packet("", caption.end_ms, 1))
-        self._captioned_ms = caption.end_ms + 1
+        end_ms = min(caption.end_ms, self._written_ms)
+        if end_ms > start_ms:  # the muxer itself clears the screen at the end
+            self._mux(self._caption_packet(caption.text, start_ms, end_ms - start_ms))
+            self._captioned_ms = end_ms
 
-    def close(self) -> None:
-        """Write what the encoders hold and the index.
+    def close(self, last: Caption | None = None) -> None:
+        """Write what the encoders hold, the caption that was still open, and the index.
 
         Raises:
             MediaError: as `write_frame`.
@@ -138,11 +140,27 @@ class Mp4Writer:
             self._encode(self._video, None)
         if self._audio is not None and self._n_samples:
             self._encode(self._audio, None)
+        if last is not None:
+            self._write_last_caption(last)
         try:
             self._container.close()
             self._file.close()
         except (av.error.FFmpegError, OSError) as error:
             self._give_up(error)
+
+    def _write_last_caption(self, caption: Caption) -> None:
+        """The caption that ends with the film. The muxer guesses how long the cleared screen after it lasts: as long
+        as whatever came before, so a clearing of 1 ms comes before, and the film does not get longer."""
+        end_ms = min(caption.end_ms, self._written_ms - 2)
+        self.write_caption(replace(caption, end_ms=end_ms))
+        self._mux(self._caption_packet("", end_ms, 1))
+
+    @property
+    def _written_ms(self) -> int:
+        seconds = self._n_frames * self._frame_length if self._video is not None else 0
+        if self._audio is not None:
+            seconds = max(seconds, Fraction(self._n_samples, self._audio.rate))
+        return int(seconds * 1000)
 
     def _encode(self, stream: Any, frame: Any) -> None:
         import av

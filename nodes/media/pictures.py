@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -101,9 +100,12 @@ class PictureReader:
         return Fraction(length) * self._fps + Fraction(1, 2)
 
     def _decoded(self) -> Generator[Any, None, None]:
-        for frame in decoded(self._container, self._stream, self):
+        for frame in decoded(self._container, self._stream, self._on_damage):
             if frame.pts is not None:
                 yield frame
+
+    def _on_damage(self, reason: str) -> None:
+        self.broken = reason
 
     def _converted(self, source: Any) -> Image:
         turns = source.rotation // 90 % 4
@@ -176,8 +178,9 @@ def _framed(image: Image, size: tuple[int, int], fit: Fit) -> Image:
     return np.pad(image, margins)
 
 
-def decoded(container: Any, stream: Any, reader: Any) -> Iterator[Any]:
-    """Decoded frames of one stream; damaged packets are passed over and ``reader.broken`` says so."""
+def decoded(container: Any, stream: Any, on_damage: Callable[[str], None]) -> Iterator[Any]:
+    """Decoded frames of one stream. Damaged packets are passed over, and told with the reason; a file that cannot be
+    read on ends there."""
     import av
 
     packets = container.demux(stream)
@@ -185,8 +188,7 @@ def decoded(container: Any, stream: Any, reader: Any) -> Iterator[Any]:
         try:
             packet = next(packets, None)
         except av.error.FFmpegError as error:
-            reader.broken = error.strerror or type(error).__name__
-            logging.getLogger(__name__).warning("%s: %s while reading: ends there", container.name, reader.broken)
+            on_damage(error.strerror or type(error).__name__)
             return
         if packet is None:
             return
@@ -195,5 +197,4 @@ def decoded(container: Any, stream: Any, reader: Any) -> Iterator[Any]:
         except av.error.EOFError:
             return
         except av.error.FFmpegError as error:
-            reader.broken = error.strerror or type(error).__name__
-            logging.getLogger(__name__).debug("%s: damaged packet: %s", container.name, reader.broken)
+            on_damage(error.strerror or type(error).__name__)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ...runtime.errors import MediaError
+from .pictures import decoded
 from .probe import audio_stream, open_media, video_stream
 from .testcard import flash_square
 from .timecode import read_timecode
@@ -35,7 +36,7 @@ def flash_onsets(path: Path) -> list[float]:
         stream = video_stream(container)
         if stream is None:
             raise MediaError(f"{path}: found no picture (expected the test picture), record capture.pattern")
-        for frame in container.decode(stream):
+        for frame in decoded(container, stream, _ignored):
             grey = frame.to_ndarray(format="gray")
             is_lit = bool(grey[flash_square(*grey.shape)].mean() > 128)
             if is_lit and not was_lit:
@@ -51,7 +52,7 @@ def beep_onsets(path: Path) -> list[float]:
         if stream is None:
             raise MediaError(f"{path}: found no sound (expected the test tone), record capture.pattern")
         starts, pieces = [], []
-        for frame in container.decode(stream):
+        for frame in decoded(container, stream, _ignored):
             starts.append(float(frame.pts * frame.time_base))
             samples = np.abs(frame.to_ndarray().astype(np.float32))
             if not frame.format.is_planar:
@@ -75,7 +76,11 @@ def read_timecodes(path: Path) -> list[int | None]:
         stream = video_stream(container)
         if stream is None:
             return []
-        return [read_timecode(frame.to_ndarray(format="gray")) for frame in container.decode(stream)]
+        return [read_timecode(frame.to_ndarray(format="gray")) for frame in decoded(container, stream, _ignored)]
+
+
+def _ignored(reason: str) -> None:
+    """A damaged packet is a picture that cannot be read, as any other."""
 
 
 def spread(skews_ms: Sequence[float]) -> float:

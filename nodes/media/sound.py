@@ -81,6 +81,9 @@ class SoundReader:
         self.end_sample = piece[0] + len(piece[1])
         return True
 
+    def _on_damage(self, reason: str) -> None:
+        self.broken = reason
+
     def _placed(self) -> Generator[tuple[int, Samples], None, None]:
         """``(number of the first sample, samples)``, ascending and without overlap."""
         end: int | None = None
@@ -98,7 +101,7 @@ class SoundReader:
         write = 0
         expected: Fraction | None = None
         layout: tuple[str, int, str] | None = None
-        for frame in decoded(self._container, self._stream, self):
+        for frame in decoded(self._container, self._stream, self._on_damage):
             at = Fraction(frame.pts * frame.time_base) - self._origin if frame.pts is not None else expected or 0
             found = (frame.layout.name, frame.sample_rate, frame.format.name)
             if expected is None or abs(at - expected) > JUMP_S or found != layout:
