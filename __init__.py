@@ -1,6 +1,6 @@
 """wangraph: clock-driven dataflow graphs for real-time, full-duplex multimodal models.
 
-    from wangraph import Graph, Node, Input, Output, Param, run
+from wangraph import Graph, Node, Input, Output, Param, run
 """
 
 from __future__ import annotations
