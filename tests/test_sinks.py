@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from media_files import CLOCK, opened, packet, unit
 from wangraph.nodes.media import captions
-from wangraph.nodes.media.captions import Caption, CaptionMerger
+from wangraph.nodes.media.captions import Caption, CaptionMerger, srt_time
 from wangraph.nodes.media.skew import flash_onsets, measure_skew, read_timecodes
 from wangraph.nodes.pattern import CapturePattern
 from wangraph.nodes.sinks import Mp4, Null, Print
@@ -185,6 +185,32 @@ def test_words_become_captions_in_the_film_and_beside_it(tmp_path):
         "2\n00:00:01,920 --> 00:00:02,720\nlater\n\n"
         "3\n00:00:03,040 --> 00:00:03,360\nünd Schluss\n\n"
     )
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_captions_never_lengthen_the_film_and_agree_with_the_file_beside_it(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    path, n_units = tmp_path / "a.mp4", int(rng.integers(1, 40))
+    sink = opened(Mp4(path=path, pause_s=0.32), "audio", "text")
+    state = sink.new_state()
+    for index in range(n_units):
+        text = f"word{index}" if rng.random() < 0.4 else None
+        sink.step(state, unit(index), audio=np.zeros(2560, np.float32), text=text)
+    sink.close()
+    with av.open(str(path)) as container:
+        assert container.duration == n_units * 160_000
+    lines = path.with_suffix(".srt").read_text().splitlines() if path.with_suffix(".srt").exists() else []
+    beside = [(line[:12], line[17:]) for line in lines if "-->" in line]
+    inside = embedded_captions(path)
+    assert [srt_time(start) for start, _, _ in inside] == [start for start, _ in beside]
+    ends = [abs(end - ms(text)) for (_, end, _), (_, text) in zip(inside, beside, strict=True)]
+    assert max(ends, default=0) <= 2
+
+
+def ms(text):
+    """The milliseconds in an SRT time."""
+    hours, minutes, seconds = text.replace(",", ".").split(":")
+    return round((int(hours) * 60 + int(minutes)) * 60_000 + float(seconds) * 1000)
 
 
 def test_a_film_without_words_leaves_no_captions_of_an_older_one(tmp_path):
