@@ -9,7 +9,7 @@ Keys carry two channels beyond the head width, so that the steady state needs no
   ``-slope * (unit of query - unit of key)``, up to a constant per query, which softmax ignores.
 - *hidden*: 0, or `HIDDEN` for a token that nobody may see any more. The query holds ``sqrt(D)``.
 
-# B batch, T new tokens, N keys, H heads, KV key-value heads, G = H / KV, D head width, E = D + CHANNELS
+# B batch, T new tokens, N keys, H heads, KV key-value heads, G = H / KV, D head width, E = D + CACHE_CHANNELS
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from .config import CACHE_CHANNELS as CHANNELS
-from .config import BackboneConfig
+from .config import CACHE_CHANNELS, BackboneConfig
 from .mask import Tokens, visible
 from .rope import Rotation, rotate, rotation
 
@@ -72,7 +71,7 @@ class Geometry:
         self.scale = config.head_dim**-0.5
         slopes = torch.tensor(config.alibi_slopes or (0.0,) * config.heads).view(self.kv_heads, self.groups, 1, 1)
         constant = torch.cat([slopes, torch.ones_like(slopes)], -1) / self.scale
-        self._constant = constant  # [KV, G, 1, CHANNELS]: the queries' side of the extra channels
+        self._constant = constant  # [KV, G, 1, CACHE_CHANNELS]: the queries' side of the extra channels
 
     def rotation(self, units: Tensor, like: Tensor) -> Rotation:
         """Factors for tokens of these units, [T, D], on the device and in the precision of ``like``."""
@@ -112,7 +111,7 @@ class WholeSequence:
         self.rotation = geometry.rotation(tokens.unit, like)
         base = int(tokens.unit[-1])
         channels = torch.stack([tokens.unit - base, torch.zeros_like(tokens.unit)], -1)
-        self.channels = channels.to(like.device, like.dtype)  # [T, CHANNELS]
+        self.channels = channels.to(like.device, like.dtype)  # [T, CACHE_CHANNELS]
         units = len(tokens.unit) // per_unit
         n_chunks = min(units, 4)
         cuts = [per_unit * (units * i // n_chunks) for i in range(n_chunks + 1)]
@@ -126,7 +125,7 @@ class WholeSequence:
         rotated = rotate(qk.to(self.rotation.cos.dtype), self.rotation)
         q, k = rotated[:, :, : -self.geometry.kv_heads], rotated[:, :, -self.geometry.kv_heads :].transpose(1, 2)
         keys = torch.cat([k, self.channels.expand(*k.shape[:2], -1, -1)], -1).to(self.dtype)
-        values = F.pad(v.transpose(1, 2), (0, CHANNELS)).to(self.dtype)
+        values = F.pad(v.transpose(1, 2), (0, CACHE_CHANNELS)).to(self.dtype)
         return torch.cat([self._chunk(q, keys, values, a, b, mask) for a, b, mask in self.chunks], 1)
 
     def _chunk(self, q: Tensor, keys: Tensor, values: Tensor, a: int, b: int, mask: Tensor) -> Tensor:

@@ -10,14 +10,14 @@ about the order of keys (each carries its own position), so the ring needs neith
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .attention import CHANNELS, HIDDEN, HIDDEN_CHANNEL, UNIT_CHANNEL, Geometry
-from .config import Preset
+from .attention import HIDDEN, HIDDEN_CHANNEL, UNIT_CHANNEL, Geometry
+from .config import CACHE_CHANNELS, Preset
 from .rope import Rotation, rotate
 from .streaming import State
 
@@ -50,21 +50,20 @@ class KVState(State):
         """Tokens that a query sees."""
         return self.used + self.pending
 
-    def save(self) -> dict[str, Tensor]:
-        """As `State.save`, without the empty room."""
-        saved = super().save()
-        return {**saved, **{name: saved[name][..., : self.filled, :].contiguous() for name in ("keys", "values")}}
+    def _saved(self, key: str) -> Tensor | int:
+        """Not the empty room."""
+        value = super()._saved(key)
+        return value[..., : self.filled, :] if isinstance(value, Tensor) else value
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """As `State.restore`; takes the memory that the saved history needs."""
-        filled = tensors["keys"].shape[-2] if "keys" in tensors else 0
-        missing = max(0, filled - self.keys.shape[-2])
-        room = _lengthened(self.keys, missing), _lengthened(self.values, missing)
-        padded = {n: _lengthened(t, room[0].shape[-2] - filled) if n in ("keys", "values") else t
-                  for n, t in tensors.items()}  # fmt: skip
-        fresh = KVState(*room)
-        State.restore(fresh, padded)
-        self.adopt(fresh)
+    def _expected(self, key: str, found: list[int]) -> list[int]:
+        """A history of any length."""
+        expected = super()._expected(key, found)
+        return [*expected[:3], *found[3:4], expected[4]] if expected else expected
+
+    def _restored(self, key: str, saved: Tensor) -> Tensor:
+        """The history, and the room behind it that there is now, or none."""
+        room: Tensor = getattr(self, key)
+        return _lengthened(saved, max(0, room.shape[-2] - saved.shape[-2]))
 
     def reset(self, rows: Sequence[int] | None = None) -> None:
         """Forget everything, in place; with rows, hide what these have seen (the others stay where they are)."""
@@ -98,7 +97,7 @@ class KVCache:
     def new_state(self, batch: int, like: Tensor) -> KVState:
         """An empty cache with the device and precision of ``like``."""
         first = min(self.chunk_tokens, self.cap_tokens) + self.per_unit + self.noisy
-        shape = (batch, self.layers, self.kv_heads, first, self.head_dim + CHANNELS)
+        shape = (batch, self.layers, self.kv_heads, first, self.head_dim + CACHE_CHANNELS)
         return KVState(like.new_zeros(shape), like.new_zeros(shape))
 
     def is_full(self, state: KVState) -> bool:

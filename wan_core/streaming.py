@@ -33,7 +33,7 @@ class State:
 
     def save(self) -> dict[str, Tensor]:
         """A copy of everything as a flat dict; nested names are joined by dots (``layers.0.past``)."""
-        return {name: _as_tensor(getattr(owner, key)) for name, owner, key in self._leaves()}
+        return {name: _as_tensor(owner._saved(key)) for name, owner, key in self._leaves()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over a copy of what `save` gave; self is a state of the same module and batch.
@@ -47,8 +47,8 @@ class State:
             wrong = ", ".join(sorted(set(names) ^ set(tensors)))
             raise ModelError(f"state of {type(self).__name__}: names differ: {wrong} (expected {', '.join(names)})")
         for name, owner, key in leaves:
-            value = getattr(owner, key)
-            found, expected = list(tensors[name].shape), [] if isinstance(value, int) else list(value.shape)
+            found = list(tensors[name].shape)
+            expected = owner._expected(key, found)
             if found != expected:
                 raise ModelError(f"state of {type(self).__name__}: '{name}' is {found} (expected {expected})")
         for name, owner, key in leaves:
@@ -56,7 +56,7 @@ class State:
             if isinstance(value, int):
                 setattr(owner, key, int(tensors[name]))
             else:
-                setattr(owner, key, tensors[name].to(value.device, value.dtype, copy=True))
+                setattr(owner, key, owner._restored(key, tensors[name].to(value.device, value.dtype, copy=True)))
 
     def reset(self, rows: Sequence[int] | None = None) -> None:
         """Begin anew: the given rows of the batch, or all of it (which also zeroes the positions)."""
@@ -73,6 +73,20 @@ class State:
         """Become ``later`` (a state of the same module) by reference: how a session moves on by one unit."""
         for item in fields(self):
             setattr(self, item.name, getattr(later, item.name))
+
+    def _saved(self, key: str) -> Tensor | int:
+        """What of a field is saved; states with room to spare override this and the next two."""
+        value: Tensor | int = getattr(self, key)
+        return value
+
+    def _expected(self, key: str, found: list[int]) -> list[int]:
+        """The shape that a saved field must have, given the one it has."""
+        value = getattr(self, key)
+        return [] if isinstance(value, int) else list(value.shape)
+
+    def _restored(self, key: str, saved: Tensor) -> Tensor:
+        """The field made of what was saved."""
+        return saved
 
     def _leaves(self, prefix: str = "") -> Iterator[tuple[str, State, str]]:
         """(full name, owner, field name) of every tensor and int."""

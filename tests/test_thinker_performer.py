@@ -1,0 +1,432 @@
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from wangraph.wan_core import thinker as thinker_module
+from wangraph.wan_core.config import CacheConfig, preset
+from wangraph.wan_core.embed import AgentTrack, DecisionTrack, UserTrack
+from wangraph.wan_core.errors import ModelError
+from wangraph.wan_core.exchange import Decision, ResponseUnit, UserUnit
+from wangraph.wan_core.flow import Latents
+from wangraph.wan_core.model import DuplexModel
+from wangraph.wan_core.performer import Performer, predict_clean
+from wangraph.wan_core.thinker import Thinker
+from wangraph.wan_core.whole import Whole
+
+NANO = preset("nano")
+TIME = 0.6
+
+
+@dataclass
+class Dialogue:
+    """A conversation that is given: every field is [B, U, ...]."""
+
+    user: UserTrack
+    agent: AgentTrack
+    decisions: DecisionTrack
+    noisy: Latents
+
+    @property
+    def shape(self):
+        return self.user.text.shape
+
+    def user_unit(self, k):
+        user, unplayed = self.user, self.decisions.unplayed
+        return UserUnit(user.video[:, k], user.mel[:, k], user.text[:, k], unplayed[:, k])
+
+    def response(self, k):
+        return ResponseUnit(self.agent.audio[:, k], self.agent.video[:, k]) if k >= 0 else ResponseUnit()
+
+    def decision(self, k):
+        return Decision(self.decisions.event[:, k], self.decisions.text[:, k])
+
+    def z(self, k):
+        return Latents(self.noisy.audio[:, k : k + 1], self.noisy.video[:, k : k + 1])
+
+
+def dialogue(batch, units, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+
+    def numbers(*shape):
+        return torch.randn(batch, units, *shape, generator=generator)
+
+    def tokens(size):
+        return torch.randint(0, size, (batch, units), generator=generator)
+
+    return Dialogue(
+        UserTrack(numbers(*NANO.video.latent_shape), numbers(*NANO.mel.shape), tokens(64)),
+        AgentTrack(numbers(*NANO.audio.latent_shape), numbers(*NANO.video.latent_shape)),
+        DecisionTrack(torch.stack([tokens(5), tokens(3)], -1), tokens(64), tokens(2).bool()),
+        Latents(numbers(*NANO.audio.latent_shape), numbers(*NANO.video.latent_shape)),
+    )
+
+
+@pytest.fixture
+def model(randomise):
+    return randomise(DuplexModel(NANO))
+
+
+@pytest.fixture
+def capped(randomise):
+    return randomise(DuplexModel(replace(NANO, cache=CacheConfig(cap_units=6, chunk_units=2))))
+
+
+@torch.inference_mode()
+def offline(model, given):
+    """Teacher-forced predictions for every unit, in one pass."""
+    out = model(given.user, given.agent, given.decisions, given.noisy, torch.full(given.shape, TIME))
+    return [
+        torch.cat([x[:, k].flatten(1) for x in (out.state_logits, out.gesture_logits, out.text_logits, *out.clean)], 1)
+        for k in range(given.shape[1])
+    ]
+
+
+def streamed(model, given, units=None, commit_first=lambda k: k % 2, states=None, first_unit=0):
+    """The same, unit by unit, by a thinker and a performer that share nothing but slices."""
+    thinker, performer = Thinker(model), Performer(model)
+    batch = given.shape[0]
+    thinking, performing = states or (thinker.new_state(batch, first_unit), performer.new_state(batch, first_unit))
+    results = []
+    for k in range(given.shape[1]) if units is None else units:
+        response = given.response(k - 1)
+        if commit_first(k):
+            thinker.commit(thinking, response.audio, response.video)
+            response = None
+        thought = thinker.step(thinking, given.user_unit(k), response, given.decision(k))
+        performer.append(performing, thought.slice)
+        clean = predict_clean(model, performing.cache, thought.slice.unit, given.z(k), TIME)
+        parts = (thought.state_logits, thought.gesture_logits, thought.text_logits, *clean)
+        results.append(torch.cat([x.flatten(1) for x in parts], 1))
+    return results
+
+
+def worst(one, other):
+    return max(float((a - b).abs().max()) for a, b in zip(one, other, strict=True))
+
+
+def test_streaming_equals_one_pass(model):
+    given = dialogue(batch=2, units=40)
+    assert worst(streamed(model, given), offline(model, given)) < 1e-4
+
+
+@pytest.mark.parametrize("commit_first", [lambda k: True, lambda k: False], ids=["committed before", "in one pass"])
+def test_when_a_response_is_committed_does_not_matter(model, commit_first):
+    given = dialogue(batch=1, units=12)
+    assert worst(streamed(model, given, commit_first=commit_first), offline(model, given)) < 1e-4
+
+
+@pytest.mark.parametrize("bug", ["mask", "hearing", "order"])
+def test_a_stream_that_sees_something_else_than_training_is_found_out(model, bug, monkeypatch):
+    """The planted bugs: tokens of a slice all see each other, hearing forgets, slices are cut elsewhere."""
+    given = dialogue(batch=1, units=12)
+    expected = offline(model, given)
+    if bug == "mask":
+        monkeypatch.setattr(thinker_module, "visible", lambda q, k: torch.ones(len(q.unit), len(k.unit)).bool())
+    elif bug == "hearing":
+        fresh = model.embed.hearing.new_state(1)
+        hear = type(model.embed.hearing).forward
+        monkeypatch.setattr(type(model.embed.hearing), "forward", lambda self, mel, state: hear(self, mel, fresh))
+    else:
+        given.agent = AgentTrack(given.agent.audio.roll(1, 1), given.agent.video.roll(1, 1))
+    assert worst(streamed(model, given), expected) > 1e-2
+
+
+def test_a_changed_past_changes_the_present(model):
+    given, other = dialogue(1, 12), dialogue(1, 12)
+    other.user.mel[:, 1] += 1.0
+    there, here = streamed(model, other), streamed(model, given)
+    assert worst(there[:1], here[:1]) == 0
+    assert all(float((a - b).abs().max()) > 1e-6 for a, b in zip(there[1:], here[1:], strict=True))
+
+
+@pytest.mark.parametrize("first_unit", [1, 33, 1_000_000])
+def test_unit_numbers_do_not_matter(model, first_unit):
+    given = dialogue(batch=1, units=40)
+    assert worst(streamed(model, given, first_unit=first_unit), streamed(model, given)) < 1e-4
+
+
+def test_rows_of_a_batch_are_independent(model):
+    given = dialogue(batch=3, units=12)
+    alone = Dialogue(
+        UserTrack(given.user.video[1:2], given.user.mel[1:2], given.user.text[1:2]),
+        AgentTrack(given.agent.audio[1:2], given.agent.video[1:2]),
+        DecisionTrack(given.decisions.event[1:2], given.decisions.text[1:2], given.decisions.unplayed[1:2]),
+        Latents(given.noisy.audio[1:2], given.noisy.video[1:2]),
+    )
+    together = [x[1:2] for x in streamed(model, given)]
+    assert worst(together, streamed(model, alone)) < 1e-4
+
+
+@pytest.mark.parametrize("shape", ["open", "capped"])
+def test_a_restored_session_goes_on_bit_by_bit(model, capped, shape):
+    model = model if shape == "open" else capped
+    given = dialogue(batch=1, units=20)
+    thinker, performer = Thinker(model), Performer(model)
+    states = thinker.new_state(1), performer.new_state(1)
+    streamed(model, given, range(10), states=states)
+    thinker.commit(states[0], given.agent.audio[:, 9], given.agent.video[:, 9])
+    copies = thinker.new_state(1), performer.new_state(1)
+    for copy, state in zip(copies, states, strict=True):
+        copy.restore(state.save())
+    for each in (states, copies):
+        performer.append(each[1], thinker.step(each[0], given.user_unit(10), None, given.decision(10)).slice)
+    rest = [streamed(model, given, range(11, 20), states=each) for each in (states, copies)]
+    assert worst(*rest) == 0
+
+
+def test_a_row_that_is_reset_begins_a_new_session_while_the_others_go_on(model):
+    given = dialogue(batch=2, units=16)
+    thinker, performer = Thinker(model), Performer(model)
+    states = thinker.new_state(2), performer.new_state(2)
+    undisturbed = streamed(model, given)
+    streamed(model, given, range(8), states=states)
+    for state in states:
+        state.reset([1])
+    after = streamed(model, given, range(8, 16), states=states)
+    assert worst([x[:1] for x in after], [x[:1] for x in undisturbed[8:]]) < 1e-5
+    part = slice(8, 16)
+    anew = Dialogue(
+        UserTrack(given.user.video[1:, part], given.user.mel[1:, part], given.user.text[1:, part]),
+        AgentTrack(given.agent.audio[1:, part], given.agent.video[1:, part]),
+        DecisionTrack(*(x[1:, part] for x in (given.decisions.event, given.decisions.text, given.decisions.unplayed))),
+        Latents(given.noisy.audio[1:, part], given.noisy.video[1:, part]),
+    )
+    assert worst([x[1:] for x in after], streamed(model, anew)) < 1e-4
+
+
+def test_a_saved_session_holds_no_empty_room(model):
+    state = Thinker(model).new_state()
+    Thinker(model).gap(state, 3)
+    assert state.save()["cache.keys"].shape[-2] == 3 * NANO.slots.clean
+
+
+def test_a_session_of_another_model_is_not_restored(model, randomise):
+    other = randomise(DuplexModel(replace(NANO, backbone=replace(NANO.backbone, layers=3))))
+    with pytest.raises(ModelError, match=re.escape(
+        "state of ThinkerState: 'cache.keys' is [1, 2, 1, 0, 34] (expected [1, 3, 1, 0, 34])"
+    )):  # fmt: skip
+        Thinker(other).new_state().restore(Thinker(model).new_state().save())
+
+
+def test_rows_are_reset_between_units_only(model):
+    state = Thinker(model).new_state(2)
+    Thinker(model).commit(state)
+    with pytest.raises(
+        ModelError,
+        match=re.escape("thinker: unit 0: found a committed response (expected a whole slice), reset rows after step"),
+    ):
+        state.reset([0])
+
+
+def test_a_reset_session_is_a_fresh_one(model):
+    given = dialogue(batch=1, units=6)
+    states = Thinker(model).new_state(1), Performer(model).new_state(1)
+    first = streamed(model, given, states=states)
+    for state in states:
+        state.reset()
+    assert worst(first, streamed(model, given, states=states)) == 0
+
+
+@pytest.mark.parametrize("chunks", [(20,), (7, 13), (1,) * 20])
+@pytest.mark.parametrize("committed", [True, False])
+def test_absorbing_units_is_taking_them_in_without_deciding(model, chunks, committed):
+    given, thinker = dialogue(batch=2, units=21), Thinker(model)
+    one, other = thinker.new_state(2), thinker.new_state(2)
+    slices = []
+    steps = [thinker.step(one, given.user_unit(k), given.response(k - 1), Decision()).slice for k in range(20)]
+    for size in chunks:
+        k = len(slices)
+        if committed:
+            thinker.commit(other, given.response(k - 1).audio, given.response(k - 1).video)
+        units = range(k, k + size)
+        users, responses = [given.user_unit(i) for i in units], [given.response(i - 1) for i in units]
+        slices += thinker.absorb(other, users, responses)
+    for a, b in zip(slices, steps, strict=True):
+        assert (a.unit, a.start, a.answers, b.answers) == (b.unit, b.start, False, True)
+        torch.testing.assert_close(a.keys, b.keys, atol=1e-4, rtol=0)
+        torch.testing.assert_close(a.values, b.values, atol=1e-4, rtol=0)
+    ends = [thinker.step(s, given.user_unit(20), given.response(19), given.decision(20)) for s in (one, other)]
+    assert worst([ends[0].text_logits], [ends[1].text_logits]) < 1e-4
+
+
+def test_absorbing_with_a_decision_made_is_something_else(model):
+    """The planted bug: an absorbed unit that records a decision nobody made."""
+    given, thinker = dialogue(batch=1, units=3), Thinker(model)
+    one, other = thinker.new_state(), thinker.new_state()
+    thinker.absorb(one, [given.user_unit(0)])
+    thinker.step(other, given.user_unit(0))
+    texts = [thinker.step(state, given.user_unit(1)).text_logits for state in (one, other)]
+    assert worst(texts[:1], texts[1:]) > 1e-3
+
+
+def test_a_gap_is_units_of_absence(model):
+    given, thinker = dialogue(batch=1, units=3), Thinker(model)
+    one, other = thinker.new_state(), thinker.new_state()
+    lost = thinker.gap(one, 5)
+    assert [s.unit for s in lost] == list(range(5)) and not any(s.answers for s in lost)
+    for _ in range(5):
+        thinker.step(other, UserUnit(), decision=Decision())
+    texts = [thinker.step(state, given.user_unit(1)).text_logits for state in (one, other)]
+    assert worst(texts[:1], texts[1:]) < 1e-4
+
+
+def free_running(model, units, seed=0, session=0):
+    """Thinker and performer apart, each with a cache of its own, feeding each other."""
+    given = dialogue(batch=1, units=units)
+    thinker, performer = Thinker(model), Performer(model)
+    thinking, performing = thinker.new_state(), performer.new_state()
+    response = ResponseUnit()
+    for k in range(units):
+        thought = thinker.step(thinking, given.user_unit(k), response, seed=seed, sessions=[session])
+        performer.append(performing, thought.slice)
+        latents = performer.generate(performing, k, 2, seed, [session])
+        response = ResponseUnit(*latents)
+        yield thought.event, thought.text, *latents
+
+
+def free_running_whole(model, units, seed=0, session=0):
+    given, whole = dialogue(batch=1, units=units), Whole(model)
+    state = whole.new_state()
+    for k in range(units):
+        thought, latents = whole.step(state, given.user_unit(k), 2, seed=seed, sessions=[session])
+        yield thought.event, thought.text, *latents
+
+
+@pytest.mark.parametrize("shape", ["open", "capped"])
+def test_two_sides_equal_one_bit_by_bit(model, capped, shape):
+    model = model if shape == "open" else capped
+    pairs = zip(free_running(model, 200), free_running_whole(model, 200), strict=True)
+    said = set()
+    for k, (apart, together) in enumerate(pairs):
+        assert all(torch.equal(a, b) for a, b in zip(apart, together, strict=True)), k
+        said.add((int(apart[1]), *apart[0][0].tolist()))
+    assert len(said) > 3, "the agent should not say the same all the time"
+
+
+def test_another_seed_or_session_is_another_answer(model):
+    run = [torch.cat([x.flatten().float() for x in out]) for out in free_running(model, 5)]
+    for other in (free_running(model, 5, seed=1), free_running(model, 5, session=1)):
+        assert worst(run, [torch.cat([x.flatten().float() for x in out]) for out in other]) > 1e-3
+
+
+def test_more_steps_give_another_answer_from_the_same_log(model):
+    thinker, performer = Thinker(model), Performer(model)
+    state = performer.new_state()
+    for slice_ in thinker.gap(thinker.new_state(), 3):
+        performer.append(state, slice_)
+    one, four, again = (performer.generate(state, 2, steps) for steps in (1, 4, 1))
+    assert torch.equal(one.audio, again.audio) and not torch.allclose(one.audio, four.audio)
+
+
+def test_the_cap_is_a_sliding_window(capped, model):
+    given = dialogue(batch=1, units=30)
+    results = streamed(capped, given)
+    assert worst(results[:6], streamed(model, given)[:6]) < 1e-4
+    assert all(bool(x.isfinite().all()) for x in results)
+    state = Thinker(capped).new_state()
+    streamed(capped, given, states=(state, Performer(capped).new_state()))
+    assert state.cache.used == 6 * NANO.slots.clean and state.unit == 30
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda s: s[2:], "found slice of unit 2 at token 24 (expected unit 1 at token 12), "
+                          "slices were lost or repeated: send the log again from there"),
+        (lambda s: s[:1], "found slice of unit 0 at token 0 (expected unit 1 at token 12), "
+                          "slices were lost or repeated: send the log again from there"),
+    ],
+    ids=["dropped", "repeated"],
+)  # fmt: skip
+def test_a_log_with_a_hole_is_refused(model, damage, message):
+    thinker, performer = Thinker(model), Performer(model)
+    slices, state = thinker.gap(thinker.new_state(), 4), performer.new_state()
+    performer.append(state, slices[0])
+    before = state.save()
+    with pytest.raises(ModelError, match=f"^context: {re.escape(message)}$"):
+        performer.append(state, damage(slices)[0])
+    assert all(torch.equal(before[name], x) for name, x in state.save().items())
+    performer.append(state, slices[1])
+
+
+def test_a_slice_that_changed_on_the_way_is_refused(model):
+    thinker, performer = Thinker(model), Performer(model)
+    (slice_,) = thinker.gap(thinker.new_state(), 1)
+    keys = slice_.keys.clone()
+    keys[0, 0, 0, 0, 0] += 1e-6
+    with pytest.raises(
+        ModelError, match=rf"^context: unit 0: found digest {slice_.digest.hex()} \(expected \w{{16}}\), "
+    ):
+        performer.append(performer.new_state(), replace(slice_, keys=keys))
+
+
+def test_histories_that_differ_are_told_apart_by_their_digests(model):
+    given, thinker = dialogue(batch=1, units=3), Thinker(model)
+    one, other = thinker.new_state(), thinker.new_state()
+    thinker.step(one, given.user_unit(0))
+    thinker.step(other, given.user_unit(1))
+    performer = Performer(model)
+    state, foreign = performer.new_state(), thinker.gap(other, 1)[0]
+    performer.append(state, thinker.gap(thinker.new_state(), 1)[0])
+    message = (
+        r"^context: unit 1: found digest \w{16} \(expected \w{16}\), "
+        r"the two histories differ: send the log again from an earlier unit$"
+    )
+    with pytest.raises(ModelError, match=message):
+        performer.append(state, foreign)
+
+
+def test_mistakes_are_told_in_words(model):
+    thinker, performer = Thinker(model), Performer(model)
+    state = thinker.new_state()
+    one = torch.ones(1, dtype=torch.int64)
+    cases = {
+        "user audio: found shape [1, 1, 8, 40] (expected [1, 1, 16, 40]), resize it or change the preset":
+            lambda: thinker.step(state, UserUnit(audio=torch.zeros(1, 8, 40))),
+        "user video: found NaN or infinity (expected finite numbers), check what produced it":
+            lambda: thinker.step(state, UserUnit(video=torch.full((1, 2, 2, 16), float("nan")))),
+        "response audio: found NaN or infinity (expected finite numbers), check what produced it":
+            lambda: thinker.commit(state, torch.full((1, 8, 16), float("inf"))),
+        "user text: found torch.int64 [2, 1] (expected whole numbers [1, 1])":
+            lambda: thinker.step(state, UserUnit(text=one.expand(2))),
+        "decision gesture: found tokens 3..3 (expected 0..2)":
+            lambda: thinker.step(state, UserUnit(), decision=Decision(torch.tensor([[0, 3]]), one)),
+        "thinker: found 1 responses for 2 units (expected as many, or none)":
+            lambda: thinker.absorb(state, [UserUnit()] * 2, [ResponseUnit()]),
+        "performer: found unit 3 to generate (expected -1, the last appended slice)":
+            lambda: performer.generate(performer.new_state(), 3),
+    }  # fmt: skip
+    for message, mistake in cases.items():
+        with pytest.raises(ModelError, match=f"^{re.escape(message)}$"):
+            mistake()
+    assert state.unit == 0 and state.cache.filled == 0, "a refused unit leaves no trace"
+    thinker.commit(state)
+    for again in (lambda: thinker.commit(state), lambda: thinker.step(state, UserUnit(), ResponseUnit())):
+        with pytest.raises(ModelError, match=r"^thinker: unit 0: found a second response \(expected one per unit\), "):
+            again()
+
+
+def test_a_pass_that_is_cut_short_is_done_again_as_if_it_had_not_been(model, monkeypatch):
+    given, thinker = dialogue(batch=1, units=4), Thinker(model)
+    state, undisturbed = thinker.new_state(), thinker.new_state()
+    for each in (state, undisturbed):
+        thinker.step(each, given.user_unit(0))
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "read_text", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            thinker.step(state, given.user_unit(1), given.response(0))
+    slices = [thinker.step(each, given.user_unit(1), given.response(0)).slice for each in (state, undisturbed)]
+    assert slices[0].digest == slices[1].digest
+
+
+def test_gestures_are_drawn_and_states_are_the_likeliest(model):
+    given, thinker = dialogue(batch=1, units=1), Thinker(model)
+    drawn = set()
+    for seed in range(40):
+        thought = thinker.step(thinker.new_state(), given.user_unit(0), seed=seed)
+        assert int(thought.event[0, 0]) == int(thought.state_logits.argmax())
+        drawn.add(int(thought.event[0, 1]))
+    assert drawn == {0, 1, 2}
