@@ -71,7 +71,7 @@ class RunResult:
         summary: as ``wangraph run --json`` prints it.
         reports: what nodes told: (node, key, text), for example files written.
         packets: by stream, what the taps saw.
-        log: the decision log, to run the same again; kept by in-process engines.
+        log: the decision log, to run the same again.
     """
 
     summary: dict[str, Any]
@@ -163,7 +163,7 @@ class Run:
 
         def tick(now: int) -> None:
             nonlocal next_look
-            self._keep(scheduler.take_events())
+            self._take(list(scheduler.take_events()))
             if time.monotonic() >= next_look:
                 next_look = time.monotonic() + 0.25
                 self._look()
@@ -180,7 +180,7 @@ class Run:
                            tick=tick)  # fmt: skip
         finally:
             executor.close()
-            self._keep(scheduler.take_events())
+            self._take(list(scheduler.take_events()))
             self._close(bodies.values())
             cpu_s, rss_mb = usage()
             self._usage = {
@@ -208,12 +208,9 @@ class Run:
         if packet.stream in self.options.taps:
             self._result.packets.setdefault(packet.stream, []).append(packet.keep())
 
-    def _keep(self, events: list[Event]) -> None:
-        self._result.log += events
-        self._take(list(events))
-
     def _take(self, records: list[Record], usage: dict[str, dict[str, float | int]] | None = None) -> None:
         self.statistics.add(records)
+        self._result.log += [r for r in records if isinstance(r, Event)]
         if self._trace is not None and records:
             self._trace.write(records)
         if usage is not None:

@@ -155,12 +155,8 @@ class Supervisor:
             if not self.plan.nodes_in(name):
                 continue
             threads = str(process.threads)
-            env = {
-                **os.environ,
-                "OMP_NUM_THREADS": threads,
-                "MKL_NUM_THREADS": threads,
-                "OPENBLAS_NUM_THREADS": threads,
-            }
+            paths = os.pathsep.join(sys.path)  # a module beside the user's script is one everywhere
+            env = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, threads), "PYTHONPATH": paths}
             command = [sys.executable, "-m", f"{__package__}.child", name, address, str(os.getpid())]
             child = _Child(name, subprocess.Popen(command, env=env, start_new_session=True, stdin=subprocess.DEVNULL))
             self._children[name] = child

@@ -22,7 +22,7 @@ from .catalogue import known_types, target_of
 from .check import load, make_plan
 from .marks import Item, Mark, Problems, item_of
 from .plan import Plan
-from .spec import NAME, GraphSpec, Memory, OnCrash, parse_clock, parse_node, parse_process
+from .spec import NAME, GraphSpec, Memory, OnCrash, check_latency, parse_clock, parse_node, parse_process
 from .writing import write_yaml
 
 
@@ -84,8 +84,7 @@ class Graph:
         problems, at = Problems(), _caller()
         clock = parse_clock(item_of({"fps": str(fps), "unit_frames": unit_frames}, at), problems)
         latency = float(clock.period * 1000) if latency_ms is None else float(latency_ms)
-        if latency <= 0:
-            problems.add(at, f"latency_ms: found {latency:g} (expected more than 0), for example 240")
+        check_latency(latency, at, problems)
         problems.raise_any()
         self._spec = GraphSpec(name, clock, latency, {}, {}, folder=Path.cwd(), mark=at)
 

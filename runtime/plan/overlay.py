@@ -129,6 +129,8 @@ def _set_path(tree: Item, key: str, item: Item, problems: Problems) -> Item:
     parts = key.split(".")
     if parts[0] in params and len(parts) == 1:
         return _put(tree, ["params", key], item, problems)
+    if parts[0] == "params" and len(parts) == 2 and parts[1] in params:
+        return _put(tree, parts, item, problems)
     if parts[0] in nodes and len(parts) > 1:
         parts = ["nodes", *parts]
     if parts[0] == "nodes" and len(parts) > 2 and parts[1] in nodes:

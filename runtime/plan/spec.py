@@ -27,6 +27,11 @@ NOWHERE = Mark("graph")
 NAME = re.compile(r"[A-Za-z_][\w-]*(/[A-Za-z_][\w-]*)*\Z")
 """Names of nodes, processes and lanes; ``outer/inner`` after sub-graphs are spliced in."""
 
+MAX_FPS = 100_000
+MAX_LATENCY_MS = 600_000
+MAX_DELAY = 10_000
+MAX_THREADS = 1024
+
 TOP_KEYS = ("version", "name", "clock", "latency_ms", "processes", "nodes", "exports")
 NODE_KEYS = ("type", "params", "inputs", "process", "lane", "device", "budget_ms", "ladder")
 INPUT_KEYS = ("from", "delay", "init", "memory", "late")
@@ -110,8 +115,7 @@ def parse_spec(tree: Item, path: Path, problems: Problems) -> GraphSpec:
         problems.add(read.mark("version"), f"version: found {version} (expected 1), this wangraph reads version 1")
     clock = parse_clock(tree.get("clock"), problems)
     latency = read.number("latency_ms", float(clock.period * 1000))
-    if latency <= 0:
-        problems.add(read.mark("latency_ms"), f"latency_ms: found {latency:g} (expected more than 0), for example 240")
+    check_latency(latency, read.mark("latency_ms"), problems)
     nodes = tree.get("nodes")
     if nodes is None or not nodes.children():
         found = "nothing" if nodes is None else kind_name(nodes.value)
@@ -128,11 +132,20 @@ def parse_spec(tree: Item, path: Path, problems: Problems) -> GraphSpec:
     )
 
 
+def check_latency(latency_ms: float, mark: Mark, problems: Problems) -> None:
+    """Note a latency that no window could be sized for."""
+    if not 0 < latency_ms <= MAX_LATENCY_MS:
+        problems.add(
+            mark,
+            f"latency_ms: found {latency_ms:g} (expected more than 0, {MAX_LATENCY_MS} at most), for example 240",
+        )
+
+
 def parse_fps(value: Any) -> Fraction:
     """Pictures per second, exact: ``25``, ``12.5`` or ``"30000/1001"``.
 
     Raises:
-        GraphError: not a positive number.
+        GraphError: not a number from 0.001 to `MAX_FPS`.
     """
     try:
         if not isinstance(value, (int, float, str, Fraction)) or isinstance(value, bool):
@@ -140,8 +153,10 @@ def parse_fps(value: Any) -> Fraction:
         fps = Fraction(str(value))
     except (ValueError, ZeroDivisionError):
         fps = Fraction(0)
-    if fps <= 0:
-        raise GraphError(f"clock.fps: found {value!r} (expected a number more than 0, or a ratio as 30000/1001)")
+    if not Fraction(1, 1000) <= fps <= MAX_FPS:
+        raise GraphError(
+            f"clock.fps: found {value!r} (expected a number more than 0, {MAX_FPS} at most, or a ratio as 30000/1001)"
+        )
     return fps
 
 
@@ -152,7 +167,7 @@ def parse_clock(item: Item | None, problems: Problems) -> UnitClock:
     read = Reader(item, "clock", ("fps", "unit_frames"), problems)
     try:
         fps = item.get("fps")
-        return UnitClock(Fraction(25) if fps is None else parse_fps(fps.value), read.integer("unit_frames", 4))
+        return UnitClock(Fraction(25) if fps is None else parse_fps(fps.plain()), read.integer("unit_frames", 4))
     except GraphError as error:
         problems.add(read.mark("fps") if "fps" in str(error) else read.mark("unit_frames"), str(error))
         return UnitClock()
@@ -166,8 +181,9 @@ def parse_process(name: str, item: Item, problems: Problems) -> ProcessSpec:
         if not NAME.match(lane) or lanes.count(lane) > 1:
             problems.add(read.mark("lanes"), f"process '{name}': found lane '{lane}' (expected names, each once)")
     threads = read.integer("threads", None)
-    if threads is not None and threads < 1:
-        problems.add(read.mark("threads"), f"process '{name}': threads: found {threads} (expected 1 or more)")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        text = f"process '{name}': threads: found {threads} (expected 1 to {MAX_THREADS})"
+        problems.add(read.mark("threads"), text)
     on_crash: OnCrash = read.choice("on_crash", ("stop", "restart"), "stop")
     return ProcessSpec(name, tuple(lanes) or ("loop",), threads, on_crash, item.mark)
 
@@ -217,6 +233,8 @@ def _input(where: str, item: Item, problems: Problems) -> InputSpec:
         source = ""
     if delay < 0:
         problems.add(item.mark, f"{where}: delay: found {delay} (expected 0 or more), a unit cannot come early")
+    if delay > MAX_DELAY:
+        problems.add(item.mark, f"{where}: delay: found {delay} (expected {MAX_DELAY} or less), all of it is kept")
     if delay > 0 and init is None:
         problems.add(
             item.mark,

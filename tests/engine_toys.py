@@ -1,0 +1,150 @@
+"""Small nodes for tests of the engine: loaded by path in every process of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+from wangraph import END, Input, Node, Output, Param
+
+PICTURE = ("F H W 3", "uint8")
+
+
+class Numbers(Node):
+    """Random pictures that follow from the unit alone."""
+
+    video = Output("video", *PICTURE)
+    number = Output("tokens", "1", "int64")
+    units: int = Param(0, min=0)
+    side: int = Param(16, min=1)
+
+    @classmethod
+    def ports(cls, params):
+        side = params["side"]
+        return {}, {**cls.outputs, "video": Output("video", f"F {side} {side} 3", "uint8")}
+
+    def step(self, unit):
+        if self.units and unit.index >= self.units:
+            return END
+        picture = unit.rng().integers(0, 255, (4, self.side, self.side, 3), dtype=np.uint8)
+        return {"video": picture, "number": np.array([unit.index])}
+
+
+class Blend(Node):
+    """Mixes with what comes back: any lost or doubled unit changes all that follows."""
+
+    video = Input("video", *PICTURE, late="hold")
+    back = Input("video", *PICTURE, late="empty", optional=True)
+    mixed = Output("video", *PICTURE)
+
+    def new_state(self):
+        return {"sum": 0}
+
+    def step(self, state, unit, video, back):
+        state["sum"] = (state["sum"] * 31 + int(video.sum()) + unit.index) % 251
+        mixed = video ^ np.uint8(state["sum"])
+        return {"mixed": mixed if back is None else mixed ^ back}
+
+    def gap(self, state, units):
+        state["sum"] = (state["sum"] + len(units)) % 251
+
+
+class Heavy(Blend):
+    """The same with a picture written in place."""
+
+    def open(self, ctx):
+        self.empty = ctx.empty
+
+    def step(self, state, unit, video, back):
+        result = super().step(state, unit, video, back)["mixed"]
+        slot = self.empty("mixed", result.shape, "uint8")
+        slot[...] = result
+        return {"mixed": slot}
+
+
+class Play(Node):
+    """Presents at the deadline."""
+
+    paced = True
+    video = Input("video", *PICTURE, late="empty")
+    shown = Output("video", *PICTURE)
+
+    def step(self, unit, video):
+        return {"shown": video}
+
+
+class Digest(Node):
+    """Writes a line per unit: its number and what it saw."""
+
+    video = Input("video", *PICTURE, late="wait")
+    path: str = Param(path="output")
+
+    def open(self, ctx):
+        self.file = Path(self.path).open("w")
+
+    def new_state(self):
+        return []
+
+    def step(self, state, unit, video):
+        self._line(
+            unit.index, "empty" if video is None else hashlib.blake2b(video.tobytes(), digest_size=8).hexdigest()
+        )
+
+    def gap(self, state, units):
+        for unit in units:
+            self._line(unit.index, "lost")
+
+    def close(self):
+        self.file.close()
+
+    def _line(self, unit, text):
+        self.file.write(f"{unit} {text}\n")
+
+
+class Raises(Blend):
+    """Fails at a unit."""
+
+    at: int = Param(3)
+
+    def step(self, state, unit, video, back):
+        if unit.index == self.at:
+            raise ValueError("the lens fell off")
+        return super().step(state, unit, video, back)
+
+
+class WrongShape(Blend):
+    """Returns half a unit at a unit."""
+
+    def step(self, state, unit, video, back):
+        mixed = super().step(state, unit, video, back)["mixed"]
+        return {"mixed": mixed[:2] if unit.index == 3 else mixed}
+
+
+class Vanishes(Blend):
+    """Takes its process along."""
+
+    def step(self, state, unit, video, back):
+        if unit.index == 3:
+            os._exit(7)
+        return super().step(state, unit, video, back)
+
+
+class CannotOpen(Blend):
+    """Fails when it is opened."""
+
+    def open(self, ctx):
+        raise OSError("no lens")
+
+
+class Hangs(Blend):
+    """Waits for the test to let it go on, in unit 3."""
+
+    gate: str = Param("")
+
+    def step(self, state, unit, video, back):
+        if unit.index == 3:
+            with open(self.gate, "rb") as gate:
+                gate.read(1)
+        return super().step(state, unit, video, back)

@@ -1,0 +1,313 @@
+"""Processes, lanes and drivers: the same packets whoever runs the graph, and an orderly end whatever happens."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import signal
+import threading
+from pathlib import Path
+
+import engine_toys as toys
+import pytest
+import zmq
+from wangraph import Edge, Graph, run
+from wangraph.runtime.engine import process as process_module
+from wangraph.runtime.engine import supervisor as supervisor_module
+from wangraph.runtime.engine.body import Body, initial_packets
+from wangraph.runtime.engine.inline import SerialExecutor, run_virtual
+from wangraph.runtime.engine.records import Footer, Header, read_trace
+from wangraph.runtime.engine.run import Options, Run, make_node
+from wangraph.runtime.errors import NodeError, ProcessLost, RunError, StartError, UserError
+from wangraph.runtime.schedule.scheduler import Scheduler
+from wangraph.runtime.units import MS
+
+UNITS = 12
+
+
+def looped(out: Path, mix: type = toys.Heavy, *, far: bool = True, **params: object) -> Graph:
+    """numbers -> mix (with feedback) -> play -> digest; mix in a process of its own when ``far``."""
+    graph = Graph("looped", latency_ms=150)
+    graph.process("main", lanes=["loop", "io"])
+    if far:
+        graph.process("far")
+    numbers = graph.add("numbers", toys.Numbers, lane="io")
+    place = {"process": "far"} if far else {"process": "main", "lane": "loop"}
+    near = graph.add("near", toys.Blend, inputs={"video": numbers["video"],
+                                                 "back": Edge("mix.mixed", delay=1, init="zeros")}, budget_ms=5)  # fmt: skip
+    graph.add("mix", mix, inputs={"video": near["mixed"]}, budget_ms=5, **place, **params)
+    play = graph.add("play", toys.Play, inputs={"video": "mix.mixed"})
+    graph.add("digest", toys.Digest, inputs={"video": play["shown"]}, lane="io", path=str(out))
+    return graph
+
+
+def shared_memory() -> set[str]:
+    return {name for name in os.listdir("/dev/shm") if "wangraph" in name} if Path("/dev/shm").is_dir() else set()
+
+
+def children() -> set[str]:
+    return {line for line in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()}
+
+
+class Witness:
+    """Watches a run; does something once when enough units were presented."""
+
+    def __init__(self, at_unit: int, act) -> None:
+        self.at_unit, self.act, self.pids = at_unit, act, {}
+
+    def look(self, statistics, usage):
+        self.pids = {name: used["pid"] for name, used in usage.items()}
+        if self.act is not None and statistics.units_presented >= self.at_unit:
+            act, self.act = self.act, None
+            act(self.pids)
+
+
+# Laws
+
+
+def test_two_processes_make_the_same_packets_as_one(tmp_path):
+    two = run(looped(tmp_path / "two"), units=UNITS)
+    one = run(looped(tmp_path / "one", far=False), units=UNITS, serial=True)
+    assert (two.summary["misses"], one.summary["misses"]) == (0, 0)
+    assert (tmp_path / "two").read_text() == (tmp_path / "one").read_text()
+    assert len((tmp_path / "two").read_text().splitlines()) == UNITS
+
+
+def test_serial_and_parallel_make_the_same_packets_under_the_virtual_clock(tmp_path):
+    results = [
+        run(looped(tmp_path / str(serial)), units=60, clock="virtual", serial=serial, taps=["mix.mixed", "play.shown"])
+        for serial in (True, False)
+    ]
+    assert results[0].log == results[1].log
+    for stream, packets in results[0].packets.items():
+        others = results[1].packets[stream]
+        assert [(p.unit, p.validity) for p in packets] == [(p.unit, p.validity) for p in others]
+        assert [p.array.tobytes() for p in packets if p.tensors] == [p.array.tobytes() for p in others if p.tensors]
+
+
+def test_a_parallel_run_is_made_again_serially_from_its_decision_log(tmp_path):
+    first = run(looped(tmp_path / "first"), units=UNITS)
+    run(looped(tmp_path / "again"), serial=True, log=first.log)
+    assert (tmp_path / "first").read_text() == (tmp_path / "again").read_text()
+
+
+def test_lost_units_are_lost_again_in_processes_that_follow_the_log(tmp_path):
+    plan = looped(tmp_path / "out").plan()
+    bodies = {name: Body(make_node(plan, name), node, plan) for name, node in plan.nodes.items()}
+    scheduler = Scheduler(plan, initial=initial_packets(plan), limit=UNITS)
+    for body in bodies.values():
+        body.open()
+    run_virtual(plan, bodies, scheduler, SerialExecutor(),
+                cost=lambda node, fire: 700 * MS if (node.name, fire.first) == ("mix", 4) else node.cost_ns)  # fmt: skip
+    for body in bodies.values():
+        body.close()
+    lines = (tmp_path / "out").read_text()
+    assert lines.count("empty") > 2
+    Run(plan, Options(log=tuple(scheduler.take_events()))).go()
+    assert (tmp_path / "out").read_text() == lines
+
+
+def test_taps_and_virtual_time_need_an_engine_in_this_process(tmp_path):
+    with pytest.raises(
+        UserError, match=r"^taps: found a run in processes of its own \(expected serial=True or clock='virtual'\)$"
+    ):
+        run(looped(tmp_path / "x"), taps=["mix.mixed"])
+    with pytest.raises(UserError, match=r"^taps: no stream 'mix.moxed' \(it has: mix.mixed, near.mixed, "):
+        run(looped(tmp_path / "x"), taps=["mix.moxed"], serial=True)
+
+
+# What a run leaves
+
+
+def test_a_run_leaves_no_process_thread_socket_or_memory_behind(tmp_path):
+    run(looped(tmp_path / "first"), units=2)
+    gc.collect()
+    before = (shared_memory(), children(), {t.name for t in threading.enumerate()}, len(os.listdir("/proc/self/fd")))
+    run(looped(tmp_path / "second"), units=2)
+    gc.collect()
+    after = (shared_memory(), children(), {t.name for t in threading.enumerate()}, len(os.listdir("/proc/self/fd")))
+    assert after == before
+
+
+def test_the_trace_holds_the_plan_every_decision_and_the_summary(tmp_path):
+    result = run(looped(tmp_path / "out"), units=4, trace=tmp_path / "run.trace")
+    records = list(read_trace(tmp_path / "run.trace"))
+    assert isinstance(records[0], Header)
+    assert records[0].plan["nodes"]["mix"]["process"] == "far"
+    assert isinstance(records[-1], Footer)
+    assert records[-1].summary == result.summary
+    assert [r for r in records if r in result.log] == result.log
+
+
+def test_the_summary_says_what_was_run_and_how_it_was(tmp_path):
+    summary = run(looped(tmp_path / "out"), units=6).summary
+    assert summary["graph"] == "looped"
+    assert summary["units"] == 6
+    assert summary["misses"] == 0
+    assert summary["fps"] == pytest.approx(25, rel=0.2)
+    assert set(summary["processes"]) == {"main", "far"}
+    assert summary["edges"]["near.mixed->mix.video"] == {
+        "carrier": "shared", "bytes": 6 * 4 * 16 * 16 * 3,
+        "transfer_ms": summary["edges"]["near.mixed->mix.video"]["transfer_ms"],
+    }  # fmt: skip
+    assert summary["edges"]["numbers.video->near.video"]["carrier"] == "reference"
+    assert {"p50", "p95", "p99", "max"} <= set(summary["latency_ms"])
+    assert summary["nodes"]["mix"]["fired"] == 6
+
+
+# Faults
+
+
+def failing(tmp_path: Path, mix: type, **params: object) -> Run:
+    return Run(looped(tmp_path / "out", mix, **params).plan(), Options(UNITS))
+
+
+def assert_clean(tmp_path: Path) -> None:
+    lines = (tmp_path / "out").read_text().splitlines()
+    assert len(lines) >= 1, "what was written before is kept"
+    assert shared_memory() == set()
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("far", [True, False])
+def test_a_node_that_raises_is_named_with_its_unit(tmp_path, far):
+    broken = Run(looped(tmp_path / "out", toys.Raises, far=far).plan(), Options(UNITS))
+    with pytest.raises(RunError, match=r"^node 'mix', unit 3: ValueError: the lens fell off$"):
+        broken.go()
+    assert_clean(tmp_path)
+
+
+def test_a_node_that_raises_in_a_serial_run_is_a_node_error(tmp_path):
+    with pytest.raises(NodeError, match=r"^node 'mix', unit 3: ValueError: the lens fell off$"):
+        run(looped(tmp_path / "out", toys.Raises), units=UNITS, serial=True, clock="virtual")
+    assert_clean(tmp_path)
+
+
+def test_a_wrong_shape_is_named_with_unit_port_expected_and_found(tmp_path):
+    expected = (
+        r"^node 'mix', unit 3, output 'mixed': found \[2 16 16 3\] uint8 \(expected \[4 16 16 3\] uint8\), "
+        r"return what the port declares$"
+    )
+    with pytest.raises(RunError, match=expected):
+        failing(tmp_path, toys.WrongShape).go()
+    assert_clean(tmp_path)
+
+
+def test_a_node_that_cannot_open_stops_the_run_before_the_clock_starts(tmp_path):
+    with pytest.raises(RunError, match=r"^node 'mix': OSError while opening: no lens$"):
+        failing(tmp_path, toys.CannotOpen).go()
+    assert (tmp_path / "out").read_text() == ""
+
+
+def test_a_process_that_ends_by_itself_is_named_and_the_rest_is_stopped_in_order(tmp_path):
+    expected = (
+        r"^process 'far' \(pid \d+\): ended with exit code 7 while running "
+        r"\(expected to live as long as the run\), the other processes were stopped in order$"
+    )
+    with pytest.raises(ProcessLost, match=expected):
+        failing(tmp_path, toys.Vanishes).go()
+    assert_clean(tmp_path)
+
+
+def test_a_killed_process_stops_the_run_and_leaves_nothing_behind(tmp_path):
+    lost = Run(looped(tmp_path / "out").plan(), Options())
+    lost.watcher = Witness(3, lambda pids: os.kill(pids["far"], signal.SIGKILL))
+    with pytest.raises(ProcessLost, match=r"^process 'far' \(pid \d+\): killed by SIGKILL while running "):
+        lost.go()
+    assert_clean(tmp_path)
+
+
+def test_an_interrupt_ends_sources_where_they_are_and_everything_flows_out(tmp_path):
+    endless = Run(looped(tmp_path / "out").plan(), Options())
+    endless.watcher = Witness(3, lambda pids: os.kill(os.getpid(), signal.SIGINT))
+    endless.go()
+    assert endless.is_stopped
+    lines = (tmp_path / "out").read_text().splitlines()
+    assert [int(line.split()[0]) for line in lines] == list(range(len(lines)))
+    assert endless.summary["units"] == len(lines)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_start_that_takes_too_long_names_the_node_that_is_being_opened(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor_module, "START_DEADLINE_S", 0.0)
+    with pytest.raises(StartError, match=r"^start: process 'main' is starting; process 'far' is starting after 0 s "):
+        failing(tmp_path, toys.Heavy).go()
+
+
+def test_a_stall_is_reported_by_node_unit_and_reason(tmp_path):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    hanging = Run(looped(tmp_path / "out", toys.Hangs, gate=str(gate)).plan(), Options(UNITS))
+    told: list[str] = []
+
+    class Opener:
+        def look(self, statistics, usage):
+            for note in statistics.notes:
+                if note.kind == "stall" and "'mix'" in note.text and not told:
+                    told.append(note.text)
+                    gate.open("wb").close()
+
+    hanging.watcher = Opener()
+    hanging.go()
+    assert told[0].startswith("node 'mix': computing unit 3 since ")
+    assert told[0].endswith(" ms over its due")
+
+
+def test_too_little_shared_memory_is_said_before_anything_starts(tmp_path, monkeypatch):
+    from wangraph.runtime.channel import segment
+
+    monkeypatch.setattr(segment, "free_bytes", lambda folder: 1000)
+    with pytest.raises(
+        UserError, match=r"^shared memory: found 0 MB free in /dev/shm \(expected \d+ MB for process 'main'\)"
+    ):
+        failing(tmp_path, toys.Heavy).go()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_trace_that_cannot_be_written_is_said_before_anything_starts(tmp_path):
+    with pytest.raises(
+        UserError, match=r"^--trace: .*missing.*: No such file or directory \(expected a writable file\)$"
+    ):
+        run(looped(tmp_path / "out"), units=2, trace=tmp_path / "missing" / "run.trace")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_started_while_nodes_are_loaded_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(process_module, "loading", "far")
+    with pytest.raises(
+        UserError, match=r"^run: called while process 'far' loads a file of nodes .* put the call under: if __name__"
+    ):
+        run(looped(tmp_path / "out"), units=2)
+
+
+def test_the_processes_die_with_their_supervisor(tmp_path):
+    """The supervisor is a process here; it is killed, and its children are gone without being told."""
+    context = multiprocessing.get_context("fork")
+    reading, writing = os.pipe()
+
+    def supervise() -> None:
+        zmq.Context.instance().term()
+        endless = Run(looped(tmp_path / "out").plan(), Options())
+        endless.watcher = Witness(2, lambda pids: os.write(writing, " ".join(map(str, pids.values())).encode()))
+        endless.go()
+
+    supervising = context.Process(target=supervise)
+    supervising.start()
+    pids = [int(pid) for pid in os.read(reading, 100).split()]
+    handles = [os.pidfd_open(pid) for pid in pids]
+    supervising.kill()
+    supervising.join()
+    poller = zmq.Poller()
+    for handle in handles:
+        poller.register(handle, zmq.POLLIN)
+    left = set(handles)
+    while left:
+        gone = {fd for fd, _ in poller.poll(10_000)}
+        assert gone, "processes outlive their supervisor"
+        for handle in gone & left:
+            poller.unregister(handle)
+        left -= gone
+    for handle in [*handles, reading, writing]:
+        os.close(handle)
+    assert shared_memory() == set()
