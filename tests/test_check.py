@@ -4,6 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from wangraph.runtime.errors import GraphError
 from wangraph.runtime.plan.check import check, input_shapes, load, make_plan, output_shapes
 from wangraph.runtime.plan.plan import from_plain, to_plain
@@ -264,3 +267,48 @@ def test_a_gpu_that_is_not_there_is_told(complaint, monkeypatch):
     assert complaint("  c: {type: Camera, device: cuda}") == (
         "g.yaml:2:37: node 'c': device: found 'cuda' (available on this machine: cpu), write device: cpu"
     )
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_graph_with_something_broken_gives_a_plan_or_a_graph_error(tmp_path, data):
+    (tmp_path / "toys.py").write_text(TOYS.read_text())
+    head, _, nodes = LOOP.partition("nodes:")
+    tree = yaml.safe_load(f"{head}nodes:{nodes.replace('type: ', 'type: toys.py:')}")
+    path = data.draw(st.sampled_from(list(_paths(tree))))
+    junk = [
+        None,
+        0,
+        -1,
+        10**17,
+        1.5,
+        1e300,
+        "",
+        "x",
+        "$x",
+        "${x}",
+        "cam.video",
+        ":",
+        "x.py:",
+        True,
+        [],
+        {},
+        ["a"],
+        [{}],
+    ]
+    owner = tree
+    for key in path[:-1]:
+        owner = owner[key]
+    owner[path[-1]] = data.draw(st.sampled_from([*junk, {"from": 3}, {"graph": "g.yaml"}]))
+    (tmp_path / "g.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
+    try:
+        make_plan(load(tmp_path / "g.yaml"))
+    except GraphError as error:
+        assert all("g.yaml" in line and "Item(" not in line for line in str(error).splitlines())
+
+
+def _paths(tree, path=()):
+    if path:
+        yield path
+    for key in tree if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ():
+        yield from _paths(tree[key], (*path, key))

@@ -102,7 +102,7 @@ def test_a_mistake_names_the_line_of_the_script(tmp_path):
             lambda g: g.add("b", "x", inputs={"p": Edge("cam.video", delay=1)}),
             "node 'b': input 'p': found delay 1 without init (expected empty, zeros or a file), add init: empty",
         ),
-        (lambda g: g.process("p", threads=0), "process 'p': threads: found 0 (expected 1 or more)"),
+        (lambda g: g.process("p", threads=0), "process 'p': threads: found 0 (expected 1 to 1024)"),
     ],
 )
 def test_a_mistake_is_told_where_it_is_made(build, message):

@@ -98,10 +98,12 @@ def test_an_unset_variable_without_default_is_a_mistake(write, monkeypatch):
 
 
 def test_set_reaches_parameters_and_keys_by_path(write):
-    sets = {"w": "16", "blur.budget_ms": "2.5", "nodes.blur.params.radius_px": 3, "clock.fps": "30", "latency_ms": "50",
+    sets = {"w": "16", "params.mode": "round",
+            "blur.budget_ms": "2.5", "nodes.blur.params.radius_px": 3, "clock.fps": "30", "latency_ms": "50",
             "processes.far.threads": "2"}  # fmt: skip
     spec = load(write("base.yaml", BASE), sets)
     blur = spec.nodes["blur"]
+    assert blur.params["mode"].value == "round"
     assert (spec.nodes["cam"].params["width"].value, blur.budget_ms, blur.params["radius_px"].value) == (16, 2.5, 3)
     assert (spec.clock.fps, spec.latency_ms, spec.processes["far"].threads) == (30, 50, 2)
 
