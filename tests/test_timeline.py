@@ -14,7 +14,7 @@ from wangraph.runtime.packet import Validity
 from wangraph.runtime.schedule.events import Firing, Settlement
 from wangraph.tools.timeline import command
 from wangraph.tools.timeline.columns import LEVEL_SHIFT, MODES, VERDICT_SHIFT, VERDICTS, view_of
-from wangraph.tools.timeline.facts import lateness_ns, misses, model_latency_ns, quantile, read_run, skew_ns
+from wangraph.tools.timeline.facts import lateness_ns, misses, model_latency_ns, read_run, skew_ns
 from wangraph.tools.timeline.html import page_of
 from wangraph.tools.timeline.perfetto import chrome_trace
 
@@ -132,15 +132,6 @@ def test_without_a_paced_node_the_sinks_are_where_answers_arrive(tmp_path):
     made = run_of(tmp_path, plan=plan)
     assert {node.name for node, _ in made.answers} == {"file"}
     assert skew_ns(made) == []
-
-
-@pytest.mark.parametrize(("share", "value"), [(0.0, 1), (0.5, 6), (0.95, 10), (1.0, 10)])
-def test_quantiles_are_values_that_occurred(share, value):
-    assert quantile(list(range(10, 0, -1)), share) == value
-
-
-def test_a_quantile_of_nothing_is_nothing():
-    assert quantile([], 0.5) is None
 
 
 def test_a_source_called_ahead_is_finished_at_release(tmp_path):
@@ -328,6 +319,12 @@ def test_a_run_that_never_fired_still_makes_a_page_and_a_trace(tmp_path):
 def test_a_transfer_of_an_unknown_stream_is_left_out(tmp_path):
     made = run_of(tmp_path, Transfer("ghost.out", 0, "main", "performer", 0, 1, 10, "shared"))
     assert view_of(made).sends == []
+
+
+def test_the_end_of_a_stream_is_not_drawn_as_a_packet(tmp_path):
+    packets = [Transfer("think.context", unit, "main", "performer", 0, 1, 10, "shared") for unit in (0, 1)]
+    made = run_of(tmp_path, firing("think", 0, 0, 10), *packets)
+    assert [send.unit_delta for send in view_of(made).sends] == [[0]]
 
 
 def test_a_firing_of_a_node_that_the_plan_lacks_is_named(tmp_path):

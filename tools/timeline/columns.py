@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from ...runtime.engine.records import Transfer
+from ...runtime.engine.statistics import quantiles
 from ...runtime.schedule.events import Firing
-from .facts import NodeInfo, Run, is_late, lateness_ns, misses, model_latency_ns, quantile, skew_ns
+from .facts import NodeInfo, Run, is_late, lateness_ns, misses, model_latency_ns, skew_ns
 
 MODES = ("step", "absorb", "gap", "skip")
 VERDICTS = ("real", "late", "discarded", "end")
@@ -141,15 +142,15 @@ def level_name(entry: dict[str, Any]) -> str:
 def facts_of(run: Run, latency: Sequence[int | None]) -> dict[str, Any]:
     """The header's numbers; percentiles in milliseconds of the model latency of units that were presented real."""
     lost = misses(run)
-    known = [v / 1e6 for unit, v in enumerate(latency) if v is not None and unit not in lost]
+    told = quantiles([v for unit, v in enumerate(latency) if v is not None and unit not in lost])
     machine = {k: v for k, v in run.header.machine.items() if isinstance(v, str | int | float)}
     return {
         "fps": float(run.clock.fps),
         "misses": len(lost),
         "late": sum(f.last - f.first + 1 for fs in run.firings.values() for f in fs if is_late(run, f)),
-        "p50_ms": quantile(known, 0.5),
-        "p95_ms": quantile(known, 0.95),
-        "max_ms": max(known, default=None),
+        "p50_ms": told.get("p50"),
+        "p95_ms": told.get("p95"),
+        "max_ms": told.get("max"),
         "clock": run.header.clock,
         "engine": run.header.engine,
         "started": run.header.started,
@@ -191,7 +192,7 @@ def _flags(firing: Firing) -> int:
 
 def _sends(run: Run, index: dict[str, int]) -> list[Sends]:
     edges: dict[tuple[str, str], list[Transfer]] = {}
-    for transfer in run.transfers:
+    for transfer in run.sent:
         edges.setdefault((transfer.stream, transfer.reader), []).append(transfer)
     found = []
     for (stream, reader), sent in edges.items():

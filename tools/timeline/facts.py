@@ -7,7 +7,6 @@ as far as it goes. Times are nanoseconds after the origin, durations are nanosec
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -89,6 +88,11 @@ class Run:
         """Units that were released and did not turn out to be past the end."""
         bodies = [f.last for fs in self.firings.values() for f in fs if f.verdict != "end"]
         return max(bodies, default=-1) + 1
+
+    @cached_property
+    def sent(self) -> list[Transfer]:
+        """Transfers of the run's units; the word that a stream has ended is no unit."""
+        return [t for t in self.transfers if t.unit < self.n_units]
 
     def deadline_ns(self, unit: int) -> int:
         """When the answer to ``unit`` begins to play."""
@@ -244,9 +248,3 @@ def lateness_ns(run: Run) -> list[int | None]:
 def is_late(run: Run, firing: Firing) -> bool:
     """Whether a body finished after its due."""
     return firing.verdict == "late" and not run.nodes[firing.node].paced
-
-
-def quantile(values: Sequence[float], share: float) -> float | None:
-    """Nearest-rank quantile; None of nothing."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None

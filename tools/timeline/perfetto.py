@@ -51,7 +51,7 @@ class _Writer:
         self.order = by_place(run.nodes.values())
         processes = dict.fromkeys(node.process for node in self.order)
         self.pids = {name: RUN_PID + 1 + i for i, name in enumerate(processes)}
-        sent = dict.fromkeys((t.stream, t.sender, t.reader) for t in run.transfers if t.sender in self.pids)
+        sent = dict.fromkeys((t.stream, t.sender, t.reader) for t in run.sent if t.sender in self.pids)
         self.tids = {node.name: RUN_TID + 1 + i for i, node in enumerate(self.order)}
         self.send_tids = {edge: RUN_TID + 1 + len(self.order) + i for i, edge in enumerate(sent)}
         first = [min(f.ready_ns, f.started_ns) for fs in run.firings.values() for f in fs]
@@ -108,7 +108,7 @@ class _Writer:
     def sends(self) -> Iterator[Event]:
         """Packets between processes, by stream; a bar begins where the one before has ended."""
         free_ns: dict[int, int] = {}
-        for transfer in sorted(self.run.transfers, key=lambda t: t.sent_ns):
+        for transfer in sorted(self.run.sent, key=lambda t: t.sent_ns):
             tid = self.send_tids.get((transfer.stream, transfer.sender, transfer.reader))
             if tid is None:
                 continue

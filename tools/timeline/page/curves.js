@@ -19,22 +19,22 @@ function drawCurves(canvas) {
 }
 
 function rangeOf(curve) {
-  const known = curve.values.filter((v) => v !== null);
   const limit = curve.limit ?? 0;
-  let low = Math.min(0, limit, ...quantiles(known));
-  let high = Math.max(0, limit, ...quantiles(known));
+  const low = Math.min(limit, curve.extremes[0]);
+  const high = Math.max(limit, curve.extremes[1]);
   const air = (high - low || 1000) * 0.14;
   return [low - (low < 0 ? air : air / 3), high + air];
 }
 
-// The extremes; spreading a long column into Math.min would overflow the stack.
-function quantiles(values) {
-  let [low, high] = [Infinity, -Infinity];
-  for (const value of values) [low, high] = [Math.min(low, value), Math.max(high, value)];
-  return values.length ? [low, high] : [];
+// The extremes, and zero; spreading a long column into Math.min would overflow the stack.
+function extremesOf(values) {
+  let [low, high] = [0, 0];
+  for (const value of values) [low, high] = [Math.min(low, value), Math.max(high, value)]; // null counts as zero
+  return [low, high];
 }
 
 function drawCurve(c, curve, top, tall, width) {
+  curve.extremes ??= extremesOf(curve.values);
   curve.range ??= rangeOf(curve);
   const [low, high] = curve.range;
   const yOf = (v) => top + tall - 5 - ((v - low) / (high - low)) * (tall - 12);
@@ -117,7 +117,8 @@ function captions(c, curve, top, tall, yOf, width) {
   c.textAlign = "right";
   font(c, 10.5);
   const marks = new Map([[0, "0"], ...(curve.limit ? [[curve.limit, ms(curve.limit, 0)]] : [])]);
-  if (!curve.limit) for (const end of quantiles(curve.values.filter((v) => v !== null)))
+  const [least, most] = curve.limit ? [0, 0] : curve.extremes;
+  for (const end of [least, most])
     if (Math.abs(yOf(end) - yOf(0)) > 13) marks.set(end, ms(end, Math.abs(end) < 10_000 ? 1 : 0));
   for (const [at, text] of marks) caption(c, text, width - 8, Math.min(Math.max(yOf(at) - 7, top + 7), top + tall - 6));
 }
