@@ -178,7 +178,7 @@ class NodeContext:
         threads: torch threads of this process.
         input_shapes: per input port and tensor, the resolved shape per unit (maxima for dimensions that vary;
             None where nothing is known or the port is not connected).
-        empty: ``empty("frames", shape, dtype)`` gives an array to write the port's tensor into: the outgoing shared-memory
+        empty: ``empty("frames", shape, dtype)`` gives an array to write the tensor into: the outgoing shared-memory
             slot when the stream leaves the process, so that emitting it copies nothing. Emitting freezes it.
         report: ``report("weights", "random, seed 0")`` puts a line into the run's summary.
     """

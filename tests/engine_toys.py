@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+
 from wangraph import END, Input, Node, Output, Param
 
 PICTURE = ("F H W 3", "uint8")

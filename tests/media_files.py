@@ -9,6 +9,7 @@ from typing import Any
 
 import av
 import numpy as np
+
 from wangraph.nodes.media.timecode import draw_timecode
 from wangraph.runtime.node import Node, NodeContext, Unit
 from wangraph.runtime.packet import Packet, Validity

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+
 from wangraph.nodes.backbone import PerformerNode, ThinkerNode, WholeNode
 from wangraph.runtime.errors import CheckpointError
 from wangraph.runtime.node import NodeContext, Unit

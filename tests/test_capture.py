@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from media_files import CLOCK, click, coded, make_video, onset_s, opened, play, regular, unit
+
 from wangraph.nodes.capture import CaptureFile, CaptureText
 from wangraph.nodes.media.timecode import read_timecode
 from wangraph.runtime.errors import GraphError, MediaError

@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from wangraph.runtime.errors import GraphError
 from wangraph.runtime.node import Node
 from wangraph.runtime.plan import catalogue

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from wangraph.runtime.errors import GraphError
 from wangraph.runtime.plan.check import check, input_shapes, load, make_plan, output_shapes
 from wangraph.runtime.plan.plan import from_plain, to_plain

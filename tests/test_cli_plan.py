@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+
 from wangraph.runtime.errors import UserError
 from wangraph.tools.cli import cli
 

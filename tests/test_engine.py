@@ -12,6 +12,7 @@ from pathlib import Path
 import engine_toys as toys
 import pytest
 import zmq
+
 from wangraph import Edge, Graph, run
 from wangraph.runtime.engine import process as process_module
 from wangraph.runtime.engine import supervisor as supervisor_module
@@ -47,7 +48,7 @@ def shared_memory() -> set[str]:
 
 
 def children() -> set[str]:
-    return {line for line in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()}
+    return set(Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split())
 
 
 class Witness:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wangraph.wan_core import flow
 from wangraph.wan_core.errors import ModelError
 

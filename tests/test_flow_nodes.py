@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from media_files import opened, packet, unit
+
 from wangraph.nodes.flow import Delay, Gate, PictureInPicture, PythonFunction, Tee
 from wangraph.runtime.errors import GraphError
 from wangraph.runtime.node import Emission

@@ -4,6 +4,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+
 from wangraph import Edge, Graph
 from wangraph.runtime.errors import GraphError
 from wangraph.runtime.node import Node

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from wangraph.wan_core.attention import Geometry
 from wangraph.wan_core.config import CacheConfig, preset
 from wangraph.wan_core.kvcache import CachePass, KVCache

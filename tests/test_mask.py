@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from wangraph.wan_core.config import SlotConfig
 from wangraph.wan_core.mask import tokens_of, visible
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from wangraph.runtime.errors import GraphError
 from wangraph.runtime.plan.check import check, load
 

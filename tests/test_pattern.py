@@ -7,6 +7,7 @@ from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
 from media_files import coded, onset_s, opened, play, unit
+
 from wangraph.nodes.media.testcard import flash_frame, flash_square
 from wangraph.nodes.media.timecode import BITS, draw_timecode, read_timecode
 from wangraph.nodes.pattern import CapturePattern

@@ -3,6 +3,7 @@ from __future__ import annotations
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wangraph.wan_core.rope import rotate, rotation
 
 HEAD_DIM, THETA = 8, 300.0

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wangraph import Edge, Graph, Input, Node, Output
 from wangraph.runtime.engine.inline import SerialExecutor, run_virtual
 from wangraph.runtime.packet import WHOLE, Packet, Validity

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import yaml
+
 from wangraph.runtime.plan.catalogue import shipped_types
 from wangraph.runtime.plan.schema import graph_schema
 from wangraph.runtime.plan.spec import INPUT_KEYS, NODE_KEYS, PROCESS_KEYS, TOP_KEYS

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from wangraph.runtime.channel import segment as module
 from wangraph.runtime.channel.layout import LEASE_ALIGNMENT, SegmentLayout
 from wangraph.runtime.channel.segment import Segment, SegmentFile, create_segments, plain_name, shared_folder

@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 from media_files import CLOCK, opened, packet, unit
+
 from wangraph.nodes.media import captions
 from wangraph.nodes.media.captions import Caption, CaptionMerger, srt_time
 from wangraph.nodes.media.skew import flash_onsets, measure_skew, read_timecodes

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wangraph.runtime.errors import GraphError
 from wangraph.runtime.plan.check import load
 from wangraph.runtime.plan.document import MAX_BYTES, MAX_DEPTH, parse_text

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wangraph.wan_core.config import PRESETS
 from wangraph.wan_core.text import ENTER, PAD, STOP, TOKENS, UNKNOWN, WORDS, TypedText, line_of, tokens_of, word_of
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+
 from wangraph.wan_core import thinker as thinker_module
 from wangraph.wan_core.config import CacheConfig, preset
 from wangraph.wan_core.embed import AgentTrack, DecisionTrack, UserTrack

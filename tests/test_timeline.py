@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import CliRunner
+
 from wangraph.runtime.engine.records import Footer, Header, Note, TraceWriter, Transfer
 from wangraph.runtime.errors import UserError
 from wangraph.runtime.packet import Validity

@@ -2,6 +2,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+
 from wangraph.runtime.engine.records import Footer, TraceWriter
 from wangraph.tools.timeline.columns import view_of
 from wangraph.tools.timeline.facts import misses, read_run

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wangraph.runtime.plan.timing import TRANSFER_NS, TimedEdge, TimedNode, compute_timing
 from wangraph.runtime.units import MS, UnitClock
 

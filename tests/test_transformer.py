@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from wangraph.wan_core import attention
 from wangraph.wan_core.config import BackboneConfig, preset
 from wangraph.wan_core.embed import AgentTrack, DecisionTrack, UserTrack

@@ -4,6 +4,7 @@ import av
 import numpy as np
 import pytest
 from click.testing import CliRunner
+
 from wangraph.runtime.errors import MediaError, UserError
 from wangraph.tools.world.clip import clip
 from wangraph.tools.world.command import command

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from wangraph.tools.world.face import CARD_COLOURS, Pose, join, random_looks, render
 from wangraph.tools.world.motion import Mover, visible_after
 from wangraph.tools.world.signal import FRAME, UNIT

@@ -2,6 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
+
 from wangraph.runtime.errors import UserError
 from wangraph.tools.world import check
 from wangraph.tools.world.check import check_world

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from wangraph.tools.world.room import Microphone, Room
 from wangraph.tools.world.signal import RATE, UNIT, Track, convolve, glide, level, low_pass, resample, trim, warp_tract
 

@@ -2,12 +2,15 @@ import wave
 
 import numpy as np
 import pytest
+
 from wangraph.runtime.errors import UserError
 from wangraph.tools.world.cues import Cue
+from wangraph.tools.world.ear import Ear
+from wangraph.tools.world.person import Person
 from wangraph.tools.world.room import Room
 from wangraph.tools.world.script import SCENARIOS, Act, Reaction, drawn, fixed, scenario
 from wangraph.tools.world.signal import MS, RATE, UNIT
-from wangraph.tools.world.user import PATIENCE_MS, Ear, Person, World
+from wangraph.tools.world.user import PATIENCE_MS, World
 from wangraph.tools.world.voices import Bank
 from wangraph.wan_core.text import ENTER, PAD, TOKENS
 
@@ -111,6 +114,19 @@ def test_an_answer_that_ends_first_is_not_interrupted(bank, person):
     act = Act("ask", 200, (("one",),), reaction=Reaction("interrupt", 900, (("three",),)))
     units = live(World(0, bank, person=person, script=fixed(act), size=0), spoken(8 * UNIT, 8 * UNIT + RATE // 2))
     assert not cues(units, "speech", "interruption")
+
+
+def test_an_agent_that_never_stops_talking_is_spoken_to_all_the_same(bank, person):
+    acts = [Act("ask", 200, (("one",),)) for _ in range(2)]
+    units = live(World(0, bank, person=person, script=fixed(*acts), size=0), spoken(0, 200 * UNIT), 150)
+    assert len(cues(units, "speech")) == 2
+
+
+def test_a_glance_aside_is_silent(bank, person):
+    units = live(World(0, bank, person=person, script=fixed(Act("glance", 200)), size=0), quiet(), 14)
+    assert max(np.abs(u.pose.gaze_x).max() for u in units) > 0.9
+    assert not any(u.cues or u.is_speaking.any() for u in units)
+    assert np.abs(units[-1].pose.gaze_x[-1]) < 0.1
 
 
 def test_a_delay_of_the_line_delays_the_reaction(bank, person):

@@ -3,6 +3,7 @@ import wave
 
 import numpy as np
 import pytest
+
 from wangraph.runtime.errors import MediaError, MissingExtra, UserError
 from wangraph.tools.world.signal import RATE
 from wangraph.tools.world.voices import Bank, Speaker, read_recording

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 graph_argument = click.argument("graph")
 set_option = click.option("--set", "sets", multiple=True, metavar="KEY=VALUE",
-                          help="Set a parameter (source=me.mp4) or a key by its path (think.budget_ms=50).")  # fmt: skip
+                          help="Set a parameter (source=me.mp4) or a key by path (think.budget_ms=50).")  # fmt: skip
 seed_option = click.option(
     "--seed", type=int, default=0, show_default=True, help="Seed of all that is drawn by chance."
 )

@@ -1,7 +1,7 @@
 """The synthetic duplex world: users who talk, look, interrupt and wait, and the ideal agent that answers them.
 
 Sounds from top to bottom of `signal`, `words`, `voices`, `room`; pictures in `canvas`, `face`, `motion`; behaviour in
-`script`, `user`, `persona`, `oracle`; both together in `dialogue`, `media`, `check`. Needs numpy
+`script`, `person`, `ear`, `user`, `persona`, `oracle`; both together in `dialogue`, `media`, `check`. Needs numpy
 alone, and the programs espeak-ng and flite for the voices.
 """
 

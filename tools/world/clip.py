@@ -6,9 +6,9 @@ import numpy as np
 
 from .dialogue import Dialogue, play
 from .face import random_looks
+from .person import Person
 from .room import Room
 from .script import Act, Reaction, fixed
-from .user import Person
 from .voices import Bank
 
 CLIP_UNITS = 78

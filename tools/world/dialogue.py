@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from .cues import AgentUnit, Cue, Gesture, State, UserUnit
 from .face import Pose, join, render
 from .oracle import Change, Oracle
+from .person import Person
 from .persona import PERSONAS, Persona
 from .script import SCENARIOS, Scenario, Script
 from .signal import Sound
-from .user import Person, World
+from .user import World
 from .voices import Bank, Split
 
 

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from .cues import Cue, UserUnit
 from .face import random_looks
 from .oracle import REACTION_MS, YIELD_MS
+from .person import END_GLIDE, GO_ON_GLIDE, Person, delivered
 from .room import Room
 from .script import Act, fixed
 from .signal import FRAME, MS, UNIT, Sound
-from .user import END_GLIDE, GO_ON_GLIDE, Person, World, delivered
+from .user import World
 from .voices import Bank, Speaker
 from .words import BACKCHANNELS, DIGITS
 

@@ -204,7 +204,7 @@ def _body(canvas: Canvas, pose: Pose, who: Looks) -> None:
     rise, lean = 0.018 * pose.breath, 0.03 * pose.gaze_x
     neck = who.skin * 0.88
     canvas.ellipse(0.0, 1.14 - rise, 0.83, 0.56, who.shirt, shade=0.24)
-    canvas.ellipse(lean, 0.46 - rise, 0.160, 0.27, neck, shade=0.12)
+    canvas.ellipse(lean, 0.44 - rise, 0.160, 0.24, neck, shade=0.12)
     canvas.ellipse(0.0, 0.635 - rise, 0.205, 0.075 + 0.05 * who.collar, who.shirt * 0.80)
     canvas.ellipse(0.0, 0.622 - rise, 0.185, 0.065 + 0.05 * who.collar, neck)
     canvas.ellipse(lean, 0.405 - rise, 0.115, 0.075, who.skin * 0.66, softness=0.04, opacity=0.75)
@@ -270,8 +270,10 @@ def _mouth(canvas: Canvas, head: _Head, pose: Pose, who: Looks) -> None:
     low = canvas.column(y + 0.42 * down)
     tongue = inner * np.clip((patch.y - low) / 0.05, 0.0, 1.0)
     canvas.paint(patch, tongue, (0.78, 0.33, 0.34))
-    teeth = inner * np.clip((canvas.column(y - up + 0.065) - patch.y) / canvas.pixel + 0.5, 0.0, 1.0)
-    canvas.paint(patch, teeth * canvas.column(np.clip(pose.mouth * 4.0 - 0.6, 0.0, 1.0)), (0.95, 0.94, 0.91))
+    teeth = inner * np.clip(
+        (canvas.column(y - up + 0.045 + 0.025 * pose.mouth) - patch.y) / canvas.pixel + 0.5, 0.0, 1.0
+    )
+    canvas.paint(patch, teeth * canvas.column(np.clip(pose.mouth * 8.0 - 1.0, 0.0, 1.0)), (0.95, 0.94, 0.91))
 
 
 def _hair_before(canvas: Canvas, head: _Head, who: Looks) -> None:

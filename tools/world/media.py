@@ -23,7 +23,7 @@ class Film:
     def __init__(self, path: Path, width: int, height: int, channels: int, bit_rate: int) -> None:
         import av
 
-        self._av = av
+        self._av, self._path = av, path
         try:
             self._container = av.open(str(path), "w", format="mp4")
             self._video = self._container.add_stream("libx264", rate=_FPS, options={"crf": "21", "preset": "slow"})
@@ -62,8 +62,12 @@ class Film:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if kind is None:
+        try:
+            if error is not None:
+                raise error
             self.close()
+        except OSError as failure:
+            raise MediaError(f"{self._path}: writing failed ({failure.strerror}), choose another -o") from failure
 
 
 def write_user(dialogue: Dialogue, path: Path) -> None:

@@ -40,7 +40,7 @@ class Room:
             wet=float(rng.choice([0.0, rng.uniform(0.1, 0.5)], p=[0.3, 0.7])),
             low_hz=float(rng.uniform(50, 250)),
             high_hz=float(rng.choice([7600.0, rng.uniform(3300, 7000)])),
-            gain=float(np.exp(rng.uniform(np.log(0.5), np.log(1.5)))),
+            gain=float(np.exp(rng.uniform(np.log(0.4), np.log(1.25)))),
             noise=float(10 ** rng.uniform(-4.0, -2.3)),
             hum=float(rng.uniform(0.0, 0.9)),
             echo=float(rng.uniform(0.02, 0.25)) if echo and rng.random() < 0.8 else 0.0,

@@ -15,7 +15,7 @@ import numpy as np
 from ...runtime.errors import UserError, did_you_mean, listing
 from .words import ASIDES, BACKCHANNELS, CLOSING, COLOURS, DIGITS
 
-ActKind = Literal["ask", "type", "card", "aside", "hand", "murmur"]
+ActKind = Literal["ask", "type", "card", "aside", "hand", "murmur", "glance"]
 ReactionKind = Literal["interrupt", "backchannel", "hand"]
 
 
@@ -34,7 +34,7 @@ class Act:
 
     Attributes:
         kind: ``ask`` aloud, ``type`` a line, show a ``card`` (and perhaps ask about it), speak an ``aside`` to somebody
-            else, raise a ``hand`` or ``murmur`` a backchannel while nobody speaks.
+            else, raise a ``hand``, ``murmur`` a backchannel or ``glance`` away while nobody speaks.
         rest_ms: quiet before it.
         phrases: words; between phrases the user pauses without having come to an end.
         pause_ms: length of these pauses.
@@ -74,9 +74,9 @@ SCENARIOS: dict[str, Scenario] = {
     "pauses": Scenario({"ask": 1.0}, pause=0.7, longest=4),
     "overlap": Scenario({"ask": 0.9, "murmur": 0.1}, interrupt=0.4, backchannel=0.4, longest=4),
     "sight": Scenario({"ask": 0.45, "card": 0.35, "hand": 0.2}, hand=0.5, longest=4),
-    "asides": Scenario({"ask": 0.5, "aside": 0.5}, longest=2),
+    "asides": Scenario({"ask": 0.45, "aside": 0.45, "glance": 0.1}, longest=2),
     "everything": Scenario(
-        {"ask": 0.5, "type": 0.1, "card": 0.16, "aside": 0.14, "hand": 0.05, "murmur": 0.05},
+        {"ask": 0.5, "type": 0.1, "card": 0.16, "aside": 0.14, "hand": 0.05, "murmur": 0.05, "glance": 0.05},
         interrupt=0.3,
         backchannel=0.2,
         hand=0.3,
@@ -116,7 +116,7 @@ def drawn(scenario: Scenario, seed: int, vocabulary: Collection[str]) -> Script:
         rng = np.random.default_rng((seed, 11, number))
         kind = names[rng.choice(len(names), p=weights)]
         rest = int(rng.uniform(200, 1400))
-        if kind == "hand":
+        if kind in ("hand", "glance"):
             return Act(kind, rest)
         if kind == "murmur":
             return Act(kind, rest, ((_pick(rng, BACKCHANNELS, vocabulary),),))

@@ -18,76 +18,19 @@ import numpy as np
 
 from ...wan_core.text import ENTER, PAD, TOKENS
 from .cues import Cue, Manner, UserUnit
-from .face import LOOKS, random_looks, render
+from .ear import GAP_MS, Ear
+from .face import LOOKS, render
 from .motion import Mover, visible_after, voiced
-from .room import Microphone, Room
+from .person import END_GLIDE, GO_ON_GLIDE, Person, delivered
+from .room import Microphone
 from .script import SCENARIOS, Act, Reaction, Scenario, Script, drawn
-from .signal import FRAME, FRAMES, MS, RATE, UNIT, Plane, Sound, Track, glide, loudness, warp_tract
-from .voices import Bank, Speaker, Split
+from .signal import FRAME, FRAMES, MS, RATE, UNIT, Sound, Track, warp_tract
+from .voices import Bank, Split
 
 PATIENCE_MS = 3200
 """How long a user waits for an answer that does not begin."""
-END_GLIDE = 0.86
-"""Rate at the very end of a turn's last word: it falls. Every other word rises to `GO_ON_GLIDE`."""
-GO_ON_GLIDE = 1.06
-
-_SILENCE_MS = 360  # the agent has ended when nothing was heard for so long: longer than its gaps between words
-_GAP_MS = 100
-_AUDIBLE = 0.012
-_STEP = 10 * MS
-
-
-def delivered(word: Sound, melody: float, rate: float = 1.0) -> Sound:
-    """``word`` at ``rate``, which moves to ``rate * melody`` from a quarter of it on: `END_GLIDE` or `GO_ON_GLIDE`."""
-    return glide(word, rate, rate * melody, start=0.25)
-
-
-class Ear:
-    """When the agent's sound begins and ends, from its samples alone."""
-
-    def __init__(self) -> None:
-        self.onset: int | None = None
-        """Sample at which the present speech began; None while there is none."""
-        self.rise = -(10**9)
-        """Sample at which sound last began after a short silence: a word, or a new answer."""
-        self.last = -(10**9)
-        """Sample at which sound was last heard."""
-        self._at = 0
-
-    def hear(self, samples: Sound) -> None:
-        """The next unit [2560]."""
-        for i, rms in enumerate(loudness(samples, _STEP)):
-            at = self._at + i * _STEP
-            if rms > _AUDIBLE:
-                self.onset = at if self.onset is None else self.onset
-                self.rise = at if at - self.last > _GAP_MS * MS else self.rise
-                self.last = at + _STEP
-            elif at - self.last >= _SILENCE_MS * MS:
-                self.onset = None
-        self._at += len(samples)
-
-
-@dataclass(frozen=True)
-class Person:
-    """Who the user is: looks, voice and how it is bent, room."""
-
-    speaker: Speaker
-    looks: Plane
-    room: Room
-    rate: float = 1.0
-    tract: float = 1.0
-
-    @classmethod
-    def sample(cls, rng: np.random.Generator, bank: Bank, split: Split, echo: bool = False) -> Person:
-        """A person drawn from one side of the bank's split."""
-        speakers = bank.split(split)
-        return cls(
-            speaker=speakers[rng.integers(len(speakers))],
-            looks=random_looks(rng),
-            room=Room.sample(rng, echo),
-            rate=float(rng.uniform(0.88, 1.14)),
-            tract=float(rng.uniform(0.9, 1.12)),
-        )
+HEAR_OUT_MS = 6000
+"""How long a user lets an agent talk on that comes to no end, before speaking regardless."""
 
 
 @dataclass
@@ -139,7 +82,7 @@ class World:
         self._phase: Literal["idle", "talking", "waiting", "hearing"] = "idle"
         self._act: Act | None = None
         self._reaction: Reaction | None = None
-        self._until, self._answer = 0, 0
+        self._until, self._answer, self._idle_since = 0, 0, 0
         self._next_blink = float(rng.uniform(0.5, 4.0))
         self._look_away = 0
         self._advance()
@@ -167,14 +110,13 @@ class World:
             if self._act is not None and self._act.is_answered:
                 self._phase = "waiting"
             else:
-                self._phase = "idle"
-                self._advance()
+                self._rest(now)
         if self._phase == "waiting":
             self._wait(now)
         if self._phase == "hearing":
             self._listen(now, end)
         if self._phase == "idle" and self._act is not None and self._until < end:
-            if self._ear.onset is None:
+            if self._ear.onset is None or now - self._idle_since > HEAR_OUT_MS * MS:
                 self._begin(self._act, max(self._until, now))
             else:
                 self._until += UNIT
@@ -186,11 +128,11 @@ class World:
             self._finish(now)
 
     def _listen(self, now: int, end: int) -> None:
-        if self._ear.onset is None:
+        if self._ear.onset is None or now - self._answer > HEAR_OUT_MS * MS:
             self._finish(now)
         elif self._reaction is not None:
             at = max(self._answer + self._reaction.after_ms * MS, now)
-            if now - self._ear.last > _GAP_MS * MS:
+            if now - self._ear.last > GAP_MS * MS:
                 return  # it may have ended: nothing to react to
             if at < end:
                 self._react(self._reaction, at)
@@ -216,7 +158,11 @@ class World:
                 return
             self._moves(now, card=0.0)
             self._cue(Cue("card_away", now + FRAME))
-        self._phase, self._until = "idle", now
+        self._until = now
+        self._rest(now)
+
+    def _rest(self, now: int) -> None:
+        self._phase, self._idle_since = "idle", now
         self._advance()
 
     def _advance(self) -> None:
@@ -233,11 +179,11 @@ class World:
         elif act.kind == "murmur":
             self._until = self._say(at, act.phrases, "backchannel")
         elif act.kind == "aside":
-            side = float(self._rng.choice([-1.0, 1.0]))
-            self._moves(at, gaze_x=side, gaze_y=0.2)
             self._until = self._say(at + 400 * MS, act.phrases, "aside") + 240 * MS
-            self._moves(self._until, gaze_x=0.0, gaze_y=0.0)
-            self._look_away = self._until
+            self._look_aside(at, self._until)
+        elif act.kind == "glance":
+            self._until = at + int(self._rng.uniform(500, 1500)) * MS
+            self._look_aside(at, self._until)
         elif act.kind == "hand":
             self._until = self._raise_hand(at, 1000)
         elif act.kind == "card":
@@ -286,6 +232,11 @@ class World:
         self._agenda.typed.append((unit, ENTER))
         self._cue(Cue("typed", unit * UNIT + UNIT // 2, words=words))
         return (unit + 1) * UNIT
+
+    def _look_aside(self, at: int, back: int) -> None:
+        self._moves(at, gaze_x=float(self._rng.choice([-1.0, 1.0])), gaze_y=0.2)
+        self._moves(back, gaze_x=0.0, gaze_y=0.0)
+        self._look_away = back
 
     def _raise_hand(self, at: int, hold_ms: int) -> int:
         up = at + visible_after("hand")
