@@ -188,6 +188,20 @@ def test_ports_that_a_sub_graph_does_not_export_are_told(write):
     ]
 
 
+def test_a_mistake_in_a_sub_graphs_file_is_told_there(write):
+    write("inner.yaml", INNER.replace("exports:", "note: x\nexports:").replace("outputs:", "output:"))
+    path = write(
+        "g.yaml", 'nodes:\n  cam: {type: "TOYS:Camera"}\n  soft: {graph: inner.yaml, inputs: {frames: cam.video}}\n'
+    )
+    with pytest.raises(GraphError) as caught:
+        load(path)
+    assert str(caught.value).splitlines() == [
+        "inner.yaml:8:3: exports: unknown key 'output' (expected: inputs, outputs); did you mean 'outputs'?",
+        "inner.yaml:5:1: graph: unknown key 'note' (expected: clock, exports, extends, latency_ms, name, nodes, params, "
+        "processes, version); did you mean 'nodes'?",
+    ]
+
+
 def test_a_graph_inside_itself_is_refused(write):
     path = write("g.yaml", "nodes: {me: {graph: g.yaml}}\n")
     with pytest.raises(GraphError, match=r"^g.yaml: found a graph that contains itself"):

@@ -20,9 +20,8 @@ from .catalogue import shipped_graphs
 from .document import kind_name, parse_text, read_document
 from .marks import Item, Mark, Problems, item_of, shown
 from .params import resolve_params, substitute
+from .spec import TOP_KEYS, check_keys
 from .subgraph import expand
-
-TOP_KEYS = ("version", "name", "extends", "clock", "latency_ms", "params", "processes", "nodes", "exports")
 
 
 def find_graph(reference: str | Path, beside: Path | None = None) -> Path:
@@ -86,6 +85,7 @@ def build_tree(
     if path.resolve() in chain:
         raise GraphError(f"{shown(path)}: found a graph that contains itself (expected sub-graphs to end), remove it")
     tree = read_tree(path)
+    check_keys(tree, problems)
     inside = {key: item for key, item in sets.items() if "/" in key}
     for key, item in sets.items():
         if key not in inside:
@@ -135,7 +135,7 @@ def _set_path(tree: Item, key: str, item: Item, problems: Problems) -> Item:
         parts = ["nodes", *parts]
     if parts[0] == "nodes" and len(parts) > 2 and parts[1] in nodes:
         return _put(tree, parts, item, problems)
-    if parts[0] in ("params", "nodes") or parts[0] not in TOP_KEYS or parts[0] == "extends":
+    if parts[0] in ("params", "nodes") or parts[0] not in TOP_KEYS:
         return _unknown_set(tree, parts, params, nodes, item, problems)
     return _put(tree, parts, item, problems)
 

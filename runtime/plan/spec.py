@@ -109,7 +109,7 @@ class GraphSpec:
 
 def parse_spec(tree: Item, path: Path, problems: Problems) -> GraphSpec:
     """An expanded tree -> the graph; mistakes go to ``problems``."""
-    read = Reader(tree, "graph", TOP_KEYS, problems, also=("extends", "params"))
+    read = check_keys(tree, problems)
     version = read.integer("version", 1)
     if version != 1:
         problems.add(read.mark("version"), f"version: found {version} (expected 1), this wangraph reads version 1")
@@ -130,6 +130,14 @@ def parse_spec(tree: Item, path: Path, problems: Problems) -> GraphSpec:
         folder=path.parent.absolute(),
         mark=tree.mark,
     )
+
+
+def check_keys(tree: Item, problems: Problems) -> Reader:
+    """A reader of a graph's top level, having noted the keys that do not belong there; sub-graphs too pass here."""
+    exports = tree.get("exports")
+    if exports is not None:
+        Reader(exports, "exports", ("inputs", "outputs"), problems)
+    return Reader(tree, "graph", TOP_KEYS, problems, also=("extends", "params"))
 
 
 def check_latency(latency_ms: float, mark: Mark, problems: Problems) -> None:
