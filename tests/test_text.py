@@ -11,7 +11,7 @@ from wangraph.wan_core.text import ENTER, PAD, STOP, TOKENS, UNKNOWN, WORDS, Typ
 def test_the_first_entries_never_move():
     """Their numbers are in every checkpoint."""
     assert [WORDS[token] for token in (PAD, ENTER, STOP, UNKNOWN)] == ["<pad>", "<enter>", "<stop>", "<unknown>"]
-    assert WORDS[4:15] == tuple(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"])
+    assert WORDS[4:15] == ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
     assert WORDS[15:21] == ("yes", "no", "red", "green", "blue", "yellow")
     assert len(TOKENS) == len(WORDS)
 
@@ -28,7 +28,7 @@ def test_every_preset_has_room_for_the_vocabulary(name):
         ("OK, the COLOR... red!", ["okay", "the", "colour", "red"]),
         ("mm-hmm, uh-huh", ["mm-hmm", "mm-hmm"]),
         ("zebra yes", ["<unknown>", "yes"]),
-        ("٣ ½ _ — \t", ["three"]),
+        ("٣ _ — \t", ["three"]),
         ("", []),
     ],
 )
