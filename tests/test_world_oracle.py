@@ -12,6 +12,7 @@ from wangraph.tools.world.oracle import REACTION_MS, YIELD_MS, Oracle
 from wangraph.tools.world.persona import PERSONAS, persona
 from wangraph.tools.world.script import SCENARIOS, Act, Reaction, fixed
 from wangraph.tools.world.signal import FRAME, MS, UNIT, loudness
+from wangraph.tools.world.user import World
 from wangraph.tools.world.voices import Bank
 from wangraph.wan_core.text import PAD, STOP, TOKENS, WORDS
 
@@ -158,6 +159,21 @@ def test_an_agent_that_uses_a_newer_cue_is_found_out(bank, monkeypatch):
     monkeypatch.setattr(check, "Oracle", Clairvoyant)
     report = check_world(range(3), 60, bank, SCENARIOS["digits"])
     assert any("the agent used a cue younger than 80 ms" in fault for fault in report.faults)
+
+
+class Leaky(World):
+    """Tells of a card as soon as the user has it in mind."""
+
+    def _advance(self):
+        super()._advance()
+        if self._act is not None and self._act.kind == "card":
+            self._cue(Cue("card", self._unit * UNIT + 1, words=(self._act.colour,)))
+
+
+def test_a_user_whose_cues_come_before_their_evidence_is_found_out(bank, monkeypatch):
+    monkeypatch.setattr(check, "World", Leaky)
+    report = check_world(range(4), 60, bank, SCENARIOS["sight"])
+    assert any("two futures of one past" in fault for fault in report.faults)
 
 
 def test_an_unknown_persona_names_the_known_ones():

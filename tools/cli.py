@@ -8,7 +8,7 @@ from importlib import import_module
 
 import click
 
-from .. import __version__
+from .._version import __version__
 from ..runtime.errors import WangraphError
 
 VERBS: dict[str, tuple[str, str]] = {

@@ -20,7 +20,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from .. import __version__
+from .._version import __version__
 from ..runtime.channel.segment import free_bytes, shared_folder
 
 State = Literal["ok", "note", "lacks"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .probe import MediaInfo, open_media, upright_size, video_stream
+from .probe import MediaInfo, decoded, is_stray, open_media, upright_size, video_stream
 
 Image = NDArray[np.uint8]
 Fit = Literal["crop", "pad", "stretch"]
@@ -39,6 +39,7 @@ class PictureReader:
     ) -> None:
         self.end_frame = 0
         self.broken: str | None = None
+        self._info = info
         self._size = size
         self._fit = fit
         self._fps = fps
@@ -100,9 +101,16 @@ class PictureReader:
         return Fraction(length) * self._fps + Fraction(1, 2)
 
     def _decoded(self) -> Generator[Any, None, None]:
+        last = self._info.start
         for frame in decoded(self._container, self._stream, self._on_damage):
-            if frame.pts is not None:
-                yield frame
+            if frame.pts is None:
+                continue
+            at = frame.pts * frame.time_base
+            if is_stray(at, last, self._info):
+                self._on_damage("time stamps out of order")
+                continue
+            last = at
+            yield frame
 
     def _on_damage(self, reason: str) -> None:
         self.broken = reason
@@ -176,25 +184,3 @@ def _framed(image: Image, size: tuple[int, int], fit: Fit) -> Image:
     if max(missing) <= 1 or fit != "pad":
         return np.pad(image, margins, mode="edge")
     return np.pad(image, margins)
-
-
-def decoded(container: Any, stream: Any, on_damage: Callable[[str], None]) -> Iterator[Any]:
-    """Decoded frames of one stream. Damaged packets are passed over, and told with the reason; a file that cannot be
-    read on ends there."""
-    import av
-
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.error.FFmpegError as error:
-            on_damage(error.strerror or type(error).__name__)
-            return
-        if packet is None:
-            return
-        try:
-            yield from packet.decode()
-        except av.error.EOFError:
-            return
-        except av.error.FFmpegError as error:
-            on_damage(error.strerror or type(error).__name__)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from ...runtime.errors import MediaError
+
+
+LONGEST_HOLE_S = 10
+"""A longer hole between two time stamps is believed only where the file's stated length has room for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,38 @@ def even(pixels: int) -> int:
     return pixels + pixels % 2
 
 
+def decoded(container: Any, stream: Any, on_damage: Callable[[str], None]) -> Iterator[Any]:
+    """Decoded frames of one stream. Damaged packets are passed over, and told with the reason; a file that cannot be
+    read on ends there."""
+    import av
+
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except IndexError:  # a packet of a stream that the header does not know
+            on_damage("unknown stream")
+            packets = container.demux(stream)
+            continue
+        except av.error.FFmpegError as error:
+            on_damage(error.strerror or type(error).__name__)
+            return
+        if packet is None:
+            return
+        try:
+            yield from packet.decode()
+        except av.error.EOFError:
+            return
+        except av.error.FFmpegError as error:
+            on_damage(error.strerror or type(error).__name__)
+
+
+def is_stray(at: Fraction, last: Fraction, info: MediaInfo) -> bool:
+    """Whether a time stamp is damaged: far after the one before it, and after the file's stated end."""
+    beyond = info.duration_s is not None and at > info.start + Fraction(info.duration_s) + 1
+    return beyond and at > last + LONGEST_HOLE_S
+
+
 @functools.lru_cache(maxsize=16)
 def _probe(path: Path, mtime_ns: int, n_bytes: int) -> MediaInfo:
     import av
@@ -113,14 +150,14 @@ def _probe(path: Path, mtime_ns: int, n_bytes: int) -> MediaInfo:
         video, audio = video_stream(container), audio_stream(container)
         width = height = 0
         if video is not None:
-            try:
-                width, height = upright_size(next(container.decode(video)), video)
-            except (av.error.FFmpegError, StopIteration) as error:
-                if audio is None:
-                    raise MediaError(
-                        f"capture.file: {path}: found no picture that can be decoded (expected at least one), "
-                        f"try: ffprobe '{path}'"
-                    ) from error
+            first = next(decoded(container, video, lambda reason: None), None)
+            if first is not None:
+                width, height = upright_size(first, video)
+            elif audio is None:
+                raise MediaError(
+                    f"capture.file: {path}: found no picture that can be decoded (expected at least one), "
+                    f"try: ffprobe '{path}'"
+                )
         if video is None and audio is None:
             raise MediaError(
                 f"capture.file: {path}: found neither picture nor sound (expected at least one), try: ffprobe '{path}'"

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ...runtime.errors import MediaError
-from .pictures import decoded
-from .probe import audio_stream, open_media, video_stream
+from .probe import audio_stream, decoded, open_media, video_stream
 from .testcard import flash_square
 from .timecode import read_timecode
 

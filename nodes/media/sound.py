@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .pictures import decoded
-from .probe import MediaInfo, audio_stream, open_media
+from .probe import MediaInfo, audio_stream, decoded, is_stray, open_media
 
 Samples = NDArray[np.float32]
 
@@ -33,6 +32,7 @@ class SoundReader:
         self.end_sample = 0
         self.broken: str | None = None
         self._rate_hz = rate_hz
+        self._info = info
         self._origin = info.start + start
         self._container = open_media(path)
         self._stream = audio_stream(self._container)
@@ -95,7 +95,7 @@ class SoundReader:
                 yield at, samples
 
     def _resampled(self) -> Iterator[tuple[int, Samples]]:
-        from av import AudioResampler
+        import av
 
         resampler: Any = None
         write = 0
@@ -103,15 +103,25 @@ class SoundReader:
         layout: tuple[str, int, str] | None = None
         for frame in decoded(self._container, self._stream, self._on_damage):
             at = Fraction(frame.pts * frame.time_base) - self._origin if frame.pts is not None else expected or 0
+            last = self._origin + (expected if expected is not None else 0)
+            if is_stray(at + self._origin, last, self._info):
+                self._on_damage("time stamps out of order")
+                continue
             found = (frame.layout.name, frame.sample_rate, frame.format.name)
             if expected is None or abs(at - expected) > JUMP_S or found != layout:
                 if resampler is not None:
                     yield from _numbered(resampler.resample(None), write)
-                resampler = AudioResampler(format="flt", layout="mono", rate=self._rate_hz)
+                resampler = av.AudioResampler(format="flt", layout="mono", rate=self._rate_hz)
                 write, expected, layout = round(at * self._rate_hz), Fraction(at), found
             expected += Fraction(frame.samples, frame.sample_rate)
             frame.pts = None  # the count of samples says where they belong, not each frame's rounding
-            for position, samples in _numbered(resampler.resample(frame), write):
+            try:
+                resampled = resampler.resample(frame)
+            except av.error.FFmpegError as error:
+                self._on_damage(error.strerror or type(error).__name__)
+                resampler = expected = None
+                continue
+            for position, samples in _numbered(resampled, write):
                 yield position, samples
                 write = position + len(samples)
         if resampler is not None:

@@ -68,7 +68,8 @@ class ProcessHost:
         self._alarm_at: int | None = None
         self._leaving = False
         self._listener: threading.Thread | None = None
-        self._transfers: list[Transfer] = []
+        self._noticed: list[Transfer | Note] = []
+        self._copied: set[str] = set()
         initial = initial_packets(self.plan)
         self.scheduler = (
             Scheduler(self.plan, self.process, initial=initial, limit=setup.limit)
@@ -95,9 +96,9 @@ class ProcessHost:
         """Unit 0 begins at ``origin_ns``; from now on things fire."""
         with self._lock:
             self.clock = SystemClock(origin_ns)
-        self._listener = threading.Thread(target=self._listen, name="inbox", daemon=True)
+        self._listener = threading.Thread(target=self._guarded(self._listen), name="inbox", daemon=True)
         self._listener.start()
-        threading.Thread(target=self._keep_time, name="timer", daemon=True).start()
+        threading.Thread(target=self._guarded(self._keep_time), name="timer", daemon=True).start()
         with self._lock:
             self._dispatch()
             outgoing = self.scheduler.take_outgoing()
@@ -124,8 +125,8 @@ class ProcessHost:
     def batch(self) -> Batch:
         """What happened since the last call, with stalls noticed on the way."""
         with self._lock:
-            records: list[Happening] = [*self.scheduler.take_events(), *self._transfers]
-            self._transfers = []
+            records: list[Happening] = [*self.scheduler.take_events(), *self._noticed]
+            self._noticed = []
             if self.clock is not None:
                 now = self.clock.now()
                 records += [Note(now, self.process, "stall", text) for text in self._stalls.look(now)]
@@ -200,20 +201,37 @@ class ProcessHost:
 
     def _listen(self) -> None:
         """Take packets from other processes as they come."""
-        assert self.clock is not None
         while isinstance(packet := self._endpoint.inbox.receive(), Packet):
-            with self._lock:
-                now = self.clock.now()
-                stream = self.plan.streams[packet.stream]
-                self._transfers.append(
-                    Transfer(packet.stream, packet.unit, stream.process, self.process, packet.produced_ns, now,
-                             packet.n_bytes, stream.carrier)
-                )  # fmt: skip
-                self.scheduler.arrive(packet, now)
-                self._dispatch()
-                outgoing = self.scheduler.take_outgoing()
-            del packet
-            self._send(outgoing)
+            self._arrive(packet)
+            del packet  # the slot is free as soon as the scheduler lets go of it
+
+    def _arrive(self, packet: Packet) -> None:
+        with self._lock:
+            assert self.clock is not None
+            now = self.clock.now()
+            stream = self.plan.streams[packet.stream]
+            if packet.is_payload:
+                times = (packet.produced_ns, now)
+                self._noticed.append(
+                    Transfer(
+                        packet.stream, packet.unit, stream.process, self.process, *times, packet.n_bytes, stream.carrier
+                    )
+                )
+            self.scheduler.arrive(packet, now)
+            self._dispatch()
+            outgoing = self.scheduler.take_outgoing()
+        self._send(outgoing)
+
+    def _guarded(self, live: Callable[[], None]) -> Callable[[], None]:
+        """A thread's body whose failure ends the run instead of only the thread."""
+
+        def body() -> None:
+            try:
+                live()
+            except Exception as error:
+                self._fail(error)
+
+        return body
 
     # With the lock held
 
@@ -247,7 +265,22 @@ class ProcessHost:
 
     def _send(self, packets: list[Packet]) -> None:
         for packet in packets:
-            self._endpoint.publisher.publish(packet, self.plan.streams[packet.stream].readers)
+            stream = self.plan.streams[packet.stream]
+            _, way = self._endpoint.publisher.publish(packet, stream.readers)
+            if way == "inline" and packet.tensors and stream.carrier == "shared" and stream.name not in self._copied:
+                self._warn_of_copies(stream.name, packet.unit)
+
+    def _warn_of_copies(self, stream: str, unit: int) -> None:
+        """No slot was free: somebody keeps packets for longer than their window. Said once per stream."""
+        self._copied.add(stream)
+        pool, clock = self._endpoint.pool, self.clock
+        holders = pool.holders(stream) if pool is not None else {}
+        who = ", ".join(f"process '{name}' holds {n}" for name, n in holders.items()) or "the payload fits no slot"
+        text = (
+            f"'{stream}': unit {unit} was copied through the socket, {who}; a node that keeps arrays should copy them"
+        )
+        with self._lock:
+            self._noticed.append(Note(clock.now() if clock else 0, self.process, "warning", text))
 
 
 def usage() -> tuple[float, float]:

@@ -108,7 +108,7 @@ class Statistics:
             return
         units = firing.last - firing.first + 1
         self.modes[firing.node][firing.mode] += units
-        if firing.verdict == "late":
+        if firing.verdict == "late" and firing.mode == "step":
             self.late[firing.node] += units
         if firing.mode == "skip":
             return

@@ -13,7 +13,8 @@ Four things are shown on many dialogues:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from .script import Act, Scenario, drawn
 from .signal import MS, UNIT
 from .user import World
 from .voices import Bank
+
+Talk: TypeAlias = tuple[list[UserUnit], list[AgentUnit], Oracle]
 
 
 @dataclass
@@ -68,10 +71,8 @@ def check_world(seeds: Iterable[int], units: int, bank: Bank, scenario: Scenario
     return report
 
 
-def _talk(
-    world: World, seed: int, units: int, bank: Bank, oracle: Oracle | None = None
-) -> tuple[list[UserUnit], list[AgentUnit], Oracle]:
-    agent = oracle or Oracle(seed, bank)
+def _talk(world: World, seed: int, units: int, bank: Bank) -> Talk:
+    agent = Oracle(seed, bank)
     heard: list[UserUnit] = []
     said: list[AgentUnit] = []
     for _ in range(units):
@@ -106,22 +107,36 @@ def _check_late(report: Report, seed: int, heard: list[UserUnit], said: list[Age
 
 
 def _check_fork(report: Report, seed: int, units: int, bank: Bank, scenario: Scenario) -> None:
-    """Two users who are one up to some act, and another one after it."""
-    probe = World(seed, bank, scenario, size=0)
-    one, two = (drawn(scenario, s, bank.takes(probe.person.speaker)) for s in (seed, seed + 1_000_003))
-    fork = 1 + seed % 4
+    """Users who are one up to a point, and then another: by other acts, or by going on where the first one ends."""
+    words = bank.takes(World(seed, bank, scenario, size=0).person.speaker)
+    one, two = drawn(scenario, seed, words), drawn(scenario, seed + 1_000_003, words)
+    fork = seed % 4
 
-    def forked(number: int) -> Act | None:
-        return one(number) if number < fork else two(number)
+    def others(number: int) -> Act | None:
+        return one(number) if number <= fork else two(number)
 
-    worlds = [World(seed, bank, scenario, script=script, size=0) for script in (one, forked)]
-    (heard_one, said_one, _), (heard_two, said_two, _) = (_talk(world, seed, units, bank) for world in worlds)
-    for unit in range(units):
-        if not _same_user(heard_one[unit], heard_two[unit]):
-            return
-        if not _same(said_one[unit], said_two[unit]):
+    def goes_on(number: int) -> Act | None:
+        act = one(number)
+        if act is None or number < fork or act.kind not in ("ask", "aside"):
+            return act
+        return replace(act, phrases=(*act.phrases, ("seven",)))
+
+    first = _talk(World(seed, bank, scenario, script=one, size=0), seed, units, bank)
+    for script in (others, goes_on):
+        second = _talk(World(seed, bank, scenario, script=script, size=0), seed, units, bank)
+        unit = _diverges(first, second)
+        if unit is not None:
             report.faults.append(f"seed {seed}, unit {unit}: two futures of one past (the user did not differ yet)")
-            return
+
+
+def _diverges(first: Talk, second: Talk) -> int | None:
+    """The unit in which the agents differ although the users have not; None where there is none."""
+    for unit, (heard, other) in enumerate(zip(first[0], second[0], strict=True)):
+        if not _same_user(heard, other):
+            return None
+        if not _same(first[1][unit], second[1][unit]):
+            return unit
+    return None
 
 
 def _same(one: AgentUnit, two: AgentUnit) -> bool:
