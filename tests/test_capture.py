@@ -346,3 +346,27 @@ def test_lines_that_cannot_be_read_are_named(params, message):
     with pytest.raises(GraphError) as error:
         CaptureText.check(params)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".ts", ".mkv"])
+def test_whatever_is_broken_in_a_file_it_plays_or_is_named(tmp_path, suffix):
+    whole = make_video(tmp_path / f"a{suffix}", regular(20, 25), sound=click(0.8, 0.4, 48000), rate_hz=48000)
+    rng = np.random.default_rng(7)
+    played = 0
+    for attempt in range(25):
+        data = np.frombuffer(whole.read_bytes(), np.uint8).copy()
+        places = rng.integers(0, len(data), rng.choice([1, 10, 60]))
+        data[places] = rng.integers(0, 256, len(places))
+        path = tmp_path / f"{attempt}{suffix}"
+        path.write_bytes(data[: rng.integers(1, len(data))] if attempt % 3 == 0 else data)
+        try:
+            node = opened(CaptureFile(path=path, width=64, height=64, seconds=4))
+            outputs = play(node)
+        except MediaError as error:
+            assert str(error).startswith(f"capture.file: {path}: ")
+            continue
+        played += 1
+        node.close()
+        assert all(given["video"].value.shape == (4, 64, 64, 3) for given in outputs)
+        assert all(np.isfinite(given["audio"].value).all() for given in outputs)
+    assert played > 5

@@ -12,7 +12,6 @@ from typing import Any
 
 from ...runtime.errors import MediaError
 
-
 LONGEST_HOLE_S = 10
 """A longer hole between two time stamps is believed only where the file's stated length has room for it."""
 
