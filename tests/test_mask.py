@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from wangraph.wan_core.config import SlotConfig
-from wangraph.wan_core.mask import tokens_of, visible
+from wangraph.wan_core.mask import TailMask, tokens_of, visible
 
 SLOTS = SlotConfig()
 Y, U, S, N = slice(0, 4), slice(4, 9), slice(9, 12), slice(12, 16)
@@ -74,3 +74,13 @@ def test_every_token_sees_itself():
 def test_the_mask_does_not_depend_on_unit_numbers():
     here, there = tokens_of(SLOTS, 0, 3, True), tokens_of(SLOTS, 1000, 3, True)
     assert torch.equal(visible(here, here), visible(there, there))
+
+
+@pytest.mark.parametrize("length", [3, 10, 11, 40])
+def test_the_mask_of_a_pass_shows_the_whole_history(length):
+    among = torch.ones(3, 3).tril().bool()
+    tail = TailMask(among, repeats=2)
+    for room in (0, 20):
+        scores = tail.over(length, room, torch.zeros(()))
+        expected = torch.cat([torch.ones(3, length - 3).bool(), among], 1).repeat(2, 1)
+        assert torch.equal(scores == 0, expected) and torch.equal(scores == float("-inf"), ~expected)

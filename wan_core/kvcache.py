@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .attention import HIDDEN, HIDDEN_CHANNEL, UNIT_CHANNEL, Geometry
 from .config import CACHE_CHANNELS, Preset
+from .mask import TailMask
 from .rope import Rotation, rotate
 from .streaming import State
 
@@ -166,7 +167,7 @@ class CachePass:
             pass overwrites them.
         units: [T] unit of each new token.
         by: their rotation.
-        mask: [T, T] bool among the new tokens; None: all see each other. The history is visible to all.
+        mask: among the new tokens; None: all see each other. The history is visible to all.
         fresh: [B, L, KV, T, D], takes the un-rotated keys; None: not wanted.
     """
 
@@ -176,7 +177,7 @@ class CachePass:
         state: KVState,
         units: Tensor,
         by: Rotation,
-        mask: Tensor | None = None,
+        mask: TailMask | None = None,
         fresh: Tensor | None = None,
     ) -> None:
         self.cache, self.state, self.by, self.fresh = cache, state, by, fresh
@@ -184,13 +185,7 @@ class CachePass:
         cache.reserve(state, self.length)
         self.first, self.last = state.filled, state.filled + self.length
         cache.write_channels(state, self.first, units)
-        self.mask = None if mask is None else self._over_history(mask)
-
-    def _over_history(self, mask: Tensor) -> Tensor:
-        """[T, T] bool -> [G*T, N] to be added to the scores."""
-        scores = self.state.keys.new_zeros(self.length, self.last)
-        scores[:, self.first :].masked_fill_(~mask.to(scores.device), float("-inf"))
-        return scores.repeat(self.cache.geometry.groups, 1)
+        self.mask = None if mask is None else mask.over(self.last, state.keys.shape[-2], state.keys)
 
     def attend(self, layer: int, qk: Tensor, v: Tensor) -> Tensor:
         """As in `attention.Memory`."""

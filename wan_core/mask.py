@@ -59,6 +59,36 @@ def tokens_of(slots: SlotConfig, first_unit: int, units: int, with_noisy: bool =
     return Tokens((unit + k).flatten(), (order + 3 * k).flatten(), place.repeat(units), noisy.bool().repeat(units))
 
 
+class TailMask:
+    """Who sees whom among the newest T tokens, behind a history of any length that all of them see.
+
+    The mask of a pass is a view of one buffer, so that none is made per unit.
+
+    Args:
+        mask: [T, T] bool.
+        repeats: how often the T queries are repeated (the groups of grouped-query attention).
+    """
+
+    def __init__(self, mask: Tensor, repeats: int) -> None:
+        self._tail = torch.zeros(mask.shape).masked_fill_(~mask, float("-inf")).repeat(repeats, 1)
+        self._buffer = self._tail
+
+    def over(self, length: int, room: int, like: Tensor) -> Tensor:
+        """[repeats * T, length] to be added to scores: 0 where visible, else minus infinity.
+
+        Args:
+            length: history and new tokens.
+            room: the length that may soon be needed.
+            like: device and precision.
+        """
+        buffer = self._buffer
+        if buffer.shape[1] < length or buffer.device != like.device or buffer.dtype != like.dtype:
+            buffer = like.new_zeros(len(self._tail), max(length, room))
+            buffer[:, -self._tail.shape[1] :] = self._tail
+            self._buffer = buffer
+        return buffer[:, -length:]
+
+
 def visible(queries: Tokens, keys: Tokens) -> Tensor:
     """[Q, N] bool: whether each query sees each key."""
     q_order, k_order = queries.order[:, None], keys.order[None]

@@ -26,7 +26,7 @@ from .flow import GESTURE, chance
 from .hearing import HearingState
 from .kvcache import CachePass, KVState
 from .kvslice import DIGEST_BYTES, KVSlice, chained_digest
-from .mask import Tokens, tokens_of, visible
+from .mask import TailMask, Tokens, tokens_of, visible
 from .model import DuplexModel
 from .streaming import State
 from .text import EVENT_STATES, GESTURES
@@ -94,13 +94,13 @@ class _Span:
     Attributes:
         first: place of the first of them.
         units: [T] their units, counted from that of the slice.
-        mask: [T, T] who sees whom among them; None: all see each other.
+        mask: who sees whom among them; None: all see each other.
     """
 
-    def __init__(self, first: int, tokens: Tokens) -> None:
+    def __init__(self, first: int, tokens: Tokens, groups: int) -> None:
         self.first, self.units = first, tokens.unit
         mask = visible(tokens, tokens)
-        self.mask = None if bool(mask.all()) else mask
+        self.mask = None if bool(mask.all()) else TailMask(mask, groups)
 
 
 class Thinker:
@@ -110,10 +110,11 @@ class Thinker:
         self.model = model
         y, u, s = model.slots.y, model.slots.u, model.slots.s
         tokens = tokens_of(model.slots, 0, 1)
-        self._y = _Span(0, tokens.part(0, y))
-        self._u = _Span(y, tokens.part(y, y + u))
-        self._yu = _Span(0, tokens.part(0, y + u))
-        self._s = _Span(y + u, tokens.part(y + u, y + u + s))
+        groups = model.geometry.groups
+        self._y = _Span(0, tokens.part(0, y), groups)
+        self._u = _Span(y, tokens.part(y, y + u), groups)
+        self._yu = _Span(0, tokens.part(0, y + u), groups)
+        self._s = _Span(y + u, tokens.part(y + u, y + u + s), groups)
 
     @torch.inference_mode()
     def new_state(self, batch: int = 1, first_unit: int = 0) -> ThinkerState:
@@ -247,7 +248,7 @@ class Thinker:
         model.cache.start_slice(state.cache, state.unit)
         fresh = state.fresh_keys.repeat(1, 1, 1, units, 1)  # begins with what is committed
         tokens = tokens_of(model.slots, 0, units).part(skip, units * model.slots.clean)
-        self._write(state, x, _Span(skip, tokens), fresh)
+        self._write(state, x, _Span(skip, tokens, model.geometry.groups), fresh)
         state.hearing = hearing
         return self._close(state, fresh, answers=False)
 
