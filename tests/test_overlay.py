@@ -99,9 +99,9 @@ def test_an_unset_variable_without_default_is_a_mistake(write, monkeypatch):
 
 
 def test_set_reaches_parameters_and_keys_by_path(write):
-    sets = {"w": "16", "params.mode": "round",
+    sets = {"w": "8", "params.mode": "round",
             "blur.budget_ms": "2.5", "nodes.blur.params.radius_px": 3, "clock.fps": "30", "latency_ms": "50",
-            "processes.far.threads": "2"}  # fmt: skip
+            "processes.far.threads": "2", "cam.width": "16"}  # fmt: skip
     spec = load(write("base.yaml", BASE), sets)
     blur = spec.nodes["blur"]
     assert blur.params["mode"].value == "round"
@@ -114,7 +114,7 @@ def test_setting_what_is_not_there_lists_what_is(write):
         load(write("base.yaml", BASE), {"blr.budget_ms": "2"})
     assert str(caught.value) == (
         "--set blr.budget_ms=2: found 'blr.budget_ms' (available parameters: mode, w; nodes: blur, cam, sink, "
-        "as NODE.budget_ms or NODE.params.NAME; also clock.fps, latency_ms, processes.NAME.threads); "
+        "as NODE.budget_ms or NODE.PARAMETER; also clock.fps, latency_ms, processes.NAME.threads); "
         "did you mean 'blur'?"
     )
 

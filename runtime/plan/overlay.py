@@ -20,7 +20,7 @@ from .catalogue import shipped_graphs
 from .document import kind_name, parse_text, read_document
 from .marks import Item, Mark, Problems, item_of, shown
 from .params import resolve_params, substitute
-from .spec import TOP_KEYS, check_keys
+from .spec import NODE_KEYS, TOP_KEYS, check_keys
 from .subgraph import expand
 
 
@@ -134,6 +134,8 @@ def _set_path(tree: Item, key: str, item: Item, problems: Problems) -> Item:
     if parts[0] in nodes and len(parts) > 1:
         parts = ["nodes", *parts]
     if parts[0] == "nodes" and len(parts) > 2 and parts[1] in nodes:
+        if parts[2] not in NODE_KEYS and not did_you_mean(parts[2], NODE_KEYS):
+            parts.insert(2, "params")  # NODE.NAME is a parameter unless it is, or looks like, a key of the node
         return _put(tree, parts, item, problems)
     if parts[0] in ("params", "nodes") or parts[0] not in TOP_KEYS:
         return _unknown_set(tree, parts, params, nodes, item, problems)
@@ -148,7 +150,7 @@ def _unknown_set(
     problems.add(
         item.mark,
         f"found '{'.'.join(parts)}' (available parameters: {listing(params)}; nodes: {listing(nodes)}, "
-        f"as NODE.budget_ms or NODE.params.NAME; also clock.fps, latency_ms, processes.NAME.threads){hint}",
+        f"as NODE.budget_ms or NODE.PARAMETER; also clock.fps, latency_ms, processes.NAME.threads){hint}",
     )
     return tree
 
