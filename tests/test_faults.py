@@ -11,15 +11,18 @@ from pathlib import Path
 
 import av
 import pytest
+
 from wangraph import load
 from wangraph.runtime.engine.run import Options, Run
-from wangraph.runtime.errors import ProcessLost, RunError, UserError
+from wangraph.runtime.errors import ProcessLost, UserError
 
 ROOT = Path(__file__).parents[1]
 
 
 def wangraph(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "wangraph", *arguments], cwd=cwd, capture_output=True, text=True, timeout=100)
+    return subprocess.run(
+        [sys.executable, "-m", "wangraph", *arguments], cwd=cwd, capture_output=True, text=True, timeout=100
+    )
 
 
 def pictures(path: Path) -> int:
@@ -126,15 +129,17 @@ def test_what_the_user_got_wrong_is_said_before_the_clock_starts_and_exits_with_
 
 
 def test_a_checkpoint_of_another_shape_is_refused_before_the_clock_starts(tmp_path):
+    from wangraph.wan_core.audio import AudioCodec
     from wangraph.wan_core.checkpoint import save
     from wangraph.wan_core.config import preset
-    from wangraph.wan_core.audio import AudioCodec
     from wangraph.wan_core.video import VideoCodec
 
     nano = preset("nano")
     parts = {"video_codec": VideoCodec(nano.video), "audio_codec": AudioCodec(nano.audio)}
     save(tmp_path / "nano.safetensors", parts, preset="tiny")
-    with pytest.raises(UserError, match=r"_codec\..*found .* \(expected .*\)"):
+    with pytest.raises(
+        UserError, match=r"^checkpoint .*: '\w+_codec\.[\w.]+' is \[.*\] \(expected \[.*\] by preset 'tiny'\), name"
+    ):
         Run(load("mirror", set={"checkpoint": str(tmp_path / "nano.safetensors"), "output": str(tmp_path / "o.mp4")}).plan(),
             Options(4)).go()  # fmt: skip
 
