@@ -21,7 +21,7 @@ from .voices import Bank, Speaker
 from .words import BACKCHANNELS, DIGITS
 
 _SPEAKERS = 6  # synthetic speakers compared
-_LOOKS = 6  # faces compared
+_LOOKS = 4  # faces compared
 _SIZE = 64
 _PLAIN = 24  # a pixel that changed by more than this, of 255, is seen to
 

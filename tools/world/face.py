@@ -174,7 +174,7 @@ class _Head:
         self.x: Plane = 0.05 * pose.gaze_x + 0.05 * pose.tilt
         self.y: Plane = -0.10 + 0.012 * pose.breath + 0.055 * pose.nod
         self.angle = 0.14 * pose.tilt
-        self.turn = 0.095 * pose.gaze_x
+        self.turn = 0.080 * pose.gaze_x
         self.drop = 0.055 * pose.nod + 0.02 * pose.gaze_y
         self.width, self.height = who.width, who.height
 
