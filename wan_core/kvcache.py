@@ -79,8 +79,10 @@ def _lengthened(x: Tensor, tokens: int) -> Tensor:
     """x [..., C, E] with this many empty tokens behind it; x itself when there are none to add."""
     if not tokens:
         return x
-    longer = x.new_zeros(*x.shape[:-2], x.shape[-2] + tokens, x.shape[-1])
-    longer[..., : x.shape[-2], :] = x
+    length = x.shape[-2]
+    longer = x.new_empty(*x.shape[:-2], length + tokens, x.shape[-1])
+    longer[..., :length, :] = x
+    longer[..., length:, :] = 0
     return longer
 
 
