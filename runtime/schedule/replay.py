@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from ..packet import Packet, Validity
-from ..plan.plan import InputPlan, NodePlan, Plan
+from ..plan.plan import NodePlan, Plan
 from .decide import Fire
 from .events import Event, Fenced, Firing, Settlement
 from .scheduler import NodeState, Scheduler
+from .window import Settled
 
 
 class ReplayScheduler(Scheduler):
@@ -53,7 +54,7 @@ class ReplayScheduler(Scheduler):
         planned = script[0]
         if planned.mode != "skip":
             for unit in range(planned.first, planned.last + 1):
-                if not state.plan.is_source and self._given(state.plan, unit) is None:
+                if not state.plan.is_source and self._inlets.given(state.plan, unit) is None:
                     return None
         script.popleft()
         fire = self._fire(state, planned.mode, planned.first, planned.last, now)
@@ -68,10 +69,10 @@ class ReplayScheduler(Scheduler):
             packet = self._blank(packet.stream, packet.unit, planned)
         return super()._settle(packet, now)
 
-    def _settled(self, inlet: InputPlan, unit: int) -> Packet | None:
+    def _look(self, stream: str, unit: int) -> Settled | None:
         """A unit that the log calls missing is missing at once: nobody waits for what came too late."""
-        if unit >= 0 and self.windows[inlet.stream].get(unit) is None:
-            planned = self._outcomes.get((inlet.stream, unit))
-            if planned is Validity.MISSING and self._settles(inlet.stream):
-                self._publish(self._blank(inlet.stream, unit, planned), 0)
-        return super()._settled(inlet, unit)
+        settled = super()._look(stream, unit)
+        if settled is None and self._outcomes.get((stream, unit)) is Validity.MISSING and self._settles(stream):
+            self._publish(self._blank(stream, unit, Validity.MISSING), 0)
+            settled = super()._look(stream, unit)
+        return settled

@@ -20,7 +20,8 @@ from ..packet import Packet, Validity
 from ..plan.plan import InputPlan, Mode, NodePlan, Plan
 from .decide import Fire, Given, LevelChooser
 from .events import Event, Fenced, Firing, Settlement
-from .window import StreamWindow
+from .inlets import Inlets, is_lost
+from .window import Settled, StreamWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,6 @@ class Scheduler:
         self.plan = plan
         self.process = process
         self.limit = limit
-        self._initial = initial or {}
         mine = [n for n in plan.nodes.values() if process is None or n.process == process]
         self.nodes = {n.name: NodeState(n, LevelChooser(len(n.ladder))) for n in mine}
         self._lanes: dict[str, list[NodeState]] = {}
@@ -86,6 +86,7 @@ class Scheduler:
             for name, stream in plan.streams.items()
             if name in self._readers or stream.node in self.nodes
         }
+        self._inlets = Inlets(self.windows, self._look, self._blank, initial or {})
         self._timed = [w for w in self.windows.values() if w.plan.settle_ns is not None and self._settles(w.plan.name)]
         self._held: list[tuple[int, Packet]] = []
         self._outgoing: list[Packet] = []
@@ -212,8 +213,7 @@ class Scheduler:
             return f"computing unit {state.running.last}"
         missing = [
             f"{i.port} of unit {state.cursor - i.delay} from {i.stream}"
-            for i in state.plan.inputs
-            if self._pending(i, state.cursor)
+            for i in self._inlets.open_inlets(state.plan, state.cursor)
         ]
         return f"unit {state.cursor} waits for " + (", ".join(missing) or "its time")
 
@@ -223,10 +223,10 @@ class Scheduler:
         node, unit = state.plan, state.cursor
         if node.is_source:
             return self._next_of_source(state, now)
-        if self._all_ended(node, unit):
+        if self._inlets.all_ended(node, unit):
             self._end(state, unit, now)
             return None
-        given = self._given(node, unit)
+        given = self._inlets.given(node, unit)
         if given is None:
             return None
         if node.paced:
@@ -234,7 +234,7 @@ class Scheduler:
             return None if due is not None and now < due else self._fire(state, "step", unit, unit, now)
         if self._is_behind(node, unit, now):
             return self._catch_up(state, now)
-        if self._is_lost(node, given):
+        if is_lost(node, given):
             return self._fire(state, "gap" if node.stateful else "skip", unit, unit, now)
         return self._fire(state, "step", unit, unit, now)
 
@@ -256,15 +256,15 @@ class Scheduler:
     def _catch_up(self, state: NodeState, now: int) -> Fire:
         """Several units behind: one absorb (or gap) over what is too late, so that the newest can be in time."""
         node, first = state.plan, state.cursor
-        given = self._given(node, first)
+        given = self._inlets.given(node, first)
         assert given is not None, (node.name, first)
-        lost = self._is_lost(node, given)
+        lost = is_lost(node, given)
         last = first
         while (
             self._is_behind(node, last + 1, now)
-            and not self._all_ended(node, last + 1)
-            and (following := self._given(node, last + 1)) is not None
-            and (not node.stateful or self._is_lost(node, following) == lost)
+            and not self._inlets.all_ended(node, last + 1)
+            and (following := self._inlets.given(node, last + 1)) is not None
+            and (not node.stateful or is_lost(node, following) == lost)
         ):
             last += 1
         mode: Mode = "skip" if not node.stateful else "gap" if lost else "absorb"
@@ -273,14 +273,14 @@ class Scheduler:
     def _fire(self, state: NodeState, mode: Mode, first: int, last: int, now: int) -> Fire:
         node = state.plan
         inputs: list[Mapping[str, Given]] = []
-        ready = self.plan.release_ns(last) if node.is_source else 0
         if not node.is_source and mode != "skip":
             for unit in range(first, last + 1):
-                given = self._given(node, unit)
+                given = self._inlets.given(node, unit)
                 assert given is not None, (node.name, unit)
-                inputs.append(self._substituted(node, given, unit))
-        if not node.is_source:
-            ready = max((self._settled_at(i, last) for i in node.inputs), default=now)
+                inputs.append(self._inlets.substituted(node, given, unit))
+        ready = self._inlets.ready_ns(node, last)
+        if ready is None:
+            ready = self.plan.release_ns(last)
         due = self._due(node, last)
         level = state.chooser.pick(None if due is None else due - now) if mode == "step" else state.chooser.level
         return Fire(node.name, mode, first, last, tuple(inputs), level, ready)
@@ -302,55 +302,6 @@ class Scheduler:
             self._publish(self._blank(f"{state.plan.name}.{port}", unit, Validity.END), now)
         self._forget(state.plan)
 
-    # Inputs of one unit
-
-    def _given(self, node: NodePlan, unit: int) -> dict[str, Given] | None:
-        """What has settled for every inlet; None while one is open."""
-        given: dict[str, Given] = dict.fromkeys(node.optional_inputs)
-        for inlet in node.inputs:
-            first = unit - inlet.delay
-            packets = [self._settled(inlet, u) for u in range(first, first + inlet.look_ahead + 1)]
-            if any(p is None for p in packets):
-                return None
-            known = tuple(p for p in packets if p is not None)
-            given[inlet.port] = known if inlet.look_ahead else known[0]
-        return given
-
-    def _settled(self, inlet: InputPlan, unit: int) -> Packet | None:
-        if unit < 0:
-            start = self._initial.get((inlet.stream, inlet.init or "empty"))
-            return start if start is not None else self._blank(inlet.stream, unit, Validity.EMPTY)
-        settled = self.windows[inlet.stream].get(unit)
-        return None if settled is None else settled.packet
-
-    def _settled_at(self, inlet: InputPlan, unit: int) -> int:
-        settled = self.windows[inlet.stream].get(unit - inlet.delay + inlet.look_ahead)
-        return 0 if settled is None else settled.at_ns
-
-    def _pending(self, inlet: InputPlan, unit: int) -> bool:
-        last = unit - inlet.delay + inlet.look_ahead
-        return last >= 0 and self.windows[inlet.stream].get(last) is None
-
-    def _all_ended(self, node: NodePlan, unit: int) -> bool:
-        direct = [i for i in node.inputs if not i.delay] or list(node.inputs)
-        return all((p := self._settled(i, unit - i.delay)) is not None and p.validity is Validity.END for i in direct)
-
-    def _is_lost(self, node: NodePlan, given: Mapping[str, Given]) -> bool:
-        """Whether a required input is missing: one for which nothing may stand in."""
-        required = {i.port for i in node.inputs if i.late in ("gap", "wait")}
-        return any(_first(given[port]).validity is Validity.MISSING for port in required)
-
-    def _substituted(self, node: NodePlan, given: Mapping[str, Given], unit: int) -> dict[str, Given]:
-        """The inputs as the body gets them: what ``hold`` says stands in for what is missing."""
-        result = dict(given)
-        for inlet in node.inputs:
-            packet = _first(given[inlet.port])
-            if inlet.late == "hold" and packet.validity is Validity.MISSING:
-                held = self.windows[inlet.stream].last_real_before(unit - inlet.delay)
-                if held is not None and inlet.look_ahead == 0:
-                    result[inlet.port] = held.marked(Validity.REPEATED)
-        return result
-
     # Time
 
     def _due(self, node: NodePlan, unit: int) -> int | None:
@@ -365,7 +316,7 @@ class Scheduler:
         node, unit = state.plan, state.cursor
         if node.is_source:
             return self.plan.release_ns(unit - node.ahead_units)
-        if any(self._pending(i, unit) for i in node.inputs):
+        if self._inlets.open_inlets(node, unit):
             return None
         return self._due(node, unit)
 
@@ -410,6 +361,9 @@ class Scheduler:
 
     def _streams(self, node: NodePlan) -> list[str]:
         return [f"{node.name}.{port}" for port in node.outputs]
+
+    def _look(self, stream: str, unit: int) -> Settled | None:
+        return self.windows[stream].get(unit)
 
     def _settles(self, stream: str) -> bool:
         return self.process is None or self.plan.streams[stream].settler == self.process
@@ -470,9 +424,3 @@ class Scheduler:
 def lane_of(node: NodePlan) -> str:
     """A lane's name among all processes: ``process/lane``."""
     return f"{node.process}/{node.lane}"
-
-
-def _first(given: Given) -> Packet:
-    packet = given[0] if isinstance(given, tuple) else given
-    assert packet is not None
-    return packet

@@ -1,0 +1,103 @@
+"""What stands behind a node's inlets for one unit: settled or not, ended, lost, substituted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ..packet import Packet, Validity
+from ..plan.plan import InputPlan, NodePlan
+from .decide import Given
+from .window import Settled, StreamWindow
+
+Look = Callable[[str, int], Settled | None]
+"""The outcome of (stream, unit); None while it is open."""
+
+Blank = Callable[[str, int, Validity], Packet]
+"""A packet of (stream, unit) without payload."""
+
+
+class Inlets:
+    """Reads the windows for the nodes of one process.
+
+    Args:
+        windows: by stream.
+        look: how to find an outcome.
+        blank: makes what stands before a stream begins.
+        initial: what delayed inlets get before unit 0, by (stream, init).
+    """
+
+    def __init__(
+        self,
+        windows: Mapping[str, StreamWindow],
+        look: Look,
+        blank: Blank,
+        initial: Mapping[tuple[str, str], Packet],
+    ) -> None:
+        self._windows = windows
+        self._look = look
+        self._blank = blank
+        self._initial = initial
+
+    def given(self, node: NodePlan, unit: int) -> dict[str, Given] | None:
+        """What has settled for every inlet; None while one is open."""
+        given: dict[str, Given] = dict.fromkeys(node.optional_inputs)
+        for inlet in node.inputs:
+            first = unit - inlet.delay
+            packets = [self._packet(inlet, u) for u in range(first, first + inlet.look_ahead + 1)]
+            known = tuple(p for p in packets if p is not None)
+            if len(known) < len(packets):
+                return None
+            given[inlet.port] = known if inlet.look_ahead else known[0]
+        return given
+
+    def ready_ns(self, node: NodePlan, unit: int) -> int | None:
+        """When the last inlet of a unit settled; None for a node without inlets."""
+        return max((self._settled_at(inlet, unit) for inlet in node.inputs), default=None)
+
+    def open_inlets(self, node: NodePlan, unit: int) -> list[InputPlan]:
+        """Inlets that wait for something."""
+        return [inlet for inlet in node.inputs if self._is_open(inlet, unit)]
+
+    def all_ended(self, node: NodePlan, unit: int) -> bool:
+        """Whether nothing comes any more: all inlets without delay have ended (all inlets, when each has one)."""
+        direct = [i for i in node.inputs if not i.delay] or list(node.inputs)
+        return all(
+            (packet := self._packet(i, unit - i.delay)) is not None and packet.validity is Validity.END for i in direct
+        )
+
+    def substituted(self, node: NodePlan, given: Mapping[str, Given], unit: int) -> dict[str, Given]:
+        """The inputs as the body gets them: what ``hold`` says stands in for what is missing."""
+        result = dict(given)
+        for inlet in node.inputs:
+            if inlet.late == "hold" and not inlet.look_ahead and _first(given[inlet.port]).validity is Validity.MISSING:
+                held = self._windows[inlet.stream].last_real_before(unit - inlet.delay)
+                if held is not None:
+                    result[inlet.port] = held.marked(Validity.REPEATED)
+        return result
+
+    def _packet(self, inlet: InputPlan, unit: int) -> Packet | None:
+        if unit < 0:
+            start = self._initial.get((inlet.stream, inlet.init or "empty"))
+            return start if start is not None else self._blank(inlet.stream, unit, Validity.EMPTY)
+        settled = self._look(inlet.stream, unit)
+        return None if settled is None else settled.packet
+
+    def _settled_at(self, inlet: InputPlan, unit: int) -> int:
+        settled = self._look(inlet.stream, unit - inlet.delay + inlet.look_ahead)
+        return 0 if settled is None else settled.at_ns
+
+    def _is_open(self, inlet: InputPlan, unit: int) -> bool:
+        last = unit - inlet.delay + inlet.look_ahead
+        return last >= 0 and self._look(inlet.stream, last) is None
+
+
+def is_lost(node: NodePlan, given: Mapping[str, Given]) -> bool:
+    """Whether a required input is missing: one for which nothing may stand in."""
+    required = [inlet.port for inlet in node.inputs if inlet.late in ("gap", "wait")]
+    return any(_first(given[port]).validity is Validity.MISSING for port in required)
+
+
+def _first(given: Given) -> Packet:
+    packet = given[0] if isinstance(given, tuple) else given
+    assert packet is not None
+    return packet
