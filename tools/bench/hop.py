@@ -17,13 +17,22 @@ from ...runtime.errors import ProcessLost
 from ...runtime.packet import Array, Packet, Validity
 from ...runtime.plan.plan import Plan, ProcessPlan, StreamPlan, TensorPlan
 from ...runtime.units import NS, UnitClock
+from .report import Heard, Report, Round, Table, quantiles, report, unheard
 
 SIZES = {"1 KB": 1_000, "774 KB": 4 * 192 * 336 * 3, "6.2 MB": 8 * 4 * 192 * 336 * 3}
 """774 KB is one unit of 336 x 192 pictures."""
 
+AIM = ""
+ROUNDS = 3
+SECONDS = 10.0
+
+RATE_HZ = 25.0
+"""Hops in a second: as far apart as in a run, so that caches are as cold."""
+
 WARM_UP = 10
 """Hops left out of the figures: sockets connect and caches fill in them."""
 
+_COLUMNS = ("p50", "p95", "p99", "max")
 _STREAM = "producer.out"
 _PATIENCE_MS = 10_000
 
@@ -34,15 +43,22 @@ class _Took(msgspec.Struct):
     ns: list[int]
 
 
-def run(hops: int = 250, rate_hz: float = 25.0, sizes: dict[str, int] | None = None) -> dict[str, Any]:
-    """Time ``hops`` hops per size at ``rate_hz``, copied into the slot and produced in place.
+def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) -> Report:
+    """Time hops of every size for so many seconds, copied into the slot and produced in place.
 
     Returns:
-        ``{"hops": 250, "rate_hz": 25.0, "us": {"774 KB": {"copy": {"p50", "p99", "max"}, "in_place": {...}}}}``
+        Per round: ``{"us": {"774 KB": {"copy": {"p50", "p95", "p99", "max"}, "in_place": {...}}}}``.
 
     Raises:
         ProcessLost: the reading process does not answer.
     """
+    hops = round(seconds * RATE_HZ)
+    parameters = {"hops": hops, "rate_hz": RATE_HZ, "bytes": SIZES}
+    return report("hop", AIM, parameters, rounds, lambda: measure(hops), rank, heard)
+
+
+def measure(hops: int, rate_hz: float = RATE_HZ, sizes: dict[str, int] | None = None) -> Round:
+    """One round: ``hops`` hops of every size, both ways."""
     figures = {
         name: {
             "copy": _figures(_measure(n_bytes, hops, rate_hz, in_place=False)),
@@ -50,12 +66,27 @@ def run(hops: int = 250, rate_hz: float = 25.0, sizes: dict[str, int] | None = N
         }
         for name, n_bytes in (sizes or SIZES).items()
     }
-    return {"hops": hops, "rate_hz": rate_hz, "us": figures}
+    return {"us": figures}
+
+
+def rank(measured: Round) -> float:
+    """The best round has the quickest median unit of pictures, copied."""
+    return float(measured["us"]["774 KB"]["copy"]["p50"])
+
+
+def table(report: Report) -> Table:
+    """A row for each round, size and way."""
+    rows = [
+        (r["round"], r["load_1m"], size, way.replace("_", " "), *(f"{found[q]:.0f}" for q in _COLUMNS))
+        for r in report["rounds"]
+        for size, ways in r["us"].items()
+        for way, found in ways.items()
+    ]
+    return Table(("round", "load", "payload", "us", *_COLUMNS), rows)
 
 
 def _figures(took_ns: list[int]) -> dict[str, float]:
-    us = np.asarray(took_ns[WARM_UP:]) / 1000
-    return {"p50": float(np.percentile(us, 50)), "p99": float(np.percentile(us, 99)), "max": float(us.max())}
+    return quantiles([ns / 1000 for ns in took_ns[WARM_UP:]], digits=1)
 
 
 def _measure(n_bytes: int, hops: int, rate_hz: float, *, in_place: bool) -> list[int]:

@@ -1,0 +1,290 @@
+"""``wangraph bench``: what is computed from records, the graphs it runs, and what it says. No test asserts a time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from wangraph.runtime.engine.records import Note
+from wangraph.runtime.engine.run import Options, Run
+from wangraph.runtime.engine.statistics import Statistics
+from wangraph.runtime.errors import RunError, UserError
+from wangraph.runtime.plan.graph import Graph
+from wangraph.runtime.schedule.events import Firing
+from wangraph.tools.bench import clock, command, duplex, hop, overhead
+from wangraph.tools.bench.empty import WORD, empty_graph
+from wangraph.tools.bench.machine import kept_busy, machine_line
+from wangraph.tools.bench.overhead import SUPERVISOR, Sample, Samples, Slope, computed, slope
+from wangraph.tools.bench.report import quantiles, report
+from wangraph.tools.bench.verb import BENCHES, find
+
+MACHINE = {"cpu": "abacus", "cores": 2, "system": "Linux 6", "python": "3.11.7", "load_1m": 0.25, "torch": "2.13.0"}
+
+
+def fired(plan, node, unit, *, called_us=0, done_us=0, mode="step", verdict="real"):
+    release = plan.release_ns(unit)
+    started, finished = release + called_us * 1000, release + done_us * 1000
+    return Firing(node, unit, unit, mode, 0, release, started, finished, None, verdict)
+
+
+# Rounds
+
+
+def test_all_rounds_are_kept_and_the_best_is_the_first_of_the_smallest():
+    values, heard = iter([3, 1, 2, 1]), []
+    made = report("x", "be quick", {"a": 1}, 4, lambda: {"value": next(values)}, lambda r: r["value"], heard.append)
+    assert [r["value"] for r in made["rounds"]] == [3, 1, 2, 1]
+    assert made["best"] == 2
+    assert heard == made["rounds"]
+    assert {"cpu", "cores", "python", "torch", "load_1m", "wangraph"} <= made["machine"].keys()
+
+
+def test_every_round_tells_the_load_it_met():
+    made = report("x", "", {}, 2, dict, lambda r: 0)
+    assert [r["round"] for r in made["rounds"]] == [1, 2]
+    assert all("load_1m" in r for r in made["rounds"])
+
+
+def test_quantiles_are_those_of_the_values_in_any_order():
+    assert quantiles([4.0, 1.0, 3.0, 5.0, 2.0]) == {"p50": 3.0, "p95": 4.8, "p99": 4.96, "max": 5.0}
+
+
+def test_busy_processes_are_gone_after_the_block(monkeypatch):
+    started, popen = [], subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
+    with kept_busy(2):
+        assert [process.poll() for process in started] == [None, None]
+    assert [process.returncode for process in started] == [-9, -9]
+
+
+# Clock
+
+
+def test_deviation_is_counted_from_the_release_of_each_unit():
+    plan = clock.graph().plan()
+    log = [fired(plan, "source", k, called_us=10 * k, done_us=100 * k) for k in range(5, 10)]
+    found = clock.deviation(plan, log)
+    assert found["called_ms"] == {"p50": 0.07, "p95": 0.088, "p99": 0.09, "max": 0.09}
+    assert found["done_ms"]["max"] == 0.9
+
+
+def test_other_nodes_the_first_units_and_the_end_count_for_nothing():
+    plan = clock.graph().plan()
+    log = [fired(plan, "source", k, called_us=20) for k in range(5, 10)]
+    noise = [
+        fired(plan, "sink", 6, called_us=9000),
+        fired(plan, "source", 0, called_us=9000),
+        fired(plan, "source", 10, called_us=9000, verdict="end"),
+    ]
+    assert clock.deviation(plan, log + noise) == clock.deviation(plan, log)
+
+
+def test_the_clock_ticks_25_times_a_second():
+    plan = clock.graph().plan()
+    assert plan.release_ns(24) == 1_000_000_000
+
+
+# Overhead
+
+
+def test_a_slope_leaves_out_the_beginning_and_the_end():
+    samples = [Sample(2, 10, 5.0), Sample(8, 40, 6.0), Sample(20, 100, 6.06), Sample(28, 140, 6.1), Sample(30, 150, 9)]
+    assert slope(samples, units=30) == Slope(20, 100, pytest.approx(0.1))
+
+
+def test_a_run_without_two_samples_is_too_short():
+    with pytest.raises(RunError) as error:
+        slope([Sample(2, 10, 5.0), Sample(8, 40, 6.0)], units=9)
+    assert str(error.value) == "bench overhead: found 1 samples in 9 units (expected 2), measure for longer"
+
+
+def test_the_supervisor_is_shown_and_not_counted():
+    found = computed({"main": Slope(10, 90, 0.02), "performer": Slope(10, 10, 0.01), SUPERVISOR: Slope(10, 0, 0.5)})
+    assert found["ms_per_unit"] == 3.0
+    assert found["processes"]["main"] == {"us_per_unit": 2000.0, "us_per_firing": 222.2}
+    assert found["processes"][SUPERVISOR]["us_per_firing"] is None
+
+
+def test_a_sample_is_taken_of_a_process_when_it_has_told_something_new():
+    plan = overhead.floor().plan()
+    statistics, samples = Statistics(plan), Samples(plan)
+    usage = {"main": {"cpu_s": 1.0}, "performer": {"cpu_s": 2.0}}
+    statistics.add([fired(plan, "main_source", 0), Note(0, "main", "stall", "x")])
+    samples.look(statistics, usage)
+    usage["performer"] = {"cpu_s": 2.5}
+    statistics.add([fired(plan, "performer_source", 0), fired(plan, "performer_source", 1)])
+    samples.look(statistics, usage)
+    assert samples.by_process["main"] == [Sample(1, 1, 1.0)]
+    assert samples.by_process["performer"] == [Sample(0, 0, 2.0), Sample(2, 2, 2.5)]
+
+
+def test_an_empty_graph_has_the_nodes_edges_and_times_of_the_shipped_one():
+    real, empty = Graph.load("duplex").plan(), empty_graph("duplex").plan()
+    for name, node in real.nodes.items():
+        stand_in = empty.nodes[name]
+        assert stand_in.inputs == node.inputs
+        assert stand_in.outputs == node.outputs
+        assert (stand_in.process, stand_in.lane, stand_in.due_ns) == (node.process, node.lane, node.due_ns)
+        assert (stand_in.paced, stand_in.ahead_units, stand_in.ladder) == (node.paced, node.ahead_units, node.ladder)
+
+
+def test_packets_of_an_empty_graph_have_their_full_size():
+    real, empty = Graph.load("duplex").plan(), empty_graph("duplex").plan()
+    assert empty.streams["think.context"].tensors == real.streams["think.context"].tensors
+    assert {empty.streams[s].max_bytes for s in ("user.video", "show.frames", "sync.video")} == {774_144}
+    assert empty.streams["user.audio"].max_bytes == 2560 * 4
+
+
+def test_what_an_empty_graph_emits_is_real_on_every_stream():
+    plan = empty_graph("duplex").plan()
+    result = Run(plan, Options(units=4, clock="virtual", serial=True, taps=tuple(plan.streams))).go()
+    assert result.summary["misses"] == 0
+    for name, stream in plan.streams.items():
+        packets = [p for p in result.packets[name] if p.validity == 0]
+        assert len(packets) == 4, name
+        size = len(WORD) if stream.kind == "text" else stream.max_bytes
+        assert {p.n_bytes for p in packets} == {size}, name
+
+
+@pytest.mark.parametrize("name", ["as shipped", "pictures cross", "sources alone"])
+def test_graphs_of_the_overhead_bench_pass_the_check_in_two_processes(name):
+    plan = overhead.variants()[name]
+    assert {node.process for node in plan.nodes.values()} == {"main", "performer"}
+
+
+def test_pictures_cross_in_the_variant_that_says_so():
+    plan = overhead.variants()["pictures cross"]
+    crossing = {name for name, stream in plan.streams.items() if stream.readers}
+    assert "user.video" in crossing
+
+
+# Duplex
+
+
+def a_summary(**more):
+    return {
+        "units": 375,
+        "model_latency_ms": {"p50": 60.0, "p95": 80.0, "p99": 90.0, "max": 95.0},
+        "latency_ms": {"p50": 240.0, "p95": 240.1, "p99": 240.2, "max": 240.3},
+        "misses": 0,
+        "late": 1,
+        "nodes": {"perform": {"levels": {"0": 374, "1": 1}}},
+        "processes": {"main": {"pid": 1, "cpu_s": 20.5}, "performer": {"pid": 2, "cpu_s": 11.0}},
+        **more,
+    }
+
+
+def test_the_first_release_is_counted_from_the_command():
+    plan = Graph.load("duplex").plan()
+    found = duplex.figures(a_summary(origin_ns=9_000_000_000), plan, started_ns=7_000_000_000)
+    assert found["first_release_s"] == 2.16
+    assert found["cpu_s"] == {"main": 20.5, "performer": 11.0}
+    assert found["levels"] == {"0": 374, "1": 1}
+
+
+def test_a_round_without_misses_is_better_than_a_quick_one():
+    quick = {"misses": 1, "model_latency_ms": {"p95": 50.0}}
+    clean = {"misses": 0, "model_latency_ms": {"p95": 90.0}}
+    assert sorted([quick, clean], key=duplex.rank) == [clean, quick]
+
+
+def test_the_duplex_bench_loops_the_clip():
+    plan = Graph.load(duplex.GRAPH, duplex.SETTINGS).plan()
+    assert plan.nodes["user"].params["loop"] is True
+
+
+# What people see
+
+
+def a_report(bench, measured):
+    return {
+        "bench": bench, "aim": "be quick", "machine": MACHINE, "best": 2,
+        "parameters": {"units": 3, "threads": {"main": 1, "performer": 2}},
+        "rounds": [{"round": n, "load_1m": 0.5, **measured} for n in (1, 2)],
+    }  # fmt: skip
+
+
+FIGURES = {"p50": 1.0, "p95": 2.0, "p99": 3.0, "max": 4.0}
+MEASURED = {
+    "clock": {c: {"called_ms": FIGURES, "done_ms": FIGURES} for c in ("idle", "busy")},
+    "overhead": {
+        "variants": {
+            "as shipped": computed({"main": Slope(10, 90, 0.02), SUPERVISOR: Slope(10, 0, 0.01)}),
+        }
+    },
+    "duplex": {**duplex.figures(a_summary(), Graph.load("duplex").plan(), 0), "total_cpu_s": 40.0},
+    "hop": {"us": {"774 KB": {"copy": FIGURES, "in_place": FIGURES}}},
+}
+
+
+@pytest.mark.parametrize("name", BENCHES)
+def test_every_round_is_printed_with_the_machine_and_the_best_is_marked(name, monkeypatch):
+    made = a_report(name, MEASURED[name])
+    monkeypatch.setattr(find(name), "run", lambda rounds, seconds, heard: made)
+    out = CliRunner().invoke(command, [name, "--rounds", "2"]).output
+    assert f"{name}: {machine_line(MACHINE)}" in out
+    assert "units 3, torch threads main 1 performer 2" in out
+    rows = [line.split() for line in out.splitlines()]
+    rows = [row[1:] if row[:1] == ["best"] else ["-", *row] for row in rows if row[:1] in (["best"], ["1"], ["2"])]
+    n_rows = len(find(name).table(made).rows)
+    assert out.count("best") == n_rows // 2
+    assert len(rows) == n_rows
+    assert "aim: be quick" in out
+
+
+@pytest.mark.parametrize("name", BENCHES)
+def test_tables_have_a_cell_for_every_column_and_begin_with_the_round(name):
+    table = find(name).table(a_report(name, MEASURED[name]))
+    assert {len(row) for row in table.rows} == {len(table.columns)}
+    assert {row[0] for row in table.rows} == {1, 2}
+
+
+def test_json_goes_to_standard_output_and_nothing_else_does(monkeypatch):
+    made = a_report("clock", MEASURED["clock"])
+    monkeypatch.setattr(clock, "run", lambda rounds, seconds, heard: made)
+    assert json.loads(CliRunner().invoke(command, ["clock", "--json", "-"]).output) == made
+
+
+def test_json_goes_to_a_file(monkeypatch, tmp_path):
+    made = a_report("clock", MEASURED["clock"])
+    monkeypatch.setattr(clock, "run", lambda rounds, seconds, heard: made)
+    CliRunner().invoke(command, ["clock", "--json", str(tmp_path / "clock.json")])
+    assert json.loads((tmp_path / "clock.json").read_text()) == made
+
+
+def test_json_that_cannot_be_written_is_said_before_anything_is_measured(tmp_path):
+    target = tmp_path / "none" / "clock.json"
+    with pytest.raises(UserError) as error:
+        CliRunner().invoke(command, ["clock", "--json", str(target)], catch_exceptions=False)
+    assert str(error.value) == (
+        f"--json: {target}: cannot write into {target.parent} (expected a writable folder), name another file"
+    )
+
+
+def test_an_unknown_benchmark_is_answered_with_the_known_ones():
+    with pytest.raises(UserError) as error:
+        find("klock")
+    assert str(error.value) == ("bench: found 'klock' (available: clock, duplex, hop, overhead); did you mean 'clock'?")
+
+
+def test_help_tells_what_every_benchmark_measures():
+    out = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
+    for name, text in BENCHES.items():
+        assert f"{name} {text}" in out
+
+
+def test_the_help_of_the_benches_imports_no_torch():
+    code = "import sys, wangraph.tools.bench as b; b.command; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_hops_are_measured_both_ways():
+    found = hop.measure(hops=3, rate_hz=1000.0, sizes={"1 KB": 1000})
+    assert found.keys() == {"us"}
+    assert {way: set(figures) for way, figures in found["us"]["1 KB"].items()} == {
+        way: {"p50", "p95", "p99", "max"} for way in ("copy", "in_place")
+    }

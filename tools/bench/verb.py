@@ -1,0 +1,102 @@
+"""``wangraph bench``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+import click
+
+from ...runtime.errors import UserError, did_you_mean, listing
+from ..tables import console, table
+from .machine import machine_line
+from .report import Benchmark, Heard, Report, unheard
+
+BENCHES: dict[str, str] = {
+    "clock": "How punctual the 25 fps tick is, idle and with every core busy.",
+    "overhead": "Processor time of the runtime per unit: the duplex graph with empty bodies.",
+    "duplex": "The duplex agent on its clock: latency, misses, time to the first unit.",
+    "hop": "From one process to the other through shared memory.",
+}
+
+
+@click.command("bench", epilog="\b\n" + "\n".join(f"{name:<10} {text}" for name, text in BENCHES.items()))
+@click.argument("name", metavar="NAME")
+@click.option("--rounds", type=click.IntRange(min=1, max=1000), metavar="N", help="Measure N times; all are printed.")
+@click.option("--seconds", type=click.FloatRange(min=1, max=3600), metavar="S", help="Length of one measured run.")
+@click.option("--json", "json_to", metavar="FILE", help="Write the report as JSON; - for standard output.")
+def command(name: str, rounds: int | None, seconds: float | None, json_to: str | None) -> None:
+    """Measure this machine. Every round is printed with the load it met, the best one marked.
+
+    \b
+    wangraph bench clock
+    wangraph bench duplex --rounds 5 --seconds 60
+    wangraph bench overhead --json overhead.json
+    """
+    bench = find(name)
+    _check_json(json_to)
+    rounds = bench.ROUNDS if rounds is None else rounds
+    report = bench.run(rounds, bench.SECONDS if seconds is None else seconds, _progress(rounds))
+    if json_to is not None:
+        _write_json(report, json_to)
+    if json_to != "-":
+        show(bench, report)
+
+
+def find(name: str) -> Benchmark:
+    """The benchmark of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in BENCHES:
+        raise UserError(f"bench: found '{name}' (available: {listing(BENCHES)}){did_you_mean(name, BENCHES)}")
+    return cast(Benchmark, import_module(f".{name}", __package__))
+
+
+def show(bench: Benchmark, report: Report) -> None:
+    """Print machine, parameters, every round, and which was the best."""
+    out = console()
+    out.print(f"{report['bench']}: {machine_line(report['machine'])}", soft_wrap=True, markup=False)
+    shown = {name: value for name, value in report["parameters"].items() if not isinstance(value, dict | list)}
+    threads = report["parameters"].get("threads")
+    if threads:
+        shown["torch threads"] = " ".join(f"{process} {n}" for process, n in threads.items())
+    out.print("  " + ", ".join(f"{name} {value}" for name, value in shown.items()), soft_wrap=True, markup=False)
+    made = bench.table(report)
+    printed = table("", *made.columns, right=made.columns)
+    for row in made.rows:
+        is_best = row[0] == report["best"]
+        cells = ["" if cell is None else str(cell) for cell in row]
+        printed.add_row("best" if is_best else "", *cells, style="bold" if is_best else None)
+    out.print(printed)
+    if report["aim"]:
+        out.print(f"  aim: {report['aim']}", soft_wrap=True, markup=False)
+
+
+def _progress(rounds: int) -> Heard:
+    """Counts rounds where somebody sits and waits."""
+    if not sys.stderr.isatty():
+        return unheard
+    return lambda measured: click.echo(f"round {measured['round']} of {rounds}", err=True)
+
+
+def _write_json(report: Report, target: str) -> None:
+    text = json.dumps(report, indent=2)
+    if target == "-":
+        click.echo(text)
+    else:
+        Path(target).write_text(text + "\n")
+
+
+def _check_json(target: str | None) -> None:
+    if target in (None, "-"):
+        return
+    assert target is not None
+    folder = Path(target).resolve().parent
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"--json: {target}: cannot write into {folder} (expected a writable folder), name another file")
