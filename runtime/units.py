@@ -44,8 +44,12 @@ class UnitClock:
         return int(self.period * NS)
 
     def pts_ns(self, unit: int) -> int:
-        """Media time at which unit ``unit`` begins: ``unit * T``."""
-        return int(unit * self.period * NS)
+        """Media time at which unit ``unit`` begins: ``unit * T``, rounded towards 0.
+
+        In whole numbers: every time in a run is computed here, and a `Fraction` takes ten times as long.
+        """
+        scaled, parts = unit * self.unit_frames * self.fps.denominator * NS, self.fps.numerator
+        return scaled // parts if scaled >= 0 else -(-scaled // parts)
 
     def release_ns(self, unit: int) -> int:
         """Time after the origin at which unit ``unit`` is complete: ``(unit + 1) * T``."""
