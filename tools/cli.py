@@ -20,6 +20,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "new": ("new", "A commented graph or node to start from."),
     "timeline": ("timeline", "A page with every unit of a run on it."),
     "world": ("world", "The synthetic world that agents learn in."),
+    "train": ("train", "Train a model on the world, from nothing."),
     "bench": ("bench", "Benchmarks of clock, overhead and model."),
     "doctor": ("doctor", "What this machine has and lacks."),
 }

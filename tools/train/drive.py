@@ -1,0 +1,220 @@
+"""Driving a loop: a budget of time, a line of progress, curves, and checkpoints to go on from."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...runtime.errors import MediaError
+from ...wan_core.train.loop import Loop
+from ...wan_core.train.state import load_state, save_state
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+CALIBRATION_STEPS = 12
+"""After so many steps it is known how many fit into the time."""
+LOG_STEPS = 20
+"""Steps that one row of the curves is the mean of."""
+REPLAN = 0.1
+"""Share by which the time may be missed before the number of steps is changed."""
+TOLD_EVERY_S = 20.0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to learn: ``steps`` when given, else as many as fit into ``seconds``."""
+
+    seconds: float
+    steps: int | None = None
+
+
+@dataclass
+class Drive:
+    """One stage being learned.
+
+    Attributes:
+        name: of the stage, and of its files.
+        loop: what takes the steps.
+        folder: where ``NAME.state`` and ``NAME.csv`` go.
+        budget: how long.
+        identity: what the state must be of to be gone on with.
+        checkpoint_s: seconds between two checkpoints.
+        checkpoint_steps: steps between two, instead.
+        on_checkpoint: called after each, with the step.
+    """
+
+    name: str
+    loop: Loop
+    folder: Path
+    budget: Budget
+    identity: Mapping[str, str | int]
+    console: Console
+    checkpoint_s: float = 120.0
+    checkpoint_steps: int | None = None
+    on_checkpoint: Callable[[int], None] | None = None
+    elapsed_s: float = 0.0
+    rows: list[dict[str, float]] = field(default_factory=list)
+    _waiting: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def state_path(self) -> Path:
+        """Where the state is kept."""
+        return self.folder / f"{self.name}.state"
+
+    @property
+    def curve_path(self) -> Path:
+        """Where the curves are kept."""
+        return self.folder / f"{self.name}.csv"
+
+    def resume(self) -> None:
+        """Go on from the last checkpoint.
+
+        Raises:
+            ModelError: there is none, or it is of another training.
+        """
+        state = load_state(self.state_path, self.identity)
+        self.loop.restore(state["loop"])
+        self.elapsed_s = state["elapsed_s"]
+        self.rows, self._waiting = state["rows"], state["waiting"]
+
+    def run(self) -> None:
+        """Take all steps; the last checkpoint holds the end.
+
+        Raises:
+            ModelError: the loss is not a number, or a checkpoint cannot be written (the one before is intact).
+        """
+        loop = self.loop
+        if self.budget.steps is not None:
+            loop.total = self.budget.steps
+        saved_at, saved_step, told = time.monotonic(), loop.step_count, 0.0
+        with progress(self.console) as bar:
+            line = bar.add_task(self.name, total=None)
+            while not loop.is_done:
+                self._step()
+                bar.update(line, completed=loop.step_count, total=loop.total)
+                if not self._waiting and (time.monotonic() - told > TOLD_EVERY_S or loop.is_done):
+                    told = time.monotonic()
+                    bar.console.print(self._told())
+                if self._is_due(time.monotonic() - saved_at, loop.step_count - saved_step):
+                    self._replan(REPLAN)
+                    self.checkpoint()
+                    saved_at, saved_step = time.monotonic(), loop.step_count
+        self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Write state and curves.
+
+        Raises:
+            ModelError: the state cannot be written.
+            MediaError: the curves cannot be written.
+        """
+        state = {"loop": self.loop.state(), "elapsed_s": self.elapsed_s, "rows": self.rows, "waiting": self._waiting}
+        save_state(self.state_path, state, self.identity)
+        write_curves(self.curve_path, self.rows)
+        if self.on_checkpoint is not None:
+            self.on_checkpoint(self.loop.step_count)
+
+    def _step(self) -> None:
+        """One step, and a row of the curves where it is due."""
+        began = time.monotonic()
+        self._waiting.append(self.loop.step())
+        self.elapsed_s += time.monotonic() - began
+        if self.loop.step_count == CALIBRATION_STEPS:
+            self._replan(tolerance=0.0)
+        if len(self._waiting) == LOG_STEPS or self.loop.is_done:
+            clock = {"step": float(self.loop.step_count), "seconds": self.elapsed_s}
+            self.rows.append({**clock, **_means(self._waiting)})
+            self._waiting = []
+
+    def _is_due(self, seconds: float, steps: int) -> bool:
+        return seconds >= self.checkpoint_s if self.checkpoint_steps is None else steps >= self.checkpoint_steps
+
+    def _replan(self, tolerance: float) -> None:
+        """Let the number of steps follow the time; only before a checkpoint, so that both ways of going on agree."""
+        if self.budget.steps is not None:
+            return
+        loop = self.loop
+        left = max(0.0, self.budget.seconds - self.elapsed_s) * loop.step_count / self.elapsed_s
+        planned = max(1, loop.total - loop.step_count)
+        if abs(left - planned) > tolerance * planned:
+            loop.total = loop.step_count + max(1, round(left))
+
+    def _told(self) -> str:
+        row = self.rows[-1]
+        skipped = ("step", "seconds", "gradient", "rate")
+        parts = "  ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in skipped)
+        share = self.loop.step_count / max(1, self.loop.total)
+        return f"{self.name} {share:4.0%}  step {self.loop.step_count}  {self.elapsed_s:.0f} s  {parts}"
+
+
+def progress(console: Console) -> Progress:
+    """A bar with the time left; nothing where the output is not a terminal."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
+
+
+def _means(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Of each part, those that are not a number left out."""
+    means = {}
+    for name in rows[0]:
+        values = [row[name] for row in rows if not math.isnan(row[name])]
+        means[name] = sum(values) / len(values) if values else math.nan
+    return means
+
+
+def write_curves(path: Path, rows: list[dict[str, float]]) -> None:
+    """Rows as CSV; where matplotlib is there, also as a picture beside it.
+
+    Raises:
+        MediaError: it cannot be written.
+    """
+    if not rows:
+        return
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in rows)
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be written ({error.strerror}), make room and --resume") from error
+
+
+def draw_curves(path: Path, rows: list[dict[str, float]]) -> bool:
+    """Each part over the steps, as PNG; False where matplotlib is not installed (extra ``train``)."""
+    try:
+        import matplotlib
+    except ImportError:
+        return False
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    names = [name for name in rows[0] if name not in ("step", "seconds")]
+    columns = min(4, len(names))
+    lines = -(-len(names) // columns)
+    figure, axes = pyplot.subplots(lines, columns, figsize=(3.6 * columns, 2.4 * lines), squeeze=False)
+    for axis, name in zip(axes.flat, names, strict=False):
+        axis.plot([row["step"] for row in rows], [row[name] for row in rows], linewidth=1)
+        axis.set_title(name, fontsize=9)
+        axis.grid(alpha=0.3)
+    for axis in axes.flat[len(names) :]:
+        axis.remove()
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
+    pyplot.close(figure)
+    return True

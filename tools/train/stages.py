@@ -1,0 +1,24 @@
+"""The stages, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...runtime.errors import UserError
+from ...wan_core.errors import ModelError
+from .codecs import learn_codecs
+from .workshop import Workshop
+
+
+def learn(shop: Workshop, stages: Sequence[str]) -> None:
+    """Learn these stages, one after the other.
+
+    Raises:
+        UserError: whatever a stage cannot go on with.
+    """
+    verbs = {"codecs": learn_codecs}
+    try:
+        for stage in stages:
+            verbs[stage](shop)
+    except ModelError as error:
+        raise UserError(str(error)) from error

@@ -1,0 +1,197 @@
+"""What every stage needs: who is trained, from what, where it goes."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from ...runtime.errors import MediaError, UserError
+from ...wan_core.checkpoint import save
+from ...wan_core.config import Preset, preset
+from ...wan_core.train.loop import Loop
+from ..world.voices import Split
+from .data import WORLD_VERSION, DataSpec, Kind, make, missing
+from .drive import Budget, Drive, draw_curves, progress
+from .plan import TrainingPlan, plan_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FIRST_SEED = 1_000_000
+"""Dialogues of a training are numbered from here on, times its own seed and one..."""
+FILMS_FROM, VALIDATION_FROM = 500_000, 900_000
+"""...plus this, for the codecs and for validation."""
+
+
+@dataclass
+class Workshop:
+    """One training, stage after stage.
+
+    Attributes:
+        name: of the preset.
+        hours: in all.
+        out: folder of everything that is written.
+        seed: of weights, batches and dialogues.
+        voices: folder of recorded people, or empty.
+        hold_out: speakers kept from training, besides the usual ones.
+        resume: go on from the states in ``out``.
+        steps: by stage, instead of the time.
+        checkpoint_steps: steps between two checkpoints, instead of the time.
+        threads: of torch, and processes that make data.
+    """
+
+    name: str
+    hours: float
+    out: Path
+    console: Console
+    seed: int = 0
+    voices: str = ""
+    hold_out: tuple[str, ...] = ()
+    resume: bool = False
+    steps: Mapping[str, int] = field(default_factory=dict)
+    checkpoint_steps: int | None = None
+    threads: int = 2
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __post_init__(self) -> None:
+        self.plan: TrainingPlan = plan_of(self.name)
+        self.preset: Preset = preset(self.name)
+        torch.set_num_threads(self.threads)
+        try:
+            self.data.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MediaError(f"{self.out}: {error.strerror} (expected a folder to write to), choose --out") from error
+
+    @property
+    def data(self) -> Path:
+        """Folder of the shards."""
+        return self.out / "data"
+
+    @property
+    def codecs(self) -> Path:
+        """Checkpoint of both codecs."""
+        return self.out / f"{self.name}-codecs.safetensors"
+
+    @property
+    def result(self) -> Path:
+        """Checkpoint of everything."""
+        return self.out / f"{self.name}.safetensors"
+
+    def identity(self, stage: str) -> dict[str, str | int]:
+        """What a state must be of to be gone on with."""
+        return {"stage": stage, "preset": self.name, "seed": self.seed, "world": WORLD_VERSION}
+
+    def built(self, salt: int = 0) -> torch.Generator:
+        """Seed torch's global generator, from which modules draw their first weights."""
+        return torch.manual_seed(self.seed * 1000 + salt)
+
+    def films(self) -> DataSpec:
+        """Dialogues for the codecs."""
+        plan = self.plan
+        return self._spec("films", plan.films, plan.film_units, FILMS_FROM, "train")
+
+    def tracks(self, split: Split = "train") -> DataSpec:
+        """Dialogues for the model, encoded by this training's codecs; held-out ones to validate on."""
+        plan = self.plan
+        if split == "held-out":
+            return self._spec("tracks", plan.validation, plan.track_units, VALIDATION_FROM, split)
+        count = max(plan.per_shard, round(plan.tracks_per_hour * self.hours))
+        return self._spec("tracks", count, plan.track_units, 0, split)
+
+    def _spec(self, kind: Kind, dialogues: int, units: int, first: int, split: Split) -> DataSpec:
+        return DataSpec(
+            kind,
+            self.name,
+            dialogues,
+            units,
+            (self.seed + 1) * FIRST_SEED + first,
+            per_shard=self.plan.per_shard,
+            split=split,
+            voices=self.voices,
+            hold_out=self.hold_out,
+            codecs=digest_of(self.codecs) if kind == "tracks" else "",
+        )
+
+    def make(self, spec: DataSpec) -> None:
+        """Make what is missing of some data, with a bar.
+
+        Raises:
+            MediaError: a voice cannot be read, or a shard not be written.
+            UserError: a name that nobody has.
+        """
+        todo = missing(spec, self.data)
+        if not todo:
+            return
+        began = time.monotonic()
+        with progress(self.console) as bar:
+            line = bar.add_task(f"{spec.kind}, {spec.split}", total=len(todo))
+            for _ in make(spec, self.data, self.threads, self.codecs if spec.kind == "tracks" else None):
+                bar.advance(line)
+        units = len(todo) * spec.per_shard * spec.units
+        seconds = time.monotonic() - began
+        self.console.print(f"{spec.kind}, {spec.split}: {spec.dialogues} dialogues, {units / seconds:.0f} units/s")
+
+    def drive(self, stage: str, loop: Loop) -> Drive:
+        """A drive of this stage, where it is to be gone on with."""
+        budget = Budget(self.hours * 3600 * self.plan.shares[stage], self.steps.get(stage))
+        drive = Drive(stage, loop, self.out, budget, self.identity(stage), self.console)
+        drive.checkpoint_steps = self.checkpoint_steps
+        if self.resume and drive.state_path.exists():
+            drive.resume()
+            self.console.print(f"{stage}: going on from step {loop.step_count}")
+        return drive
+
+    def finish(self, drive: Drive) -> None:
+        """Draw the curves of a stage that is done."""
+        if drive.rows and not draw_curves(self.out / f"{drive.name}.png", drive.rows):
+            self.console.print(
+                f"{drive.name}: curves are in {drive.curve_path}; pip install 'wangraph[train]' draws them"
+            )
+
+    def save(self, path: Path, parts: Mapping[str, nn.Module], seconds: float) -> None:
+        """Write a checkpoint, with how it was made.
+
+        Raises:
+            ModelError: it cannot be written.
+        """
+        day, minutes = time.strftime("%Y-%m-%d"), round(seconds / 60)
+        facts = {
+            "trained": f"{day} in {minutes} min",
+            "hours": f"{seconds / 3600:.3f}",
+            "seed": str(self.seed),
+            "world": str(WORLD_VERSION),
+            "voices": "synthetic and recorded" if self.voices else "synthetic",
+            "hold_out": ",".join(self.hold_out),
+            "torch": torch.__version__,
+            "threads": str(self.threads),
+        }
+        save(path, parts, self.name, facts)
+
+
+def digest_of(path: Path) -> str:
+    """Of a file's bytes; empty when there is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.exists() else ""
+
+
+def device_of(name: str | None) -> torch.device:
+    """The device of that name; a graphics card where there is one, if none is named.
+
+    Raises:
+        UserError: there is no such device here.
+    """
+    chosen = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(chosen)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(
+            f"device: found '{chosen}' (expected cpu, or a graphics card that torch sees), leave it out"
+        ) from error
+    return device
