@@ -16,7 +16,13 @@ from .text import WORDS
 
 @dataclass(frozen=True)
 class VideoCodecConfig:
-    """Strictly causal video codec: ``frames`` pictures of ``height x width`` RGB -> one latent ``h x w x channels``."""
+    """Strictly causal video codec: ``frames`` pictures of ``height x width`` RGB -> one latent ``h x w x channels``.
+
+    Attributes:
+        kind: ``own``: `video.VideoCodec`; ``wan2.1``: `adapters.wan_vae`, with weights from elsewhere.
+        patch: latent pixels (h, w) that one token holds; None: whole latent rows, as many as the slots ask for.
+        widths: of the layers of ``own``.
+    """
 
     height: int = 64
     width: int = 64
@@ -24,6 +30,25 @@ class VideoCodecConfig:
     downsample: int = 16
     channels: int = 16
     widths: tuple[int, ...] = (32, 64, 96, 128)
+    kind: Literal["own", "wan2.1"] = "own"
+    patch: tuple[int, int] | None = None
+
+    def patch_of(self, tokens: int) -> tuple[int, int]:
+        """Latent pixels (h, w) in each of this many tokens.
+
+        Raises:
+            ModelError: the latent does not divide like that.
+        """
+        rows, columns, _ = self.latent_shape
+        h, w = self.patch or (max(rows // max(tokens, 1), 1), columns)
+        if rows % h or columns % w or rows // h * (columns // w) != tokens:
+            raise ModelError(
+                f"found {tokens} tokens for a latent of {rows}x{columns} in patches of {h}x{w} "
+                f"(expected {rows // h * (columns // w)} and patches that divide it)"
+                if self.patch
+                else f"found {tokens} tokens for {rows} latent rows (expected a divisor of {rows})"
+            )
+        return h, w
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -39,13 +64,19 @@ class VideoCodecConfig:
 
 @dataclass(frozen=True)
 class AudioCodecConfig:
-    """Strictly causal audio codec: ``latents x channels`` per unit, ``hop`` samples each."""
+    """Strictly causal audio codec: ``latents x channels`` per unit, ``hop`` samples each.
+
+    Attributes:
+        kind: ``own``: `audio.AudioCodec`; ``mimi``: `adapters.mimi`, with weights from elsewhere.
+        width: of the layers of ``own``.
+    """
 
     rate_hz: int = 16_000
     hop: int = 320
     latents: int = 8
     channels: int = 32
     width: int = 256
+    kind: Literal["own", "mimi"] = "own"
 
     @property
     def samples(self) -> int:
@@ -124,7 +155,14 @@ class SlotConfig:
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """The Transformer."""
+    """The Transformer.
+
+    Attributes:
+        position: what keys are rotated by: the ``unit`` they belong to, or their place in the sequence of ``token``s,
+            as language models do.
+        alibi_slopes: per head, the penalty for each unit of distance; empty: none.
+        qk_norm: ``gain``: queries and keys are normalised per head and scaled by what was learned.
+    """
 
     width: int
     layers: int
@@ -137,6 +175,7 @@ class BackboneConfig:
     alibi_slopes: tuple[float, ...] = ()
     qk_norm: Literal["none", "gain"] = "gain"
     qkv_bias: bool = False
+    position: Literal["unit", "token"] = "unit"
 
     def __post_init__(self) -> None:
         if not self.head_dim:
@@ -148,6 +187,10 @@ class BackboneConfig:
         if self.alibi_slopes and len(self.alibi_slopes) != self.heads:
             raise ModelError(
                 f"backbone.alibi_slopes: found {len(self.alibi_slopes)} (expected one per head, {self.heads}, or none)"
+            )
+        if self.alibi_slopes and self.position == "token":
+            raise ModelError(
+                "backbone.alibi_slopes: found some with position 'token' (expected none), they count units"
             )
 
 
@@ -175,7 +218,14 @@ class CacheConfig:
 
 @dataclass(frozen=True)
 class Preset:
-    """A complete model: backbone, slots and codecs."""
+    """A complete model: backbone, slots and codecs.
+
+    Attributes:
+        text_decode: where the agent's word is read: ``local``: by a small network from the last user token and the
+            event; ``token``: as language models do, from the token before it, with one table for all words.
+        tie_embeddings: the table of words is also the matrix that reads them; with text_decode ``token``.
+        slot_init: what slot embeddings begin as; ``zero`` leaves a language model as it was.
+    """
 
     name: str
     backbone: BackboneConfig
@@ -186,12 +236,23 @@ class Preset:
     cache: CacheConfig = field(default_factory=CacheConfig)
     vocabulary: int = len(WORDS)
     unit_seconds: float = 0.16
+    text_decode: Literal["local", "token"] = "local"
+    tie_embeddings: bool = False
+    slot_init: Literal["noise", "zero"] = "noise"
 
     def __post_init__(self) -> None:
+        if self.tie_embeddings and self.text_decode != "token":
+            raise ModelError(
+                f"{self.name}.tie_embeddings: found text_decode '{self.text_decode}' (expected 'token'), "
+                "another head has no matrix of the table's shape"
+            )
+        for slot, tokens in (("y_video", self.slots.y_video), ("u_video", self.slots.u_video)):
+            try:
+                self.video.patch_of(tokens)
+            except ModelError as error:
+                raise ModelError(f"{self.name}.slots.{slot}: {error}") from error
         packed = (
             ("y_audio", "latents", self.audio.latents, self.slots.y_audio),
-            ("y_video", "latent rows", self.video.latent_shape[0], self.slots.y_video),
-            ("u_video", "latent rows", self.video.latent_shape[0], self.slots.u_video),
             ("u_audio", "groups of 4 log-mel frames", self.mel.hops // 4, self.slots.u_audio),
         )
         for slot, what, size, tokens in packed:
@@ -217,7 +278,39 @@ class Preset:
         return 2 * 4 * layers * kv_heads * tokens * (head_dim + CACHE_CHANNELS)
 
 
-_ALIBI = (0.0, 0.0, 1 / 2, 1 / 4, 1 / 16, 1 / 64)
+_PUBLIC_VIDEO = VideoCodecConfig(192, 336, downsample=8, widths=(), kind="wan2.1", patch=(6, 6))
+_PUBLIC_AUDIO = AudioCodecConfig(rate_hz=24_000, hop=1920, latents=2, channels=512, width=0, kind="mimi")
+
+
+def _on_qwen(
+    name: str, width: int, layers: int, heads: int, kv_heads: int, ffn_width: int, vocabulary: int, tied: bool
+) -> Preset:
+    """A preset in the shapes of Qwen2.5 and of public codecs; loaded with a language model, it begins as that."""
+    backbone = BackboneConfig(
+        width=width,
+        layers=layers,
+        heads=heads,
+        kv_heads=kv_heads,
+        ffn_width=ffn_width,
+        rope_theta=1e6,
+        rms_eps=1e-6,
+        qk_norm="none",
+        qkv_bias=True,
+        position="token",
+    )
+    slots = SlotConfig(y_audio=2, y_video=28, u_audio=4, u_video=28)
+    return Preset(
+        name,
+        backbone,
+        _PUBLIC_VIDEO,
+        _PUBLIC_AUDIO,
+        slots=slots,
+        vocabulary=vocabulary,
+        text_decode="token",
+        tie_embeddings=tied,
+        slot_init="zero",
+    )
+
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
@@ -230,10 +323,34 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             "tiny",
-            BackboneConfig(width=192, layers=6, heads=6, kv_heads=2, ffn_width=384, alibi_slopes=_ALIBI),
+            BackboneConfig(
+                width=192,
+                layers=6,
+                heads=6,
+                kv_heads=2,
+                ffn_width=384,
+                alibi_slopes=(0.0, 0.0, 1 / 2, 1 / 4, 1 / 16, 1 / 64),
+            ),
         ),
+        Preset(
+            "small",
+            BackboneConfig(
+                width=512,
+                layers=10,
+                heads=8,
+                kv_heads=2,
+                ffn_width=1408,
+                alibi_slopes=(0.0, 0.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64),
+            ),
+            video=VideoCodecConfig(height=128, width=128, widths=(48, 96, 144, 192)),
+            audio=AudioCodecConfig(width=384),
+            slots=SlotConfig(y_audio=4, y_video=4, u_audio=4, u_video=4),
+        ),
+        _on_qwen("paper-0.5b", 896, 24, 14, 2, 4864, vocabulary=151_936, tied=True),
+        _on_qwen("paper-7b", 3584, 28, 28, 4, 18_944, vocabulary=152_064, tied=False),
     )
 }
+"""`nano` for tests, `tiny` for two processor cores, `small` for one GPU, the others in public shapes."""
 
 
 def preset(name: str) -> Preset:
