@@ -57,6 +57,12 @@ def shipped_graphs() -> dict[str, Path]:
     return {} if _shipped.graphs is None else {path.stem: path for path in sorted(_shipped.graphs.glob("*.yaml"))}
 
 
+def shipped_profiles() -> dict[str, Path]:
+    """Profiles found by name: what the nodes of shipped graphs cost."""
+    folder = _shipped.graphs
+    return {} if folder is None else {path.stem: path for path in sorted((folder / "profiles").glob("*.yaml"))}
+
+
 @functools.cache
 def _installed() -> dict[str, str]:
     from importlib.metadata import entry_points  # takes 40 ms, which shipped types need not wait for

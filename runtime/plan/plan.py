@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ import msgspec
 
 from ..errors import GraphError
 from ..ports import Kind, Late
-from ..units import UnitClock
+from ..units import NS, UnitClock
 
 Carrier = Literal["reference", "shared", "device", "network"]
 Mode = Literal["step", "absorb", "gap", "skip"]
@@ -158,7 +159,8 @@ class Plan:
 
     def release_ns(self, unit: int) -> int:
         """Time after the origin at which ``unit`` is complete."""
-        return self.clock.release_ns(unit)
+        scaled, parts = self._period
+        return (unit + 1) * scaled // parts if unit >= 0 else self.clock.release_ns(unit)
 
     def nodes_in(self, process: str) -> list[NodePlan]:
         """Nodes of one process, in data-flow order."""
@@ -172,6 +174,12 @@ class Plan:
     def fps(self) -> Fraction:
         """Pictures per second."""
         return self.clock.fps
+
+    @cached_property
+    def _period(self) -> tuple[int, int]:
+        """T in nanoseconds as a ratio: the scheduler asks for release times some hundred times a unit."""
+        period = self.clock.period * NS
+        return period.numerator, period.denominator
 
 
 def to_plain(plan: Plan) -> dict[str, Any]:

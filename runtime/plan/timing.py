@@ -38,13 +38,19 @@ class TimedNode:
 
 @dataclass(frozen=True)
 class TimedEdge:
-    """What timing needs to know of an edge. ``crosses``: between two processes."""
+    """What timing needs to know of an edge. ``crosses``: between two processes, which takes ``transfer_ns``."""
 
     producer: str
     consumer: str
     delay: int = 0
     look_ahead: int = 0
     crosses: bool = False
+    transfer_ns: int = TRANSFER_NS
+
+    @property
+    def hop_ns(self) -> int:
+        """How long a packet is on its way; 0 inside a process."""
+        return self.transfer_ns if self.crosses else 0
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,7 @@ class _Dues:
     def bound(self, edge: TimedEdge) -> int:
         """When the producer must have finished for this consumer."""
         shift = self.clock.pts_ns(edge.delay) - self.clock.pts_ns(edge.look_ahead)
-        return self.latest_start(edge.consumer) + shift - (TRANSFER_NS if edge.crosses else 0)
+        return self.latest_start(edge.consumer) + shift - edge.hop_ns
 
     def relax(self, inside: Iterable[str], seeds: Iterable[str]) -> None:
         """Dues of the nodes ``inside``, from the seeds backwards, until nothing changes."""
@@ -216,10 +222,7 @@ def _earliest(
     start: dict[str, int] = {}
     for name in nx.topological_sort(flow):
         ready = [
-            start[e.producer]
-            + by_name[e.producer].cost_ns
-            + clock.pts_ns(e.look_ahead)
-            + (TRANSFER_NS if e.crosses else 0)
+            start[e.producer] + by_name[e.producer].cost_ns + clock.pts_ns(e.look_ahead) + e.hop_ns
             for e in edges
             if e.consumer == name and not e.delay
         ]
@@ -236,7 +239,7 @@ def _loops(
     slack: dict[tuple[str, str], tuple[int, int]] = {}
     for edge in edges:
         time = clock.pts_ns(edge.delay)
-        use = clock.pts_ns(edge.look_ahead) + (TRANSFER_NS if edge.crosses else 0)
+        use = clock.pts_ns(edge.look_ahead) + edge.hop_ns
         pair = (edge.producer, edge.consumer)
         if pair not in slack or time - use < slack[pair][0] - slack[pair][1]:
             slack[pair] = (time, use)
