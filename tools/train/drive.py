@@ -101,7 +101,7 @@ class Drive:
                 bar.update(line, completed=loop.step_count, total=loop.total)
                 if not self._waiting and (time.monotonic() - told > TOLD_EVERY_S or loop.is_done):
                     told = time.monotonic()
-                    bar.console.print(self._told())
+                    bar.console.print(self._told(), soft_wrap=True)
                 if self._is_due(time.monotonic() - saved_at, loop.step_count - saved_step):
                     self._replan(REPLAN)
                     self.checkpoint()

@@ -11,8 +11,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ...runtime.errors import MediaError
+from ...wan_core.flow import Latents
 from ...wan_core.train.codecs import Clips
-from .data import DataSpec
+from ...wan_core.train.sequences import HEARD, Sequences
+from .data import SCENARIO_NAMES, DataSpec
 
 
 def load(spec: DataSpec, folder: Path) -> dict[str, Tensor]:
@@ -82,3 +84,88 @@ class Films:
     def _shares(self) -> tuple[tuple[str, int], tuple[str, int]]:
         agents = round(self.clips * self.agent_share)
         return ("agent", agents), ("user", self.clips - agents)
+
+
+BASICS = ("digits", "pauses")
+"""Scenarios of the first phase."""
+CALM_UNITS = 4
+"""A window may begin after so many units in which neither side says or types anything."""
+
+
+class Tracks:
+    """Sequences for the model: basics first, then everything, at last longer windows.
+
+    Args:
+        data: of `load`.
+        rows: in a batch of windows of ``units``.
+        units: of a window.
+        long_units: of a window in the last phase, with fewer rows.
+        device: where batches go.
+        basics_until: share of all steps after which every scenario is drawn.
+        long_from: share of all steps after which windows are long.
+    """
+
+    def __init__(
+        self,
+        data: dict[str, Tensor],
+        rows: int,
+        units: int,
+        long_units: int,
+        device: torch.device,
+        basics_until: float = 0.2,
+        long_from: float = 0.9,
+    ) -> None:
+        self.data, self.device = data, device
+        self.rows, self.units, self.long_units = rows, units, long_units
+        self.basics_until, self.long_from = basics_until, long_from
+        self._calm = _calm(data)
+        self._is_basic = torch.tensor([name in BASICS for name in SCENARIO_NAMES])
+
+    def draw(self, generator: torch.Generator, progress: float, difficulty: Tensor) -> Sequences:
+        """A batch; see `interact.Draw`."""
+        is_long = progress >= self.long_from
+        units = self.long_units if is_long else self.units
+        rows = max(1, self.rows * self.units // units)
+        weights = difficulty.detach().cpu().double()
+        if progress < self.basics_until and bool(self._is_basic[self.data["scenario"].long()].any()):
+            weights = weights * self._is_basic
+        chosen = torch.multinomial(weights[self.data["scenario"].long()], rows, generator=generator).tolist()
+        windows = [(row, self._start(row, units, generator)) for row in chosen]
+        return self.windows(windows, units)
+
+    def windows(self, windows: list[tuple[int, int]], units: int) -> Sequences:
+        """Sequences of these (dialogue, first unit)."""
+
+        def cut(name: str) -> Tensor:
+            tensor = self.data[name]
+            return torch.stack([tensor[row, start : start + units] for row, start in windows]).to(self.device)
+
+        return Sequences(
+            user_audio=cut("user_audio").float() / 32767,
+            user_video=cut("user_frames").float(),
+            user_text=cut("user_text").long(),
+            agent=Latents(cut("agent_latents").float(), cut("agent_frames").float()),
+            event=cut("event").long(),
+            text=cut("agent_text").long(),
+            is_loud=cut("agent_loudness") > 0.01,
+            heard={name: cut(name).long() for name in HEARD},
+            scenario=self.data["scenario"][[row for row, _ in windows]].long().to(self.device),
+        )
+
+    def _start(self, row: int, units: int, generator: torch.Generator) -> int:
+        """0 half of the time, else a calm unit: nothing of what came before matters to what follows."""
+        last = self._calm.shape[1] - units
+        calm = self._calm[row, 1 : last + 1].nonzero().flatten()
+        drawn = torch.rand(2, generator=generator)
+        if last <= 0 or not len(calm) or drawn[0] < 0.5:
+            return 0
+        return 1 + int(calm[int(drawn[1] * len(calm))])
+
+
+def _calm(data: dict[str, Tensor]) -> Tensor:
+    """Units [N, U] that a window may begin with."""
+    is_quiet = (data["speaking"] == 0) & (data["user_text"] == 0) & (data["event"][..., 0] == 0) & (data["card"] == 0)
+    is_quiet &= (data["agent_loudness"] < 0.01) & (data["hand"] == 0)
+    before = torch.zeros_like(is_quiet)
+    before[:, CALM_UNITS:] = is_quiet.unfold(1, CALM_UNITS, 1).all(2)[:, :-1]
+    return before

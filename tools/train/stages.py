@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ...runtime.errors import UserError
 from ...wan_core.errors import ModelError
 from .codecs import learn_codecs
+from .interact import learn_interact
 from .workshop import Workshop
 
 
@@ -16,7 +17,7 @@ def learn(shop: Workshop, stages: Sequence[str]) -> None:
     Raises:
         UserError: whatever a stage cannot go on with.
     """
-    verbs = {"codecs": learn_codecs}
+    verbs = {"codecs": learn_codecs, "interact": learn_interact}
     try:
         for stage in stages:
             verbs[stage](shop)

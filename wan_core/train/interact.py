@@ -1,0 +1,217 @@
+"""Learning to converse: the ideal agent's decisions and responses, each from the past that the model would have.
+
+Decisions by cross entropy, sound and picture by flow matching, and, in training only, what a listener should have
+understood of the user's last token.
+
+# B batch, U units
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ..flow import Latents, interpolate, loss_weight, training_times
+from ..mel import LogMel
+from ..model import DuplexModel, Predictions
+from ..text import PAD
+from .loop import Loss, generator_on
+from .losses import accuracy, flow_loss, weighted_cross_entropy
+from .schedule import Recipe
+from .sequences import HEARD, NOTHING, Corruption, Corruptor, Sequences
+
+INTERACT_RECIPE = Recipe(rate=1.5e-3, warmup_steps=150, bf16=True)
+
+CHANGE_WEIGHT = 8.0
+"""How much a unit counts in which the agent's state changes: "as before" is right in nearly all the others."""
+WORD_WEIGHT = 4.0
+"""How much a unit counts in which a word begins."""
+UNDERSTANDING_WEIGHT = 0.5
+"""Of all auxiliary heads together."""
+QUIET, LOUD = 0.5, 3.0
+"""How much silence and speech count in the flow of sound."""
+
+
+class Understanding(nn.Module):
+    """Auxiliary heads on the hidden state of the user's last token: [B, U, d] -> classes of each in `HEARD`."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = nn.ModuleDict({name: nn.Linear(width, size) for name, size in HEARD.items()})
+
+    def forward(self, hidden: Tensor) -> dict[str, Tensor]:
+        """Logits by name."""
+        return {name: head(hidden) for name, head in self.heads.items()}
+
+
+class Difficulty(nn.Module):
+    """How wrong the decisions in each kind of dialogue were lately; harder ones are drawn more often."""
+
+    error: Tensor
+
+    def __init__(self, scenarios: int) -> None:
+        super().__init__()
+        self.register_buffer("error", torch.ones(scenarios))
+
+    @torch.no_grad()
+    def update(self, scenario: Tensor, error: Tensor, keep: float = 0.98) -> None:
+        """Take in the errors [B] of dialogues of these scenarios [B]."""
+        for number, value in zip(scenario.tolist(), error.tolist(), strict=True):
+            self.error[number] = keep * self.error[number] + (1 - keep) * value
+
+    def weights(self) -> Tensor:
+        """Of each scenario, one on the mean: half even, half by error."""
+        return 0.5 + 0.5 * self.error / self.error.mean().clamp_min(1e-6)
+
+
+class Learner(nn.Module):
+    """Everything that is trained: the model, its auxiliary heads, and how hard each scenario is."""
+
+    def __init__(self, model: DuplexModel, scenarios: int) -> None:
+        super().__init__()
+        self.model, self.understanding = model, Understanding(model.preset.backbone.width)
+        self.difficulty = Difficulty(scenarios)
+
+
+Draw = Callable[[torch.Generator, float, Tensor], Sequences]
+"""A batch, by generator, progress and the weights of the scenarios."""
+
+
+class InteractTask:
+    """Teacher forcing on dialogues with the ideal agent.
+
+    Args:
+        learner: what is trained.
+        draw: batches.
+        corruption: of what the model is given.
+    """
+
+    def __init__(self, learner: Learner, draw: Draw, corruption: Corruption | None = None) -> None:
+        self.learner, self.draw = learner, draw
+        self.module: nn.Module = learner
+        mel = LogMel(learner.model.preset.mel).to(learner.model.device)
+        self.corruptor = Corruptor(mel, corruption or Corruption())
+
+    def loss(self, generator: torch.Generator, progress: float) -> Loss:
+        """As in `loop.Task`."""
+        with torch.autocast("cpu", enabled=False):  # it cannot stack the data's float16
+            batch = self.draw(generator, progress, self.learner.difficulty.weights())
+        chance = generator_on(self.learner.model.device, generator)
+        t = training_times(torch.randn(batch.shape, generator=chance, device=batch.text.device))
+        noisy = noised(batch.agent, t, chance)
+        predictions = self.learner.model(
+            self.corruptor.user(batch, chance),
+            self.corruptor.history(batch, chance),
+            self.corruptor.decisions(batch, chance),
+            noisy,
+            t,
+            attention_dtype=torch.float32,
+        )
+        decisions = decision_losses(predictions, batch)
+        self.learner.difficulty.update(batch.scenario, change_error(predictions, batch))
+        flow = flow_losses(predictions, batch, t)
+        understood = understanding_losses(self.learner.understanding(predictions.user_hidden), batch)
+        total = sum([*decisions.values(), *flow.values()], UNDERSTANDING_WEIGHT * mean(understood))
+        assert isinstance(total, Tensor), total
+        with torch.no_grad():
+            shares = shares_right(predictions, batch)
+        return Loss(total, {**decisions, **flow, "understood": mean(understood), **shares})
+
+
+def noised(clean: Latents, t: Tensor, generator: torch.Generator) -> Latents:
+    """Clean latents [B, U, ...] at flow times t [B, U]."""
+    audio, video = (
+        interpolate(x, torch.randn(x.shape, generator=generator, device=x.device), t)
+        for x in (clean.audio, clean.video)
+    )
+    return Latents(audio, video)
+
+
+def changes(event: Tensor) -> Tensor:
+    """Units [B, U] in which the state is another than in the unit before."""
+    state = event[..., 0]
+    return torch.cat([torch.zeros_like(state[:, :1], dtype=torch.bool), state[:, 1:] != state[:, :-1]], 1)
+
+
+def decision_losses(found: Predictions, batch: Sequences, where: Tensor | None = None) -> dict[str, Tensor]:
+    """Cross entropies of text, state and gesture; ``where`` [B, U] are weights of the units.
+
+    Gestures are sampled when the model runs, so that their units weigh alike: the odds must be true.
+    """
+    weights = torch.ones(batch.shape, device=batch.text.device) if where is None else where.float()
+    state = weights * (1 + (CHANGE_WEIGHT - 1) * changes(batch.event))
+    text = weights * (1 + (WORD_WEIGHT - 1) * (batch.text != PAD))
+    return {
+        "text": weighted_cross_entropy(found.text_logits, batch.text, text),
+        "state": weighted_cross_entropy(found.state_logits, batch.event[..., 0], state),
+        "gesture": weighted_cross_entropy(found.gesture_logits, batch.event[..., 1], weights),
+    }
+
+
+@torch.no_grad()
+def change_error(found: Predictions, batch: Sequences) -> Tensor:
+    """Of each row [B], the mean cross entropy of the state where it changes; 0 where it never does."""
+    each = nn.functional.cross_entropy(
+        found.state_logits.float().flatten(0, 1), batch.event[..., 0].flatten(), reduction="none"
+    ).view(batch.shape)
+    where = changes(batch.event)
+    return (each * where).sum(1) / where.sum(1).clamp_min(1)
+
+
+def flow_losses(found: Predictions, batch: Sequences, t: Tensor, where: Tensor | None = None) -> dict[str, Tensor]:
+    """Of sound and picture, as errors of the velocity; ``where`` [B, U] are weights of the units."""
+    assert found.clean is not None, "predictions without noisy latents"
+    weights = loss_weight(t)
+    weights = weights / weights.mean()
+    weights = weights if where is None else weights * where
+    spoken = torch.where(batch.is_loud, LOUD, QUIET)
+    return {
+        "audio": flow_loss(found.clean.audio, batch.agent.audio, weights * spoken),
+        "video": flow_loss(found.clean.video, batch.agent.video, weights),
+    }
+
+
+def understanding_losses(logits: dict[str, Tensor], batch: Sequences) -> dict[str, Tensor]:
+    """Cross entropy of each auxiliary head; what is rare counts four times."""
+    return {
+        name: weighted_cross_entropy(logits[name], classes, 1 + 3.0 * (classes != 0))
+        for name, classes in batch.heard.items()
+    }
+
+
+def shares_right(found: Predictions, batch: Sequences) -> dict[str, Tensor]:
+    """Shares of words, and of changes of state, that are the ideal agent's."""
+    return {
+        "words_right": accuracy(found.text_logits, batch.text, batch.text != PAD),
+        "changes_right": accuracy(found.state_logits, batch.event[..., 0], changes(batch.event)),
+    }
+
+
+@torch.inference_mode()
+def validate(learner: Learner, batch: Sequences, seed: int = 0) -> dict[str, float]:
+    """Teacher-forced figures on undisturbed sequences: shares right, and errors of one step from pure noise."""
+    learner.eval()
+    chance = torch.Generator(batch.text.device).manual_seed(seed)
+    corruptor = Corruptor(LogMel(learner.model.preset.mel).to(batch.text.device), NOTHING)
+    t = torch.ones(batch.shape, device=batch.text.device)
+    found = learner.model(
+        corruptor.user(batch, chance),
+        corruptor.history(batch, chance),
+        corruptor.decisions(batch, chance),
+        noised(batch.agent, t, chance),
+        t,
+    )
+    understood = learner.understanding(found.user_hidden)
+    figures = {**shares_right(found, batch), **flow_losses(found, batch, t)}
+    figures |= {
+        f"{name}_right": accuracy(logits, batch.heard[name], batch.heard[name] != 0)
+        for name, logits in understood.items()
+    }
+    return {name: float(value) for name, value in figures.items()}
+
+
+def mean(losses: dict[str, Tensor]) -> Tensor:
+    """Of several losses."""
+    return torch.stack(list(losses.values())).mean()

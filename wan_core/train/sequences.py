@@ -1,0 +1,144 @@
+"""Dialogues as batches of sequences, and what is done to them so that the model learns to look and listen.
+
+# B batch, U units
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..embed import AgentTrack, DecisionTrack, UserTrack
+from ..flow import Latents
+from ..mel import LogMel
+
+HEARD = {"speaking": 2, "addressed": 2, "end": 2, "digit": 11, "hand": 2, "card": 5}
+"""What a listener should have understood of a unit, and its number of classes: for the auxiliary heads."""
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """A batch of dialogues.
+
+    Attributes:
+        user_audio: samples in -1..1, [B, U, S].
+        user_video: codec latents [B, U, h, w, channels].
+        user_text: typed tokens [B, U].
+        agent: codec latents of the ideal agent, [B, U, ...].
+        event: [B, U, 2], and text: [B, U], its decisions.
+        is_loud: [B, U] bool, where it is heard.
+        heard: by name in `HEARD`, classes [B, U].
+        scenario: [B] number of the kind of dialogue.
+    """
+
+    user_audio: Tensor
+    user_video: Tensor
+    user_text: Tensor
+    agent: Latents
+    event: Tensor
+    text: Tensor
+    is_loud: Tensor
+    heard: dict[str, Tensor]
+    scenario: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(B, U)."""
+        return self.text.shape[0], self.text.shape[1]
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """How much of a sequence is disturbed; 0 everywhere leaves it alone.
+
+    Attributes:
+        history_noise: largest standard deviation of noise on the remembered response, in ``noisy_share`` of the rows.
+        forget_response: share of units whose remembered response is absent, so that the past alone tells too little.
+        forget_decision: share of units whose remembered decision is absent.
+        lost: share of units in which a modality of the user is absent.
+        blind: share of rows without any user video.
+        gain: the user's loudness is changed by up to this factor, either way.
+        noise_db: range of the noise that is added to the user's voice, in decibels below full scale.
+        masked_bands: widest stripe of log-mel bands that is blanked.
+    """
+
+    history_noise: float = 0.4
+    noisy_share: float = 0.8
+    forget_response: float = 0.25
+    forget_decision: float = 0.1
+    lost: float = 0.02
+    blind: float = 0.1
+    gain: float = 1.6
+    noise_db: tuple[float, float] = (90.0, 52.0)
+    masked_bands: int = 6
+
+
+NOTHING = Corruption(0, 0, 0, 0, 0, 0, 1.0, (200.0, 200.0), 0)
+"""Leaves a sequence as it is (but for noise 200 dB down)."""
+
+
+class Corruptor:
+    """Turns sequences into what the model is given.
+
+    Args:
+        mel: the front end.
+        corruption: how much.
+    """
+
+    def __init__(self, mel: LogMel, corruption: Corruption) -> None:
+        self.mel, self.corruption = mel, corruption
+
+    def user(self, batch: Sequences, generator: torch.Generator) -> UserTrack:
+        """The user's side, heard through a worse line and now and then not at all."""
+        amount, (rows, units) = self.corruption, batch.shape
+        absent = {
+            name: self._chance((rows, units), amount.lost, batch, generator)
+            for name in ("u_video", "u_audio", "u_text")
+        }
+        absent["u_video"] |= self._chance((rows, 1), amount.blind, batch, generator)
+        return UserTrack(batch.user_video, self._heard(batch.user_audio, generator), batch.user_text, absent)
+
+    def history(self, batch: Sequences, generator: torch.Generator) -> AgentTrack:
+        """What the model remembers of its own responses: noisy, and with holes."""
+        amount, (rows, units) = self.corruption, batch.shape
+        sigma = amount.history_noise * self._uniform((rows, units), batch, generator)
+        sigma = sigma * self._chance((rows, 1), amount.noisy_share, batch, generator)
+        audio, video = (self._blurred(x, sigma, generator) for x in batch.agent)
+        forgotten = self._chance((rows, units), amount.forget_response, batch, generator)
+        return AgentTrack(audio, video, {"y_audio": forgotten, "y_video": forgotten})
+
+    def decisions(self, batch: Sequences, generator: torch.Generator) -> DecisionTrack:
+        """The true decisions, some of them not remembered."""
+        forgotten = self._chance(batch.shape, self.corruption.forget_decision, batch, generator)
+        return DecisionTrack(batch.event, batch.text, absent={"event": forgotten, "text": forgotten})
+
+    def _heard(self, audio: Tensor, generator: torch.Generator) -> Tensor:
+        """Log-mel of the samples with another gain, some noise, and a stripe of bands missing."""
+        amount, rows = self.corruption, len(audio)
+        drawn = torch.rand(rows, 4, generator=generator, device=audio.device)
+        gain = amount.gain ** (2 * drawn[:, 0] - 1)
+        low, high = amount.noise_db
+        level = 10 ** (-(low + (high - low) * drawn[:, 1]) / 20)
+        noise = torch.randn(audio.shape, generator=generator, device=audio.device)
+        worse = audio * gain[:, None, None] + noise * level[:, None, None]
+        with torch.autocast(audio.device.type, enabled=False):
+            mel, _ = self.mel(worse, self.mel.new_state(rows))
+        bands = torch.arange(mel.shape[-1], device=mel.device)
+        first, width = drawn[:, 2:3] * mel.shape[-1], drawn[:, 3:4] * amount.masked_bands
+        stripe = (bands >= first) & (bands < (first + width).floor())
+        masked: Tensor = mel.masked_fill(stripe[:, None, None], 0.0)
+        return masked
+
+    @staticmethod
+    def _blurred(x: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(x.shape, generator=generator, device=x.device)
+        return x + noise * sigma.reshape(*sigma.shape, *(1,) * (x.dim() - 2))
+
+    @staticmethod
+    def _uniform(shape: tuple[int, ...], batch: Sequences, generator: torch.Generator) -> Tensor:
+        return torch.rand(shape, generator=generator, device=batch.text.device)
+
+    def _chance(self, shape: tuple[int, ...], share: float, batch: Sequences, generator: torch.Generator) -> Tensor:
+        return self._uniform(shape, batch, generator) < share
