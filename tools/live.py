@@ -60,7 +60,7 @@ def _nodes(statistics: Statistics) -> RenderableType:
     table = Table(box=None, padding=(0, 1), header_style="dim")
     for title in ("node", "process/lane", "units", "busy ms p50", "p95"):
         table.add_column(title, justify="left" if title in ("node", "process/lane") else "right")
-    table.add_column("finished .... due", min_width=BAR)
+    table.add_column("finished … due", min_width=BAR)
     table.add_column("late", justify="right")
     for node in statistics.plan.nodes.values():
         busy = quantiles(statistics.busy_ns[node.name][-RECENT:])
@@ -86,7 +86,7 @@ def _bar(statistics: Statistics, name: str) -> Text:
     used = 1 - sorted(slack)[len(slack) // 20] / node.due_ns
     filled = max(0, min(BAR, round(used * BAR)))
     style = "green" if used < 0.7 else "yellow" if used <= 1 else "red"
-    return Text("#" * filled, style).append("." * (BAR - filled), "dim")
+    return Text("█" * filled, style).append("·" * (BAR - filled), "dim")
 
 
 def _notes(statistics: Statistics) -> list[RenderableType]:

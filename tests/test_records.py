@@ -1,0 +1,62 @@
+"""Traces: written line by line, read back whole, refused when they are something else."""
+
+from __future__ import annotations
+
+import pytest
+
+from wangraph.runtime.engine.records import TRACE_VERSION, Footer, Header, Note, TraceWriter, read_trace
+from wangraph.runtime.errors import UserError
+from wangraph.runtime.schedule.events import Firing, Settlement
+
+HEADER = Header(TRACE_VERSION, "0", "now", {}, {}, "system", "parallel")
+RECORDS = [
+    HEADER,
+    Firing("a", 0, 0, "step", 0, 1, 2, 3, None, "real"),
+    Settlement("a.b", 0, 0, 3, 10),
+    Note(5, "main", "stall", "wörds"),
+    Footer({"units": 1}),
+]
+REMEDY = "make one with: wangraph run GRAPH --trace FILE"
+
+
+def written(path, records=RECORDS):
+    writer = TraceWriter(path)
+    writer.write(records)
+    writer.close()
+    return path
+
+
+def test_what_was_written_is_read(tmp_path):
+    assert list(read_trace(written(tmp_path / "t"))) == RECORDS
+
+
+def test_a_trace_that_was_cut_is_read_up_to_the_cut(tmp_path):
+    path = written(tmp_path / "t")
+    path.write_bytes(path.read_bytes()[:-8])
+    assert list(read_trace(path)) == RECORDS[:-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"\x00\x01", "t:1: found b'\\x00\\x01' (expected a trace record), " + REMEDY),
+        (
+            b'{"type":"note","at_ns":1,"process":"","kind":"","text":""}\n',
+            "t: found no header (expected a trace), " + REMEDY,
+        ),
+        (
+            b'{"type":"header","version":99,"wangraph":"","started":"","plan":{},"machine":{},"clock":"","engine":""}\n',
+            f"t: found trace version 99 (expected {TRACE_VERSION}), record it again",
+        ),
+    ],
+)
+def test_something_else_is_refused(tmp_path, text, message, monkeypatch):
+    (tmp_path / "t").write_bytes(text)
+    with pytest.raises(UserError) as caught:
+        list(read_trace(tmp_path / "t"))
+    assert str(caught.value).removeprefix(f"{tmp_path}/") == message
+
+
+def test_a_trace_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(UserError, match=r"/none: No such file or directory \(expected a trace\), make one with"):
+        list(read_trace(tmp_path / "none"))
