@@ -34,6 +34,7 @@ types: $(VENV)/.installed-dev
 
 # Every shipped graph, for a few units of real time.
 graphs: $(VENV)/.installed
+	mkdir -p build
 	for graph in graphs/*.yaml; do \
 	  $(RUN) check $$graph > /dev/null && $(RUN) run $$graph --units 12 --set output=build/graph.mp4 --quiet || exit 1; \
 	done
@@ -42,6 +43,8 @@ graphs: $(VENV)/.installed
 wheel: $(VENV)/.installed-dev
 	rm -rf build dist && $(BIN)/python -m build --wheel --outdir dist . > /dev/null
 	$(BIN)/python -m zipfile -l dist/*.whl | grep -vE '^File Name|wangraph' ; test $$? -eq 1
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/installed dist/*.whl
+	mkdir -p build/empty && cd build/empty && PYTHONPATH=../installed $(abspath $(BIN))/python -m wangraph run hello --units 6
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
