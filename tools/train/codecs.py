@@ -28,7 +28,7 @@ from .shards import Films, load
 from .sheet import Picture, spectrogram, stack, strip, write_png
 from .workshop import Workshop
 
-AGENT_SHARE_AUDIO, AGENT_SHARE_VIDEO = 0.7, 0.5
+AGENT_SHARE_AUDIO, AGENT_SHARE_VIDEO = 0.8, 0.5
 """How many clips are the agent's: only its voice is ever generated; both faces are seen."""
 
 GATE = 0.95

@@ -8,6 +8,7 @@ from ...runtime.errors import UserError
 from ...wan_core.errors import ModelError
 from .codecs import learn_codecs
 from .interact import learn_interact
+from .roll import learn_roll
 from .workshop import Workshop
 
 
@@ -17,7 +18,7 @@ def learn(shop: Workshop, stages: Sequence[str]) -> None:
     Raises:
         UserError: whatever a stage cannot go on with.
     """
-    verbs = {"codecs": learn_codecs, "interact": learn_interact}
+    verbs = {"codecs": learn_codecs, "interact": learn_interact, "roll": learn_roll}
     try:
         for stage in stages:
             verbs[stage](shop)

@@ -63,7 +63,7 @@ class Loop:
         ]
         self._parameters = parameters
         self.optimizer = torch.optim.AdamW(groups, lr=recipe.rate, betas=recipe.betas, fused=True)
-        self.average = Average(task.module, recipe.average)
+        self.average = Average(task.module)
 
     @property
     def is_done(self) -> bool:
@@ -95,7 +95,7 @@ class Loop:
         self.optimizer.step()
         self.step_count += 1
         if self.step_count % AVERAGE_STEPS == 0:
-            self.average.update(module)
+            self.average.update(module, recipe.keep_at(self.total))
         parts = {name: value.item() for name, value in loss.parts.items()}
         return {"loss": loss.total.item(), **parts, "gradient": norm.item(), "rate": rate}
 

@@ -20,7 +20,7 @@ class Recipe:
         decay: of matrices; vectors have none.
         clip: largest norm of a gradient.
         betas: of the moments.
-        average: weight that the averaged weights keep per `AVERAGE_STEPS` steps, once there are many.
+        average: share of all steps that the averaged weights look back on; most of it lies in the cool-down.
         bf16: whether matrix products are taken in bfloat16.
     """
 
@@ -31,7 +31,7 @@ class Recipe:
     decay: float = 0.05
     clip: float = 1.0
     betas: tuple[float, float] = (0.9, 0.98)
-    average: float = 0.995
+    average: float = 0.03
     bf16: bool = False
 
     def rate_at(self, step: int, total: int) -> float:
@@ -40,23 +40,29 @@ class Recipe:
         left = (total - step) / max(1.0, self.cooldown * total)
         return self.rate * min(1.0, (step + 1) / warmup) * min(1.0, max(self.floor, left))
 
+    def keep_at(self, total: int) -> float:
+        """What the averaged weights keep of themselves every `AVERAGE_STEPS` steps."""
+        return 1 - AVERAGE_STEPS / max(AVERAGE_STEPS, min(self.average * total, LONGEST_AVERAGE))
+
 
 AVERAGE_STEPS = 4
 """Steps between two updates of the averaged weights."""
+LONGEST_AVERAGE = 800
+"""Steps that they look back on at most."""
 
 
 class Average:
     """Moving average of a module's floating-point state; it follows quickly at first."""
 
-    def __init__(self, module: nn.Module, keep: float) -> None:
-        self.keep, self.updates = keep, 0
+    def __init__(self, module: nn.Module) -> None:
+        self.updates = 0
         self.tensors = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
     @torch.no_grad()
-    def update(self, module: nn.Module) -> None:
-        """Take in the module as it is now."""
+    def update(self, module: nn.Module, keep: float) -> None:
+        """Take in the module as it is now, keeping that much of what was."""
         self.updates += 1
-        keep = min(self.keep, 1 - 1 / (self.updates + 1))
+        keep = min(keep, self.updates / (10 + self.updates))
         for name, tensor in module.state_dict().items():
             if tensor.is_floating_point():
                 self.tensors[name].lerp_(tensor, 1 - keep)
