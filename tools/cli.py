@@ -18,6 +18,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "nodes": ("nodes", "The catalogue: node types, ports, parameters."),
     "schema": ("schema", "JSON Schema of graph files, for editors."),
     "new": ("new", "A commented graph or node to start from."),
+    "model": ("model", "What a preset costs, and what holds it."),
     "timeline": ("timeline", "A page with every unit of a run on it."),
     "world": ("world", "The synthetic world that agents learn in."),
     "train": ("train", "Train a model on the world, from nothing."),
