@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .engine import process
+from .engine.inject import parse_fault
 from .engine.run import ClockName, Options, Run, RunResult
 from .errors import UserError
 from .plan.graph import Graph
@@ -33,6 +34,10 @@ def run(
     taps: Sequence[str] = (),
     log: Sequence[Event] | None = None,
     seed: int = 0,
+    inject: Sequence[str] = (),
+    flight_recorder: float | None = None,
+    record: str | Path | None = None,
+    record_edges: Sequence[str] = (),
 ) -> RunResult:
     """Run a graph to its end.
 
@@ -45,6 +50,10 @@ def run(
         taps: streams (``node.port``) whose packets to keep; needs ``serial`` or the virtual clock.
         log: the decision log of another run of the same graph: follow it instead of a clock.
         seed: of all that is drawn by chance, when the graph is not planned yet.
+        inject: faults, each ``"NODE: stall=300ms at=UNIT"`` (also slow, drop, raise, kill).
+        flight_recorder: keep so many seconds of records, and write them to a trace on the first miss.
+        record: write packets and decisions to this MCAP file.
+        record_edges: which packets: ``node.port``, ``node`` or ``all``; what enters and leaves the graph by default.
 
     Raises:
         UserError: the graph, or how it is to be run, cannot be.
@@ -59,6 +68,15 @@ def run(
         raise UserError("taps: found a run in processes of its own (expected serial=True or clock='virtual')")
     plan = graph if isinstance(graph, Plan) else (graph if isinstance(graph, Graph) else load(graph)).plan(seed)
     options = Options(
-        units, clock, serial, Path(trace) if trace else None, tuple(taps), None if log is None else tuple(log)
+        units=units,
+        clock=clock,
+        serial=serial,
+        trace=Path(trace) if trace else None,
+        taps=tuple(taps),
+        log=None if log is None else tuple(log),
+        faults=tuple(map(parse_fault, inject)),
+        flight_recorder_s=flight_recorder,
+        record=Path(record) if record else None,
+        record_edges=tuple(record_edges),
     )
     return Run(plan, options).go()

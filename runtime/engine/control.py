@@ -8,6 +8,7 @@ supervisor                      process
    | ----- Begin (origin) -------> |   when every process is ready
    | <---- Batch (records) --------|   several times a second
    | ----- Halt, Raise fence ----> |
+   | ----- Watch ----------------> |   somebody looks: the next batches say where every node stands
    | <---- Failed (error) ---------|
    | <---- Finished (usage) -------|   every node has ended and is closed
 """
@@ -20,13 +21,17 @@ import msgspec
 import zmq
 
 from ..schedule.events import Fenced, Firing, Settlement
+from .inject import Fault
 from .records import Note, Transfer
 
 Happening = Firing | Settlement | Transfer | Fenced | Note
 
 
 class Setup(msgspec.Struct, tag="setup", frozen=True):
-    """Everything a process needs before it opens its nodes. ``log``: decisions to follow instead of the clock."""
+    """Everything a process needs before it opens its nodes.
+
+    ``log``: decisions to follow instead of the clock. ``taps``: streams to hand to ``tap_address``, packet by packet.
+    """
 
     run: str
     process: str
@@ -35,6 +40,8 @@ class Setup(msgspec.Struct, tag="setup", frozen=True):
     limit: int | None = None
     log: list[Firing | Settlement | Fenced] | None = None
     taps: list[str] = []
+    tap_address: str = ""
+    faults: list[Fault] = []
 
 
 class Begin(msgspec.Struct, tag="begin", frozen=True):
@@ -57,6 +64,12 @@ class RaiseFence(msgspec.Struct, tag="fence", frozen=True):
     first_unit: int
 
 
+class Watch(msgspec.Struct, tag="watch", frozen=True):
+    """Say for so long where every node stands."""
+
+    for_ms: int
+
+
 class Hello(msgspec.Struct, tag="hello", frozen=True):
     """The process runs."""
 
@@ -76,12 +89,23 @@ class Ready(msgspec.Struct, tag="ready", frozen=True):
     reports: list[tuple[str, str, str]]
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """Where a node stands: the first unit it has not seen, what it does or waits for in words, and how many settled
+    units of its inputs it has not taken."""
+
+    node: str
+    unit: int
+    doing: str
+    queued: int
+
+
 class Batch(msgspec.Struct, tag="batch", frozen=True):
-    """What happened since the last one, and how the process is doing."""
+    """What happened since the last one, and how the process is doing. ``standings``: while somebody watches."""
 
     records: list[Happening]
     cpu_s: float
     rss_mb: float
+    standings: list[Standing] = []
 
 
 class Failed(msgspec.Struct, tag="failed", frozen=True):
@@ -99,7 +123,7 @@ class Finished(msgspec.Struct, tag="finished", frozen=True):
     rss_mb: float
 
 
-ToProcess = Setup | Begin | Halt | RaiseFence
+ToProcess = Setup | Begin | Halt | RaiseFence | Watch
 ToSupervisor = Hello | Opening | Ready | Batch | Failed | Finished
 
 _encoder = msgspec.json.Encoder()

@@ -41,10 +41,13 @@ from .control import (
     RaiseFence,
     Ready,
     Setup,
+    Watch,
 )
+from .inject import make_body
 from .lane import Lane
 from .records import Note, Transfer
-from .stall import StallWatch
+from .stall import StallWatch, standings
+from .tapping import TapSender
 
 loading = ""
 """Name of the process of a run that this is; empty elsewhere. A file of nodes must not start a run when loaded."""
@@ -73,15 +76,20 @@ class ProcessHost:
         self._listener: threading.Thread | None = None
         self._noticed: list[Transfer | Note] = []
         self._copied: set[str] = set()
+        self._watched_until = 0.0
+        self._setup = setup
+        self._taps: TapSender | None = None
+        tap = self._tap if setup.taps else None
         initial = initial_packets(self.plan)
         self.scheduler = (
-            Scheduler(self.plan, self.process, initial=initial, limit=setup.limit)
+            Scheduler(self.plan, self.process, initial=initial, limit=setup.limit, tap=tap)
             if setup.log is None
-            else ReplayScheduler(self.plan, self.process, log=setup.log, initial=initial)
+            else ReplayScheduler(self.plan, self.process, log=setup.log, initial=initial, tap=tap)
         )
         self._stalls = StallWatch(self.plan, self.scheduler)
         self._bodies = {
-            n.name: Body(resolve(n.target)(**n.params), n, self.plan) for n in self.plan.nodes_in(self.process)
+            n.name: make_body(resolve(n.target)(**n.params), n, self.plan, setup.faults, self._struck)
+            for n in self.plan.nodes_in(self.process)
         }
         self._endpoint = Endpoint(setup.run, self.plan, self.process, setup.segments, Halt)
         self._lanes = {name: self._lane(name) for name in self.scheduler.lanes}
@@ -90,6 +98,9 @@ class ProcessHost:
 
     def open(self) -> None:
         """Start the lanes, which open and warm their nodes."""
+        if self._setup.taps:
+            context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+            self._taps = TapSender(context, self._setup.tap_address, self.process, self._setup.taps)
         for lane in self._lanes.values():
             lane.thread.start()
         if not self._lanes:
@@ -133,7 +144,12 @@ class ProcessHost:
             if self.clock is not None:
                 now = self.clock.now()
                 records += [Note(now, self.process, "stall", text) for text in self._stalls.look(now)]
-        return Batch(records, *usage())
+            stand = standings(self.scheduler) if time.monotonic() < self._watched_until else []
+        return Batch(records, *usage(), stand)
+
+    def watch(self, for_ms: int) -> None:
+        """Say in the next batches where every node stands."""
+        self._watched_until = time.monotonic() + for_ms / 1000
 
     def close(self) -> None:
         """Wait for the lanes to close their nodes, then free sockets and memory."""
@@ -144,6 +160,8 @@ class ProcessHost:
         if self._listener is not None:
             self._endpoint.inbox.wake()
             self._listener.join()
+        if self._taps is not None:
+            self._taps.close()
         self._endpoint.close()
 
     @property
@@ -160,6 +178,15 @@ class ProcessHost:
 
     def _open_body(self, body: Body) -> None:
         body.open(self.plan.processes[self.process].threads, self._endpoint.publisher.empty)
+
+    def _tap(self, packet: Packet) -> None:
+        if self._taps is not None:
+            self._taps.put(packet)
+
+    def _struck(self, text: str) -> None:
+        """A fault was injected."""
+        with self._lock:
+            self._noticed.append(Note(self.clock.now() if self.clock else 0, self.process, "injected", text))
 
     def _lane_opened(self, lane: Lane) -> None:
         with self._lock:
@@ -323,7 +350,9 @@ def main(process: str, address: str, parent: int) -> None:
     control.send(Hello(process, os.getpid()))
     pending: list[Opening | Failed] = []
     setup = control.receive(60_000)
-    if not isinstance(setup, Setup):
+    if not isinstance(setup, Setup):  # the run was stopped while this process started
+        control.send(Finished([], *usage()))
+        control.close()
         return
     try:
         host = ProcessHost(setup, pending.append)
@@ -356,6 +385,8 @@ def _serve(host: ProcessHost, control: ProcessEnd, pending: list[Opening | Faile
                 return
         elif isinstance(message, RaiseFence):
             host.fence(message)
+        elif isinstance(message, Watch):
+            host.watch(message.for_ms)
         while pending:
             control.send(pending.pop(0))
         if not said_ready and host.all_open.is_set() and not host.failed.is_set():

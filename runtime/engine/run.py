@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-import datetime
-import os
-import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from ..._version import __version__
-from ..errors import UserError, WangraphError
+from ..errors import UserError
 from ..node import Node
 from ..packet import Packet
 from ..plan.catalogue import resolve
-from ..plan.plan import Plan, to_plain
+from ..plan.plan import Plan
 from ..schedule.events import Event
-from ..schedule.replay import ReplayScheduler
-from ..schedule.scheduler import Scheduler
-from .body import Body, initial_packets
-from .clock import SystemClock
-from .inline import LaneExecutor, SerialExecutor, run_serial, run_virtual
-from .process import usage
-from .records import TRACE_VERSION, Footer, Header, Record, TraceWriter
+from .inject import Fault, check_faults
+from .inside import InsideEngine
+from .keeping import Keeper, recorded_streams
+from .machine import machine as machine
+from .records import Note, Record
 from .statistics import Statistics
 from .supervisor import Report, Supervisor
 
 ClockName = Literal["system", "virtual"]
+
+
+class Engine(Protocol):
+    """What runs the graph, as far as those who look at it need to know."""
+
+    @property
+    def usage(self) -> dict[str, dict[str, float | int]]:
+        """Per process: pid, CPU seconds, resident megabytes, restarts."""
+        ...
 
 
 class Watcher(Protocol):
@@ -53,6 +56,10 @@ class Options:
         trace: write every record here.
         taps: streams whose packets to keep and give back (in-process engines: ``virtual`` or ``serial``).
         log: decisions to follow instead of a clock.
+        faults: what to inject.
+        flight_recorder_s: keep so many seconds of records, and write them on the first miss.
+        record: write packets and decisions to this file.
+        record_edges: which packets: ``node.port``, ``node`` or ``all``; what enters and leaves the graph by default.
     """
 
     units: int | None = None
@@ -61,6 +68,15 @@ class Options:
     trace: Path | None = None
     taps: tuple[str, ...] = ()
     log: tuple[Event, ...] | None = None
+    faults: tuple[Fault, ...] = ()
+    flight_recorder_s: float | None = None
+    record: Path | None = None
+    record_edges: tuple[str, ...] = ()
+
+    @property
+    def in_processes(self) -> bool:
+        """Whether the run has processes of its own."""
+        return not self.serial and self.clock == "system"
 
 
 @dataclass
@@ -90,7 +106,6 @@ class Run:
         self.summary: dict[str, Any] = {}
         self.reports: list[Report] = []
         self.watcher = watcher
-        self._trace: TraceWriter | None = None
         self._stopping = threading.Event()
         self._interrupts = 0
         self._usage: dict[str, dict[str, float | int]] = {}
@@ -104,17 +119,19 @@ class Run:
             WangraphError: the run failed; `summary` and the trace hold what came before, files are closed.
         """
         began = time.monotonic()
-        self._open_trace()
+        self._keeper = Keeper(self.plan, self.options)
+        self._take([Note(0, "supervisor", "inject", str(fault)) for fault in self.options.faults])
         try:
             with _signals(self.stop):
                 self._go_in_engine()
         finally:
+            self.statistics.add(self._keeper.finish())
             self.summary = self._summarise(time.monotonic() - began)
             self._result.summary = self.summary
             self._result.reports = self.reports
-            if self._trace is not None:
-                self._trace.write([Footer(self.summary)])
-                self._trace.close()
+            failure = self._keeper.close(self.summary)
+        if failure is not None:
+            raise failure
         return self._result
 
     def stop(self) -> None:
@@ -130,7 +147,7 @@ class Run:
     # Engines
 
     def _go_in_engine(self) -> None:
-        if self.options.serial or self.options.clock == "virtual":
+        if not self.options.in_processes:
             self._go_inside()
         else:
             self._go_in_processes()
@@ -140,8 +157,11 @@ class Run:
             self.plan,
             limit=self.options.units,
             log=self.options.log,
-            on_records=lambda records: self._take(records, supervisor.usage),
+            on_records=lambda records: self._take(records, supervisor),
             stop_asked=lambda: self._interrupts,
+            faults=self.options.faults,
+            taps=sorted(self._keeper.taps),
+            on_packet=self._keeper.tap,
         )
         try:
             supervisor.run()
@@ -150,89 +170,38 @@ class Run:
             self._usage = supervisor.usage
 
     def _go_inside(self) -> None:
-        plan, options = self.plan, self.options
-        initial = initial_packets(plan)
-        scheduler = (
-            Scheduler(plan, initial=initial, limit=options.units, tap=self._tap)
-            if options.log is None
-            else ReplayScheduler(plan, log=options.log, initial=initial, tap=self._tap)
+        engine = InsideEngine(
+            self.plan,
+            self.options,
+            tap=self._tap,
+            take=self._take,
+            look=lambda: self._look(engine),
+            stopping=self._stopping,
         )
-        bodies = {name: Body(make_node(plan, name), node, plan) for name, node in plan.nodes.items()}
-        executor = SerialExecutor() if options.serial else LaneExecutor()
-        next_look = 0.0
-
-        def tick(now: int) -> None:
-            nonlocal next_look
-            self._take(list(scheduler.take_events()))
-            if time.monotonic() >= next_look:
-                next_look = time.monotonic() + 0.25
-                self._look()
-
         try:
-            for body in bodies.values():
-                body.open(max(p.threads for p in plan.processes.values()))
-            if options.clock == "virtual" or options.log is not None:
-                run_virtual(plan, bodies, scheduler, executor, stopping=self._stopping, tick=tick)
-            else:
-                ahead = max((n.ahead_units for n in plan.nodes.values()), default=0)
-                clock = SystemClock(time.monotonic_ns() + ahead * plan.clock.period_ns)
-                run_serial(plan, bodies, scheduler, clock, sleep=lambda ns: self._sleep(ns), stopping=self._stopping,
-                           tick=tick)  # fmt: skip
+            engine.run()
         finally:
-            executor.close()
-            self._take(list(scheduler.take_events()))
-            self._close(bodies.values())
-            cpu_s, rss_mb = usage()
-            self._usage = {
-                "main": {"pid": os.getpid(), "cpu_s": round(cpu_s, 3), "rss_mb": round(rss_mb, 1), "restarts": 0}
-            }
-
-    def _close(self, bodies: Iterable[Body]) -> None:
-        """Close every body, also when one of them fails to; the first error is raised."""
-        first: WangraphError | None = None
-        for body in bodies:
-            try:
-                body.close()
-            except WangraphError as error:
-                first = first or error
-            self.reports += [(body.plan.name, key, text) for key, text in body.reports]
-        if first is not None:
-            raise first
-
-    def _sleep(self, ns: int) -> None:
-        self._stopping.wait(min(ns, 50_000_000) / 1e9)
+            self.reports = engine.reports
+            self._usage = engine.usage
 
     # Records
 
     def _tap(self, packet: Packet) -> None:
+        self._keeper.tap(packet)
         if packet.stream in self.options.taps:
             self._result.packets.setdefault(packet.stream, []).append(packet.keep())
 
-    def _take(self, records: list[Record], usage: dict[str, dict[str, float | int]] | None = None) -> None:
+    def _take(self, records: Sequence[Record], engine: Engine | None = None) -> None:
         self.statistics.add(records)
         self._result.log += [r for r in records if isinstance(r, Event)]
-        if self._trace is not None and records:
-            self._trace.write(records)
-        if usage is not None:
-            self._usage = usage
-            self._look()
+        self.statistics.add(self._keeper.take(records, self.statistics.misses))
+        if engine is not None:
+            self._look(engine)
 
-    def _look(self) -> None:
+    def _look(self, engine: Engine) -> None:
+        self._usage = engine.usage
         if self.watcher is not None:
             self.watcher.look(self.statistics, self._usage)
-
-    def _open_trace(self) -> None:
-        if self.options.trace is None:
-            return
-        started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        try:
-            self._trace = TraceWriter(self.options.trace)
-        except OSError as error:
-            raise UserError(f"--trace: {self.options.trace}: {error.strerror} (expected a writable file)") from error
-        engine = "serial" if self.options.serial else "parallel"
-        self._trace.write(
-            [Header(TRACE_VERSION, __version__, started, to_plain(self.plan), machine(), self.options.clock, engine)]
-        )
 
     def _summarise(self, wall_s: float) -> dict[str, Any]:
         summary = self.statistics.summary()
@@ -246,15 +215,18 @@ class Run:
             "engine": "serial" if self.options.serial else "parallel",
             "processes": self._usage,
             "weights": weights,
-            "wrote": [text for _, key, text in self.reports if key == "wrote"]
-            + ([str(self.options.trace)] if self.options.trace else []),
+            "wrote": [text for _, key, text in self.reports if key == "wrote"] + self._keeper.wrote,
             "machine": machine(),
+            **({} if (recording := self._keeper.recording) is None else {"recording": recording}),
         }
 
     def _check(self) -> None:
         for name in self.options.taps:
             if name not in self.plan.streams:
                 raise UserError(f"taps: no stream '{name}' (it has: {', '.join(sorted(self.plan.streams))})")
+        check_faults(self.options.faults, self.plan, in_processes=self.options.in_processes)
+        if self.options.record:
+            recorded_streams(self.plan, self.options.record_edges)
         if self.options.clock == "virtual":
             live = [n.name for n in self.plan.nodes.values() if resolve(n.target).is_live]
             if live:
@@ -284,21 +256,3 @@ def make_node(plan: Plan, name: str) -> Node:
     """The instance of a node, as its process would make it."""
     node = plan.nodes[name]
     return resolve(node.target)(**node.params)
-
-
-def machine() -> dict[str, Any]:
-    """The machine a figure belongs to."""
-    model = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo") as file:
-            model = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), model)
-    except OSError:
-        pass
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {
-        "cpu": model,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "load_1m": None if load is None else round(load, 2),
-    }

@@ -1,11 +1,25 @@
-"""Notices stalls: a node that is two units over its due, and what it waits for."""
+"""Where nodes stand, and stalls: a node that is two units over its due, and what it waits for."""
 
 from __future__ import annotations
 
 from ..plan.plan import Plan
 from ..schedule.scheduler import NodeState, Scheduler
+from .control import Standing
 
 PATIENCE_UNITS = 2
+
+
+def standings(scheduler: Scheduler) -> list[Standing]:
+    """Every node of a process: the unit it is at, what it does or waits for, and what has settled ahead of it."""
+    return [
+        Standing(
+            name,
+            state.cursor,
+            scheduler.waiting_for(name),
+            sum(max(0, scheduler.windows[i.stream].head + i.delay - state.cursor) for i in state.plan.inputs),
+        )
+        for name, state in scheduler.nodes.items()
+    ]
 
 
 class StallWatch:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import zmq
@@ -17,10 +17,27 @@ import zmq
 from ..channel.layout import layouts
 from ..channel.segment import create_segments
 from ..errors import ProcessLost, RunError, StartError, UserError, WangraphError
+from ..packet import Packet
 from ..plan.plan import Plan, to_plain
 from ..schedule.events import Event
-from .control import Batch, Begin, Failed, Finished, Halt, Hello, Opening, RaiseFence, Ready, Setup, SupervisorEnd
+from .control import (
+    Batch,
+    Begin,
+    Failed,
+    Finished,
+    Halt,
+    Hello,
+    Opening,
+    RaiseFence,
+    Ready,
+    Setup,
+    Standing,
+    SupervisorEnd,
+    Watch,
+)
+from .inject import Fault
 from .records import Record
+from .tapping import TapReceiver
 
 IS_LINUX = sys.platform.startswith("linux")
 
@@ -49,8 +66,10 @@ class _Child:
         self.doing = "starting"
         self.is_ready = False
         self.is_finished = False
+        self.is_lost = False
         self.cpu_s = 0.0
         self.rss_mb = 0.0
+        self.standings: list[Standing] = []
 
 
 class Supervisor:
@@ -62,6 +81,8 @@ class Supervisor:
         log: decisions to follow instead of the clock (a replay).
         on_records: told what happened, several times a second, in the calling thread.
         stop_asked: looked at ten times a second: 1 asks for an ordered end, 2 for one at once.
+        faults: what to inject.
+        taps: streams whose packets `on_packet` is told, from a thread of their own.
     """
 
     def __init__(
@@ -72,6 +93,9 @@ class Supervisor:
         log: Iterable[Event] | None = None,
         on_records: Callable[[list[Record]], None] = lambda records: None,
         stop_asked: Callable[[], int] = lambda: 0,
+        faults: Sequence[Fault] = (),
+        taps: Sequence[str] = (),
+        on_packet: Callable[[Packet], None] = lambda packet: None,
     ) -> None:
         self.plan = plan
         self.reports: list[Report] = []
@@ -80,6 +104,8 @@ class Supervisor:
         self._log = None if log is None else list(log)
         self._on_records = on_records
         self._stop_asked = stop_asked
+        self._faults, self._tapped, self._on_packet = list(faults), list(taps), on_packet
+        self._taps: TapReceiver | None = None
         self._run = f"{os.getpid():x}-{secrets.token_hex(4)}"
         self._children: dict[str, _Child] = {}
         self._error: WangraphError | None = None
@@ -96,6 +122,9 @@ class Supervisor:
         segments = create_segments(self._run, layouts(self.plan))
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         address, folder = _control_address(self._run)
+        self._tap_address = f"{address}-taps"
+        if self._tapped:
+            self._taps = TapReceiver(context, self._tap_address, self._on_packet)
         self._control = SupervisorEnd(context, address)
         self._poller = zmq.Poller()
         self._control.register(self._poller)
@@ -109,6 +138,8 @@ class Supervisor:
             self._until(lambda c: c.is_finished, None)
         finally:
             self._end_children()
+            if self._taps is not None:
+                self._taps.close(c.name for c in self._children.values() if c.is_ready and not c.is_lost)
             self._control.close()
             context.destroy(linger=200)
             for file in segments.values():
@@ -140,6 +171,17 @@ class Supervisor:
             self._control.send(child.name, RaiseFence(streams, self._generation, first_unit))
         return self._generation
 
+    def watch(self, for_ms: int) -> None:
+        """Ask every process to say for so long where its nodes stand."""
+        for child in self._children.values():
+            if child.is_ready and not child.is_finished:
+                self._control.send(child.name, Watch(for_ms))
+
+    @property
+    def standings(self) -> list[Standing]:
+        """Where every node stands, as told lately by processes that `watch` asked."""
+        return [standing for child in self._children.values() for standing in child.standings]
+
     @property
     def usage(self) -> dict[str, dict[str, float | int]]:
         """Per process: pid, CPU seconds, resident megabytes, restarts."""
@@ -163,7 +205,10 @@ class Supervisor:
             self._poller.register(child.pidfd, zmq.POLLIN)
         plain = to_plain(self.plan)
         self._setups = {
-            name: Setup(self._run, name, plain, segments, self._limit, self._log) for name in self._children
+            name: Setup(
+                self._run, name, plain, segments, self._limit, self._log, self._tapped, self._tap_address, self._faults
+            )
+            for name in self._children
         }
 
     def _begin(self) -> None:
@@ -195,14 +240,15 @@ class Supervisor:
     def _hear(self, name: str, message: object) -> None:
         child = self._children[name]
         if isinstance(message, Hello):
-            self._control.send(name, self._setups[name])
+            stopped = self._stop_asked_at is not None
+            self._control.send(name, Halt(at_once=True) if stopped else self._setups[name])
         elif isinstance(message, Opening):
             child.doing = f"opening node '{message.node}'"
         elif isinstance(message, Ready):
             child.is_ready, child.doing = True, "running"
             self.reports += message.reports
         elif isinstance(message, Batch):
-            child.cpu_s, child.rss_mb = message.cpu_s, message.rss_mb
+            child.cpu_s, child.rss_mb, child.standings = message.cpu_s, message.rss_mb, message.standings
             self._on_records(list(message.records))
         elif isinstance(message, Finished):
             child.is_finished, child.doing = True, "finished"
@@ -219,7 +265,7 @@ class Supervisor:
             self._hear(*message)
         if child.is_finished:
             return
-        child.is_finished = True
+        child.is_finished = child.is_lost = True
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         self._fail(
             ProcessLost(

@@ -1,0 +1,91 @@
+"""The flight recorder: the last seconds of records, written to a trace by themselves when a unit is missed."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import UserError
+from ..schedule.events import Fenced, Firing, Settlement
+from ..units import NS
+from .records import Header, Note, Record, TraceWriter, Transfer
+
+AFTER_NS = NS
+"""How much of what follows the miss is written too: its culprit may be computing still."""
+
+
+class FlightRecorder:
+    """Give it all records, in the order in which they came; see `take`.
+
+    Args:
+        seconds: how much before the miss to keep.
+        header: first line of the trace.
+        path: where to write.
+
+    Raises:
+        UserError: the folder cannot be written into.
+    """
+
+    def __init__(self, seconds: float, header: Header, path: Path) -> None:
+        if not os.access(path.resolve().parent, os.W_OK):
+            raise UserError(
+                f"--flight-recorder: cannot write into {path.resolve().parent} (expected a writable folder), "
+                "run in another one"
+            )
+        self.path = path
+        self.wrote = False
+        self._keep_ns = round(seconds * NS)
+        self._header = header
+        self._kept: deque[Record] = deque()
+        self._newest = -(2**62)
+        self._missed_at: int | None = None
+
+    def take(self, records: Sequence[Record], misses: int) -> Note | None:
+        """Keep these; ``misses`` is how many units the run has missed by now.
+
+        Returns:
+            What is to be told, when the trace was written or could not be.
+        """
+        if self.wrote:
+            return None
+        for record in records:
+            self._kept.append(record)
+            self._newest = max(self._newest, at_ns(record))
+        if self._missed_at is None and misses:
+            self._missed_at = self._newest
+        if self._missed_at is None:
+            while self._kept and at_ns(self._kept[0]) < self._newest - self._keep_ns:
+                self._kept.popleft()
+        elif self._newest >= self._missed_at + AFTER_NS:
+            return self.finish()
+        return None
+
+    def finish(self) -> Note | None:
+        """The run is over: write, if a unit was missed and it was not written yet."""
+        if self._missed_at is None or self.wrote:
+            return None
+        self.wrote = True
+        try:
+            trace = TraceWriter(self.path)
+            trace.write([self._header, *self._kept])
+            trace.close()
+        except OSError as error:
+            self.wrote = False
+            self._missed_at = None
+            return Note(self._newest, "supervisor", "warning", f"flight recorder: {self.path}: {error.strerror}")
+        finally:
+            self._kept.clear()
+        return Note(self._newest, "supervisor", "flight", f"a unit was missed, its trace is {self.path}")
+
+
+def at_ns(record: Record) -> int:
+    """When a record was made, after the origin."""
+    if isinstance(record, Firing):
+        return record.finished_ns
+    if isinstance(record, Transfer):
+        return record.arrived_ns
+    if isinstance(record, Settlement | Fenced | Note):
+        return record.at_ns
+    return 0

@@ -1,0 +1,143 @@
+"""What a run writes while it goes on: its trace, the flight recorder's, and a recording."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..._version import __version__
+from ..errors import RunError, UserError, did_you_mean, listing
+from ..packet import Packet
+from ..plan.plan import Plan, to_plain
+from ..schedule.events import Event
+from .flight import FlightRecorder
+from .machine import machine
+from .recorder import Recorder
+from .records import TRACE_VERSION, Footer, Header, Note, Record, TraceWriter
+
+if TYPE_CHECKING:
+    from .run import Options
+
+
+class Keeper:
+    """Opens the files that ``options`` name, takes records and packets, closes the files.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+
+    def __init__(self, plan: Plan, options: Options) -> None:
+        self.taps = frozenset(recorded_streams(plan, options.record_edges)) if options.record else frozenset()
+        header = make_header(plan, options)
+        self._trace = _open_trace(options.trace) if options.trace else None
+        self._flight = (
+            FlightRecorder(options.flight_recorder_s, header, Path(f"{plan.name}.flight.trace"))
+            if options.flight_recorder_s is not None
+            else None
+        )
+        self._recorder = (
+            Recorder(options.record, plan, header, waits=options.serial or options.clock == "virtual")
+            if options.record
+            else None
+        )
+        if self._trace is not None:
+            self._trace.write([header])
+
+    def take(self, records: Sequence[Record], misses: int) -> list[Note]:
+        """Keep these; returns what there is to tell about it."""
+        told = []
+        if self._flight is not None and (note := self._flight.take(records, misses)) is not None:
+            told.append(note)
+        if self._trace is not None and (records or told):
+            self._trace.write([*records, *told])
+        if self._recorder is not None:
+            self._recorder.log(r for r in records if isinstance(r, Event))
+        return told
+
+    def tap(self, packet: Packet) -> None:
+        """Record a packet, if its stream is recorded. From any thread."""
+        if self._recorder is not None and packet.stream in self.taps:
+            self._recorder.put(packet)
+
+    def finish(self) -> list[Note]:
+        """The run is over: write what waits. Returns what there is to tell about it."""
+        told = []
+        if self._flight is not None and (note := self._flight.finish()) is not None:
+            told.append(note)
+        if self._recorder is not None:
+            failure = self._recorder.settle()
+            lost = sum(self._recorder.lost.values())
+            if failure is not None or lost:
+                text = str(failure or f"recording: {lost} packets were lost, the disk did not take them in time")
+                told.append(Note(0, "supervisor", "warning", text))
+        if self._trace is not None and told:
+            self._trace.write(list(told))
+        return told
+
+    @property
+    def wrote(self) -> list[str]:
+        """Files written."""
+        flight = self._flight.path if self._flight is not None and self._flight.wrote else None
+        paths = [self._trace and self._trace.path, flight, self._recorder and self._recorder.path]
+        return [str(path) for path in paths if path]
+
+    @property
+    def recording(self) -> dict[str, Any] | None:
+        """What was recorded, for the summary; None when nothing is."""
+        if self._recorder is None:
+            return None
+        recorder = self._recorder
+        return {
+            "path": str(recorder.path),
+            "edges": sorted(self.taps),
+            "packets": recorder.n_packets,
+            "bytes": recorder.n_bytes,
+            "lost": dict(recorder.lost),
+        }
+
+    def close(self, summary: dict[str, Any]) -> RunError | None:
+        """Finish the files. Returns why a recording is not whole."""
+        if self._trace is not None:
+            self._trace.write([Footer(summary)])
+            self._trace.close()
+        return self._recorder.close(summary) if self._recorder is not None else None
+
+
+def make_header(plan: Plan, options: Options) -> Header:
+    """First line of the traces of a run, and what stands at the beginning of its recording."""
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    engine = "serial" if options.serial else "parallel"
+    return Header(TRACE_VERSION, __version__, started, to_plain(plan), machine(), options.clock, engine)
+
+
+def recorded_streams(plan: Plan, edges: Sequence[str]) -> list[str]:
+    """The streams to record: what enters and leaves the graph, unless ``edges`` names others.
+
+    Args:
+        edges: ``node.port``, ``node`` for all outputs of a node, or ``all``.
+
+    Raises:
+        UserError: no such stream.
+    """
+    if not edges:
+        sources = [s.name for s in plan.streams.values() if plan.nodes[s.node].is_source]
+        played = [s.name for s in plan.streams.values() if plan.nodes[s.node].paced]
+        shown = [i.stream for n in plan.nodes.values() if n.is_sink for i in n.inputs]
+        return list(dict.fromkeys([*sources, *(played or shown)]))
+    chosen: list[str] = []
+    for edge in edges:
+        found = [s.name for s in plan.streams.values() if edge in ("all", s.name, s.node)]
+        if not found:
+            known = [*plan.streams, *{s.node for s in plan.streams.values()}]
+            raise UserError(f"--edges: no stream '{edge}' (it has: {listing(plan.streams)}){did_you_mean(edge, known)}")
+        chosen += found
+    return list(dict.fromkeys(chosen))
+
+
+def _open_trace(path: Path) -> TraceWriter:
+    try:
+        return TraceWriter(path)
+    except OSError as error:
+        raise UserError(f"--trace: {path}: {error.strerror} (expected a writable file)") from error
