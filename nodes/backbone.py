@@ -38,8 +38,9 @@ CONCEALED = 1
 REMEMBERED_UNITS = 64
 """How long a response waits for news of whether it was heard."""
 
-CONTEXT = {"keys": "L K N D", "values": "L K N D", "place": "3", "digest": "8"}
-"""Tensors of a slice; ``place`` is unit, tokens before it, and 1 if the performer shall answer."""
+CONTEXT = {"keys": "L K N D", "values": "L K N D", "place": "3", "digest": "16"}
+"""Tensors of a slice; ``place`` is unit, tokens before it, and 1 if the performer shall answer; ``digest`` is that of
+the slices before it, and its own."""
 
 Context = Mapping[str, Array]
 
@@ -267,7 +268,9 @@ class PerformerNode(BackboneNode):
         keys, values = self.tensor(context["keys"]), self.tensor(context["values"])
         assert keys is not None and values is not None
         unit, start, answers = (int(x) for x in context["place"])
-        self._performer.append(state, KVSlice(unit, start, keys, values, context["digest"].tobytes(), bool(answers)))
+        digests = context["digest"].tobytes()
+        slice_ = KVSlice((unit,), start, keys, values, digests[:8], digests[8:], bool(answers))
+        self._performer.append(state, slice_)
         return bool(answers)
 
 
@@ -336,7 +339,7 @@ def packed(slice_: KVSlice) -> dict[str, Array]:
         "keys": slice_.keys[0].cpu().numpy(),
         "values": slice_.values[0].cpu().numpy(),
         "place": np.array([slice_.unit, slice_.start, slice_.answers], np.int64),
-        "digest": np.frombuffer(slice_.digest, np.uint8),
+        "digest": np.frombuffer(slice_.previous + slice_.digest, np.uint8),
     }
 
 

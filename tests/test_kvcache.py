@@ -8,6 +8,7 @@ import torch
 from wangraph.wan_core.attention import Geometry
 from wangraph.wan_core.config import CacheConfig, preset
 from wangraph.wan_core.kvcache import CachePass, KVCache
+from wangraph.wan_core.mask import tokens_of
 from wangraph.wan_core.rope import rotate, rotation
 
 NANO = preset("nano")
@@ -28,12 +29,12 @@ def slices(units, batch=1, seed=0):
 
 
 def filled(cache, history, first_unit=0, state=None):
-    state = state or cache.new_state(history.shape[2], torch.zeros(()))
+    state = state or cache.new_state(history.shape[2], torch.zeros(()), first_unit)
     with torch.inference_mode():
-        for unit, (keys, values) in enumerate(history, start=first_unit):
-            cache.start_slice(state, unit)
-            cache.append(state, keys, values, torch.full((TOKENS,), unit))
-            cache.close_slices(state)
+        for keys, values in history:
+            cache.start_slice(state)
+            cache.append(state, keys, values)
+            cache.close_slices(state, keys)
     return state
 
 
@@ -42,9 +43,9 @@ def asked(cache, state, unit, batch=1, layer=0, seed=1):
     generator = torch.Generator().manual_seed(seed)
     q = torch.randn(batch, 3, HEADS, HEAD_DIM, generator=generator)
     k, v = torch.randn(2, batch, 3, KV_HEADS, HEAD_DIM, generator=generator).unbind(0)
-    units = torch.full((3,), unit)
+    assert state.units == (unit,) * batch
     with torch.inference_mode():
-        found = CachePass(cache, state, units, rotation(units, HEAD_DIM, NANO.backbone.rope_theta))
+        found = CachePass(cache, state, torch.zeros(3, dtype=torch.int64))
         return found.attend(layer, torch.cat([q, k], 2), v), (q, k, v)
 
 
@@ -54,9 +55,8 @@ def plainly(history, first_unit, unit, new, layer=0):
     batch = q.shape[0]
     keys = torch.cat([*history[:, 0, :, layer].transpose(2, 3), k], 1)
     values = torch.cat([*history[:, 1, :, layer].transpose(2, 3), v], 1)
-    units = torch.cat(
-        [torch.arange(first_unit, first_unit + len(history)).repeat_interleave(TOKENS), unit * torch.ones(3)]
-    )
+    past = torch.arange(first_unit, first_unit + len(history))[:, None] + tokens_of(NANO.slots, 0, 1).unit
+    units = torch.cat([past.flatten(), unit * torch.ones(3)])
     theta, slopes = NANO.backbone.rope_theta, torch.tensor(NANO.backbone.alibi_slopes)
     q = rotate(q, rotation(torch.full((3,), unit), HEAD_DIM, theta))
     keys = rotate(keys, rotation(units, HEAD_DIM, theta)).repeat_interleave(HEADS // KV_HEADS, 2)
@@ -137,7 +137,7 @@ def test_a_row_that_is_reset_forgets_and_the_others_do_not():
     cache, history = cache_of(), slices(6, batch=2)
     state = filled(cache, history)
     before, new = asked(cache, state, 6, batch=2)
-    state.reset([0])
+    state.reset([0], first_unit=6)
     after, _ = asked(cache, state, 6, batch=2)
     assert torch.equal(after[1], before[1])
     alone = plainly(history[:0], 0, 6, new)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from wangraph.wan_core import attention, rope
+from wangraph.wan_core import attention, kvcache, rope
+from wangraph.wan_core import performer as performer_module
 from wangraph.wan_core import thinker as thinker_module
 from wangraph.wan_core.config import CacheConfig, preset
 from wangraph.wan_core.embed import AgentTrack, DecisionTrack, UserTrack
@@ -216,6 +217,45 @@ def test_a_row_that_is_reset_begins_a_new_session_while_the_others_go_on(model):
     assert worst([x[1:] for x in after], streamed(model, anew)) < 1e-4
 
 
+@pytest.mark.parametrize("shape", ["open", "capped"])
+def test_rows_at_different_units_are_the_sessions_that_they_would_be_alone(model, capped, shape):
+    """Sessions that join a batch at any time, with unit numbers of their own."""
+    model = model if shape == "open" else capped
+    joins, units = {0: (0, 1_000_000), 1: (5, 3), 2: (11, 77_777)}, 24  # row: (joins at, as its unit)
+    given = dialogue(batch=3, units=units)
+    whole, alone = Whole(model), Whole(model)
+    together, results = whole.new_state(3, [first for _, first in joins.values()]), []
+    for k in range(units):
+        for row, (at, first) in joins.items():
+            if at == k and k:
+                together.reset([row], first)
+        results.append(whole.step(together, given.user_unit(k), sessions=[0, 1, 2]))
+    assert together.thinker.cache.units == (1_000_024, 22, 77_790)
+    for row, (at, first) in joins.items():
+        state = alone.new_state(1, first)
+        for k in range(at, units):
+            user = given.user_unit(k)
+            mine = UserUnit(*(x[row : row + 1] for x in (user.video, user.audio, user.text, user.unplayed)))
+            thought, latents = alone.step(state, mine, sessions=[row])
+            other, both = results[k]
+            assert int(thought.text) == int(other.text[row])
+            pairs = zip((thought.text_logits, *latents), (other.text_logits, *both), strict=True)
+            assert max(float((a[0] - b[row]).abs().max()) for a, b in pairs) < 1e-4, (row, k)
+
+
+def test_rows_that_share_the_noise_of_one_unit_are_found_out(model, monkeypatch):
+    """The planted bug: every row draws its noise for the unit of the first."""
+    given, whole = dialogue(batch=2, units=1), Whole(model)
+    drawn = performer_module._starting_noise
+    latents = []
+    for _ in range(2):
+        latents.append(whole.step(whole.new_state(2, [3, 9]), given.user_unit(0), sessions=[0, 0])[1])
+        shared = lambda model, seed, rows, units: drawn(model, seed, rows, [units[0]] * len(units))  # noqa: E731
+        monkeypatch.setattr(performer_module, "_starting_noise", shared)
+    assert torch.equal(latents[0].audio[0], latents[1].audio[0])
+    assert not torch.allclose(latents[0].audio[1], latents[1].audio[1])
+
+
 @pytest.mark.parametrize("field", ["hearing.layers.0.steps", "cache.keys", "cache.base", "cache.used", "is_committed"])
 def test_a_session_restored_in_part_is_found_out(model, field):
     """The planted bug: one field of the state is not saved."""
@@ -252,7 +292,7 @@ def test_a_row_that_only_seems_to_forget_is_found_out(model, monkeypatch):
         for k in range(5):
             thinker.step(state, given.user_unit(k), given.response(k - 1), given.decision(k))
     forgetting.reset([1])
-    monkeypatch.setattr(type(seeming.cache), "reset", lambda self, rows: None)
+    monkeypatch.setattr(kvcache, "HIDDEN", 0.0)
     seeming.reset([1])
     texts = [thinker.step(state, given.user_unit(5)).text_logits for state in (forgetting, seeming)]
     assert worst([x[1:] for x in texts[:1]], [x[1:] for x in texts[1:]]) > 1e-3
@@ -419,8 +459,8 @@ def test_histories_that_differ_are_told_apart_by_their_digests(model):
     state, foreign = performer.new_state(), thinker.gap(other, 1)[0]
     performer.append(state, thinker.gap(thinker.new_state(), 1)[0])
     message = (
-        r"^context: unit 1: found digest \w{16} \(expected \w{16}\), "
-        r"the two histories differ: send the log again from an earlier unit$"
+        r"^context: unit 1: found a slice after \w{16} \(expected \w{16}\), "
+        r"the two histories differ: send the log again from its beginning$"
     )
     with pytest.raises(ModelError, match=message):
         performer.append(state, foreign)

@@ -74,8 +74,9 @@ class Geometry:
         self._constant = constant  # [KV, G, 1, CACHE_CHANNELS]: the queries' side of the extra channels
 
     def rotation(self, units: Tensor, like: Tensor) -> Rotation:
-        """Factors for tokens of these units, [T, D], on the device and in the precision of ``like``."""
-        return rotation(units.to(like.device), self.head_dim, self.theta, like.dtype)
+        """Factors for tokens of these units, [T] or [B, T], on the device of ``like``, in its precision or float32."""
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        return rotation(units.to(like.device), self.head_dim, self.theta, dtype)
 
     def fold(self, q: Tensor) -> Tensor:
         """Rotated q [B, T, H, D]: add the channels, lay the G queries of a key head end to end: [B, KV, G*T, E]."""

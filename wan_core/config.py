@@ -200,20 +200,46 @@ CACHE_CHANNELS = 2
 
 @dataclass(frozen=True)
 class CacheConfig:
-    """How much history the keys and values of one session hold.
+    """How much history the keys and values of one session hold. Memory is taken ``chunk_units`` at a time.
 
-    Memory is taken ``chunk_units`` at a time. From ``cap_units`` on, every unit replaces the oldest one: what is
-    remembered is then a sliding window, and neither memory nor time per unit grows any further.
+    Policy ``full``: everything, up to ``cap_units``; from there on every unit replaces the oldest one, so that neither
+    memory nor time per unit grows any further.
+
+    Policy ``window``: the slice of unit k sees slices ``k - window_units + 1 .. k`` at their true distance, and those
+    of the first ``sink_units`` units, never further away than ``sink_units + window_units``. Training masks the same.
+
+    What is told before unit 0 (the world) is seen under both, never further away than ``world_reach_units``.
     """
 
     cap_units: int = 3750
     chunk_units: int = 750
+    policy: Literal["full", "window"] = "full"
+    window_units: int = 375
+    sink_units: int = 4
+    world_reach_units: int = 32
 
     def __post_init__(self) -> None:
-        if self.cap_units < 1 or self.chunk_units < 1:
-            raise ModelError(
-                f"cache: found cap_units {self.cap_units}, chunk_units {self.chunk_units} (expected 1 or more of both)"
-            )
+        if self.policy not in ("full", "window"):
+            raise ModelError(f"cache.policy: found '{self.policy}' (expected full or window)")
+        least = {"cap_units": 1, "chunk_units": 1, "window_units": 2, "sink_units": 0, "world_reach_units": 0}
+        for name, smallest in least.items():
+            if getattr(self, name) < smallest:
+                raise ModelError(f"cache.{name}: found {getattr(self, name)} (expected {smallest} or more)")
+
+    @property
+    def ring_units(self) -> int:
+        """Past slices that are held, sinks and world apart."""
+        return self.cap_units if self.policy == "full" else self.window_units - 1
+
+    @property
+    def n_sinks(self) -> int:
+        """First units that are never forgotten."""
+        return 0 if self.policy == "full" else self.sink_units
+
+    @property
+    def sink_reach(self) -> int:
+        """How far away the sinks may get, counted from unit 0."""
+        return self.sink_units + self.window_units
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,20 @@
 """Keys and values of the past, preallocated and written in place.
 
-Layout of the token axis:  ``[ used | pending | room for noisy tokens ]``. *Used* holds whole slices; *pending* the
-slice under construction, which joins *used* when it is closed. Until the cap is reached that is a change of two
-integers. At the cap *used* is a ring of units: a closed slice is copied over the oldest one. Attention does not care
-about the order of keys (each carries its own position), so the ring needs neither mask nor shifting.
+Layout of the token axis:  ``[ sinks | world | ring | pending | room for noisy tokens ]``.
+
+- *sinks*: the first units of the session (policy ``window`` only), and *world*: what was told before unit 0. These are
+  the *anchors*: never replaced, without ALiBi, and never further away than their reach. They are kept un-rotated
+  besides, and rotated anew once per unit.
+- *ring*: whole slices, rotated at their absolute unit. Until it is full a slice joins it by a change of integers; then
+  a closed slice is copied over the oldest one. Attention does not care about the order of keys (each carries its own
+  position), so the ring needs neither mask nor shifting.
+- *pending*: the slice under construction.
+
+Rows of a batch may be at different units; what a row must not see, in a place that others use, is hidden from it by a
+channel of the key (see `attention`): that is the key mask of the row.
 
 # B batch, L layers, KV key-value heads, C capacity in tokens, T new tokens, D head width, E = D + extra channels
+# N tokens of a slice, S sink units, P units of the world
 """
 
 from __future__ import annotations
@@ -18,7 +27,7 @@ from torch import Tensor
 
 from .attention import HIDDEN, HIDDEN_CHANNEL, UNIT_CHANNEL, Geometry
 from .config import CACHE_CHANNELS, Preset
-from .mask import TailMask
+from .mask import TailMask, tokens_of
 from .rope import Rotation, rotate
 from .streaming import State
 
@@ -28,51 +37,100 @@ REBASE_UNITS = 32
 
 @dataclass
 class KVState(State):
-    """What one session (or a batch of them, all at the same unit) remembers. Written in place by `KVCache`.
+    """What a batch of sessions remembers. Written in place by `KVCache`.
 
     Attributes:
-        keys: [B, L, KV, C, E], rotated at their absolute unit.
+        keys: [B, L, KV, C, E], rotated at their absolute unit (anchors: where they stand for the present unit).
         values: [B, L, KV, C, E], the extra channels 0.
-        used: tokens of closed slices.
+        sinks: [B, L, KV, S*N, D], un-rotated keys of the sinks.
+        world: [B, L, KV, P*N, D], un-rotated keys of the world.
+        unit: [B] int64 on the CPU: the unit whose slice is under construction.
+        age: [B] int64 on the CPU: units that each row has taken in since it began, the world apart.
+        base: [B] int64 on the CPU: what the unit channel counts from.
+        used: tokens of sinks, world and closed slices.
         pending: tokens of the slice under construction.
-        oldest: at the cap, the slice that is replaced next.
-        base: what the unit channel counts from.
+        count: slices closed since the batch began, the world apart.
+        told: slices of the world.
     """
 
     keys: Tensor
     values: Tensor
+    sinks: Tensor
+    world: Tensor
+    unit: Tensor
+    age: Tensor
+    base: Tensor
     used: int = 0
     pending: int = 0
-    oldest: int = 0
-    base: int = 0
+    count: int = 0
+    told: int = 0
 
     @property
     def filled(self) -> int:
         """Tokens that a query sees."""
         return self.used + self.pending
 
+    @property
+    def batch(self) -> int:
+        """Rows."""
+        return len(self.unit)
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """The unit of each row."""
+        return tuple(self.unit.tolist())
+
+    @property
+    def slices(self) -> int:
+        """Slices taken in since the batch began, the world's among them."""
+        return self.count + self.told
+
+    @property
+    def anchored(self) -> int:
+        """Tokens of sinks and world."""
+        return self.sinks.shape[-2] + self.world.shape[-2]
+
+    def reset(self, rows: Sequence[int] | None = None, first_unit: int = 0) -> None:
+        """Forget everything; with rows, hide what these have seen, in place (the others stay where they are).
+
+        Args:
+            rows: None is all of them.
+            first_unit: the number of the unit that comes next in these rows.
+        """
+        if rows is None:
+            super().reset()
+            self.world = self.world[..., :0, :]
+            self.used = self.sinks.shape[-2]
+        index = slice(None) if rows is None else list(rows)
+        with torch.inference_mode():
+            self.keys[index, :, :, : self.filled, HIDDEN_CHANNEL] = HIDDEN
+            self.keys[index, :, :, : self.filled, UNIT_CHANNEL] = 0.0
+            self.age[index] = 0
+            self.unit[index] = first_unit
+            self.base[index] = _base(torch.tensor(first_unit))
+
     def _saved(self, key: str) -> Tensor | int:
         """Not the empty room."""
         value = super()._saved(key)
-        return value[..., : self.filled, :] if isinstance(value, Tensor) else value
+        return value[..., : self.filled, :] if isinstance(value, Tensor) and key in ("keys", "values") else value
 
     def _expected(self, key: str, found: list[int]) -> list[int]:
-        """A history of any length."""
+        """A history, and a world, of any length."""
         expected = super()._expected(key, found)
-        return [*expected[:3], *found[3:4], expected[4]] if expected else expected
+        if key not in ("keys", "values", "world"):
+            return expected
+        return [*expected[:3], *found[3:4], expected[4]]
 
     def _restored(self, key: str, saved: Tensor) -> Tensor:
         """The history, and the room behind it that there is now, or none."""
+        if key not in ("keys", "values"):
+            return saved
         room: Tensor = getattr(self, key)
         return _lengthened(saved, max(0, room.shape[-2] - saved.shape[-2]))
 
-    def reset(self, rows: Sequence[int] | None = None) -> None:
-        """Forget everything, in place; with rows, hide what these have seen (the others stay where they are)."""
-        if rows is None:
-            super().reset()
-            return
-        with torch.inference_mode():
-            self.keys[list(rows), :, :, : self.filled, HIDDEN_CHANNEL] = HIDDEN
+
+def _base(unit: Tensor) -> Tensor:
+    return unit - unit % REBASE_UNITS
 
 
 def _lengthened(x: Tensor, tokens: int) -> Tensor:
@@ -86,78 +144,164 @@ def _lengthened(x: Tensor, tokens: int) -> Tensor:
     return longer
 
 
+def _turned(keys: Tensor, by: Rotation) -> Tensor:
+    """Keys [B, L, KV, T, D], rotated in all layers."""
+    batch, layers, kv_heads, length, width = keys.shape
+    heads = keys.permute(0, 3, 1, 2, 4).reshape(batch, length, layers * kv_heads, width)
+    return rotate(heads, by).view(batch, length, layers, kv_heads, width).permute(0, 2, 3, 1, 4)
+
+
 class KVCache:
-    """The rules of a `KVState`: sizes, growth, the cap. Holds no tensors of its own."""
+    """The rules of a `KVState`: sizes, growth, the cap, the anchors. Holds no tensors of a session."""
 
     def __init__(self, preset: Preset, geometry: Geometry) -> None:
-        self.geometry = geometry
+        self.geometry, config = geometry, preset.cache
         self.layers, self.kv_heads, self.per_unit, self.head_dim = preset.slice_shape
         self.noisy = preset.slots.noisy
-        self.cap_tokens = preset.cache.cap_units * self.per_unit
-        self.chunk_tokens = preset.cache.chunk_units * self.per_unit
-        self.most_tokens = self.cap_tokens + self.per_unit + self.noisy
+        self.n_sinks, self.ring_units = config.n_sinks, config.ring_units
+        self.sink_reach, self.world_reach = config.sink_reach, config.world_reach_units
+        self.chunk_tokens = config.chunk_units * self.per_unit
+        self._offsets = tokens_of(preset.slots, 0, 1).unit
 
-    def new_state(self, batch: int, like: Tensor) -> KVState:
-        """An empty cache with the device and precision of ``like``."""
-        first = min(self.chunk_tokens, self.cap_tokens) + self.per_unit + self.noisy
-        shape = (batch, self.layers, self.kv_heads, first, self.head_dim + CACHE_CHANNELS)
-        return KVState(like.new_zeros(shape), like.new_zeros(shape))
+    def new_state(self, batch: int, like: Tensor, first_unit: int | Sequence[int] = 0) -> KVState:
+        """An empty cache with the device and precision of ``like``; rows may begin at different units."""
+        sinks = self.n_sinks * self.per_unit
+        first = sinks + min(self.chunk_tokens, self.ring_units * self.per_unit) + self.per_unit + self.noisy
+        room = (batch, self.layers, self.kv_heads)
+        unit = torch.zeros(batch, dtype=torch.int64) + torch.tensor(first_unit)
+        state = KVState(
+            like.new_zeros(*room, first, self.head_dim + CACHE_CHANNELS),
+            like.new_zeros(*room, first, self.head_dim + CACHE_CHANNELS),
+            like.new_zeros(*room, sinks, self.head_dim),
+            like.new_zeros(*room, 0, self.head_dim),
+            unit,
+            torch.zeros(batch, dtype=torch.int64),
+            _base(unit),
+            used=sinks,
+        )
+        state.keys[..., :sinks, HIDDEN_CHANNEL] = HIDDEN
+        return state
 
-    def is_full(self, state: KVState) -> bool:
-        """Whether the next slice replaces the oldest one."""
-        return state.used >= self.cap_tokens
+    def room(self, state: KVState) -> int:
+        """Slices that one pass may take in: one where anchors move or a slice is replaced by each."""
+        return 1 if state.anchored else max(1, self.ring_units - state.count)
 
     def reserve(self, state: KVState, tokens: int) -> None:
         """Make room for this many tokens behind what is filled; copies the history when memory must be taken."""
-        missing = state.filled + tokens - state.keys.shape[-2]
+        capacity = state.keys.shape[-2]
+        missing = state.filled + tokens - capacity
         if missing <= 0:
             return
-        growth = -(-missing // self.chunk_tokens) * self.chunk_tokens
-        growth = max(missing, min(growth, self.most_tokens - state.keys.shape[-2]))
+        most = state.anchored + (self.ring_units + 1) * self.per_unit + self.noisy
+        growth = max(missing, min(-(-missing // self.chunk_tokens) * self.chunk_tokens, most - capacity))
         state.keys, state.values = _lengthened(state.keys, growth), _lengthened(state.values, growth)
 
-    def start_slice(self, state: KVState, unit: int) -> None:
-        """Before the first token of slice ``unit``: let the base of the unit channel follow.
+    def units(self, state: KVState, offsets: Tensor) -> Tensor:
+        """Units of tokens at these offsets [T] from the present slice: [T], or [B, T] where rows are at others."""
+        unit = state.unit
+        return offsets + (unit[0] if bool((unit == unit[0]).all()) else unit[:, None])
 
-        A function of the unit alone, so that two caches with the same history stay equal bit by bit.
+    def start_slice(self, state: KVState) -> None:
+        """Before the first token of a slice: let the base of the unit channel follow, and the anchors.
+
+        A function of units and ages alone, so that two caches with the same history stay equal bit by bit.
         """
-        base = unit - unit % REBASE_UNITS
-        if base != state.base:
-            state.keys[..., : state.filled, UNIT_CHANNEL] -= base - state.base
+        base = _base(state.unit)
+        if not torch.equal(base, state.base):
+            moved = (base - state.base).to(state.keys)[:, None, None, None]
+            state.keys[..., : state.filled, UNIT_CHANNEL] -= moved
             state.base = base
+        if state.anchored:
+            self._place_anchors(state)
 
-    def close_slices(self, state: KVState) -> None:
-        """The pending tokens are whole slices: let them join the history."""
-        if state.used < self.cap_tokens:
+    def close_slices(self, state: KVState, fresh: Tensor, is_world: bool = False) -> None:
+        """The pending tokens are whole slices: let them join the history.
+
+        Args:
+            state: written in place.
+            fresh: their un-rotated keys [B, L, KV, pending, D].
+            is_world: they are told before the first unit, and never forgotten.
+        """
+        slices = state.pending // self.per_unit
+        assert state.pending == slices * self.per_unit == fresh.shape[-2], (state.pending, fresh.shape)
+        if is_world:
+            state.world = torch.cat([state.world, fresh], -2)
             state.used += state.pending
+            state.told += slices
         else:
-            self._replace_oldest(state)
+            self._remember(state, fresh, slices)
         state.pending = 0
-
-    def _replace_oldest(self, state: KVState) -> None:
-        assert state.pending == self.per_unit, (state.pending, self.per_unit)
-        source = slice(state.used, state.used + self.per_unit)
-        target = slice(state.oldest * self.per_unit, (state.oldest + 1) * self.per_unit)
-        for tensor in (state.keys, state.values):
-            tensor[..., target, :] = tensor[..., source, :]
-        state.oldest = (state.oldest + 1) % (self.cap_tokens // self.per_unit)
+        state.unit = state.unit + slices
 
     def write_channels(self, state: KVState, first: int, units: Tensor) -> None:
-        """Set the extra channels of the tokens from position ``first`` on, in all layers."""
-        span = state.keys[..., first : first + len(units), :]
-        span[..., UNIT_CHANNEL] = (units - state.base).to(span)
+        """Set the extra channels of the tokens from position ``first`` on, in all layers; units are [T] or [B, T]."""
+        span = state.keys[..., first : first + units.shape[-1], :]
+        distance = units - state.base[0] if units.dim() == 1 else (units - state.base[:, None])[:, None, None]
+        span[..., UNIT_CHANNEL] = distance.to(span)
         span[..., HIDDEN_CHANNEL] = 0.0
 
-    def append(self, state: KVState, keys: Tensor, values: Tensor, units: Tensor) -> None:
-        """Add tokens that another cache has computed: un-rotated keys and values [B, L, KV, T, D]."""
-        length = keys.shape[-2]
-        rotated = rotate(keys.transpose(-3, -2), self.geometry.rotation(units, keys)).transpose(-3, -2)
+    def append(self, state: KVState, keys: Tensor, values: Tensor) -> None:
+        """Add a slice that another cache has computed: un-rotated keys and values [B, L, KV, N, D]."""
+        length, units = keys.shape[-2], self.units(state, self._offsets)
+        rotated = _turned(keys, self.geometry.rotation(units, keys))
         self.reserve(state, length + self.noisy)
         first = state.filled
         state.keys[..., first : first + length, : self.head_dim] = rotated
         state.values[..., first : first + length, : self.head_dim] = values
         self.write_channels(state, first, units)
         state.pending += length
+
+    def _remember(self, state: KVState, fresh: Tensor, slices: int) -> None:
+        """Slices of the dialogue: into the sinks while a row is that young, and into the ring."""
+        if bool((state.age < self.n_sinks).any()):
+            self._keep_sink(state, fresh)
+        past = state.count - self.n_sinks  # slices that went into the ring
+        if 0 <= past < self.ring_units:
+            state.used += state.pending
+        elif past >= 0:
+            self._replace_oldest(state, past % self.ring_units)
+        state.count += slices
+        state.age = state.age + slices
+
+    def _replace_oldest(self, state: KVState, place: int) -> None:
+        assert state.pending == self.per_unit, (state.pending, self.per_unit)
+        source = slice(state.used, state.used + self.per_unit)
+        first = state.anchored + place * self.per_unit
+        for tensor in (state.keys, state.values):
+            tensor[..., first : first + self.per_unit, :] = tensor[..., source, :]
+
+    def _keep_sink(self, state: KVState, fresh: Tensor) -> None:
+        """Copy the pending slice to where young rows keep their first units; in the ring it is hidden from them."""
+        assert state.pending == self.per_unit, (state.pending, self.per_unit)
+        source = slice(state.used, state.used + self.per_unit)
+        for row, age in enumerate(state.age.tolist()):
+            if age < self.n_sinks:
+                place = slice(age * self.per_unit, (age + 1) * self.per_unit)
+                state.sinks[row, :, :, place] = fresh[row]
+                for tensor in (state.keys, state.values):
+                    tensor[row, :, :, place] = tensor[row, :, :, source]
+                state.keys[row, :, :, source, HIDDEN_CHANNEL] = HIDDEN
+
+    def _place_anchors(self, state: KVState) -> None:
+        """Where anchors stand while a slice is written.
+
+        An anchor of unit j, counted from where its row began, stands at ``j + max(0, age - reach)``: its distance
+        from the present unit is ``min(age, reach) - j``. To ALiBi it is as near as the present unit.
+        """
+        present = (state.unit - state.base).to(state.keys)[:, None, None, None]
+        state.keys[..., : state.anchored, UNIT_CHANNEL] = present
+        self._turn(state, state.sinks, 0, torch.arange(self.n_sinks), self.sink_reach)
+        self._turn(state, state.world, state.sinks.shape[-2], torch.arange(-state.told, 0), self.world_reach)
+
+    def _turn(self, state: KVState, keys: Tensor, first: int, units: Tensor, reach: int) -> None:
+        """Rotate anchors anew; there is nothing to do before they have reached their distance."""
+        moved = (state.age - reach).clamp_min(0)
+        if not keys.shape[-2] or not bool(moved.any()):
+            return
+        places = (units[:, None] + self._offsets).flatten()
+        at = (state.unit - state.age + moved)[:, None] + places
+        by = self.geometry.rotation(at[0] if state.batch == 1 else at, keys)
+        state.keys[..., first : first + keys.shape[-2], : self.head_dim] = _turned(keys, by)
 
 
 class CachePass:
@@ -167,8 +311,7 @@ class CachePass:
         cache: the rules.
         state: written in place, all layers of it; `keep` makes the tokens part of the pending slice, else the next
             pass overwrites them.
-        units: [T] unit of each new token.
-        by: their rotation.
+        offsets: [T] unit of each new token, counted from the present slice.
         mask: among the new tokens; None: all see each other. The history is visible to all.
         fresh: [B, L, KV, T, D], takes the un-rotated keys; None: not wanted.
     """
@@ -177,15 +320,16 @@ class CachePass:
         self,
         cache: KVCache,
         state: KVState,
-        units: Tensor,
-        by: Rotation,
+        offsets: Tensor,
         mask: TailMask | None = None,
         fresh: Tensor | None = None,
     ) -> None:
-        self.cache, self.state, self.by, self.fresh = cache, state, by, fresh
-        self.length = len(units)
+        self.cache, self.state, self.fresh = cache, state, fresh
+        self.length = len(offsets)
         cache.reserve(state, self.length)
         self.first, self.last = state.filled, state.filled + self.length
+        units = cache.units(state, offsets)
+        self.by = cache.geometry.rotation(units, state.keys)
         cache.write_channels(state, self.first, units)
         self.mask = None if mask is None else mask.over(self.last, state.keys.shape[-2], state.keys)
 

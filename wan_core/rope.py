@@ -1,6 +1,6 @@
 """Rotary position on the unit index: all tokens of a unit share one angle.
 
-# T tokens, D head width
+# B batch, T tokens, D head width
 
 Angles are computed in float64: in float32 unit 100,000 (4.4 hours) would already be off by 0.004 radians.
 Queries meet keys by the difference of their angles only, so keys may be stored rotated at their absolute unit.
@@ -18,8 +18,8 @@ class Rotation(NamedTuple):
     """Factors for some tokens: ``x * cos + swap(x) * sin``, with the sign of the first half folded into ``sin``.
 
     Attributes:
-        cos: [T, 1, D]; the 1 stands for the heads.
-        sin: [T, 1, D].
+        cos: [T, 1, D], or [B, T, 1, D] where rows are at different units; the 1 stands for the heads.
+        sin: the same.
     """
 
     cos: Tensor
@@ -30,22 +30,23 @@ def rotation(units: Tensor, head_dim: int, theta: float, dtype: torch.dtype = to
     """The rotation of tokens that belong to these units.
 
     Args:
-        units: [T] whole numbers, negative ones welcome.
+        units: [T] or [B, T] whole numbers, negative ones welcome.
         head_dim: D, even.
         theta: base of the frequencies ``theta ** (-2 i / D)``.
         dtype: of the result.
     """
     exponents = torch.arange(0, head_dim, 2, dtype=torch.float64, device=units.device) / head_dim
-    angles = units.to(torch.float64)[:, None] * theta**-exponents
+    angles = units.to(torch.float64)[..., None] * theta**-exponents
     cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
-    return Rotation(torch.cat([cos, cos], -1)[:, None], torch.cat([-sin, sin], -1)[:, None])
+    return Rotation(torch.cat([cos, cos], -1).unsqueeze(-2), torch.cat([-sin, sin], -1).unsqueeze(-2))
 
 
 def rotate(x: Tensor, by: Rotation) -> Tensor:
     """Turn the pairs (i, i + D/2) of x [..., T, heads, D].
 
     Products and sum are separate operations on purpose: a fused multiply-add would round differently in the tail of
-    a vector register, and a receiver that rotates other shapes would no longer be bit-equal to the sender.
+    a vector register, and a receiver that rotates other shapes would no longer be bit-equal to the sender. They are
+    done in the precision of the factors; the result has that of x.
     """
     first, second = x.chunk(2, -1)
-    return x * by.cos + torch.cat([second, first], -1) * by.sin
+    return (x * by.cos + torch.cat([second, first], -1) * by.sin).to(x.dtype)

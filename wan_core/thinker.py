@@ -14,21 +14,21 @@ is written in place: keys and values are too large to copy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .context import ContextState, no_digest
 from .embed import DecisionTrack, check_tokens
 from .errors import ModelError
 from .exchange import Decision, ResponseUnit, Thought, UserUnit, agent_track, decision_track, user_track
 from .flow import GESTURE, chance
 from .hearing import HearingState
-from .kvcache import CachePass, KVState
-from .kvslice import DIGEST_BYTES, KVSlice, chained_digest
+from .kvcache import CachePass
+from .kvslice import KVSlice, sealed
 from .mask import TailMask, Tokens, tokens_of, visible
 from .model import DuplexModel
-from .streaming import State
 from .text import EVENT_STATES, GESTURES
 
 ABSORB_UNITS = 16
@@ -36,56 +36,32 @@ ABSORB_UNITS = 16
 
 
 @dataclass
-class ThinkerState(State):
-    """One session, or a batch of them at the same unit.
+class ThinkerState(ContextState):
+    """One session, or a batch of them; its rows may be at different units, and go on together.
 
     Attributes:
-        cache: keys and values of everything committed.
         hearing: what the audio encoder needs of the past.
         fresh_keys: [B, L, KV, N, D], un-rotated keys of the slice under construction.
-        age: [B] int64, units each row has taken in since it began.
-        digest: [8] uint8, of the last slice.
-        first: number of the first unit.
-        units: units taken in.
         is_committed: 1 when y_{k-1} is in and u_k is not.
     """
 
-    cache: KVState
     hearing: HearingState
     fresh_keys: Tensor
-    age: Tensor
-    digest: Tensor
-    first: int = 0
-    units: int = 0
     is_committed: int = 0
 
-    @property
-    def unit(self) -> int:
-        """The unit that comes next."""
-        return self.first + self.units
-
-    @property
-    def batch(self) -> int:
-        """Rows."""
-        return len(self.age)
-
-    def reset(self, rows: Sequence[int] | None = None) -> None:
+    def reset(self, rows: Sequence[int] | None = None, first_unit: int = 0) -> None:
         """Begin anew, in place. With rows, these forget and the others go on; call it between units.
 
         Raises:
             ModelError: rows are given while a response is committed and its user unit is not in yet.
         """
-        if rows is None:
-            super().reset()
-            return
-        if self.is_committed:
+        if rows is not None and self.is_committed:
             raise ModelError(
                 f"thinker: unit {self.unit}: found a committed response (expected a whole slice), reset rows after step"
             )
-        self.cache.reset(rows)
-        self.hearing.reset(rows)
-        with torch.inference_mode():
-            self.age[list(rows)] = 0
+        super().reset(rows, first_unit)
+        if rows is not None:
+            self.hearing.reset(rows)
 
 
 class _Span:
@@ -93,12 +69,12 @@ class _Span:
 
     Attributes:
         first: place of the first of them.
-        units: [T] their units, counted from that of the slice.
+        offsets: [T] their units, counted from that of the slice.
         mask: who sees whom among them; None: all see each other.
     """
 
     def __init__(self, first: int, tokens: Tokens, groups: int) -> None:
-        self.first, self.units = first, tokens.unit
+        self.first, self.offsets = first, tokens.unit
         mask = visible(tokens, tokens)
         self.mask = None if bool(mask.all()) else TailMask(mask, groups)
 
@@ -117,17 +93,14 @@ class Thinker:
         self._s = _Span(y + u, tokens.part(y + u, y + u + s), groups)
 
     @torch.inference_mode()
-    def new_state(self, batch: int = 1, first_unit: int = 0) -> ThinkerState:
-        """Before unit ``first_unit``, remembering nothing."""
+    def new_state(self, batch: int = 1, first_unit: int | Sequence[int] = 0) -> ThinkerState:
+        """Before unit ``first_unit`` (one for all rows, or one a row), remembering nothing."""
         like = self.model.embed.null
-        shape = (batch, *self.model.preset.slice_shape)
         return ThinkerState(
-            self.model.cache.new_state(batch, like),
+            self.model.cache.new_state(batch, like, first_unit),
+            no_digest(),
             self.model.embed.hearing.new_state(batch),
-            like.new_zeros(shape),
-            torch.zeros(batch, dtype=torch.int64, device=like.device),
-            torch.zeros(DIGEST_BYTES, dtype=torch.uint8),
-            first=first_unit,
+            like.new_zeros(batch, *self.model.preset.slice_shape),
         )
 
     @torch.inference_mode()
@@ -147,7 +120,7 @@ class Thinker:
                 f"thinker: unit {state.unit}: found a second response (expected one per unit), call step first"
             )
         y = self._response(state, [ResponseUnit(audio, video)])
-        self.model.cache.start_slice(state.cache, state.unit)
+        self.model.cache.start_slice(state.cache)
         self._write(state, y[:, 0], self._y)
         state.is_committed = 1
 
@@ -182,7 +155,7 @@ class Thinker:
         u, hearing = model.embed.user(track, state.hearing, batch, 1)
         user_hidden = self._take_in(state, u[:, 0], response)[:, -1]
         state_logits, gesture_logits = model.read_event(user_hidden)
-        own = self._choose_event(state_logits, gesture_logits, state.unit, seed, sessions)
+        own = self._choose_event(state_logits, gesture_logits, state.cache.units, seed, sessions)
         event = own if given.event is None else given.event
         text_logits = model.read_text(user_hidden, event)
         text = text_logits.argmax(-1) if given.text is None else given.text
@@ -217,9 +190,7 @@ class Thinker:
         slices: list[KVSlice] = []
         while len(slices) < len(users):
             done = len(slices)
-            cache = self.model.cache
-            room = max(1, (cache.cap_tokens - state.cache.used) // cache.per_unit)
-            some = slice(done, done + min(room, ABSORB_UNITS))
+            some = slice(done, done + min(self.model.cache.room(state.cache), ABSORB_UNITS))
             slices += self._absorb(state, users[some], responses[some])
         return slices
 
@@ -245,7 +216,7 @@ class Thinker:
         s = model.embed.decision(DecisionTrack(unplayed=unplayed), batch, units)
         skip = model.slots.y if state.is_committed else 0
         x = torch.cat([y, u, s], 2).flatten(1, 2)[:, skip:]
-        model.cache.start_slice(state.cache, state.unit)
+        model.cache.start_slice(state.cache)
         fresh = state.fresh_keys.repeat(1, 1, 1, units, 1)  # begins with what is committed
         tokens = tokens_of(model.slots, 0, units).part(skip, units * model.slots.clean)
         self._write(state, x, _Span(skip, tokens, model.geometry.groups), fresh)
@@ -261,41 +232,38 @@ class Thinker:
         if state.is_committed:
             return self._write(state, u, self._u)
         y = self._response(state, [response or ResponseUnit()])
-        self.model.cache.start_slice(state.cache, state.unit)
+        self.model.cache.start_slice(state.cache)
         return self._write(state, torch.cat([y[:, 0], u], 1), self._yu)
 
     def _write(self, state: ThinkerState, x: Tensor, span: _Span, fresh: Tensor | None = None) -> Tensor:
         """One pass of tokens x [B, T, d] into the slice under construction: hidden states [B, T, d]."""
-        model, units = self.model, span.units + state.unit
         fresh = state.fresh_keys if fresh is None else fresh
-        part = fresh[..., span.first : span.first + len(units), :]
+        part = fresh[..., span.first : span.first + len(span.offsets), :]
         state.cache.pending = span.first  # a pass that was cut short leaves nothing behind
-        memory = CachePass(model.cache, state.cache, units, model.geometry.rotation(units, x), span.mask, part)
-        hidden: Tensor = model.backbone(x, memory)
+        memory = CachePass(self.model.cache, state.cache, span.offsets, span.mask, part)
+        hidden: Tensor = self.model.backbone(x, memory)
         memory.keep()
         return hidden
 
-    def _close(self, state: ThinkerState, keys: Tensor, answers: bool) -> list[KVSlice]:
+    def _close(self, state: ThinkerState, fresh: Tensor, answers: bool) -> list[KVSlice]:
         """The pending tokens are whole slices: chain their digests, move on. Keys [B, L, KV, U*N, D], un-rotated."""
         per_unit, cache = self.model.slots.clean, state.cache
-        values = cache.values[..., cache.used : cache.filled, : keys.shape[-1]]
+        values = cache.values[..., cache.used : cache.filled, : fresh.shape[-1]]
         slices: list[KVSlice] = []
-        digest = state.digest.numpy().tobytes()
-        for k, v in zip(torch.split(keys, per_unit, -2), torch.split(values, per_unit, -2), strict=True):
+        digest = state.last_digest
+        for k, v in zip(torch.split(fresh, per_unit, -2), torch.split(values, per_unit, -2), strict=True):
             draft = KVSlice(
-                state.unit + len(slices),
-                (state.units + len(slices)) * per_unit,
+                tuple(unit + len(slices) for unit in cache.units),
+                (cache.slices + len(slices)) * per_unit,
                 k.contiguous(),
                 v.clone(memory_format=torch.contiguous_format),
                 digest,
-                answers,
+                answers=answers,
             )
-            digest = chained_digest(digest, draft)
-            slices.append(replace(draft, digest=digest))
-        self.model.cache.close_slices(cache)
+            slices.append(sealed(draft))
+            digest = slices[-1].digest
+        self.model.cache.close_slices(cache, fresh)
         state.digest = torch.frombuffer(bytearray(digest), dtype=torch.uint8)
-        state.units += len(slices)
-        state.age += len(slices)
         state.is_committed = 0
         return slices
 
@@ -303,16 +271,21 @@ class Thinker:
         """Tokens of y_{k-1}, y_k... [B, U, y, d]: null where a row has just begun."""
         embed = self.model.embed
         y = embed.agent(agent_track(responses), state.batch, len(responses))
-        begins = (state.age == 0)[:, None, None, None]
+        begins = (state.cache.age == 0).to(y.device)[:, None, None, None]
         first = torch.where(begins, embed.before_first(state.batch), y[:, :1])
         return torch.cat([first, y[:, 1:]], 1)
 
     def _choose_event(
-        self, state_logits: Tensor, gesture_logits: Tensor, unit: int, seed: int, sessions: Sequence[int] | None
+        self,
+        state_logits: Tensor,
+        gesture_logits: Tensor,
+        units: Sequence[int],
+        seed: int,
+        sessions: Sequence[int] | None,
     ) -> Tensor:
         """The likeliest state, and a gesture drawn by (seed, session, unit): [B, 2]."""
-        rows = range(len(state_logits)) if sessions is None else sessions
-        draws = [chance(seed, session, unit, GESTURE).random() for session in rows]
+        rows = range(len(units)) if sessions is None else sessions
+        draws = [chance(seed, session, unit, GESTURE).random() for session, unit in zip(rows, units, strict=True)]
         below = torch.tensor(draws, device=gesture_logits.device)[:, None]
         gesture = (gesture_logits.double().softmax(-1).cumsum(-1) <= below).sum(-1)
         return torch.stack([state_logits.argmax(-1), gesture.clamp_max(gesture_logits.shape[-1] - 1)], -1)

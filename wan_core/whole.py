@@ -18,7 +18,7 @@ from .thinker import Thinker, ThinkerState
 
 @dataclass
 class WholeState(State):
-    """One session, or a batch of them at the same unit.
+    """One session, or a batch of them; rows may be at different units, and go on together.
 
     Attributes:
         thinker: the only cache.
@@ -32,6 +32,12 @@ class WholeState(State):
     video: Tensor
     has_response: int = 0
 
+    def reset(self, rows: Sequence[int] | None = None, first_unit: int = 0) -> None:
+        """Begin anew, in place; with rows, these forget and the others go on."""
+        if rows is None:
+            super().reset()
+        self.thinker.reset(rows, first_unit)
+
 
 class Whole:
     """A `DuplexModel` that answers by itself: its own latents are its history."""
@@ -40,7 +46,7 @@ class Whole:
         self.model, self.thinker = model, Thinker(model)
 
     @torch.inference_mode()
-    def new_state(self, batch: int = 1, first_unit: int = 0) -> WholeState:
+    def new_state(self, batch: int = 1, first_unit: int | Sequence[int] = 0) -> WholeState:
         """Before unit ``first_unit``."""
         null = self.model.embed.null
         return WholeState(

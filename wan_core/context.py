@@ -1,0 +1,108 @@
+"""The context log as both sides hold it: keys and values, and the digest that says that they are the same.
+
+# B batch, L layers, KV key-value heads, N tokens of a slice, D head width
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import ModelError
+from .guard import check_input
+from .kvcache import KVCache, KVState
+from .kvslice import DIGEST_BYTES, NO_DIGEST, KVSlice, chained_digest
+from .streaming import State
+
+
+@dataclass
+class ContextState(State):
+    """Everything committed so far, in a session or a batch of them.
+
+    Attributes:
+        cache: keys and values.
+        digest: [8] uint8, of the last slice.
+    """
+
+    cache: KVState
+    digest: Tensor
+
+    @property
+    def unit(self) -> int:
+        """The unit that comes next, in the first row."""
+        return self.cache.units[0]
+
+    @property
+    def batch(self) -> int:
+        """Rows."""
+        return self.cache.batch
+
+    @property
+    def last_digest(self) -> bytes:
+        """Of the last slice."""
+        return self.digest.numpy().tobytes()
+
+    def reset(self, rows: Sequence[int] | None = None, first_unit: int = 0) -> None:
+        """Begin anew, in place; with rows, these forget what they have seen and the others go on."""
+        if rows is None:
+            super().reset()
+        self.cache.reset(rows, first_unit)
+
+
+def no_digest() -> Tensor:
+    """The digest before the first slice, as states hold it."""
+    return torch.zeros(DIGEST_BYTES, dtype=torch.uint8)
+
+
+@torch.inference_mode()
+def append_slice(cache: KVCache, state: ContextState, slice_: KVSlice) -> None:
+    """Take the next slice of the log that somebody else has computed; the state is written in place.
+
+    Raises:
+        ModelError: not the next one, changed on the way, or of another model; the state is then as before.
+    """
+    check_slice(cache, state, slice_)
+    held = state.cache
+    if not state.cache.slices:
+        held.unit = torch.tensor(slice_.units)
+    cache.start_slice(held)
+    cache.append(held, slice_.keys, slice_.values)
+    cache.close_slices(held, slice_.keys, slice_.is_world)
+    state.digest = torch.frombuffer(bytearray(slice_.digest), dtype=torch.uint8)
+
+
+def check_slice(cache: KVCache, state: ContextState, slice_: KVSlice) -> None:
+    """Pass if the slice is whole, and the next one of the log.
+
+    Raises:
+        ModelError: it is of another model, was changed, or something was lost or repeated before it.
+    """
+    shape = (state.batch, cache.layers, cache.kv_heads, cache.per_unit, cache.head_dim)
+    for name, tensor in (("keys", slice_.keys), ("values", slice_.values)):
+        check_input(f"context {name}", tensor, shape)
+        if tensor.dtype != state.cache.keys.dtype:
+            raise ModelError(
+                f"context {name}: found {tensor.dtype} (expected {state.cache.keys.dtype}), "
+                "give both sides the same dtype"
+            )
+    start, previous = state.cache.slices * cache.per_unit, state.last_digest if state.cache.slices else NO_DIGEST
+    is_expected = slice_.units == state.cache.units or not state.cache.slices
+    if slice_.start != start or not is_expected:
+        raise ModelError(
+            f"context: found slice of unit {slice_.unit} at token {slice_.start} (expected unit {state.unit} at token "
+            f"{start}), slices were lost or repeated: send the log again from there"
+        )
+    if slice_.previous != previous:
+        raise ModelError(
+            f"context: unit {slice_.unit}: found a slice after {slice_.previous.hex()} (expected {previous.hex()}), "
+            "the two histories differ: send the log again from its beginning"
+        )
+    expected = chained_digest(slice_)
+    if slice_.digest != expected:
+        raise ModelError(
+            f"context: unit {slice_.unit}: found digest {slice_.digest.hex()} (expected {expected.hex()}), "
+            "the slice was changed on the way: send it again"
+        )
