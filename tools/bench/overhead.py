@@ -18,7 +18,7 @@ from ...runtime.plan.plan import Plan
 from .empty import Empty, Settings, empty_graph
 from .report import Heard, Report, Round, Table, report, unheard
 
-AIM = "3 ms or less of a 160 ms unit, all processes of the graph together (duplex, as shipped)"
+AIM = "3 ms or less of a 160 ms unit, all processes together (the graph as shipped)"
 ROUNDS = 3
 SECONDS = 20.0
 
@@ -100,8 +100,8 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) 
     """Run the empty graph, as shipped and with pictures that cross, and sources alone.
 
     Returns:
-        Per round and variant: ``ms_per_unit`` of all processes of the graph, and for each of them and the supervisor
-        ``us_per_unit`` and ``us_per_firing``.
+        Per round and variant: ``ms_per_unit`` of all processes together, ``graph_ms_per_unit`` without the
+        supervisor's, and for each of them ``us_per_unit`` and ``us_per_firing``.
 
     Raises:
         RunError: a run failed, or was too short to measure.
@@ -160,8 +160,9 @@ def computed(slopes: dict[str, Slope]) -> dict[str, Any]:
         }
         for name, s in slopes.items()
     }
-    total = sum(s.us_per_unit for name, s in slopes.items() if name != SUPERVISOR)
-    return {"ms_per_unit": round(total / 1000, 3), "processes": processes}
+    graph = sum(s.us_per_unit for name, s in slopes.items() if name != SUPERVISOR) / 1000
+    together = graph + slopes[SUPERVISOR].us_per_unit / 1000
+    return {"ms_per_unit": round(together, 3), "graph_ms_per_unit": round(graph, 3), "processes": processes}
 
 
 def table(report: Report) -> Table:
@@ -177,10 +178,11 @@ def table(report: Report) -> Table:
                         measured["load_1m"],
                         variant,
                         f"{found['ms_per_unit']:.2f}",
+                        f"{found['graph_ms_per_unit']:.2f}",
                         name,
                         f"{process['us_per_unit']:.0f}",
                         "" if per_firing is None else f"{per_firing:.0f}",
                     )
                 )
-    columns = ("round", "load", "variant", "ms per unit", "process", "us per unit", "us per call")
+    columns = ("round", "load", "variant", "ms per unit", "without supervisor", "process", "us per unit", "us per call")
     return Table(columns, rows)
