@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from .attention import Geometry, WholeSequence
@@ -24,6 +25,7 @@ from .flow import Latents
 from .guard import check_input
 from .kvcache import KVCache
 from .mask import tokens_of
+from .patches import from_patches
 from .text import EVENT_STATES, GESTURES, WORDS
 from .transformer import Transformer
 
@@ -59,11 +61,21 @@ class DuplexModel(nn.Module):
         self.embed = Embeddings(preset)
         self.backbone = Transformer(preset.backbone)
         self.event_head = nn.Linear(width, len(EVENT_STATES) + len(GESTURES))
-        self.text_head = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, preset.vocabulary))
+        self.text_head = _text_head(preset)
         self.audio_head = nn.Linear(width, preset.audio.latent_size // self.slots.y_audio)
         self.video_head = nn.Linear(width, preset.video.latent_size // self.slots.y_video)
         self.geometry = Geometry(preset.backbone)
         self.cache = KVCache(preset, self.geometry)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the word is read without a pass through the backbone of its own."""
+        return self.preset.text_decode == "local"
+
+    @property
+    def event_slot(self) -> int:
+        """Place of the event's token in a slice."""
+        return self.slots.y + self.slots.u
 
     @property
     def dtype(self) -> torch.dtype:
@@ -119,7 +131,7 @@ class DuplexModel(nn.Module):
         return Predictions(
             state_logits,
             gesture_logits,
-            self.read_text(user_hidden, event),
+            self.read_text(user_hidden, event) if self.is_local else self.read_words(hidden[:, :, self.event_slot]),
             None if noisy is None else self.read_clean(hidden[:, :, self.slots.clean :]),
             user_hidden,
         )
@@ -130,8 +142,17 @@ class DuplexModel(nn.Module):
         return logits[..., : len(EVENT_STATES)], logits[..., len(EVENT_STATES) :]
 
     def read_text(self, user_hidden: Tensor, event: Tensor) -> Tensor:
-        """Hidden state [..., d] and event [..., 2] -> logits of the text token [..., V]."""
-        logits: Tensor = self.text_head(user_hidden + self.embed.event(event))
+        """Hidden state of the last user token [..., d] and event [..., 2] -> logits of the text token [..., V].
+
+        For text_decode ``local``; else the word is read from the event's own token, see `read_words`.
+        """
+        return self.read_words(user_hidden + self.embed.event(event))
+
+    def read_words(self, hidden: Tensor) -> Tensor:
+        """What the word is read from [..., d] -> logits [..., V]."""
+        if self.text_head is None:
+            return F.linear(hidden, self.embed.s_text.weight)
+        logits: Tensor = self.text_head(hidden)
         return logits
 
     def read_clean(self, hidden: Tensor) -> Latents:
@@ -139,9 +160,10 @@ class DuplexModel(nn.Module):
         batch, units = hidden.shape[:2]
         audio = self.audio_head(hidden[:, :, : self.slots.y_audio])
         video = self.video_head(hidden[:, :, self.slots.y_audio :])
+        patch = self.preset.video.patch_of(self.slots.y_video)
         return Latents(
             audio.reshape(batch, units, *self.preset.audio.latent_shape),
-            video.reshape(batch, units, *self.preset.video.latent_shape),
+            from_patches(video, patch, self.preset.video.latent_shape),
         )
 
     def check_latents(self, where: str, latents: Latents, batch: int, units: int) -> None:
@@ -171,3 +193,13 @@ class DuplexModel(nn.Module):
             if x is not None:
                 return x.shape[0], x.shape[1]
         raise ModelError("model: found tracks without any content (expected at least one field)")
+
+
+def _text_head(preset: Preset) -> nn.Module | None:
+    """What reads words: a small network, the matrix of a language model, or (None) the table of words itself."""
+    width = preset.backbone.width
+    if preset.tie_embeddings:
+        return None
+    if preset.text_decode == "token":
+        return nn.Linear(width, preset.vocabulary, bias=False)
+    return nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, preset.vocabulary))
