@@ -17,6 +17,7 @@ from ...wan_core.train.codecs import (
     AudioTask,
     Probe,
     VideoTask,
+    begin_audio,
     fit_audio_scale,
     fit_video_scale,
     probe,
@@ -55,6 +56,7 @@ def learn_codecs(shop: Workshop) -> list[Probe]:
         AudioCodec(shop.preset.audio).to(device),
         Films(data, plan.clips, plan.clip_units, AGENT_SHARE_AUDIO, device).sounds,
     )
+    begin_audio(audio.codec)
     audio.module.to(device)
     seconds = _learn(shop, "audio", Loop(audio, AUDIO_RECIPE, 10**9, shop.seed))
     shop.built(2)

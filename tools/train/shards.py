@@ -129,7 +129,8 @@ class Tracks:
         weights = difficulty.detach().cpu().double()
         if progress < self.basics_until and bool(self._is_basic[self.data["scenario"].long()].any()):
             weights = weights * self._is_basic
-        chosen = torch.multinomial(weights[self.data["scenario"].long()], rows, generator=generator).tolist()
+        by_row = weights[self.data["scenario"].long()]
+        chosen = torch.multinomial(by_row, rows, replacement=True, generator=generator).tolist()
         windows = [(row, self._start(row, units, generator)) for row in chosen]
         return self.windows(windows, units)
 

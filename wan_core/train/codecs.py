@@ -34,6 +34,31 @@ class Clips(NamedTuple):
     pose: Tensor
 
 
+FIRST_LOGVAR = -6.0
+"""Latents begin precise: with much noise on them the decoder first learns to be silent, and is slow to forget it."""
+
+
+@torch.no_grad()
+def begin_audio(codec: AudioCodec) -> None:
+    """First weights: the linear paths are the lowest bands of a cosine transform of each hop, and its inverse.
+
+    So the codec begins as a low-pass filter without delay, and all that it has to learn is the rest.
+    """
+    config, encoder, decoder = codec.config, codec.encoder, codec.decoder
+    hop, band = config.hop, torch.arange(config.channels)[:, None]
+    basis = (2 / hop) ** 0.5 * torch.cos(torch.pi / hop * (torch.arange(hop) + 0.5) * band)
+    basis[0] /= 2**0.5
+    for weights in (encoder.linear.weight.T, decoder.linear.weight):
+        weights.zero_()
+    encoder.linear.weight[:, hop:] = basis  # a frame is the last hop and the present one
+    decoder.linear.weight[:hop] = basis.T  # and begins to sound with the present one
+    encoder.statistics.bias[config.channels :] = FIRST_LOGVAR
+    for layer in (encoder.statistics, decoder.output):
+        layer.weight.zero_()
+    decoder.output.bias.zero_()
+    encoder.statistics.bias[: config.channels] = 0
+
+
 class AudioTask:
     """Autoencoding sound: waveform, spectrum, a linear way from the latents to the log-mel, and a narrow latent.
 

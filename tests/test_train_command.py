@@ -1,0 +1,119 @@
+import csv
+import shutil
+
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from wangraph.runtime.errors import UserError
+from wangraph.tools.train import command
+from wangraph.tools.train.drive import Drive
+from wangraph.wan_core.checkpoint import load_part
+from wangraph.wan_core.model import DuplexModel
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="no espeak-ng: apt install espeak-ng"),
+]
+
+
+def train(*words):
+    words = [*map(str, words), "--preset", "nano", "--threads", "1", "--device", "cpu"]
+    return CliRunner().invoke(command, words, standalone_mode=False)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """All stages for some steps, with a checkpoint after every third."""
+    out = tmp_path_factory.mktemp("whole")
+    result = train("all", "--out", out, "--steps", 6, "--checkpoint-steps", 3)
+    assert result.exception is None, result.exception
+    return out
+
+
+def test_all_stages_of_nano_make_a_model_that_graphs_can_load(tmp_path):
+    result = train("all", "--out", tmp_path)
+    assert result.exception is None, result.exception
+    path = tmp_path / "nano.safetensors"
+    loaded = load_part(path, "model", DuplexModel)
+    assert loaded.preset.name == "nano" and loaded.description.startswith("nano.safetensors, trained 20")
+    with safe_open(path, framework="pt") as file:
+        facts = file.metadata()
+    assert facts["parts"] == "audio_codec,model,video_codec"
+    assert (facts["seed"], facts["voices"]) == ("0", "synthetic") and float(facts["hours"]) > 0
+    for stage in ("audio", "video", "interact"):
+        rows = list(csv.DictReader((tmp_path / f"{stage}.csv").open()))
+        assert float(rows[-1]["loss"]) < 0.5 * float(rows[0]["loss"]), stage
+    for sheet in ("codecs-sheet.png", "interact-sheet.png"):
+        assert (tmp_path / sheet).stat().st_size > 1000
+
+
+def same(one, two):
+    a, b = load_file(one), load_file(two)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def interrupt(monkeypatch, stage):
+    """Whoever trains is interrupted right after the first checkpoint of that stage."""
+    checkpoint = Drive.checkpoint
+
+    def stopped(drive):
+        checkpoint(drive)
+        if drive.name == stage:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Drive, "checkpoint", stopped)
+
+
+@pytest.mark.parametrize("stage", ["audio", "video", "interact", "roll"])
+def test_interrupted_training_resumes_bit_by_bit(trained, tmp_path, monkeypatch, stage):
+    out = tmp_path / "again"
+    shutil.copytree(trained, out)
+    for name in ("audio", "video", "interact", "roll"):
+        (out / f"{name}.state").unlink()
+    for result in out.glob("nano*.safetensors"):
+        result.unlink()
+    with monkeypatch.context() as patched:
+        interrupt(patched, stage)
+        result = train("all", "--out", out, "--steps", 6, "--checkpoint-steps", 3)
+    assert isinstance(result.exception, click_abort())
+    result = train("all", "--out", out, "--steps", 6, "--checkpoint-steps", 3, "--resume")
+    assert result.exception is None, result.exception
+    assert f"{stage}: going on from step 3" in result.output
+    assert same(out / "nano.safetensors", trained / "nano.safetensors")
+
+
+def click_abort():
+    import click
+
+    return (click.exceptions.Abort, KeyboardInterrupt)
+
+
+def test_another_seed_makes_another_model_and_is_not_gone_on_with(trained):
+    result = train("interact", "--out", trained, "--steps", 6, "--seed", 1, "--resume")
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception) == (
+        f"training {trained / 'interact.state'}: found seed 0 (expected 1), "
+        "choose another --out or train anew without --resume"
+    )
+
+
+def test_a_stage_without_the_one_before_says_which_comes_first(tmp_path):
+    result = train("interact", "--out", tmp_path)
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception) == (
+        f"{tmp_path / 'nano-codecs.safetensors'}: no codecs (needed to encode dialogues), first: wangraph train codecs"
+    )
+
+
+def test_a_device_that_is_not_there_is_refused(tmp_path):
+    result = CliRunner().invoke(
+        command, ["codecs", "--preset", "nano", "--out", str(tmp_path), "--device", "cuda:99"], standalone_mode=False
+    )
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception) == (
+        "device: found 'cuda:99' (expected cpu, or a graphics card that torch sees), leave it out"
+    )

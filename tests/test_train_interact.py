@@ -1,0 +1,130 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from train_toys import sequences
+
+from wangraph.wan_core.config import preset
+from wangraph.wan_core.mel import LogMel
+from wangraph.wan_core.model import DuplexModel
+from wangraph.wan_core.train.interact import (
+    INTERACT_RECIPE,
+    InteractTask,
+    Learner,
+    changes,
+    decision_losses,
+    noised,
+    validate,
+)
+from wangraph.wan_core.train.loop import Loop
+from wangraph.wan_core.train.roll import Rollout, in_step
+from wangraph.wan_core.train.sequences import NOTHING, Corruption, Corruptor
+
+NANO = preset("nano")
+
+
+@pytest.fixture
+def learner():
+    torch.manual_seed(0)
+    return Learner(DuplexModel(NANO), scenarios=2)
+
+
+def corruptor(**amounts):
+    return Corruptor(LogMel(NANO.mel), replace(NOTHING, **amounts))
+
+
+def chance(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_no_corruption_leaves_everything_as_it_is():
+    batch, none = sequences(), corruptor()
+    history, user, decisions = (make(batch, chance()) for make in (none.history, none.user, none.decisions))
+    assert torch.equal(history.audio, batch.agent.audio) and torch.equal(history.video, batch.agent.video)
+    mel = LogMel(NANO.mel)
+    torch.testing.assert_close(user.mel, mel(batch.user_audio, mel.new_state(2))[0], atol=1e-5, rtol=0)
+    assert not any(mask.any() for track in (history, user, decisions) for mask in track.absent.values())
+
+
+def test_history_is_noisy_and_has_holes_as_often_as_asked():
+    batch = sequences(rows=8, units=64)
+    history = corruptor(history_noise=0.4, noisy_share=1.0, forget_response=0.25).history(batch, chance())
+    errors = (history.audio - batch.agent.audio).flatten(2).std(2)
+    assert errors.max() < 0.5 and errors.mean() == pytest.approx(0.2, abs=0.03)
+    assert history.absent["y_audio"].float().mean() == pytest.approx(0.25, abs=0.05)
+    assert torch.equal(history.absent["y_audio"], history.absent["y_video"])
+
+
+def test_a_blind_row_has_no_user_video_at_all():
+    batch = sequences(rows=64, units=4)
+    absent = corruptor(blind=0.5).user(batch, chance()).absent["u_video"]
+    assert set(absent.sum(1).tolist()) == {0, 4}
+    assert absent[:, 0].float().mean() == pytest.approx(0.5, abs=0.2)
+
+
+def test_a_change_is_a_state_unlike_the_one_before():
+    event = torch.tensor([[[0, 2], [0, 1], [3, 1], [3, 0], [0, 0]]])
+    assert changes(event).tolist() == [[False, False, True, False, True]]
+
+
+def test_units_out_of_step_do_not_count_in_the_decisions(learner):
+    batch = sequences()
+    none = corruptor()
+    found = learner.model(none.user(batch, chance()), none.history(batch, chance()), none.decisions(batch, chance()))
+    where = torch.zeros(batch.shape, dtype=torch.bool)
+    where[:, :3] = True
+    other = replace(batch, text=batch.text.clone())
+    other.text[:, 4] = (other.text[:, 4] + 1) % 6
+    assert decision_losses(found, batch, where) == decision_losses(found, other, where)
+    assert decision_losses(found, batch)["text"] != decision_losses(found, other)["text"]
+
+
+def test_the_model_is_in_step_again_once_both_are_silent():
+    batch = sequences(rows=1, units=6)
+    ideal = torch.tensor([[0, 3, 3, 0, 0, 3]])
+    own = torch.tensor([[0, 0, 3, 3, 0, 3]])
+    event, own_event = (torch.stack([state, torch.zeros_like(state)], -1) for state in (ideal, own))
+    text = torch.tensor([[0, 5, 0, 0, 0, 5]])
+    own_text = torch.tensor([[0, 0, 5, 0, 0, 5]])
+    rollout = Rollout(replace(batch, event=event, text=text), batch.agent, own_event, own_text)
+    assert in_step(rollout).tolist() == [[True, True, False, False, False, True]]
+
+
+def test_every_part_of_the_model_learns(learner):
+    task = InteractTask(learner, lambda generator, progress, weights: sequences(4, 6), Corruption())
+    task.loss(chance(), 0.0).total.backward()
+    silent = [name for name, p in learner.named_parameters() if p.grad is None or not p.grad.abs().sum()]
+    # the time embedding's first bias may be dead, an embedding table as a whole never is
+    assert silent == []
+
+
+def test_a_few_steps_make_every_loss_smaller(learner):
+    batch = sequences(4, 8)
+    task = InteractTask(learner, lambda generator, progress, weights: batch, NOTHING)
+    loop = Loop(task, replace(INTERACT_RECIPE, rate=3e-3, bf16=False), 60, seed=0)
+    rows = [loop.step() for _ in range(60)]
+    for part in ("text", "state", "gesture", "audio", "video", "understood"):
+        early, late = (sum(row[part] for row in some) for some in (rows[:5], rows[-5:]))
+        assert late < early, part
+
+
+def test_harder_scenarios_are_drawn_more_often(learner):
+    difficulty = learner.difficulty
+    difficulty.update(torch.tensor([1] * 50), torch.full((50,), 5.0))
+    even, hard = difficulty.weights().tolist()
+    assert hard > even > 0.5 - 1e-6
+
+
+def test_validation_is_the_same_twice_and_knows_what_is_not_there(learner):
+    batch = sequences()
+    batch.heard["hand"][:] = 0
+    first, second = validate(learner, batch), validate(learner, batch)
+    assert math.isnan(first.pop("hand_right")) and math.isnan(second.pop("hand_right"))
+    assert first == second
+
+
+def test_noise_at_time_zero_is_none():
+    batch = sequences()
+    z = noised(batch.agent, torch.zeros(batch.shape), chance())
+    assert torch.equal(z.audio, batch.agent.audio)
