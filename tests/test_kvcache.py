@@ -45,6 +45,7 @@ def asked(cache, state, unit, batch=1, layer=0, seed=1):
     k, v = torch.randn(2, batch, 3, KV_HEADS, HEAD_DIM, generator=generator).unbind(0)
     assert state.units == (unit,) * batch
     with torch.inference_mode():
+        cache.start_slice(state)
         found = CachePass(cache, state, torch.zeros(3, dtype=torch.int64))
         return found.attend(layer, torch.cat([q, k], 2), v), (q, k, v)
 

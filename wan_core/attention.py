@@ -69,7 +69,8 @@ class Geometry:
         self.groups = config.heads // config.kv_heads
         self.theta = config.rope_theta
         self.scale = config.head_dim**-0.5
-        slopes = torch.tensor(config.alibi_slopes or (0.0,) * config.heads).view(self.kv_heads, self.groups, 1, 1)
+        self.slopes = torch.tensor(config.alibi_slopes or (0.0,) * config.heads).view(self.kv_heads, self.groups)
+        slopes = self.slopes[..., None, None]
         constant = torch.cat([slopes, torch.ones_like(slopes)], -1) / self.scale
         self._constant = constant  # [KV, G, 1, CACHE_CHANNELS]: the queries' side of the extra channels
 

@@ -20,6 +20,7 @@ from .errors import ModelError
 from .flow import Latents
 from .guard import check_input
 from .hearing import Hearing, HearingState
+from .patches import to_patches
 from .text import EVENT_STATES, GESTURES
 
 MODALITIES = ("y_audio", "y_video", "u_text", "u_audio", "u_video", "event", "text")
@@ -62,6 +63,19 @@ class AgentTrack:
 
 
 @dataclass
+class WorldTrack:
+    """What is told before unit 0, in P units: who the agent is, how it looks and sounds, where it is.
+
+    Attributes:
+        user: typed text, and sights and sounds of the world.
+        agent: sights and sounds of the agent itself.
+    """
+
+    user: UserTrack
+    agent: AgentTrack
+
+
+@dataclass
 class DecisionTrack:
     """What the agent decided in U units; absent where it did not answer.
 
@@ -90,17 +104,21 @@ class Embeddings(nn.Module):
         self.y_video = _mlp(preset.video.latent_size // self.slots.y_video, width)
         self.u_video = _mlp(preset.video.latent_size // self.slots.u_video, width)
         self.hearing = Hearing(preset.mel, self.slots.u_audio, width)
-        self.u_text = nn.Embedding(preset.vocabulary, width)
+        one_table = preset.text_decode == "token"
+        self.u_text = None if one_table else nn.Embedding(preset.vocabulary, width)
         self.s_text = nn.Embedding(preset.vocabulary, width)
         self.state = nn.Embedding(len(EVENT_STATES), width)
         self.gesture = nn.Embedding(len(GESTURES), width)
         self.spare = nn.Embedding(2, width)
         self.absent = nn.Embedding(len(MODALITIES), width)
         self.null = nn.Parameter(torch.randn(width) * 0.5)
-        self.slot = nn.Parameter(torch.randn(self.slots.clean + self.slots.noisy, width) * 0.5)
+        slots = torch.randn(self.slots.clean + self.slots.noisy, width) * 0.5
+        self.slot = nn.Parameter(slots.zero_() if preset.slot_init == "zero" else slots)
         self.time = FlowTime(width)
+        self.told = nn.Parameter(torch.randn(width) * (0.0 if preset.slot_init == "zero" else 0.5))
         for table in (self.u_text, self.s_text, self.state, self.gesture, self.spare, self.absent):
-            nn.init.normal_(table.weight, std=0.5)
+            if table is not None:
+                nn.init.normal_(table.weight, std=0.5)
 
     def agent(self, track: AgentTrack, batch: int, units: int) -> Tensor:
         """Clean response tokens [B, U, y, d]."""
@@ -118,7 +136,8 @@ class Embeddings(nn.Module):
         slots, absent = self.slots, track.absent
         if track.text is not None:
             check_tokens("user text", track.text, (batch, units), self.preset.vocabulary)
-        text = self._or_absent("u_text", None if track.text is None else self.u_text(track.text)[:, :, None],
+        words = self.s_text if self.u_text is None else self.u_text
+        text = self._or_absent("u_text", None if track.text is None else words(track.text)[:, :, None],
                                batch, units, 1, absent)  # fmt: skip
         heard, state = self._heard(track, state, batch, units)
         audio = self._or_absent("u_audio", heard, batch, units, slots.u_audio, absent)
@@ -135,6 +154,13 @@ class Embeddings(nn.Module):
         spare = self.spare(played if track.unplayed is None else track.unplayed.long())[:, :, None]
         return torch.cat([event, text, spare], 2) + self.slot[self.slots.y + self.slots.u : self.slots.clean]
 
+    def world(self, track: WorldTrack, batch: int, units: int) -> Tensor:
+        """Slices of the world [B, P, clean, d]; one embedding more says that nobody is doing this now."""
+        agent = self.agent(track.agent, batch, units)
+        user, _ = self.user(track.user, self.hearing.new_state(batch), batch, units)
+        decision = self.decision(DecisionTrack(), batch, units)
+        return torch.cat([agent, user, decision], 2) + self.told
+
     def event(self, event: Tensor) -> Tensor:
         """[..., 2] event -> [..., d]."""
         embedded: Tensor = self.state(event[..., 0]) + self.gesture(event[..., 1])
@@ -144,7 +170,7 @@ class Embeddings(nn.Module):
         """Tokens being denoised [B, U, noisy, d]; the flow time t [B, U] is added to each of them."""
         batch, units = t.shape
         audio = self.y_audio(z.audio.reshape(batch, units, self.slots.y_audio, -1))
-        video = self.y_video(z.video.reshape(batch, units, self.slots.y_video, -1))
+        video = self.y_video(to_patches(z.video, self.preset.video.patch_of(self.slots.y_video)))
         time: Tensor = self.time(t)[:, :, None]
         return torch.cat([audio, video], 2) + self.slot[self.slots.clean :] + time
 
@@ -165,7 +191,10 @@ class Embeddings(nn.Module):
         if x is not None:
             config = self.preset.audio if name == "y_audio" else self.preset.video
             check_input(_NAMES[name], x, (batch, units, *config.latent_shape))
-            x = embed(x.reshape(batch, units, tokens, -1))
+            if name == "y_audio":
+                x = embed(x.reshape(batch, units, tokens, -1))
+            else:
+                x = embed(to_patches(x, self.preset.video.patch_of(tokens)))
         return self._or_absent(name, x, batch, units, tokens, absent)
 
     def _or_absent(

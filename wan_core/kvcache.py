@@ -1,13 +1,13 @@
 """Keys and values of the past, preallocated and written in place.
 
-Layout of the token axis:  ``[ sinks | world | ring | pending | room for noisy tokens ]``.
+Layout of the token axis:  ``[ sinks | world | ring | lingering | pending | room for noisy tokens ]``.
 
 - *sinks*: the first units of the session (policy ``window`` only), and *world*: what was told before unit 0. These are
   the *anchors*: never replaced, without ALiBi, and never further away than their reach. They are kept un-rotated
   besides, and rotated anew once per unit.
 - *ring*: whole slices, rotated at their absolute unit. Until it is full a slice joins it by a change of integers; then
-  a closed slice is copied over the oldest one. Attention does not care about the order of keys (each carries its own
-  position), so the ring needs neither mask nor shifting.
+  a closed slice lingers behind it until the next one starts, and is copied over the oldest. Attention does not care
+  about the order of keys (each carries its own position), so the ring needs neither mask nor shifting.
 - *pending*: the slice under construction.
 
 Rows of a batch may be at different units; what a row must not see, in a place that others use, is hidden from it by a
@@ -48,6 +48,7 @@ class KVState(State):
         age: [B] int64 on the CPU: units that each row has taken in since it began, the world apart.
         base: [B] int64 on the CPU: what the unit channel counts from.
         used: tokens of sinks, world and closed slices.
+        lingering: tokens of a closed slice that will replace the oldest when the next one starts.
         pending: tokens of the slice under construction.
         count: slices closed since the batch began, the world apart.
         told: slices of the world.
@@ -61,6 +62,7 @@ class KVState(State):
     age: Tensor
     base: Tensor
     used: int = 0
+    lingering: int = 0
     pending: int = 0
     count: int = 0
     told: int = 0
@@ -68,7 +70,7 @@ class KVState(State):
     @property
     def filled(self) -> int:
         """Tokens that a query sees."""
-        return self.used + self.pending
+        return self.used + self.lingering + self.pending
 
     @property
     def batch(self) -> int:
@@ -206,6 +208,8 @@ class KVCache:
 
         A function of units and ages alone, so that two caches with the same history stay equal bit by bit.
         """
+        if state.lingering:
+            self._replace_oldest(state)
         base = _base(state.unit)
         if not torch.equal(base, state.base):
             moved = (base - state.base).to(state.keys)[:, None, None, None]
@@ -259,16 +263,21 @@ class KVCache:
         if 0 <= past < self.ring_units:
             state.used += state.pending
         elif past >= 0:
-            self._replace_oldest(state, past % self.ring_units)
+            state.lingering = self.per_unit
         state.count += slices
         state.age = state.age + slices
 
-    def _replace_oldest(self, state: KVState, place: int) -> None:
-        assert state.pending == self.per_unit, (state.pending, self.per_unit)
+    def _replace_oldest(self, state: KVState) -> None:
+        assert (state.lingering, state.pending) == (self.per_unit, 0), (state.lingering, state.pending)
         source = slice(state.used, state.used + self.per_unit)
-        first = state.anchored + place * self.per_unit
+        first = state.anchored + self._place(state.count - 1 - self.n_sinks) * self.per_unit
         for tensor in (state.keys, state.values):
             tensor[..., first : first + self.per_unit, :] = tensor[..., source, :]
+        state.lingering = 0
+
+    def _place(self, slices: int) -> int:
+        """Where in the ring the slice goes that comes after so many."""
+        return slices % self.ring_units
 
     def _keep_sink(self, state: KVState, fresh: Tensor) -> None:
         """Copy the pending slice to where young rows keep their first units; in the ring it is hidden from them."""

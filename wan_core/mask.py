@@ -38,9 +38,19 @@ class Tokens(NamedTuple):
     place: Tensor
     noisy: Tensor
 
+    @property
+    def slices(self) -> Tensor:
+        """[T] the slice each of them travels in: that of its unit, but clean y in the next one."""
+        return self.unit + ((self.order % 3 == 2) & ~self.noisy)
+
     def part(self, first: int, last: int) -> Tokens:
         """Tokens first..last-1."""
         return Tokens(*(field[first:last] for field in self))
+
+
+def joined(one: Tokens, other: Tokens) -> Tokens:
+    """One after the other."""
+    return Tokens(*(torch.cat(pair) for pair in zip(one, other, strict=True)))
 
 
 def tokens_of(slots: SlotConfig, first_unit: int, units: int, with_noisy: bool = False) -> Tokens:

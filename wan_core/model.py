@@ -17,14 +17,15 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from .attention import Geometry, WholeSequence
+from .anchored import AnchoredSequence
+from .attention import Geometry, Memory, WholeSequence
 from .config import Preset
-from .embed import AgentTrack, DecisionTrack, Embeddings, UserTrack
+from .embed import AgentTrack, DecisionTrack, Embeddings, UserTrack, WorldTrack
 from .errors import ModelError
 from .flow import Latents
 from .guard import check_input
 from .kvcache import KVCache
-from .mask import tokens_of
+from .mask import Tokens, joined, tokens_of
 from .patches import from_patches
 from .text import EVENT_STATES, GESTURES, WORDS
 from .transformer import Transformer
@@ -96,6 +97,8 @@ class DuplexModel(nn.Module):
         t: Tensor | None = None,
         first_unit: int = 0,
         attention_dtype: torch.dtype | None = None,
+        world: WorldTrack | None = None,
+        gap_units: int = 0,
     ) -> Predictions:
         """Predictions for every unit of a sequence, each from its own past only (teacher forcing).
 
@@ -107,6 +110,8 @@ class DuplexModel(nn.Module):
             t: flow times [B, U], with ``noisy``.
             first_unit: number of the first unit; nothing but rounding depends on it.
             attention_dtype: precision of the softmax products; None: that of the weights, also under autocast.
+            world: what was told before the session began.
+            gap_units: units of the session that lie between the world and the first one here.
 
         Raises:
             ModelError: shapes that do not fit, NaN or infinity.
@@ -120,9 +125,13 @@ class DuplexModel(nn.Module):
             self.check_latents("model: noisy", noisy, batch, units)
             parts.append(self.embed.noisy(noisy, t))
         x = torch.cat(parts, 2)
-        tokens = tokens_of(self.slots, first_unit, units, with_noisy=noisy is not None)
-        memory = WholeSequence(self.geometry, tokens, x.shape[2], self.embed.null, attention_dtype)
-        hidden = self.backbone(x.flatten(1, 2), memory).view(x.shape)
+        told, tokens = None, tokens_of(self.slots, first_unit, units, with_noisy=noisy is not None)
+        origin = first_unit - gap_units
+        if world is not None:
+            told = self.embed.world(world, batch, self._units(world.user, world.agent)[1])
+            tokens = joined(tokens_of(self.slots, origin - told.shape[1], told.shape[1]), tokens)
+        memory = self._memory(tokens, origin, world is not None, x.shape[2], attention_dtype)
+        hidden = self._run(told, x, memory)
         user_hidden = hidden[:, :, self.slots.y + self.slots.u - 1]
         state_logits, gesture_logits = self.read_event(user_hidden)
         event = decisions.event
@@ -135,6 +144,21 @@ class DuplexModel(nn.Module):
             None if noisy is None else self.read_clean(hidden[:, :, self.slots.clean :]),
             user_hidden,
         )
+
+    def _memory(self, tokens: Tokens, origin: int, has_world: bool, per_unit: int, dtype: torch.dtype | None) -> Memory:
+        """What a whole sequence meets: itself, under the mask."""
+        config = self.preset.cache
+        if has_world or config.policy == "window":
+            return AnchoredSequence(self.geometry, config, tokens, origin, self.embed.null, dtype)
+        return WholeSequence(self.geometry, tokens, per_unit, self.embed.null, dtype)
+
+    def _run(self, told: Tensor | None, x: Tensor, memory: Memory) -> Tensor:
+        """Hidden states of the dialogue x [B, U, T, d], the world [B, P, clean, d] before it."""
+        flat = x.flatten(1, 2)
+        if told is not None:
+            flat = torch.cat([told.flatten(1, 2), flat], 1)
+        hidden: Tensor = self.backbone(flat, memory)
+        return hidden[:, -x.shape[1] * x.shape[2] :].view(x.shape)
 
     def read_event(self, user_hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Last user token's hidden state [..., d] -> logits of states [..., 5] and gestures [..., 3]."""
@@ -185,11 +209,14 @@ class DuplexModel(nn.Module):
         s = self.embed.decision(decisions, batch, units)
         return torch.cat([y, u, s], 2)
 
-    @staticmethod
-    def _extent(user: UserTrack, history: AgentTrack, decisions: DecisionTrack) -> tuple[int, int]:
+    @classmethod
+    def _extent(cls, user: UserTrack, history: AgentTrack, decisions: DecisionTrack) -> tuple[int, int]:
         """(B, U) of the tracks, by the first field that is there."""
-        fields = (user.video, user.mel, user.text, history.audio, history.video, decisions.event, decisions.text)
-        for x in fields:
+        return cls._units(user, history, decisions.event, decisions.text)
+
+    @staticmethod
+    def _units(user: UserTrack, agent: AgentTrack, *others: Tensor | None) -> tuple[int, int]:
+        for x in (user.video, user.mel, user.text, agent.audio, agent.video, *others):
             if x is not None:
                 return x.shape[0], x.shape[1]
         raise ModelError("model: found tracks without any content (expected at least one field)")
