@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ...wan_core.audio import AudioCodec
     from ...wan_core.video import VideoCodec
 
-WORLD_VERSION = 1
+WORLD_VERSION = 2
 """Counts changes of the world after which dialogues of the same seed are other ones."""
 
 Kind = Literal["films", "tracks"]

@@ -155,7 +155,9 @@ class Workshop:
                 f"{drive.name}: curves are in {drive.curve_path}; pip install 'wangraph[train]' draws them"
             )
 
-    def save(self, path: Path, parts: Mapping[str, nn.Module], seconds: float) -> None:
+    def save(
+        self, path: Path, parts: Mapping[str, nn.Module], seconds: float, dtype: torch.dtype = torch.float32
+    ) -> None:
         """Write a checkpoint, with how it was made.
 
         Raises:
@@ -172,7 +174,7 @@ class Workshop:
             "torch": torch.__version__,
             "threads": str(self.threads),
         }
-        save(path, parts, self.name, facts)
+        save(path, parts, self.name, facts, dtype)
 
 
 def digest_of(path: Path) -> str:

@@ -23,7 +23,9 @@ REACTION_MS = 80
 YIELD_MS = 240
 """How old an interruption must be: so long it takes to tell it from a backchannel."""
 JITTER_MS = 80
-"""An answer begins up to this much after the start of its unit."""
+"""An answer begins up to this much after the start of its unit,"""
+JITTER_STEP_MS = 20
+"""in steps of this: a word then meets the hops of an audio codec always alike, which is learned far better."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ class Oracle:
 
     def _begin(self, words: tuple[str, ...], cue: Cue) -> None:
         """Plan an answer from this unit on: each word at the same offset in its unit, the last one to its end."""
-        jitter = int(self._rng.integers(0, JITTER_MS + 1)) * MS
+        jitter = int(self._rng.integers(0, JITTER_MS // JITTER_STEP_MS + 1)) * JITTER_STEP_MS * MS
         voice = self._voices[self._rng.integers(len(self._voices))]
         strength = np.float32(self._rng.uniform(0.7, 1.15))
         self._speech, self._plan, unit = "speak", [], self._unit
