@@ -8,75 +8,71 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..runtime.node import NodeContext, Outputs, Unit
 from ..runtime.packet import Array
 from ..runtime.ports import Input, Output
-from .codecs import CodecNode, Inlet, shape_words
+from .codecs import Inlet, shape_words
+from .public import FAR_UNITS, AudioCodecNode, VideoCodecNode
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..wan_core.audio import AudioDecoderState
-    from ..wan_core.video import VideoDecoderState
+    from ..wan_core.streaming import State
 
 Units = Sequence[tuple[Unit, Mapping[str, Any]]]
 
 
-class DecodeVideo(CodecNode):
+class DecodeVideo(VideoCodecNode):
     """One small latent picture -> the pictures of one unit."""
 
     latents = Input("latent", "h w C", "float32", help="normalised, as encode.video gives them")
     frames = Output("video", "F H W 3", "uint8", help="RGB pictures")
 
-    part: ClassVar[str] = "video_codec"
-
     @classmethod
     def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
-        """Ports with the preset's sizes."""
-        preset = cls.preset(params)
-        if preset is None:
+        """Ports with the codec's sizes."""
+        video = cls.config(params)
+        if video is None:
             return cls.inputs, cls.outputs
-        video = preset.video
         frames = replace(cls.frames, shape=f"{video.frames} {video.height} {video.width} 3")
         return {"latents": replace(cls.latents, shape=shape_words(video.latent_shape))}, {"frames": frames}
 
     def open(self, ctx: NodeContext) -> None:
         """Load the codec."""
-        from ..wan_core.video import VideoCodec
-
         self._ctx = ctx
-        self._codec = self.load(ctx, lambda preset: VideoCodec(preset.video))
-        self._inlet = Inlet("latents", self._codec.config.latent_shape, "float32", ctx.device)
+        self._codec, config = self.load_codec(ctx)
+        self._inlet = Inlet("latents", config.latent_shape, "float32", ctx.device)
+        self._remembers = 1 if config.kind == "own" else FAR_UNITS
 
     def warm(self) -> None:
         """Decode a unit of zeros."""
         self._decode(self.new_state(), self._inlet.fill(0.0))
 
-    def new_state(self) -> VideoDecoderState:
+    def new_state(self) -> Any:
         """Nothing shown yet."""
         return self._codec.new_decoder_state()
 
-    def step(self, state: VideoDecoderState, unit: Unit, latents: Array | None) -> Outputs:
+    def step(self, state: State, unit: Unit, latents: Array | None) -> Outputs:
         """Pictures of one unit; nothing where there is no latent."""
         return {} if latents is None else {"frames": self._decode(state, self._inlet.take(latents))}
 
-    def absorb(self, state: VideoDecoderState, units: Units) -> None:
-        """Remember the last latent; nothing is computed."""
+    def absorb(self, state: State, units: Units) -> None:
+        """Remember the last latent, of which our codec computes nothing; a public one goes through the last few."""
         import torch
 
         given = [inputs["latents"] for _, inputs in units if inputs["latents"] is not None]
-        if given:
+        for latents in given[-self._remembers :]:
             with torch.inference_mode():
-                state.adopt(self._codec.decoder_after(self._inlet.take(given[-1]), state))
+                state.adopt(self._codec.decoder_after(self._inlet.take(latents), state))
 
-    def gap(self, state: VideoDecoderState, units: Sequence[Unit]) -> None:
+    def gap(self, state: State, units: Sequence[Unit]) -> None:
         """The next unit follows the last one that there was."""
 
-    def _decode(self, state: VideoDecoderState, latents: Tensor) -> Array:
+    def _decode(self, state: State, latents: Tensor) -> Array:
         import torch
 
         with torch.inference_mode():
@@ -88,70 +84,70 @@ class DecodeVideo(CodecNode):
         return slot
 
 
-class DecodeAudio(CodecNode):
+class DecodeAudio(AudioCodecNode):
     """Codec latents, 20 ms each -> sound of one unit."""
 
     latents = Input("latent", "N C", "float32", help="normalised, as encode.audio gives them")
     samples = Output("audio", "S", "float32", rate_hz=16000, help="mono samples in -1..1")
 
-    part: ClassVar[str] = "audio_codec"
-
     @classmethod
     def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
-        """Ports with the preset's sizes."""
-        preset = cls.preset(params)
-        if preset is None:
+        """Ports with the codec's sizes."""
+        audio = cls.config(params)
+        if audio is None:
             return cls.inputs, cls.outputs
-        samples = replace(cls.samples, shape=str(preset.audio.samples), rate_hz=preset.audio.rate_hz)
-        return {"latents": replace(cls.latents, shape=shape_words(preset.audio.latent_shape))}, {"samples": samples}
+        samples = replace(cls.samples, shape=str(audio.samples), rate_hz=audio.rate_hz)
+        return {"latents": replace(cls.latents, shape=shape_words(audio.latent_shape))}, {"samples": samples}
 
     def open(self, ctx: NodeContext) -> None:
         """Load the codec."""
-        from ..wan_core.audio import AudioCodec
-
         self._ctx = ctx
-        self._codec = self.load(ctx, lambda preset: AudioCodec(preset.audio))
-        self._inlet = Inlet("latents", self._codec.config.latent_shape, "float32", ctx.device)
+        self._codec, config = self.load_codec(ctx)
+        self._samples = config.samples
+        self._inlet = Inlet("latents", config.latent_shape, "float32", ctx.device)
+        self._remembers = 1 if config.kind == "own" else FAR_UNITS
 
     def warm(self) -> None:
         """Decode a unit of zeros."""
         self._decode(self.new_state(), self._inlet.fill(0.0))
 
-    def new_state(self) -> AudioDecoderState:
+    def new_state(self) -> Any:
         """Nothing said yet."""
         return self._codec.new_decoder_state()
 
-    def step(self, state: AudioDecoderState, unit: Unit, latents: Array | None) -> Outputs:
+    def step(self, state: State, unit: Unit, latents: Array | None) -> Outputs:
         """Sound of one unit; nothing where there are no latents."""
         if latents is None:
             self.gap(state, [unit])
             return {}
         return {"samples": self._decode(state, self._inlet.take(latents))}
 
-    def absorb(self, state: AudioDecoderState, units: Units) -> None:
-        """Only the last unit is computed: it is all that the next one knows of the past."""
+    def absorb(self, state: State, units: Units) -> None:
+        """Only the last units are computed: they are all that the next one knows of the past."""
         import torch
 
-        given = [inputs["latents"] for _, inputs in units]
-        last = next((latents for latents in reversed(given) if latents is not None), None)
-        if last is not None:
+        given = [inputs["latents"] for _, inputs in units if inputs["latents"] is not None]
+        for latents in given[-self._remembers :]:
             with torch.inference_mode():
-                state.adopt(self._codec.decoder_after(self._inlet.take(last), state))
-        if given[-1] is None:
+                state.adopt(self._codec.decoder_after(self._inlet.take(latents), state))
+        if units[-1][1]["latents"] is None:
             self.gap(state, [units[-1][0]])
 
-    def gap(self, state: AudioDecoderState, units: Sequence[Unit]) -> None:
-        """The voice goes on from where it was, without the sound still ringing from before."""
+    def gap(self, state: State, units: Sequence[Unit]) -> None:
+        """The voice goes on from where it was; of our codec, without the sound still ringing from before."""
         import torch
 
-        state.tail = torch.zeros_like(state.tail)
+        from ..wan_core.audio import AudioDecoderState
 
-    def _decode(self, state: AudioDecoderState, latents: Tensor) -> Array:
+        if isinstance(state, AudioDecoderState):
+            state.tail = torch.zeros_like(state.tail)
+
+    def _decode(self, state: State, latents: Tensor) -> Array:
         import torch
 
         with torch.inference_mode():
             samples, later = self._codec.decode(latents, state)
-        slot = self._ctx.empty("samples", (self._codec.config.samples,), "float32")
+        slot = self._ctx.empty("samples", (self._samples,), "float32")
         np.clip(samples[0, 0].cpu().numpy(), -1.0, 1.0, out=slot)
         state.adopt(later)
         return slot

@@ -1,8 +1,8 @@
 """From what the user shows and says to latents: causal encoders, one answer for each unit.
 
 A lost unit is taken in as black or silence, so that the state stays in step with the stream. A late picture is
-replaced by the last one standing still; late sound by silence. The state of each encoder follows from its last unit
-alone, so catching up costs one unit, however many were missed.
+replaced by the last one standing still; late sound by silence. The state of our encoders follows from their last unit
+alone, so catching up costs one unit, however many were missed; public ones remember further and catch up on a few.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ from ..runtime.ports import Input, Output
 from ..wan_core.checkpoint_header import preset_of
 from ..wan_core.errors import ModelError
 from .codecs import CodecNode, Inlet, shape_words
+from .public import FAR_UNITS, AudioCodecNode, VideoCodecNode
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..wan_core.audio import AudioEncoderState
     from ..wan_core.mel import MelState
     from ..wan_core.streaming import State
-    from ..wan_core.video import VideoEncoderState
 
 PIXEL_SCALE = 1 / 127.5
 BLACK = -1.0
@@ -39,7 +38,7 @@ After = Callable[["Tensor", Any], Any]
 
 
 class Encoder(CodecNode):
-    """What the encoders have in common: one input, one output, and a state that the last unit determines.
+    """What the encoders have in common: one input, one output, and a state that the last units determine.
 
     Class attributes:
         blank: the number that black, or silence, is made of.
@@ -47,10 +46,16 @@ class Encoder(CodecNode):
 
     blank: ClassVar[float] = 0.0
 
-    def begin(self, ctx: NodeContext, inlet: Inlet, outlet: str, encode: Encode, after: After) -> None:
-        """Keep what `step`, `absorb` and `gap` run; subclasses call it at the end of ``open``."""
+    def begin(
+        self, ctx: NodeContext, inlet: Inlet, outlet: str, encode: Encode, after: After, remembers: int = 1
+    ) -> None:
+        """Keep what `step`, `absorb` and `gap` run; subclasses call it at the end of ``open``.
+
+        Args:
+            remembers: units that the state follows from.
+        """
         self._ctx, self._inlet, self._outlet = ctx, inlet, outlet
-        self._encode, self._after = encode, after
+        self._encode, self._after, self._remembers = encode, after, remembers
 
     def warm(self) -> None:
         """Encode a blank unit."""
@@ -61,13 +66,14 @@ class Encoder(CodecNode):
         return {self._outlet: self._answer(state, self.tensor(unit, inputs[self._inlet.port]))}
 
     def absorb(self, state: State, units: Sequence[tuple[Unit, Mapping[str, Any]]]) -> None:
-        """Only the last unit is computed: it is all that the next one knows of the past."""
-        unit, inputs = units[-1]
-        self._advance(state, self.tensor(unit, inputs[self._inlet.port]))
+        """Only the last units are computed: they are all that the next one knows of the past."""
+        for unit, inputs in units[-self._remembers :]:
+            self._advance(state, self.tensor(unit, inputs[self._inlet.port]))
 
     def gap(self, state: State, units: Sequence[Unit]) -> None:
         """The lost units were black, or silent."""
-        self._advance(state, self._inlet.fill(self.blank))
+        for _ in units[-self._remembers :]:
+            self._advance(state, self._inlet.fill(self.blank))
 
     def tensor(self, unit: Unit, array: Array | None) -> Tensor:
         """The input as the model takes it."""
@@ -90,35 +96,32 @@ class Encoder(CodecNode):
             state.adopt(self._after(x, state))
 
 
-class EncodeVideo(Encoder):
+class EncodeVideo(VideoCodecNode, Encoder):
     """Pictures of one unit -> one small latent picture."""
 
     frames = Input("video", "F H W 3", "uint8", late="hold", help="RGB pictures, of the preset's size")
     latents = Output("latent", "h w C", "float32", help="normalised, about N(0, 1)")
 
-    part: ClassVar[str] = "video_codec"
     blank: ClassVar[float] = BLACK
 
     @classmethod
     def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
-        """Ports with the preset's sizes."""
-        preset = cls.preset(params)
-        if preset is None:
+        """Ports with the codec's sizes."""
+        video = cls.config(params)
+        if video is None:
             return cls.inputs, cls.outputs
-        video = preset.video
         frames = replace(cls.frames, shape=f"{video.frames} {video.height} {video.width} 3")
         return {"frames": frames}, {"latents": replace(cls.latents, shape=shape_words(video.latent_shape))}
 
     def open(self, ctx: NodeContext) -> None:
         """Load the codec."""
-        from ..wan_core.video import VideoCodec
+        codec, config = self.load_codec(ctx)
+        self._codec = codec
+        inlet = Inlet("frames", (config.frames, config.height, config.width, 3), "uint8", ctx.device)
+        remembers = 1 if config.kind == "own" else FAR_UNITS
+        self.begin(ctx, inlet, "latents", codec.encode, codec.encoder_after, remembers)
 
-        self._codec = codec = self.load(ctx, lambda preset: VideoCodec(preset.video))
-        shape = (codec.config.frames, codec.config.height, codec.config.width, 3)
-        inlet = Inlet("frames", shape, "uint8", ctx.device)
-        self.begin(ctx, inlet, "latents", codec.encode, codec.encoder_after)
-
-    def new_state(self) -> VideoEncoderState:
+    def new_state(self) -> Any:
         """Nothing seen yet."""
         return self._codec.new_encoder_state()
 
@@ -132,32 +135,30 @@ class EncodeVideo(Encoder):
         return self._inlet.take(array, PIXEL_SCALE, BLACK)
 
 
-class EncodeAudio(Encoder):
+class EncodeAudio(AudioCodecNode, Encoder):
     """Sound of one unit -> codec latents, 20 ms each."""
 
     samples = Input("audio", "S", "float32", rate_hz=16000, late="empty", help="mono samples in -1..1")
     latents = Output("latent", "N C", "float32", help="normalised, about N(0, 1)")
 
-    part: ClassVar[str] = "audio_codec"
-
     @classmethod
     def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
-        """Ports with the preset's sizes."""
-        preset = cls.preset(params)
-        if preset is None:
+        """Ports with the codec's sizes."""
+        audio = cls.config(params)
+        if audio is None:
             return cls.inputs, cls.outputs
-        samples = replace(cls.samples, shape=str(preset.audio.samples), rate_hz=preset.audio.rate_hz)
-        return {"samples": samples}, {"latents": replace(cls.latents, shape=shape_words(preset.audio.latent_shape))}
+        samples = replace(cls.samples, shape=str(audio.samples), rate_hz=audio.rate_hz)
+        return {"samples": samples}, {"latents": replace(cls.latents, shape=shape_words(audio.latent_shape))}
 
     def open(self, ctx: NodeContext) -> None:
         """Load the codec."""
-        from ..wan_core.audio import AudioCodec
+        codec, config = self.load_codec(ctx)
+        self._codec = codec
+        inlet = Inlet("samples", (config.samples,), "float32", ctx.device)
+        remembers = 1 if config.kind == "own" else FAR_UNITS
+        self.begin(ctx, inlet, "latents", codec.encode, codec.encoder_after, remembers)
 
-        self._codec = codec = self.load(ctx, lambda preset: AudioCodec(preset.audio))
-        inlet = Inlet("samples", (codec.config.samples,), "float32", ctx.device)
-        self.begin(ctx, inlet, "latents", codec.encode, codec.encoder_after)
-
-    def new_state(self) -> AudioEncoderState:
+    def new_state(self) -> Any:
         """Nothing heard yet."""
         return self._codec.new_encoder_state()
 

@@ -67,7 +67,7 @@ def describe(preset: Preset, minutes: float, steps: int) -> dict[str, Any]:
         "tokens_per_unit": {"clean": preset.slots.clean, "noisy": preset.slots.noisy},
         "cache": {
             "bytes_per_unit": {name: card.kv_bytes_per_unit(size) for name, size in sizes.items()},
-            "units_to_cap": preset.cache.cap_units,
+            "units_to_cap": card.cap_units,
             "minutes_to_cap": card.cap_minutes,
         },
         "at": {"minutes": minutes, "units": units, "steps": steps},

@@ -86,13 +86,18 @@ class Card:
         return self.preset.cache_bytes_per_unit * number_bytes // FP32_BYTES
 
     @property
+    def cap_units(self) -> int:
+        """Most units that a cache holds."""
+        return self.preset.cache.ring_units + self.preset.cache.n_sinks
+
+    @property
     def cap_minutes(self) -> float:
         """How long the cache grows."""
-        return self.preset.cache.cap_units * self.preset.unit_seconds / 60
+        return self.cap_units * self.preset.unit_seconds / 60
 
     def units_in(self, minutes: float) -> int:
         """Units that a cache holds after this time."""
-        return min(round(minutes * 60 / self.preset.unit_seconds), self.preset.cache.cap_units)
+        return min(round(minutes * 60 / self.preset.unit_seconds), self.cap_units)
 
     def think_flops(self, history_units: int) -> int:
         """Operations of the thinker in one unit, codecs aside."""
@@ -151,7 +156,7 @@ class Card:
         )
         hearing = sum(linear(2 * join * a, b) for join, a, b in _hearing_layers(p.mel, slots.u_audio, width))
         tables = (1 if p.text_decode == "token" else 2) * p.vocabulary
-        rows = tables + len(EVENT_STATES) + len(GESTURES) + 2 + N_MODALITIES + 1 + slots.clean + slots.noisy
+        rows = tables + len(EVENT_STATES) + len(GESTURES) + 2 + N_MODALITIES + 2 + slots.clean + slots.noisy
         return latents + hearing + rows * width + _mlp(2 * TIME_FREQUENCIES, width)
 
     def _backbone(self) -> int:

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_args
@@ -37,6 +38,11 @@ def require(package: str) -> ModuleType:
         raise ModelError(
             f"package '{package}': not found (expected the extra '{EXTRA}'), pip install 'wangraph[{EXTRA}]'"
         ) from error
+
+
+def is_installed(package: str) -> bool:
+    """Whether `require` would find it; imports nothing."""
+    return find_spec(package) is not None
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class MimiAudioCodec(nn.Module):
         x, windows = _transform(half.encoder_transformer, x.transpose(1, 2), state, 2 * self.config.latents)
         latents = past.convolve(half.downsample, x.transpose(1, 2)).transpose(1, 2)
         later = MimiState(past.later(), windows, state.age + samples.shape[1])
-        return self.scale.normalise(latents).unflatten(1, (-1, self.config.latents)), later
+        return torch.unflatten(self.scale.normalise(latents), 1, (-1, self.config.latents)), later
 
     def decode(self, latents: Tensor, state: MimiState) -> tuple[Tensor, MimiState]:
         """Latents [B, U, N, Z] -> samples [B, U, S], about -1..1 and not clamped.
@@ -103,7 +103,7 @@ class MimiAudioCodec(nn.Module):
         x, windows = _transform(half.decoder_transformer, x.transpose(1, 2), state, 2 * self.config.latents)
         samples = _seanet(half.decoder_seanet, x.transpose(1, 2), past)[:, 0]
         later = MimiState(past.later(), windows, state.age + latents.shape[1])
-        return samples.unflatten(1, (-1, self.config.samples)), later
+        return torch.unflatten(samples, 1, (-1, self.config.samples)), later
 
     def encoder_after(self, samples: Tensor, state: MimiState) -> MimiState:
         """The encoder's state after [B, U, S]: all of it is computed, the past reaches far."""

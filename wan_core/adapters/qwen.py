@@ -106,11 +106,11 @@ def _targets(model: DuplexModel) -> dict[str, Tensor]:
         if b.qkv_bias:
             qkv["bias"] = ours.get_parameter("attention.qkv.bias")
         for kind, joined in qkv.items():
-            parts = joined.split(list(sizes.values()))
+            parts = torch.split(joined, list(sizes.values()))
             targets.update({f"{theirs}self_attn.{n}_proj.{kind}": part for n, part in zip(sizes, parts, strict=True)})
         if b.qk_norm == "gain":
             # one gain for all heads there, one for each here
-            q_gain, k_gain = ours.get_parameter("attention.qk_gain").split([b.heads, b.kv_heads])
+            q_gain, k_gain = torch.split(ours.get_parameter("attention.qk_gain"), [b.heads, b.kv_heads])
             targets |= {f"{theirs}self_attn.q_norm.weight": q_gain, f"{theirs}self_attn.k_norm.weight": k_gain}
         gate, up = ours.get_parameter("ffn.gate_up.weight").chunk(2)
         targets |= {
