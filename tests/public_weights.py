@@ -44,7 +44,7 @@ def save_mimi(folder: Path, **changes):
     return mimi
 
 
-def save_qwen(folder: Path, version: str = "2.5", tied: bool = True, **changes):
+def save_qwen(folder: Path, version: str = "2.5", tied: bool = True, shard: str = "1GB", **changes):
     """A language model of 3 layers and 101 words."""
     from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
@@ -56,5 +56,5 @@ def save_qwen(folder: Path, version: str = "2.5", tied: bool = True, **changes):
     if version == "3":
         sizes["head_dim"] = 24
     qwen = _shuffled(model(config(**{**sizes, **changes})), 3, 1.0)
-    qwen.save_pretrained(folder, max_shard_size=changes.get("shard", "1GB"))
+    qwen.save_pretrained(folder, max_shard_size=shard)
     return qwen
