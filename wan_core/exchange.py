@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from .embed import AgentTrack, DecisionTrack, UserTrack
+from .embed import AgentTrack, DecisionTrack, UserTrack, WorldTrack
 from .kvslice import KVSlice
+from .text import TypedText
 
 
 @dataclass
@@ -43,6 +44,19 @@ class ResponseUnit:
 
     audio: Tensor | None = None
     video: Tensor | None = None
+
+
+@dataclass
+class WorldUnit:
+    """One unit of what is told before unit 0: who the agent is, how it looks and sounds, where it is.
+
+    Attributes:
+        user: typed text, and sights and sounds of the world.
+        agent: sights and sounds of the agent itself.
+    """
+
+    user: UserUnit = field(default_factory=UserUnit)
+    agent: ResponseUnit = field(default_factory=ResponseUnit)
 
 
 @dataclass(frozen=True)
@@ -99,6 +113,18 @@ def decision_track(decision: Decision, unplayed: Tensor | None) -> DecisionTrack
     """One unit's decision as a track."""
     event, text = decision.event, decision.text
     return DecisionTrack(None if event is None else event[:, None], None if text is None else text[:, None], unplayed)
+
+
+def world_track(world: Sequence[WorldUnit]) -> WorldTrack:
+    """These units as one track."""
+    return WorldTrack(user_track([w.user for w in world])[0], agent_track([w.agent for w in world]))
+
+
+def told_in_words(text: str, batch: int = 1, device: torch.device | str = "cpu") -> list[WorldUnit]:
+    """A world of words: lines as the user would type them, one token per unit, for every row of a batch."""
+    typed = TypedText()
+    typed.type(text)
+    return [WorldUnit(UserUnit(text=torch.full((batch,), token, device=device))) for token in typed.waiting]
 
 
 def _stack(units: Sequence[Tensor | None]) -> tuple[Tensor | None, Tensor | None]:

@@ -1,5 +1,7 @@
 """The thinker: takes the user in, decides, and writes the context log. It never runs the solver.
 
+    thinker.prefill(state, world)            before the first unit, if there is anything to tell
+
 One unit, in order:
 
     thinker.commit(state, audio, video)      y_{k-1}, as soon as it exists; left out: it is absent
@@ -22,7 +24,17 @@ from torch import Tensor
 from .context import ContextState, no_digest
 from .embed import DecisionTrack, check_tokens
 from .errors import ModelError
-from .exchange import Decision, ResponseUnit, Thought, UserUnit, agent_track, decision_track, user_track
+from .exchange import (
+    Decision,
+    ResponseUnit,
+    Thought,
+    UserUnit,
+    WorldUnit,
+    agent_track,
+    decision_track,
+    user_track,
+    world_track,
+)
 from .flow import GESTURE, chance
 from .hearing import HearingState
 from .kvcache import CachePass
@@ -91,6 +103,7 @@ class Thinker:
         self._u = _Span(y, tokens.part(y, y + u), groups)
         self._yu = _Span(0, tokens.part(0, y + u), groups)
         self._s = _Span(y + u, tokens.part(y + u, y + u + s), groups)
+        self._slice = _Span(0, tokens, groups)
 
     @torch.inference_mode()
     def new_state(self, batch: int = 1, first_unit: int | Sequence[int] = 0) -> ThinkerState:
@@ -102,6 +115,36 @@ class Thinker:
             self.model.embed.hearing.new_state(batch),
             like.new_zeros(batch, *self.model.preset.slice_shape),
         )
+
+    @torch.inference_mode()
+    def prefill(self, state: ThinkerState, world: Sequence[WorldUnit]) -> list[KVSlice]:
+        """Tell what holds for the whole session, before its first unit: it is never forgotten, and never far away.
+
+        Args:
+            state: fresh, written in place.
+            world: in units, the oldest first; all rows are told at once.
+
+        Returns:
+            The slice of each, the first of the context log.
+
+        Raises:
+            ModelError: the session has begun; shapes that do not fit, NaN or infinity.
+        """
+        if state.cache.slices or state.is_committed:
+            raise ModelError(
+                f"thinker: unit {state.unit}: found a session that has begun (expected a fresh one), "
+                "tell the world before its first unit"
+            )
+        if not world:
+            return []
+        told = self.model.embed.world(world_track(world), state.batch, len(world))
+        state.cache.unit = state.cache.unit - len(world)
+        slices: list[KVSlice] = []
+        for x in told.unbind(1):
+            self.model.cache.start_slice(state.cache)
+            self._write(state, x, self._slice)
+            slices += self._close(state, state.fresh_keys.clone(), answers=False, is_world=True)
+        return slices
 
     @torch.inference_mode()
     def commit(self, state: ThinkerState, audio: Tensor | None = None, video: Tensor | None = None) -> None:
@@ -245,7 +288,7 @@ class Thinker:
         memory.keep()
         return hidden
 
-    def _close(self, state: ThinkerState, fresh: Tensor, answers: bool) -> list[KVSlice]:
+    def _close(self, state: ThinkerState, fresh: Tensor, answers: bool, is_world: bool = False) -> list[KVSlice]:
         """The pending tokens are whole slices: chain their digests, move on. Keys [B, L, KV, U*N, D], un-rotated."""
         per_unit, cache = self.model.slots.clean, state.cache
         values = cache.values[..., cache.used : cache.filled, : fresh.shape[-1]]
@@ -259,10 +302,11 @@ class Thinker:
                 v.clone(memory_format=torch.contiguous_format),
                 digest,
                 answers=answers,
+                is_world=is_world,
             )
             slices.append(sealed(draft))
             digest = slices[-1].digest
-        self.model.cache.close_slices(cache, fresh)
+        self.model.cache.close_slices(cache, fresh, is_world)
         state.digest = torch.frombuffer(bytearray(digest), dtype=torch.uint8)
         state.is_committed = 0
         return slices

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .exchange import Decision, ResponseUnit, Thought, UserUnit
+from .exchange import Decision, ResponseUnit, Thought, UserUnit, WorldUnit
 from .flow import Latents
 from .model import DuplexModel
 from .performer import solve
@@ -54,6 +54,10 @@ class Whole:
             null.new_zeros(batch, *self.model.preset.audio.latent_shape),
             null.new_zeros(batch, *self.model.preset.video.latent_shape),
         )
+
+    def prefill(self, state: WholeState, world: Sequence[WorldUnit]) -> None:
+        """See `Thinker.prefill`."""
+        self.thinker.prefill(state.thinker, world)
 
     @torch.inference_mode()
     def step(
