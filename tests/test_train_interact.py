@@ -95,8 +95,7 @@ def test_every_part_of_the_model_learns(learner):
     task = InteractTask(learner, lambda generator, progress, weights: sequences(4, 6), Corruption())
     task.loss(chance(), 0.0).total.backward()
     silent = [name for name, p in learner.named_parameters() if p.grad is None or not p.grad.abs().sum()]
-    # the time embedding's first bias may be dead, an embedding table as a whole never is
-    assert silent == []
+    assert silent == ["model.embed.told"]  # these dialogues have no world before them
 
 
 def test_a_few_steps_make_every_loss_smaller(learner):

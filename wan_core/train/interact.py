@@ -28,8 +28,10 @@ CHANGE_WEIGHT = 8.0
 """How much a unit counts in which the agent's state changes: "as before" is right in nearly all the others."""
 WORD_WEIGHT = 4.0
 """How much a unit counts in which a word begins."""
-UNDERSTANDING_WEIGHT = 0.5
-"""Of all auxiliary heads together."""
+UNDERSTANDING = {"digit": 0.5}
+"""How much an auxiliary head counts: words are the hardest to make out."""
+UNDERSTANDING_ELSE = 0.05
+"""How much every other one does."""
 QUIET, LOUD = 0.5, 3.0
 """How much silence and speech count in the flow of sound."""
 
@@ -112,12 +114,11 @@ class InteractTask:
         decisions = decision_losses(predictions, batch)
         self.learner.difficulty.update(batch.scenario, change_error(predictions, batch))
         flow = flow_losses(predictions, batch, t)
-        understood = understanding_losses(self.learner.understanding(predictions.user_hidden), batch)
-        total = sum([*decisions.values(), *flow.values()], UNDERSTANDING_WEIGHT * mean(understood))
-        assert isinstance(total, Tensor), total
+        understood = understanding_loss(self.learner.understanding(predictions.user_hidden), batch)
+        total = torch.stack([*decisions.values(), *flow.values(), understood]).sum()
         with torch.no_grad():
             shares = shares_right(predictions, batch)
-        return Loss(total, {**decisions, **flow, "understood": mean(understood), **shares})
+        return Loss(total, {**decisions, **flow, "understood": understood, **shares})
 
 
 def noised(clean: Latents, t: Tensor, generator: torch.Generator) -> Latents:
@@ -173,12 +174,14 @@ def flow_losses(found: Predictions, batch: Sequences, t: Tensor, where: Tensor |
     }
 
 
-def understanding_losses(logits: dict[str, Tensor], batch: Sequences) -> dict[str, Tensor]:
-    """Cross entropy of each auxiliary head; what is rare counts four times."""
-    return {
-        name: weighted_cross_entropy(logits[name], classes, 1 + 3.0 * (classes != 0))
+def understanding_loss(logits: dict[str, Tensor], batch: Sequences) -> Tensor:
+    """Weighted sum of the auxiliary heads' cross entropies, in which what is rare counts four times."""
+    losses = [
+        UNDERSTANDING.get(name, UNDERSTANDING_ELSE)
+        * weighted_cross_entropy(logits[name], classes, 1 + 3.0 * (classes != 0))
         for name, classes in batch.heard.items()
-    }
+    ]
+    return torch.stack(losses).sum()
 
 
 def shares_right(found: Predictions, batch: Sequences) -> dict[str, Tensor]:
@@ -210,8 +213,3 @@ def validate(learner: Learner, batch: Sequences, seed: int = 0) -> dict[str, flo
         for name, logits in understood.items()
     }
     return {name: float(value) for name, value in figures.items()}
-
-
-def mean(losses: dict[str, Tensor]) -> Tensor:
-    """Of several losses."""
-    return torch.stack(list(losses.values())).mean()

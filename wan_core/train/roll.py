@@ -31,14 +31,12 @@ from ..performer import predict_clean, solve
 from ..text import EVENT_STATES
 from ..thinker import Thinker
 from .interact import (
-    UNDERSTANDING_WEIGHT,
     InteractTask,
     decision_losses,
     flow_losses,
-    mean,
     noised,
     shares_right,
-    understanding_losses,
+    understanding_loss,
 )
 from .loop import Loss, generator_on
 from .schedule import Recipe
@@ -141,8 +139,7 @@ class RollTask:
             attention_dtype=torch.float32,
         )
         parts = decision_losses(predictions, batch, where)
-        understood = understanding_losses(self.learner.understanding(predictions.user_hidden), batch)
-        parts["understood"] = UNDERSTANDING_WEIGHT * mean(understood)
+        parts["understood"] = understanding_loss(self.learner.understanding(predictions.user_hidden), batch)
         if is_near:
             parts |= flow_losses(predictions, batch, t)
         with torch.no_grad():
