@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-CALIBRATION_STEPS = 12
-"""After so many steps it is known how many fit into the time."""
 LOG_STEPS = 20
-"""Steps that one row of the curves is the mean of."""
+"""Steps that one row of the curves is the mean of; after each it is asked how many steps the time will allow."""
+FIRST_STEPS = 4
+"""After so many steps it is asked for the first time."""
+PACE_ROWS = 10
+"""Last rows that the pace is measured on."""
 REPLAN = 0.1
 """Share by which the time may be missed before the number of steps is changed."""
 TOLD_EVERY_S = 20.0
@@ -103,7 +105,6 @@ class Drive:
                     told = time.monotonic()
                     bar.console.print(self._told(), soft_wrap=True)
                 if self._is_due(time.monotonic() - saved_at, loop.step_count - saved_step):
-                    self._replan(REPLAN)
                     self.checkpoint()
                     saved_at, saved_step = time.monotonic(), loop.step_count
         self.checkpoint()
@@ -126,25 +127,29 @@ class Drive:
         began = time.monotonic()
         self._waiting.append(self.loop.step())
         self.elapsed_s += time.monotonic() - began
-        if self.loop.step_count == CALIBRATION_STEPS:
-            self._replan(tolerance=0.0)
+        if self.loop.step_count == FIRST_STEPS:
+            self._replan(0.0)
         if len(self._waiting) == LOG_STEPS or self.loop.is_done:
             clock = {"step": float(self.loop.step_count), "seconds": self.elapsed_s}
             self.rows.append({**clock, **_means(self._waiting)})
             self._waiting = []
+            self._replan(0.0 if len(self.rows) < PACE_ROWS else REPLAN)
 
     def _is_due(self, seconds: float, steps: int) -> bool:
         return seconds >= self.checkpoint_s if self.checkpoint_steps is None else steps >= self.checkpoint_steps
 
     def _replan(self, tolerance: float) -> None:
-        """Let the number of steps follow the time; only before a checkpoint, so that both ways of going on agree."""
+        """Let the number of steps follow the time, as the last rows took it."""
         if self.budget.steps is not None:
             return
-        loop = self.loop
-        left = max(0.0, self.budget.seconds - self.elapsed_s) * loop.step_count / self.elapsed_s
-        planned = max(1, loop.total - loop.step_count)
+        loop, since = self.loop, self.rows[-PACE_ROWS:]
+        steps, seconds = float(loop.step_count), self.elapsed_s
+        if len(since) > 1:
+            steps, seconds = steps - since[0]["step"], seconds - since[0]["seconds"]
+        left = max(0.0, self.budget.seconds - self.elapsed_s) * steps / seconds
+        planned = loop.total - loop.step_count
         if abs(left - planned) > tolerance * planned:
-            loop.total = loop.step_count + max(1, round(left))
+            loop.total = loop.step_count + round(left)
 
     def _told(self) -> str:
         row = self.rows[-1]
