@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..runtime.errors import UserError
 from .options import graph_argument, parse_sets, set_option
 from .tables import console, table, type_name
 
@@ -22,21 +23,33 @@ MS = 1_000_000
 @click.command()
 @graph_argument
 @set_option
+@click.option("--timing", is_flag=True, help="Simulate it too: verdict, critical path, loads, room to grow.")
+@click.option("--profile", "reference", metavar="FILE",
+              help="With --timing: what nodes cost, a file or a shipped profile.  [default: the budgets]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def command(graph: str, sets: tuple[str, ...], as_json: bool) -> None:
+def command(graph: str, sets: tuple[str, ...], timing: bool, reference: str | None, as_json: bool) -> int:
     """Check GRAPH: wiring, shapes, parameters, files, placement, budgets. Exits with 2 when something is wrong.
 
     \b
     wangraph check hello
     wangraph check graphs/duplex.yaml --set latency_ms=200 --json
+    wangraph check wan_streamer --timing --profile wan-streamer
     """
     from ..runtime.plan.check import check, load
 
-    report = describe(check(load(graph, parse_sets(sets))))
+    if reference is not None and not timing:
+        raise UserError("--profile: found it without --timing (expected both), add --timing")
+    checked = check(load(graph, parse_sets(sets)))
+    report = describe(checked)
+    if timing:
+        from .timing import judged
+
+        report["timing"] = judged(checked.plan, reference)
     if as_json:
         click.echo(json.dumps(report, indent=1))
     else:
         _print(report)
+    return 2 if timing and report["timing"]["verdict"] == "infeasible" else 0
 
 
 def describe(checked: Checked) -> dict[str, Any]:
@@ -120,6 +133,10 @@ def _print(report: dict[str, Any]) -> None:
         out.print(f"[yellow]warning[/]: {warning}", markup=True)
     wired = f"{len(report['nodes'])} nodes, {len(report['edges'])} edges, {len(report['processes'])} process(es)"
     out.print(f"[green]ok[/]: {wired}; budgets: {report['verdict']}")
+    if "timing" in report:
+        from .timing import print_timing
+
+        print_timing(out, report["timing"])
 
 
 def _print_nodes(out: Console, report: dict[str, Any]) -> None:

@@ -13,12 +13,18 @@ from ..runtime.errors import WangraphError
 
 VERBS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run a graph on its clock."),
+    "record": ("record", "Run a graph and keep its packets and decisions."),
+    "replay": ("replay", "Feed a recording into a graph."),
     "check": ("check", "Everything that can be known of a graph before it runs."),
     "show": ("show", "Draw a graph: tree, mermaid or dot."),
     "nodes": ("nodes", "The catalogue: node types, ports, parameters."),
     "schema": ("schema", "JSON Schema of graph files, for editors."),
     "new": ("new", "A commented graph or node to start from."),
     "model": ("model", "What a preset costs, and what holds it."),
+    "adapters": ("adapters", "Public models in the places of ours."),
+    "profile": ("profile", "Measure what the nodes of a graph cost."),
+    "simulate": ("simulate", "A graph by its profile, without bodies or hardware."),
+    "explain": ("explain", "Where a unit's time went, and who made it miss."),
     "timeline": ("timeline", "A page with every unit of a run on it."),
     "world": ("world", "The synthetic world that agents learn in."),
     "train": ("train", "Train a model on the world, from nothing."),

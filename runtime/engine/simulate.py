@@ -164,12 +164,16 @@ class _Simulation:
         ends = [now + cost]
         if hold := self.draws.hold_ns(node, cost):
             ends.append(self._server(f"interpreter {node.process}").done_at(now, hold))
+        if node.name in self.profile.columns:
+            return max(ends)  # measured beside the others: what it waited for a core or a device is in its cost
         machine = self.profile.machine_of(node.process)
         if node.device != "cpu":
             ends.append(self._server(f"{machine} {node.device}").done_at(now, cost))
         known = self.profile.machines.get(machine)
         if known is not None and known.cores is not None:
-            ends.append(self._server(f"cores {machine}", known.cores).done_at(now, cost))
+            cores = self._server(f"cores {machine}", known.cores)
+            threads = min(known.cores, self.plan.processes[node.process].threads)
+            ends += [cores.done_at(now, cost) for _ in range(threads)]
         return max(ends)
 
     def _server(self, name: str, n: int = 1) -> _Server:

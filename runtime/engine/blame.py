@@ -1,0 +1,186 @@
+"""Who made a unit miss: from what was missing to the one thing that took longer than it usually does.
+
+That is a body, the lane in front of it, the way between two processes, the clock, or a process that is gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..packet import Validity
+from ..plan.plan import InputPlan, NodePlan
+from ..schedule.events import Firing
+from .history import History
+
+MS = 1e6
+Kind = Literal["computing", "queue", "travel", "clock", "gone", "lost", "unknown"]
+
+MAX_CAUSES = 200
+"""Causes followed backwards: far beyond any window."""
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """Who made a unit miss. ``because``: from what was missing to the culprit, a sentence each."""
+
+    kind: Kind
+    node: str
+    unit: int
+    text: str
+    because: tuple[str, ...]
+
+
+def blame(history: History, node: NodePlan, inlet: InputPlan, unit: int) -> Culprit:
+    """Who is at fault that a node did not get a unit from an inlet in time."""
+    return _Blame(history).missing(node, inlet, unit, ())
+
+
+class _Blame:
+    """Follows causes backwards; what was looked at is not looked at again."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self._seen: set[tuple[str, int]] = set()
+
+    def missing(self, reader: NodePlan, inlet: InputPlan, unit: int, told: tuple[str, ...]) -> Culprit:
+        """A stream's unit settled as missing."""
+        history, taken = self.history, self.history.taken(inlet, unit)
+        stream = history.plan.streams[inlet.stream]
+        node, firing = history.plan.nodes[stream.node], history.firings[stream.node].get(taken)
+        settled = history.settled.get((stream.name, taken))
+        told = (*told, f"{reader.name} got no {inlet.port} of unit {taken} from {stream.name}")
+        at = settled.at_ns if settled is not None else history.plan.release_ns(taken) + history.plan.latency_ns
+        if not self._enter(node, taken):
+            return Culprit("unknown", node.name, taken, f"{node.name} of unit {taken} waited for itself", told)
+        if firing is None or firing.started_ns > at:
+            return self._not_begun(node, taken, at, firing, told)
+        if firing.mode == "step":
+            return self._late(stream.name, reader.process, firing, at, told)
+        lost = self._lost_input(node, taken)
+        if lost is not None:
+            return self.missing(node, lost, taken, (*told, f"{node.name} could not do without it"))
+        return self._late_start(
+            node, taken, firing, (*told, f"{node.name} did not answer unit {taken} ({firing.mode})")
+        )
+
+    def _not_begun(self, node: NodePlan, unit: int, at: int, firing: Firing | None, told: tuple[str, ...]) -> Culprit:
+        """The unit was given up before its body began."""
+        history = self.history
+        if firing is None and history.last_sign_ns(node.process) < at - 2 * history.plan.clock.period_ns:
+            text = f"process {node.process} gave no sign of life after {history.last_sign_ns(node.process) / 1e9:.3f} s"
+            return Culprit("gone", node.name, unit, text, told)
+        other = history.running_at(node, at)
+        if other is not None:
+            return self._busy(node, other, told)
+        open_inlet = next((i for i in node.inputs if (t := history.seen_ns(i, node, unit)) is None or t > at), None)
+        if open_inlet is not None:
+            return self._arrived_late(node, open_inlet, unit, told)
+        return self._late_start(node, unit, firing, told) if firing else self._unknown(node, unit, told)
+
+    def _late(self, stream: str, reader: str, firing: Firing, at: int, told: tuple[str, ...]) -> Culprit:
+        """The body answered, too late: because it began late, or took long, or its answer travelled long."""
+        node, unit = self.history.plan.nodes[firing.node], firing.last
+        history = self.history
+        took = firing.finished_ns - firing.started_ns
+        if firing.finished_ns <= at:
+            transfer = history.transfers.get((stream, reader, unit))
+            if transfer is None:
+                lost = f"{node.name} answered unit {unit} in time, and its answer was lost"
+                text = f"{lost}{self._injected(node, firing)}"
+                return Culprit("lost", node.name, unit, text, told)
+            usual = history.usual_transfer_ns[transfer.stream, transfer.reader]
+            text = f"{transfer.stream} of unit {unit} travelled {_of(transfer.arrived_ns - transfer.sent_ns, usual)}"
+            return Culprit("travel", node.name, unit, text, told)
+        began = self._beginning_excess(node, unit, firing)
+        if took - history.usual_cost_ns[node.name] >= began:
+            return self._computing(node, firing, told)
+        return self._late_start(node, unit, firing, (*told, f"{node.name} began unit {unit} late"))
+
+    def _late_start(self, node: NodePlan, unit: int, firing: Firing, told: tuple[str, ...]) -> Culprit:
+        """The body began late: its lane was busy, or what it takes in came late."""
+        history = self.history
+        queued = max(0, firing.started_ns - firing.ready_ns) - history.usual_wait_ns[node.name]
+        upstream = firing.ready_ns - history.plan.release_ns(unit) - history.usual_ready_ns[node.name]
+        if queued >= upstream:
+            other = history.in_front_of(node, firing)
+            if other is not None:
+                return self._busy(node, other, told)
+            kind: Kind = "clock" if node.is_source else "queue"
+            waited = max(0, firing.started_ns - firing.ready_ns) / MS
+            text = f"{node.name} of unit {unit} was ready, and started {waited:.1f} ms later"
+            return Culprit(kind, node.name, unit, text, told)
+        last = history.last_seen(node, unit)
+        if last is None:
+            text = f"{node.name} of unit {unit} began {upstream / MS:.1f} ms later after its release than usual"
+            return Culprit("clock", node.name, unit, text, told)
+        return self._arrived_late(node, last[0], unit, (*told, f"{node.name} waited for {last[0].stream}"))
+
+    def _arrived_late(self, reader: NodePlan, inlet: InputPlan, unit: int, told: tuple[str, ...]) -> Culprit:
+        """An input came late, though not too late to be taken."""
+        history, taken = self.history, self.history.taken(inlet, unit)
+        stream = history.plan.streams[inlet.stream]
+        node, firing = history.plan.nodes[stream.node], history.firings[stream.node].get(taken)
+        settled = history.settled.get((stream.name, taken))
+        if firing is None or (settled is not None and settled.validity == Validity.MISSING):
+            return self.missing(reader, inlet, unit, told)
+        if not self._enter(node, taken):
+            return self._unknown(node, taken, told)
+        transfer = history.transfers.get((stream.name, reader.process, taken))
+        cost = firing.finished_ns - firing.started_ns - history.usual_cost_ns[node.name]
+        began = self._beginning_excess(node, taken, firing)
+        if transfer is not None:
+            usual = history.usual_transfer_ns[stream.name, reader.process]
+            travelled = transfer.arrived_ns - transfer.sent_ns
+            if travelled - usual > max(cost, began):
+                text = f"{stream.name} of unit {taken} travelled {_of(travelled, usual)}"
+                return Culprit("travel", node.name, taken, text, told)
+        if cost >= began:
+            return self._computing(node, firing, told)
+        return self._late_start(node, taken, firing, told)
+
+    def _busy(self, node: NodePlan, other: Firing, told: tuple[str, ...]) -> Culprit:
+        """A lane was busy: with a body that took longer than usual, or with one that itself began late."""
+        blocker = self.history.plan.nodes[other.node]
+        told = (*told, f"{node.name} could not begin: its lane was busy with {other.node} of unit {other.last}")
+        cost = other.finished_ns - other.started_ns - self.history.usual_cost_ns[other.node]
+        if cost >= self._beginning_excess(blocker, other.last, other) or not self._enter(blocker, other.last):
+            return self._computing(blocker, other, told)
+        return self._late_start(blocker, other.last, other, told)
+
+    def _computing(self, node: NodePlan, firing: Firing, told: tuple[str, ...]) -> Culprit:
+        took, usual = firing.finished_ns - firing.started_ns, self.history.usual_cost_ns[node.name]
+        text = f"{node.name} computed {_of(took, usual)} on unit {firing.last}{self._injected(node, firing)}"
+        return Culprit("computing", node.name, firing.last, text, told)
+
+    def _injected(self, node: NodePlan, firing: Firing) -> str:
+        """What was done to this body on purpose, as its run noted it."""
+        struck = (n for n in self.history.notes if n.kind == "injected" and n.text.startswith(f"node '{node.name}',"))
+        told = [n.text for n in struck if firing.started_ns <= n.at_ns <= firing.finished_ns]
+        return f" (injected: {told[0]})" if told else ""
+
+    def _unknown(self, node: NodePlan, unit: int, told: tuple[str, ...]) -> Culprit:
+        text = f"the trace does not say why {node.name} of unit {unit} came late"
+        return Culprit("unknown", node.name, unit, text, told)
+
+    def _beginning_excess(self, node: NodePlan, unit: int, firing: Firing) -> float:
+        """How much later than usual a body began after release."""
+        usual = self.history.usual_ready_ns[node.name] + self.history.usual_wait_ns[node.name]
+        return firing.started_ns - self.history.plan.release_ns(unit) - usual
+
+    def _lost_input(self, node: NodePlan, unit: int) -> InputPlan | None:
+        for inlet in node.inputs:
+            outcome = self.history.settled.get((inlet.stream, self.history.taken(inlet, unit)))
+            if inlet.late in ("gap", "wait") and outcome is not None and outcome.validity == Validity.MISSING:
+                return inlet
+        return None
+
+    def _enter(self, node: NodePlan, unit: int) -> bool:
+        if (node.name, unit) in self._seen or len(self._seen) >= MAX_CAUSES:
+            return False
+        self._seen.add((node.name, unit))
+        return True
+
+
+def _of(ns: float, usual_ns: float) -> str:
+    return f"{ns / MS:.1f} ms (usually {usual_ns / MS:.1f})"

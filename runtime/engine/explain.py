@@ -1,0 +1,183 @@
+"""Where a unit's time went, and who made it miss: read from a trace, told in words.
+
+A path goes backwards from the presentation: what came last, who made it, what that waited for, until release. Its
+parts add up to the unit's latency.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ..errors import UserError
+from ..packet import Validity
+from ..plan.plan import NodePlan
+from ..schedule.events import Firing
+from .blame import Culprit, blame
+from .history import History
+
+MS = 1e6
+Part = Literal["clock", "release", "queue", "compute", "travel", "due"]
+
+NOTICED_NS = 50_000
+"""Waits shorter than this are not worth a line."""
+
+MAX_STEPS = 200
+"""Causes followed backwards: far beyond any window."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One part of a unit's path, nanoseconds after the origin. ``usual_ns``: what it takes on other units."""
+
+    part: Part
+    node: str
+    unit: int
+    from_ns: int
+    to_ns: int
+    usual_ns: float
+    text: str
+
+    @property
+    def ns(self) -> int:
+        """How long it took."""
+        return self.to_ns - self.from_ns
+
+    @property
+    def excess_ns(self) -> float:
+        """How much longer than usual."""
+        return self.ns - self.usual_ns
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One unit: its latency, its path, and the culprits of what it missed."""
+
+    unit: int
+    latency_ns: int | None
+    usual_ns: float
+    steps: tuple[Step, ...]
+    culprits: tuple[Culprit, ...]
+
+
+def explain(history: History, unit: int) -> Explanation:
+    """Everything there is to say of a unit.
+
+    Raises:
+        UserError: the trace has no such unit.
+    """
+    if not 0 <= unit < history.n_units:
+        raise UserError(f"--unit: found {unit} (the trace has units 0 to {history.n_units - 1}), choose one of them")
+    missed = history.misses.get(unit, [])
+    culprits = [blame(history, node, inlet, unit) for node, inlet in missed]
+    one_each = {(c.kind, c.node, c.unit): c for c in reversed(culprits)}
+    return Explanation(
+        unit,
+        history.latency_ns(unit),
+        history.usual_latency_ns,
+        path(history, unit),
+        tuple(reversed(one_each.values())),
+    )
+
+
+def worst(history: History, n: int) -> list[int]:
+    """Units with the largest latency, the largest first."""
+    known = [(t, unit) for unit in range(history.n_units) if (t := history.latency_ns(unit)) is not None]
+    return [unit for _, unit in sorted(known, key=lambda pair: (-pair[0], pair[1]))[:n]]
+
+
+# The path
+
+
+def path(history: History, unit: int) -> tuple[Step, ...]:
+    """What the presentation of a unit waited for, from release on; empty when it was not presented."""
+    presented = [(f, n) for n in history.presenters if (f := history.firings[n.name].get(unit)) is not None]
+    if not presented:
+        return ()
+    firing, node = max(presented, key=lambda pair: pair[0].ready_ns)
+    release = history.plan.release_ns(unit)
+    steps: list[Step] = []
+    if node.paced:
+        due = max(firing.started_ns, firing.ready_ns)
+        steps.append(
+            Step("due", node.name, unit, firing.ready_ns, due, due - firing.ready_ns, f"{node.name}: waits for its due")
+        )
+    else:
+        steps += _of_firing(history, node, unit, firing)
+    at: tuple[NodePlan, int] | None = (node, unit)
+    for _ in range(MAX_STEPS):
+        if at is None or (steps and steps[-1].from_ns <= release):
+            break
+        at = _before(history, *at, steps)
+    told, limit = [], steps[0].to_ns
+    for step in steps:
+        if step.to_ns <= release and step.part not in ("due", "queue"):
+            continue
+        told.append(_clipped(step, release, limit))
+        limit = told[-1].from_ns
+    return tuple(reversed(told))
+
+
+def _before(history: History, node: NodePlan, unit: int, steps: list[Step]) -> tuple[NodePlan, int] | None:
+    """Add what the input that came last took; who made it, to go on from there."""
+    last = history.last_seen(node, unit)
+    if last is None:
+        return None
+    inlet, seen_ns = last
+    stream, taken = history.plan.streams[inlet.stream], history.taken(inlet, unit)
+    producer = history.plan.nodes[stream.node]
+    firing = history.firings[producer.name].get(taken)
+    settled = history.settled.get((stream.name, taken))
+    if settled is not None and settled.validity == Validity.MISSING:
+        text = f"{node.name}: {stream.name} of unit {taken} is given up"
+        steps.append(Step("queue", node.name, taken, seen_ns, seen_ns, 0.0, text))
+        if firing is None:
+            return None
+        if firing.mode != "gap" and firing.mode != "skip":
+            steps += [s for s in _of_firing(history, producer, taken, firing, seen_ns) if s.ns > 0]
+        return None if producer.is_source else (producer, taken)
+    if firing is None:
+        return None
+    transfer = history.transfers.get((stream.name, node.process, taken))
+    if transfer is not None:
+        usual = history.usual_transfer_ns[stream.name, node.process]
+        sent = min(transfer.sent_ns, seen_ns)
+        text = f"{stream.name}: {transfer.sender} to {transfer.reader}"
+        steps.append(Step("travel", producer.name, taken, sent, seen_ns, usual, text))
+    elif seen_ns > firing.finished_ns:
+        release = history.plan.release_ns(taken)
+        text = f"{stream.name}: made ahead, handed over at release"
+        steps.append(Step("clock", producer.name, taken, min(release, seen_ns), seen_ns, 0.0, text))
+        return None
+    steps += _of_firing(history, producer, taken, firing)
+    return None if producer.is_source else (producer, taken)
+
+
+def _of_firing(history: History, node: NodePlan, unit: int, firing: Firing, until_ns: int | None = None) -> list[Step]:
+    """The body, and what was in front of it in its lane, as far as ``until_ns``; the later one first."""
+    until = firing.finished_ns if until_ns is None else min(until_ns, firing.finished_ns)
+    usual = history.usual_cost_ns[node.name]
+    what = "computes" if firing.mode == "step" else f"{firing.mode}s units {firing.first} to {firing.last}"
+    times = (min(firing.started_ns, until), until)
+    steps = [Step("compute", node.name, unit, *times, usual, f"{node.name}: {what}")]
+    if firing.started_ns - firing.ready_ns > NOTICED_NS:
+        part: Part = "queue"
+        other = history.in_front_of(node, firing)
+        if other is not None:
+            text = f"{node.name}: its lane is busy with {other.node} of unit {other.last}"
+        elif node.is_source:
+            part, text = "clock", f"{node.name}: started after its release"
+        else:
+            text = f"{node.name}: waits to be started"
+        times = (min(firing.ready_ns, until), min(firing.started_ns, until))
+        steps.append(Step(part, node.name, unit, *times, history.usual_wait_ns[node.name], text))
+    return steps
+
+
+def _clipped(step: Step, release: int, limit: int) -> Step:
+    """What lies before release belongs to the unit before; what nobody waited for any more, to nobody."""
+    to_ns = min(step.to_ns, limit)
+    from_ns = min(max(step.from_ns, release), to_ns)
+    if (from_ns, to_ns) == (step.from_ns, step.to_ns):
+        return step
+    return replace(step, from_ns=from_ns, to_ns=to_ns, usual_ns=min(step.usual_ns, to_ns - from_ns))
