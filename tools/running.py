@@ -14,7 +14,7 @@ import click
 from ..runtime.errors import UserError, WangraphError
 
 if TYPE_CHECKING:
-    from ..runtime.engine.run import Options, Run
+    from ..runtime.engine.run import Listener, Options, Run
     from ..runtime.plan.plan import Plan
 
 units_option = click.option("--units", type=click.IntRange(min=1), metavar="N", help="End after N units.")
@@ -38,8 +38,12 @@ def units_of(plan: Plan, units: int | None, duration: float | None) -> int | Non
     return units if duration is None else plan.clock.units_for(duration)
 
 
-def run_and_tell(plan: Plan, options: Options, json_to: str | None, quiet: bool) -> tuple[Run, int]:
+def run_and_tell(
+    plan: Plan, options: Options, json_to: str | None, quiet: bool, listener: Listener | None = None
+) -> tuple[Run, int]:
     """Run, with a live view on a terminal, and print what it was like; the run, and the exit code.
+
+    ``listener``: streams, and who is told their packets.
 
     Raises:
         WangraphError: the run could not start, or failed; the summary is printed before.
@@ -50,6 +54,7 @@ def run_and_tell(plan: Plan, options: Options, json_to: str | None, quiet: bool)
     if not options.in_processes:
         _limit_threads(max(p.threads for p in plan.processes.values()))
     run = Run(plan, options)
+    run.listener = listener
     error: WangraphError | None = None
     with _view(run, quiet or json_to == "-"):
         try:

@@ -17,7 +17,6 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Literal, get_args
 
 import msgspec
@@ -189,9 +188,9 @@ class FaultyBody(Body):
             spent = time.monotonic_ns() - began
             if extra := sum(fault.extra_ns(spent) for fault in striking):
                 self._pause(extra / NS)
-        return self._emptied(fire, result) if "drop" in kinds and not result.ended else result
+        return self._emptied(fire) if "drop" in kinds and not result.ended else result
 
-    def _emptied(self, fire: Fire, result: Result) -> Result:
+    def _emptied(self, fire: Fire) -> Result:
         clock = self.graph.clock
         lost = {
             (port, unit): Packet(
@@ -200,7 +199,7 @@ class FaultyBody(Body):
             for port in self.plan.outputs
             for unit in fire.units
         }
-        return replace(result, packets=lost)
+        return Result(lost)
 
 
 def _what(fault: Fault) -> str:

@@ -97,12 +97,12 @@ class Keeper:
             "lost": dict(recorder.lost),
         }
 
-    def close(self, summary: dict[str, Any]) -> RunError | None:
-        """Finish the files. Returns why a recording is not whole."""
+    def close(self, summary: dict[str, Any], *, is_whole: bool) -> RunError | None:
+        """Finish the files of a run that ended in order, or not. Returns why a recording could not be written."""
         if self._trace is not None:
             self._trace.write([Footer(summary)])
             self._trace.close()
-        return self._recorder.close(summary) if self._recorder is not None else None
+        return self._recorder.close(summary, is_whole=is_whole) if self._recorder is not None else None
 
 
 def make_header(plan: Plan, options: Options) -> Header:

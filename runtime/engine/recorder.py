@@ -4,7 +4,7 @@
     /NODE/PORT                   a `Packet` per unit (see `cdr`), at its media time
     /NODE/PORT/pictures          the pictures of a packet, one `sensor_msgs/msg/Image` each, before it
     /wangraph/firing, settled, fence    the decision log as JSON, at run time
-    metadata wangraph-end        what was lost; absent when the run was killed
+    metadata wangraph-end        whether the run ended in order, what was lost; absent when the run was killed
 
 A thread writes, so that a disk that stalls holds nobody up: up to `LIMIT_BYTES` wait for it, what comes then is
 counted as lost. Every `FLUSH_EVERY_S` what was taken in is handed to the operating system as a whole chunk, so that a
@@ -85,12 +85,12 @@ class Recorder:
         writer_class = _mcap()
         try:
             self._file = path.open("wb")
+            self._writer = writer_class(self._file, _CHUNK_BYTES, enable_crcs=True, compression=_no_compression())
+            self._writer.start(profile="", library=f"wangraph {header.wangraph}")
+            self._writer.add_metadata(HEADER, {"header": _encoder.encode(header).decode()})
+            self._file.flush()
         except OSError as error:
             raise UserError(f"--output: {path}: {error.strerror} (expected a writable file)") from error
-        self._writer = writer_class(self._file, _CHUNK_BYTES, enable_crcs=True, compression=_no_compression())
-        self._writer.start(profile="", library=f"wangraph {header.wangraph}")
-        self._writer.add_metadata(HEADER, {"header": _encoder.encode(header).decode()})
-        self._file.flush()
         self._packet_schema = self._writer.register_schema(PACKET_TYPE, "ros2msg", PACKET_SCHEMA.encode())
         self._image_schema = self._writer.register_schema(IMAGE_TYPE, "ros2msg", IMAGE_SCHEMA.encode())
         self._thread = threading.Thread(target=self._live, name="recorder", daemon=True)
@@ -120,10 +120,14 @@ class Recorder:
             self._thread.join()
         return self._failure()
 
-    def close(self, summary: dict[str, Any] | None = None) -> RunError | None:
-        """Finish the file. Returns why not all could be written."""
+    def close(self, summary: dict[str, Any] | None = None, *, is_whole: bool = True) -> RunError | None:
+        """Finish the file. Returns why not all could be written.
+
+        Args:
+            is_whole: whether the run ended in order.
+        """
         self.settle()
-        end = {"lost": dict(self.lost), "summary": summary or {}}
+        end = {"whole": is_whole, "lost": dict(self.lost), "summary": summary or {}}
         try:
             if self._error is None:
                 self._writer.add_metadata(END, {key: _encoder.encode(value).decode() for key, value in end.items()})

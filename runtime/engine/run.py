@@ -27,6 +27,9 @@ from .supervisor import Report, Supervisor
 
 ClockName = Literal["system", "virtual"]
 
+Listener = tuple[frozenset[str], Callable[[Packet], None]]
+"""Streams, and who is told their packets as they settle; in a run with processes, from a thread of its own."""
+
 
 class Engine(Protocol):
     """What runs the graph, as far as those who look at it need to know."""
@@ -97,7 +100,12 @@ class RunResult:
 
 
 class Run:
-    """One run of a plan. `go` runs it; `stop` may be called from another thread or a signal handler."""
+    """One run of a plan. `go` runs it; `stop` may be called from another thread or a signal handler.
+
+    Attributes:
+        watcher: looks at the run a few times a second.
+        listener: who is told packets.
+    """
 
     def __init__(self, plan: Plan, options: Options, watcher: Watcher | None = None) -> None:
         self.plan = plan
@@ -106,9 +114,11 @@ class Run:
         self.summary: dict[str, Any] = {}
         self.reports: list[Report] = []
         self.watcher = watcher
+        self.listener: Listener | None = None
         self._stopping = threading.Event()
         self._interrupts = 0
         self._usage: dict[str, dict[str, float | int]] = {}
+        self._origin_ns: int | None = None
         self._result = RunResult({})
         self._check()
 
@@ -121,15 +131,17 @@ class Run:
         began = time.monotonic()
         self._keeper = Keeper(self.plan, self.options)
         self._take([Note(0, "supervisor", "inject", str(fault)) for fault in self.options.faults])
+        is_whole = False
         try:
             with _signals(self.stop):
                 self._go_in_engine()
+            is_whole = self._interrupts < 2
         finally:
             self.statistics.add(self._keeper.finish())
             self.summary = self._summarise(time.monotonic() - began)
             self._result.summary = self.summary
             self._result.reports = self.reports
-            failure = self._keeper.close(self.summary)
+            failure = self._keeper.close(self.summary, is_whole=is_whole)
         if failure is not None:
             raise failure
         return self._result
@@ -138,6 +150,11 @@ class Run:
         """End in order; asked twice, at once. From any thread, or a signal handler."""
         self._interrupts += 1
         self._stopping.set()
+
+    @property
+    def log(self) -> list[Event]:
+        """What was decided so far."""
+        return self._result.log
 
     @property
     def is_stopped(self) -> bool:
@@ -160,14 +177,15 @@ class Run:
             on_records=lambda records: self._take(records, supervisor),
             stop_asked=lambda: self._interrupts,
             faults=self.options.faults,
-            taps=sorted(self._keeper.taps),
-            on_packet=self._keeper.tap,
+            taps=sorted(self._keeper.taps | (self.listener[0] if self.listener else frozenset())),
+            on_packet=self._tap,
         )
         try:
             supervisor.run()
         finally:
             self.reports = supervisor.reports
             self._usage = supervisor.usage
+            self._origin_ns = supervisor.origin_ns or None
 
     def _go_inside(self) -> None:
         engine = InsideEngine(
@@ -188,6 +206,8 @@ class Run:
 
     def _tap(self, packet: Packet) -> None:
         self._keeper.tap(packet)
+        if self.listener is not None and packet.stream in self.listener[0]:
+            self.listener[1](packet)
         if packet.stream in self.options.taps:
             self._result.packets.setdefault(packet.stream, []).append(packet.keep())
 
@@ -209,6 +229,7 @@ class Run:
         weights = {f"{node}": text for node, key, text in self.reports if key == "weights"}
         return {
             **summary,
+            "origin_ns": self._origin_ns,
             "wall_s": round(wall_s, 3),
             "realtime_factor": round(media_s / wall_s, 3) if wall_s else 0.0,
             "clock": self.options.clock,

@@ -18,6 +18,10 @@ from .scheduler import NodeState, Scheduler
 from .window import Settled
 
 
+AHEAD_UNITS = 32
+"""How far sources may run ahead of the slowest node: time does not hold them here, and packets are memory."""
+
+
 class ReplayScheduler(Scheduler):
     """Follows ``log``; nodes end where they ended in it."""
 
@@ -32,6 +36,7 @@ class ReplayScheduler(Scheduler):
     ) -> None:
         super().__init__(plan, process, initial=initial, tap=tap)
         self._timed = []
+        self._look_ahead = sum(i.look_ahead for n in plan.nodes.values() for i in n.inputs)
         self._firings: dict[str, deque[Firing]] = {name: deque() for name in self.nodes}
         self._outcomes: dict[tuple[str, int], Validity] = {}
         for event in log:
@@ -52,6 +57,8 @@ class ReplayScheduler(Scheduler):
             self._end(state, state.cursor, now)
             return None
         planned = script[0]
+        if state.plan.is_source and planned.first > self._slowest() + AHEAD_UNITS + self._look_ahead:
+            return None
         if planned.mode != "skip":
             for unit in range(planned.first, planned.last + 1):
                 if not state.plan.is_source and self._inlets.given(state.plan, unit) is None:
@@ -59,6 +66,11 @@ class ReplayScheduler(Scheduler):
         script.popleft()
         fire = self._fire(state, planned.mode, planned.first, planned.last, now)
         return replace(fire, level=planned.level)
+
+    def _slowest(self) -> int:
+        """The first unit that some node has not taken in."""
+        waiting = [s.cursor for s in self.nodes.values() if not s.ended and not s.plan.is_source]
+        return min(waiting, default=2**62)
 
     def _give(self, node: NodePlan, packet: Packet, now: int) -> None:
         self._publish(packet, now)
