@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .errors import ModelError
-from .guard import check_input
+from .guard import check_input, check_shape
 from .kvcache import KVCache, KVState
 from .kvslice import DIGEST_BYTES, NO_DIGEST, KVSlice, chained_digest
 from .streaming import State
@@ -57,45 +57,67 @@ def no_digest() -> Tensor:
     return torch.zeros(DIGEST_BYTES, dtype=torch.uint8)
 
 
-@torch.inference_mode()
 def append_slice(cache: KVCache, state: ContextState, slice_: KVSlice) -> None:
     """Take the next slice of the log that somebody else has computed; the state is written in place.
 
     Raises:
         ModelError: not the next one, changed on the way, or of another model; the state is then as before.
     """
-    check_slice(cache, state, slice_)
+    check_fits(cache, state, slice_)
+    check_follows(cache, state, slice_)
+    take_slice(cache, state, slice_)
+
+
+@torch.inference_mode()
+def take_slice(cache: KVCache, state: ContextState, slice_: KVSlice) -> None:
+    """As `append_slice`, of a slice that fits and follows.
+
+    Raises:
+        ModelError: it holds NaN or infinity, as its writer computed them; the state is then as before.
+    """
+    check_input("context keys", slice_.keys, tuple(slice_.keys.shape))
+    check_input("context values", slice_.values, tuple(slice_.values.shape))
     held = state.cache
-    if not state.cache.slices:
-        held.unit = torch.tensor(slice_.units)
+    count = slice_.start // cache.per_unit - held.told
+    if not slice_.is_world and count > held.count:
+        cache.skip(held, count)
+    held.unit = torch.tensor(slice_.units)
     cache.start_slice(held)
     cache.append(held, slice_.keys, slice_.values)
     cache.close_slices(held, slice_.keys, slice_.is_world)
     state.digest = torch.frombuffer(bytearray(slice_.digest), dtype=torch.uint8)
 
 
-def check_slice(cache: KVCache, state: ContextState, slice_: KVSlice) -> None:
-    """Pass if the slice is whole, and the next one of the log.
+def check_fits(cache: KVCache, state: ContextState, slice_: KVSlice) -> None:
+    """Pass if the slice has the shapes and the precision of this cache.
 
     Raises:
-        ModelError: it is of another model, was changed, or something was lost or repeated before it.
+        ModelError: it is of another model.
     """
     shape = (state.batch, cache.layers, cache.kv_heads, cache.per_unit, cache.head_dim)
     for name, tensor in (("keys", slice_.keys), ("values", slice_.values)):
-        check_input(f"context {name}", tensor, shape)
+        check_shape(f"context {name}", tensor, shape)
         if tensor.dtype != state.cache.keys.dtype:
             raise ModelError(
                 f"context {name}: found {tensor.dtype} (expected {state.cache.keys.dtype}), "
                 "give both sides the same dtype"
             )
-    start, previous = state.cache.slices * cache.per_unit, state.last_digest if state.cache.slices else NO_DIGEST
+
+
+def check_follows(cache: KVCache, state: ContextState, slice_: KVSlice) -> None:
+    """Pass if the slice is whole, and the next one of the log.
+
+    Raises:
+        ModelError: it was changed, or something was lost or repeated before it.
+    """
+    start, previous = state.cache.slices * cache.per_unit, state.last_digest
     is_expected = slice_.units == state.cache.units or not state.cache.slices
     if slice_.start != start or not is_expected:
         raise ModelError(
             f"context: found slice of unit {slice_.unit} at token {slice_.start} (expected unit {state.unit} at token "
             f"{start}), slices were lost or repeated: send the log again from there"
         )
-    if slice_.previous != previous:
+    if slice_.previous != (previous if start else NO_DIGEST):
         raise ModelError(
             f"context: unit {slice_.unit}: found a slice after {slice_.previous.hex()} (expected {previous.hex()}), "
             "the two histories differ: send the log again from its beginning"

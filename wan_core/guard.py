@@ -14,6 +14,17 @@ def check_input(where: str, x: Tensor, shape: tuple[int | str, ...]) -> None:
     Raises:
         ModelError: another shape, or a NaN or infinity.
     """
+    check_shape(where, x, shape)
+    if not torch.isfinite(x).all():
+        raise ModelError(f"{where}: found NaN or infinity (expected finite numbers), check what produced it")
+
+
+def check_shape(where: str, x: Tensor, shape: tuple[int | str, ...]) -> None:
+    """Pass if x has this shape (a str is any size of 1 or more).
+
+    Raises:
+        ModelError: another shape.
+    """
     fits = x.dim() == len(shape) and all(
         found >= 1 if isinstance(size, str) else found == size for found, size in zip(x.shape, shape, strict=True)
     )
@@ -22,8 +33,6 @@ def check_input(where: str, x: Tensor, shape: tuple[int | str, ...]) -> None:
         raise ModelError(
             f"{where}: found shape {list(x.shape)} (expected [{expected}]), resize it or change the preset"
         )
-    if not torch.isfinite(x).all():
-        raise ModelError(f"{where}: found NaN or infinity (expected finite numbers), check what produced it")
 
 
 def check_rows(where: str, x: Tensor, state_rows: int) -> None:

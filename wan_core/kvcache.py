@@ -194,7 +194,7 @@ class KVCache:
         missing = state.filled + tokens - capacity
         if missing <= 0:
             return
-        most = state.anchored + (self.ring_units + 1) * self.per_unit + self.noisy
+        most = self._full(state) + self.per_unit + self.noisy
         growth = max(missing, min(-(-missing // self.chunk_tokens) * self.chunk_tokens, most - capacity))
         state.keys, state.values = _lengthened(state.keys, growth), _lengthened(state.values, growth)
 
@@ -237,6 +237,25 @@ class KVCache:
         state.pending = 0
         state.unit = state.unit + slices
 
+    def skip(self, state: KVState, count: int) -> None:
+        """Go on behind slice ``count - 1``, without slices that nobody remembers any more; the ring waits for others.
+
+        What it then takes in stands where it would if nothing had been skipped.
+        """
+        state.lingering = 0
+        self.reserve(state, self._full(state) + self.per_unit + self.noisy - state.filled)
+        state.used = self._full(state)
+        state.keys[..., state.anchored : state.used, HIDDEN_CHANNEL] = HIDDEN
+        state.keys[..., state.anchored : state.used, UNIT_CHANNEL] = 0.0
+        state.age = state.age + (count - state.count)
+        state.unit = state.unit + (count - state.count)
+        state.base = _base(state.unit)
+        state.count = count
+
+    def _full(self, state: KVState) -> int:
+        """Tokens of anchors and a full ring."""
+        return state.anchored + self.ring_units * self.per_unit
+
     def write_channels(self, state: KVState, first: int, units: Tensor) -> None:
         """Set the extra channels of the tokens from position ``first`` on, in all layers; units are [T] or [B, T]."""
         span = state.keys[..., first : first + units.shape[-1], :]
@@ -259,11 +278,11 @@ class KVCache:
         """Slices of the dialogue: into the sinks while a row is that young, and into the ring."""
         if bool((state.age < self.n_sinks).any()):
             self._keep_sink(state, fresh)
-        past = state.count - self.n_sinks  # slices that went into the ring
-        if 0 <= past < self.ring_units:
-            state.used += state.pending
-        elif past >= 0:
-            state.lingering = self.per_unit
+        if state.count >= self.n_sinks:
+            if state.used < self._full(state):
+                state.used += state.pending
+            else:
+                state.lingering = self.per_unit
         state.count += slices
         state.age = state.age + slices
 

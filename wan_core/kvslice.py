@@ -29,6 +29,7 @@ class KVSlice:
         digest: of this slice and of all before it.
         answers: whether the performer shall answer; False for units that were absorbed or lost.
         is_world: told before the first unit.
+        resumes: slices before it were left out, since no cache remembers them any more; not part of the digest.
     """
 
     units: tuple[int, ...]
@@ -39,6 +40,7 @@ class KVSlice:
     digest: bytes = NO_DIGEST
     answers: bool = True
     is_world: bool = False
+    resumes: bool = False
 
     @property
     def unit(self) -> int:

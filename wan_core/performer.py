@@ -20,6 +20,7 @@ from .flow import Latents, euler, noise, schedule
 from .kvcache import CachePass, KVState
 from .kvslice import KVSlice
 from .model import DuplexModel
+from .refill import follow
 
 
 @dataclass
@@ -45,6 +46,14 @@ class Performer:
             ModelError: not the next one, changed on the way, or of another model; the state is then as before.
         """
         append_slice(self.model.cache, state, slice_)
+
+    def follow(self, state: PerformerState, slices: Sequence[KVSlice], present: int | None = None) -> int | None:
+        """Take those of the slices that are next, up to the unit ``present``: see `refill.follow`.
+
+        Returns:
+            The first unit that is needed before the present one can be taken; None when nothing is.
+        """
+        return follow(self.model.cache, state, slices, present)
 
     @torch.inference_mode()
     def generate(

@@ -41,6 +41,7 @@ from .kvcache import CachePass
 from .kvslice import KVSlice, sealed
 from .mask import TailMask, Tokens, tokens_of, visible
 from .model import DuplexModel
+from .refill import follow
 from .text import EVENT_STATES, GESTURES
 
 ABSORB_UNITS = 16
@@ -240,6 +241,20 @@ class Thinker:
     def gap(self, state: ThinkerState, units: int) -> list[KVSlice]:
         """These units are lost: everything in them is absent. Returns their slices."""
         return self.absorb(state, [UserUnit()] * units)
+
+    def follow(self, state: ThinkerState, slices: Sequence[KVSlice]) -> int | None:
+        """Take slices that this side had written before it lost them, from the other side's log: see `refill.follow`.
+
+        What hearing keeps of the past is not in them: it begins anew.
+
+        Raises:
+            ModelError: a response is committed for the unit under construction.
+        """
+        if state.is_committed:
+            raise ModelError(
+                f"thinker: unit {state.unit}: found a committed response (expected a whole slice), refill after step"
+            )
+        return follow(self.model.cache, state, slices)
 
     def _check(self, decision: Decision, batch: int) -> None:
         if decision.event is not None:

@@ -1,0 +1,119 @@
+"""How a side of the context log that has lost the thread finds it again: the other side sends slices once more.
+
+    log.append(slice)                     the writer keeps what it has sent
+    need = follow(cache, state, slices)   the reader takes what follows; else: the first unit that it needs
+    log.slices_since(need)                the writer reads again, and the reader follows
+
+A slice that is dropped, repeated or damaged costs answers, never the session: the reader ends with the same keys and
+values as the writer, bit by bit. That goes for a reader that restarts empty too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+
+from .context import ContextState, check_fits, take_slice
+from .kvcache import KVCache
+from .kvslice import KVSlice, chained_digest
+
+FROM_THE_START = -(1 << 62)
+"""Needed by a reader that holds nothing: whatever comes first."""
+
+
+class ContextLog:
+    """Slices of a session that can be read again: all that a cache of the same rules remembers.
+
+    Args:
+        cache: the rules; world and sinks are kept for good, of the others as many as the cache holds.
+        retention_units: how many of the others at most; None: as said.
+    """
+
+    def __init__(self, cache: KVCache, retention_units: int | None = None) -> None:
+        kept = cache.ring_units + 1  # the newest slice, and those that it sees
+        self._anchors: list[KVSlice] = []
+        self._recent: deque[KVSlice] = deque(maxlen=kept if retention_units is None else min(kept, retention_units))
+        self._n_sinks = cache.n_sinks
+        self._last: KVSlice | None = None
+
+    def append(self, slice_: KVSlice) -> None:
+        """The next slice; the log keeps its tensors, which nobody may change any more."""
+        if slice_.is_world:
+            self._anchors.append(slice_)
+        elif self._n_sinks:
+            self._anchors.append(slice_)
+            self._n_sinks -= 1
+        else:
+            self._recent.append(slice_)
+        self._last = slice_
+
+    def slices_since(self, unit: int, most: int | None = None) -> list[KVSlice]:
+        """The slices of ``unit`` and later, as many as wanted, the oldest first.
+
+        Where older ones are no longer kept, the first that is kept says so: it `KVSlice.resumes`.
+        """
+        found = [s for s in self._anchors if s.unit >= unit]
+        if self._recent and self._recent[0].unit > unit and not self._is_whole():
+            found.append(replace(self._recent[0], resumes=True))
+            found += islice(self._recent, 1, None)
+        else:
+            found += (s for s in self._recent if s.unit >= unit)
+        return found[:most]
+
+    def _is_whole(self) -> bool:
+        """Whether nothing is missing between the anchors and the others."""
+        start = self._recent[0].start
+        return start == (self._anchors[-1].start + _tokens(self._anchors[-1]) if self._anchors else 0)
+
+
+def follow(cache: KVCache, state: ContextState, slices: Sequence[KVSlice], present: int | None = None) -> int | None:
+    """Take those of the slices that are next, in place; leave out what is known, and what does not follow.
+
+    A reader whose own past turns out to be another one begins anew.
+
+    Args:
+        cache: the rules.
+        state: of the reader, written in place.
+        slices: the oldest first; none of them when everything was lost.
+        present: the unit that the reader should then have taken, where it is known; None: that of the last slice.
+
+    Returns:
+        The first unit that is needed before the present one can be taken; None when nothing is.
+
+    Raises:
+        ModelError: slices of another model.
+    """
+    is_behind = False
+    for slice_ in slices:
+        check_fits(cache, state, slice_)
+        held = state.cache
+        start = held.slices * cache.per_unit
+        if slice_.digest != chained_digest(slice_):
+            is_behind = True
+        elif slice_.resumes and slice_.start > start:
+            take_slice(cache, state, slice_)
+            is_behind = False
+        elif slice_.start > start:
+            is_behind = True
+        elif slice_.start == start and (not start or slice_.previous == state.last_digest):
+            take_slice(cache, state, slice_)
+            is_behind = False
+        elif slice_.start == start or slice_.unit >= state.unit:
+            state.reset()
+            is_behind = True
+    if present is not None and state.unit > present + 1:
+        state.reset()
+    if present is not None:
+        is_behind = state.unit != present + 1
+    return _needed(state) if is_behind else None
+
+
+def _needed(state: ContextState) -> int:
+    """The unit that a reader needs next."""
+    return state.unit if state.cache.slices else FROM_THE_START
+
+
+def _tokens(slice_: KVSlice) -> int:
+    return slice_.keys.shape[-2]
