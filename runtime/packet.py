@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,8 +34,7 @@ class Validity(enum.IntEnum):
     END = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(msgspec.Struct, frozen=True):
     """One stream's payload for one unit.
 
     Attributes:
@@ -56,7 +55,7 @@ class Packet:
     pts_ns: int
     duration_ns: int
     validity: Validity
-    tensors: Mapping[str, Array] = field(default_factory=lambda: NO_TENSORS)
+    tensors: Mapping[str, Array] = NO_TENSORS
     session: int = 0
     produced_ns: int = 0
     capture_ns: int | None = None
@@ -80,11 +79,11 @@ class Packet:
 
     def keep(self) -> Packet:
         """A copy whose tensors outlive the unit: views into shared memory are valid for one unit only."""
-        return replace(self, tensors={name: frozen(a.copy()) for name, a in self.tensors.items()})
+        return msgspec.structs.replace(self, tensors={name: frozen(a.copy()) for name, a in self.tensors.items()})
 
     def marked(self, validity: Validity) -> Packet:
         """The same payload under another validity."""
-        return replace(self, validity=validity)
+        return msgspec.structs.replace(self, validity=validity)
 
 
 def frozen(array: Array) -> Array:

@@ -40,6 +40,7 @@ class Body:
         self._ports = node.ports(node.values)
         self._stateful = node.is_stateful()
         self._is_open = False
+        self._exact = self._exact_tensors()
 
     def open(self, threads: int = 1, empty: Empty | None = None) -> None:
         """Open and warm the node, make its state.
@@ -174,6 +175,8 @@ class Body:
         )  # fmt: skip
 
     def _checked(self, where: str, contract: Output, name: str, array: Array) -> Array:
+        if type(array) is np.ndarray and (array.dtype, array.shape) == self._exact.get((id(contract), name)):
+            return frozen(array if array.flags.c_contiguous else np.ascontiguousarray(array))
         spec = contract.specs.get(name)
         if spec is None:
             raise NodeError(f"{where}: no tensor '{name}' (it has: {listing(contract.specs)})")
@@ -193,6 +196,21 @@ class Body:
                 "return what the port declares"
             )
         return frozen(np.ascontiguousarray(array))
+
+    def _exact_tensors(self) -> dict[tuple[int, str], tuple[np.dtype[Any], tuple[int, ...]]]:
+        """By (output, tensor): the one dtype and shape that fit. What has them needs no closer look."""
+        exact = {}
+        for port, contract in self._ports[1].items():
+            for tensor in self.graph.streams[f"{self.plan.name}.{port}"].tensors:
+                spec = contract.specs.get(tensor.name)
+                sizes = tensor.shape
+                if spec is None or spec.dtype is None or spec.shape is None or sizes is None:
+                    continue
+                if None in sizes or any(dim.is_max for dim in spec.shape):
+                    continue
+                dtype = "uint16" if spec.dtype == "bfloat16" else spec.dtype
+                exact[id(contract), tensor.name] = (np.dtype(dtype), tuple(size or 0 for size in sizes))
+        return exact
 
     def _resolved(self, contract: Output, name: str) -> tuple[int | None, ...] | None:
         for port, own in self._ports[1].items():

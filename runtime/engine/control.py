@@ -15,6 +15,7 @@ supervisor                      process
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import msgspec
@@ -139,21 +140,34 @@ class ProcessEnd:
         self._socket.setsockopt(zmq.IDENTITY, process.encode())
         self._socket.setsockopt(zmq.LINGER, 1000)
         self._socket.connect(address)
+        self._bell, self._button = os.pipe()
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._bell, zmq.POLLIN)
+
+    def wake(self) -> None:
+        """Let `receive` return. From any thread."""
+        os.write(self._button, b"!")
 
     def send(self, message: ToSupervisor) -> None:
         """Tell the supervisor."""
         self._socket.send(_encoder.encode(message))
 
     def receive(self, timeout_ms: int) -> ToProcess | None:
-        """The next message; None when none came in time."""
-        if not self._socket.poll(timeout_ms):
+        """The next message; None when none came in time, or after a `wake`."""
+        ready = dict(self._poller.poll(timeout_ms))
+        if self._bell in ready:
+            os.read(self._bell, 64)
+        if self._socket not in ready:
             return None
         message: ToProcess = _to_process.decode(self._socket.recv())
         return message
 
     def close(self) -> None:
-        """Close the socket; what was sent still goes out."""
+        """Close the socket; what was sent still goes out. Nobody wakes it any more."""
         self._socket.close()
+        os.close(self._bell)
+        os.close(self._button)
 
 
 class SupervisorEnd:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from queue import SimpleQueue
 
 from ..schedule.decide import Fire
 from ..schedule.scheduler import Result
@@ -42,9 +43,8 @@ class Lane:
         self.name = name
         self.bodies = bodies
         self.is_idle = False
-        self._changed = threading.Condition(lock)
-        self._fire: Fire | None = None
-        self._leaving = False
+        self._lock = lock
+        self._given: SimpleQueue[Fire | None] = SimpleQueue()
         self._opening, self._open_body = opening, open_body
         self._opened, self._finish, self._failed = opened, finish, failed
         self.thread = threading.Thread(target=self._live, name=f"lane {name}", daemon=True)
@@ -53,23 +53,21 @@ class Lane:
         """Hand over the next call. The lock is held, the lane is idle."""
         assert self.is_idle, self.name
         self.is_idle = False
-        self._fire = fire
-        self._changed.notify()
+        self._given.put(fire)
 
     def leave(self) -> None:
-        """Close the nodes and end, after the call in progress. The lock is held."""
-        self._leaving = True
-        self._changed.notify()
+        """Close the nodes and end, after the calls that were given."""
+        self._given.put(None)
 
     def _live(self) -> None:
         try:
             for name, body in self.bodies.items():
                 self._opening(name)
                 self._open_body(body)
-            with self._changed:
+            with self._lock:
                 self.is_idle = True
             self._opened(self)
-            while (fire := self._next()) is not None:
+            while (fire := self._given.get()) is not None:
                 self._finish(self, fire, self.bodies[fire.node].run(fire))
         except BaseException as error:
             self._failed(error)
@@ -78,12 +76,3 @@ class Lane:
                 body.close()
             except BaseException as error:
                 self._failed(error)
-
-    def _next(self) -> Fire | None:
-        with self._changed:
-            while self._fire is None:
-                if self._leaving:
-                    return None
-                self._changed.wait()
-            fire, self._fire = self._fire, None
-            return fire

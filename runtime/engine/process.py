@@ -8,6 +8,8 @@ a unit goes from body to body without a thread in between.
 from __future__ import annotations
 
 import ctypes
+import functools
+import gc
 import os
 import resource
 import signal
@@ -55,25 +57,27 @@ loading = ""
 SWITCH_INTERVAL_S = 0.0005
 """How long a lane may keep the interpreter from another one that wants it (Python's own 5 ms are a unit's tail)."""
 
-REPORT_EVERY_MS = 200
+REPORT_EVERY_MS = 250
 """How often records go to the supervisor: also how much a killed process takes with it."""
 
 
 class ProcessHost:
     """The scheduler of one process and the threads around it."""
 
-    def __init__(self, setup: Setup, tell: Callable[[Opening | Failed], None]) -> None:
+    def __init__(self, setup: Setup, tell: Callable[[Opening | Failed], None], wake: Callable[[], None]) -> None:
         self.plan: Plan = from_plain(setup.plan)
         self.process = setup.process
         self.clock: SystemClock | None = None
         self.failed = threading.Event()
         self.ended = threading.Event()
         self._tell = tell
+        self._wake = wake
         self._lock = threading.Lock()
         self._alarm = threading.Condition(self._lock)
         self._alarm_at: int | None = None
         self._leaving = False
         self._listener: threading.Thread | None = None
+        self._timer: threading.Thread | None = None
         self._noticed: list[Transfer | Note] = []
         self._copied: set[str] = set()
         self._watched_until = 0.0
@@ -108,11 +112,14 @@ class ProcessHost:
 
     def begin(self, origin_ns: int) -> None:
         """Unit 0 begins at ``origin_ns``; from now on things fire."""
+        gc.collect()
+        gc.freeze()  # what is there now stays: no collection looks at it again
         with self._lock:
             self.clock = SystemClock(origin_ns)
         self._listener = threading.Thread(target=self._guarded(self._listen), name="inbox", daemon=True)
         self._listener.start()
-        threading.Thread(target=self._guarded(self._keep_time), name="timer", daemon=True).start()
+        self._timer = threading.Thread(target=self._guarded(self._keep_time), name="timer", daemon=True)
+        self._timer.start()
         with self._lock:
             self._dispatch()
             outgoing = self.scheduler.take_outgoing()
@@ -157,6 +164,8 @@ class ProcessHost:
             self._leave()
         for lane in self._lanes.values():
             lane.thread.join()
+        if self._timer is not None:
+            self._timer.join()
         if self._listener is not None:
             self._endpoint.inbox.wake()
             self._listener.join()
@@ -211,6 +220,7 @@ class ProcessHost:
             self._leave()
         self.failed.set()
         self.all_open.set()
+        self._wake()
 
     def _keep_time(self) -> None:
         """Sleep until the scheduler has something to do by time alone."""
@@ -280,8 +290,9 @@ class ProcessHost:
             self._alarm_at = alarm_at
             if sooner:
                 self._alarm.notify()
-        if self.scheduler.done:
+        if self.scheduler.done and not self.ended.is_set():
             self.ended.set()
+            self._wake()
 
     def _leave(self) -> None:
         if self._leaving:
@@ -315,13 +326,20 @@ class ProcessHost:
 
 def usage() -> tuple[float, float]:
     """CPU seconds used and resident megabytes of this process."""
-    spent = resource.getrusage(resource.RUSAGE_SELF)
+    return time.process_time(), _resident_mb()
+
+
+def _resident_mb() -> float:
     try:
-        with open("/proc/self/statm") as file:
-            rss = int(file.read().split()[1]) * resource.getpagesize() / 1e6
+        return int(os.pread(_statm(), 64, 0).split()[1]) * resource.getpagesize() / 1e6
     except OSError:
-        rss = spent.ru_maxrss / 1e3
-    return spent.ru_utime + spent.ru_stime, rss
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+@functools.cache
+def _statm() -> int:
+    """Opened once: opening it costs more than everything else in a batch."""
+    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _sharpen_timers() -> None:
@@ -355,7 +373,7 @@ def main(process: str, address: str, parent: int) -> None:
         control.close()
         return
     try:
-        host = ProcessHost(setup, pending.append)
+        host = ProcessHost(setup, pending.append, control.wake)
         host.open()
     except WangraphError as error:
         control.send(Failed(str(error), error.exit_code))
@@ -376,7 +394,7 @@ def _serve(host: ProcessHost, control: ProcessEnd, pending: list[Opening | Faile
     said_ready = False
     next_batch = time.monotonic() + REPORT_EVERY_MS / 1000
     while not host.ended.is_set() and not host.failed.is_set():
-        message = control.receive(20 if not said_ready else 50)
+        message = control.receive(20 if not said_ready else round(1000 * max(0.0, next_batch - time.monotonic())))
         if isinstance(message, Begin):
             host.begin(message.origin_ns)
         elif isinstance(message, Halt):

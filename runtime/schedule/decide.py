@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import msgspec
 
 from ..packet import Packet
 from ..plan.plan import Mode
+
+NO_GENERATIONS: Mapping[str, int] = MappingProxyType({})
 
 Given = Packet | tuple[Packet, ...] | None
 """What stands behind one inlet for one unit: a packet, several with look-ahead, None when it is not connected."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fire:
+class Fire(msgspec.Struct, frozen=True):
     """Call this body now: units ``first..last`` (one for a step), with the inputs of each unit by port.
 
     ``generations`` are those of the node's output streams when it started: what a fence has overtaken by the time
@@ -28,7 +31,7 @@ class Fire:
     level: int = 0
     ready_ns: int = 0
     started_ns: int = 0
-    generations: Mapping[str, int] = field(default_factory=dict)
+    generations: Mapping[str, int] = NO_GENERATIONS
 
     @property
     def units(self) -> range:

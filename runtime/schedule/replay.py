@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from ..packet import Packet, Validity
 from ..plan.plan import NodePlan, Plan
@@ -16,7 +17,6 @@ from .decide import Fire
 from .events import Event, Fenced, Firing, Settlement
 from .scheduler import NodeState, Scheduler
 from .window import Settled
-
 
 AHEAD_UNITS = 32
 """How far sources may run ahead of the slowest node: time does not hold them here, and packets are memory."""

@@ -14,7 +14,9 @@ from several threads under one lock. Real time, virtual time and simulation are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from ..packet import Packet, Validity
 from ..plan.plan import InputPlan, Mode, NodePlan, Plan
@@ -34,18 +36,23 @@ class Result:
 
 @dataclass(slots=True)
 class NodeState:
-    """Where a node stands: ``cursor`` is the first unit it has not seen."""
+    """Where a node stands.
+
+    ``cursor`` is the first unit that it has not seen. Stuck, it waits for an inlet, and is not looked at again before
+    one of them settles.
+    """
 
     plan: NodePlan
     chooser: LevelChooser
     cursor: int = 0
     running: Fire | None = None
     ended: bool = False
+    is_stuck: bool = False
 
     @property
     def waits(self) -> bool:
         """Whether it could take a unit now."""
-        return self.running is None and not self.ended
+        return self.running is None and not self.ended and not self.is_stuck
 
 
 class Scheduler:
@@ -74,6 +81,7 @@ class Scheduler:
         self.limit = limit
         mine = [n for n in plan.nodes.values() if process is None or n.process == process]
         self.nodes = {n.name: NodeState(n, LevelChooser(len(n.ladder))) for n in mine}
+        self._outlets = {n.name: [f"{n.name}.{port}" for port in n.outputs] for n in mine}
         self._lanes: dict[str, list[NodeState]] = {}
         for state in self.nodes.values():
             self._lanes.setdefault(lane_of(state.plan), []).append(state)
@@ -88,6 +96,8 @@ class Scheduler:
         }
         self._inlets = Inlets(self.windows, self._look, self._blank, initial or {})
         self._timed = [w for w in self.windows.values() if w.plan.settle_ns is not None and self._settles(w.plan.name)]
+        for window in self._timed:
+            window.times_out_ns = self._time_out(window)
         self._held: list[tuple[int, Packet]] = []
         self._outgoing: list[Packet] = []
         self._events: list[Event] = []
@@ -104,7 +114,7 @@ class Scheduler:
             for packet in due:
                 self._publish(packet, now)
         for window in self._timed:
-            while (at := self._time_out(window)) is not None and at <= now and not self._is_past_end(window):
+            while (at := window.times_out_ns) is not None and at <= now and not self._is_past_end(window):
                 self._publish(self._blank(window.plan.name, window.head, Validity.MISSING), now)
 
     def arrive(self, packet: Packet, now: int) -> None:
@@ -149,7 +159,8 @@ class Scheduler:
 
     def choose(self, lane: str, now: int) -> Fire | None:
         """The most urgent body that may run in this lane now; None when there is none."""
-        for state in sorted(self._lanes.get(lane, ()), key=self._urgency):
+        able = [state for state in self._lanes.get(lane, ()) if state.waits]
+        for state in sorted(able, key=self._urgency) if len(able) > 1 else able:
             while state.waits:
                 fire = self._next(state, now)
                 if fire is None:
@@ -157,9 +168,8 @@ class Scheduler:
                 if fire.mode == "skip":
                     self._skip(state, fire, now)
                     continue
-                generations = {s: self.windows[s].generation for s in self._streams(state.plan)}
-                state.running = replace(fire, started_ns=now, generations=generations)
-                return state.running
+                state.running = fire
+                return fire
         return None
 
     def choose_all(self, idle: Iterable[str], now: int) -> list[Fire]:
@@ -176,7 +186,7 @@ class Scheduler:
     def wakeup(self, now: int) -> int | None:
         """When, after ``now``, time alone will give `advance` or `choose` something to do; None: never."""
         times = [at for at, _ in self._held]
-        times += [at for w in self._timed if (at := self._time_out(w)) is not None]
+        times += [at for w in self._timed if (at := w.times_out_ns) is not None]
         for state in self.nodes.values():
             if state.waits and (state.plan.is_source or state.plan.paced):
                 at = self._opens(state)
@@ -228,15 +238,16 @@ class Scheduler:
             return None
         given = self._inlets.given(node, unit)
         if given is None:
+            state.is_stuck = True
             return None
         if node.paced:
             due = self._due(node, unit)
-            return None if due is not None and now < due else self._fire(state, "step", unit, unit, now)
+            return None if due is not None and now < due else self._fire(state, "step", unit, unit, now, given)
         if self._is_behind(node, unit, now):
             return self._catch_up(state, now)
         if is_lost(node, given):
             return self._fire(state, "gap" if node.stateful else "skip", unit, unit, now)
-        return self._fire(state, "step", unit, unit, now)
+        return self._fire(state, "step", unit, unit, now, given)
 
     def _next_of_source(self, state: NodeState, now: int) -> Fire | None:
         node, unit = state.plan, state.cursor
@@ -270,10 +281,21 @@ class Scheduler:
         mode: Mode = "skip" if not node.stateful else "gap" if lost else "absorb"
         return self._fire(state, mode, first, last, now)
 
-    def _fire(self, state: NodeState, mode: Mode, first: int, last: int, now: int) -> Fire:
+    def _fire(
+        self,
+        state: NodeState,
+        mode: Mode,
+        first: int,
+        last: int,
+        now: int,
+        known: Mapping[str, Given] | None = None,
+    ) -> Fire:
+        """``known``: the inputs of ``first``, where they were looked up already and it is the only unit."""
         node = state.plan
         inputs: list[Mapping[str, Given]] = []
-        if not node.is_source and mode != "skip":
+        if known is not None:
+            inputs.append(self._inlets.substituted(node, known, first))
+        elif not node.is_source and mode != "skip":
             for unit in range(first, last + 1):
                 given = self._inlets.given(node, unit)
                 assert given is not None, (node.name, unit)
@@ -283,7 +305,8 @@ class Scheduler:
             ready = self.plan.release_ns(last)
         due = self._due(node, last)
         level = state.chooser.pick(None if due is None else due - now) if mode == "step" else state.chooser.level
-        return Fire(node.name, mode, first, last, tuple(inputs), level, ready)
+        generations = {s: self.windows[s].generation for s in self._streams(node)}
+        return Fire(node.name, mode, first, last, tuple(inputs), level, ready, now, generations)
 
     def _skip(self, state: NodeState, fire: Fire, now: int) -> None:
         """A stateless node is not run for units that are lost or too late: its outputs are missing."""
@@ -291,7 +314,7 @@ class Scheduler:
         for unit in fire.units:
             for port in state.plan.outputs:
                 self._give(state.plan, self._blank(f"{state.plan.name}.{port}", unit, Validity.MISSING), now)
-        self._record(replace(fire, started_ns=now), now, "late")
+        self._record(fire, now, "late")
         self._forget(state.plan)
 
     def _end(self, state: NodeState, unit: int, now: int) -> None:
@@ -321,9 +344,8 @@ class Scheduler:
         return self._due(node, unit)
 
     def _time_out(self, window: StreamWindow) -> int | None:
-        if window.ended_at is not None and window.head >= window.ended_at:
+        if window.plan.settle_ns is None or (window.ended_at is not None and window.head >= window.ended_at):
             return None
-        assert window.plan.settle_ns is not None, window.plan.name
         return self.plan.release_ns(window.head) + window.plan.settle_ns
 
     def _is_past_end(self, window: StreamWindow) -> bool:
@@ -360,7 +382,7 @@ class Scheduler:
     # Streams
 
     def _streams(self, node: NodePlan) -> list[str]:
-        return [f"{node.name}.{port}" for port in node.outputs]
+        return self._outlets[node.name]
 
     def _look(self, stream: str, unit: int) -> Settled | None:
         return self.windows[stream].get(unit)
@@ -393,6 +415,9 @@ class Scheduler:
             packet = self._blank(packet.stream, packet.unit, Validity.MISSING)
         if not window.settle(packet, now):
             return False
+        window.times_out_ns = self._time_out(window)
+        for state, _ in self._readers.get(packet.stream, ()):
+            state.is_stuck = False
         if self._settles(packet.stream):
             if self._tap is not None:
                 self._tap(packet)

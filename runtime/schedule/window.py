@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from ..packet import Packet, Validity
 from ..plan.plan import StreamPlan
@@ -19,7 +21,8 @@ class Settled:
 class StreamWindow:
     """Settled units of one stream, from the oldest still needed to the newest known.
 
-    ``head`` is the first unit that has not settled. After an end at unit K every unit from K on is the end.
+    ``head`` is the first unit that has not settled; ``times_out_ns``, when it settles as missing (kept by the
+    scheduler). After an end at unit K every unit from K on is the end.
     """
 
     def __init__(self, plan: StreamPlan, holds: bool) -> None:
@@ -29,6 +32,7 @@ class StreamWindow:
         self.fenced_from = 0
         self.ended_at: int | None = None
         self.late = 0
+        self.times_out_ns: int | None = None
         self._units: dict[int, Settled] = {}
         self._end: Settled | None = None
         self._holds = holds
