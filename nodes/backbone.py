@@ -17,6 +17,7 @@ import numpy as np
 from ..runtime.node import NodeContext, Outputs, Param, Unit
 from ..runtime.packet import Array
 from ..runtime.ports import Input, Output
+from ..wan_core.card import Card
 from ..wan_core.config import Preset
 from ..wan_core.text import TypedText, word_of
 from .codecs import CodecNode, shape_words
@@ -58,6 +59,19 @@ class BackboneNode(CodecNode):
     """What thinker, performer and whole have in common: one set of weights."""
 
     part: ClassVar[str] = "model"
+
+    @classmethod
+    def facts(cls, params: Mapping[str, Any]) -> Mapping[str, int | float | str]:
+        """How the cache of keys and values grows."""
+        preset = cls.preset(params)
+        if preset is None:
+            return {}
+        card = Card(preset)
+        return {
+            "cache bytes per unit": preset.cache_bytes_per_unit,
+            "minutes to the cache's cap": round(card.cap_minutes, 2),
+            "cache bytes at the cap": card.cap_units * preset.cache_bytes_per_unit,
+        }
 
     def open(self, ctx: NodeContext) -> None:
         """Load the weights."""

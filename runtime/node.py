@@ -265,6 +265,14 @@ class Node:
         """
 
     @classmethod
+    def facts(cls, params: Mapping[str, Any]) -> Mapping[str, int | float | str]:
+        """What ``wangraph check`` tells of the node in advance, memory above all: ``{"cache bytes per unit": 39168}``.
+
+        Names are words and carry the unit. Must not import torch; empty where nothing is known.
+        """
+        return {}
+
+    @classmethod
     def is_stateful(cls) -> bool:
         """Whether the node keeps something between units."""
         return cls.new_state is not Node.new_state

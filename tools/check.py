@@ -67,6 +67,7 @@ def describe(checked: Checked) -> dict[str, Any]:
             for p in plan.processes.values()
         },
         "nodes": {name: _node(node, timing.earliest_ns[name]) for name, node in plan.nodes.items()},
+        "facts": {name: facts for name, node in plan.nodes.items() if (facts := _facts(node))},
         "edges": _edges(plan),
         "loops": [
             {"nodes": list(x.nodes), "ms": x.cost_ns / MS, "of_ms": x.budget_ns / MS, "ratio": round(x.ratio, 3)}
@@ -94,6 +95,17 @@ def _node(node: NodePlan, earliest_ns: int) -> dict[str, Any]:
         "on_loop": node.on_loop,
         "levels": len(node.ladder),
     }
+
+
+def _facts(node: NodePlan) -> dict[str, int | float | str]:
+    """What the node's class tells of it in advance."""
+    from ..runtime.errors import GraphError
+    from ..runtime.plan.catalogue import resolve
+
+    try:
+        return dict(resolve(node.target).facts(node.params))
+    except Exception as error:  # the node author's code: its mistakes are told like any other
+        raise GraphError(f"node '{node.name}': facts() raised {type(error).__name__}: {error}") from error
 
 
 def _edges(plan: Plan) -> list[dict[str, Any]]:
@@ -124,6 +136,9 @@ def _print(report: dict[str, Any]) -> None:
     )
     _print_nodes(out, report)
     _print_edges(out, report)
+    for name, facts in report["facts"].items():
+        told = ", ".join(f"{fact} {x if isinstance(x, str) else format(x, ',')}" for fact, x in facts.items())
+        out.print(f"{name}: {told}", markup=False)
     lanes = ", ".join(f"{lane} {load:.0%}" for lane, load in report["lanes"].items())
     out.print(f"\nlanes busy: {lanes}")
     for loop in report["loops"]:

@@ -1,0 +1,95 @@
+"""What a node's class tells in advance, as ``wangraph check`` shows it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from wangraph.nodes.backbone import PerformerNode, ThinkerNode, WholeNode
+from wangraph.runtime.errors import GraphError
+from wangraph.runtime.node import Node
+from wangraph.tools.cli import cli
+from wangraph.wan_core.config import preset
+from wangraph.wan_core.model import DuplexModel
+from wangraph.wan_core.thinker import Thinker
+
+OWN = """
+from wangraph import Node, Output
+
+class Ticker(Node):
+    '''Counts.'''
+    count = Output("tokens", "1", "int64")
+
+    @classmethod
+    def facts(cls, params):
+        {body}
+
+    def step(self, unit):
+        return {{}}
+"""
+
+GRAPH = """
+name: own
+version: 1
+nodes:
+  tick: {type: "own.py:Ticker"}
+  end: {type: sink.null, inputs: {value: tick.count}}
+"""
+
+
+def check(*arguments):
+    return CliRunner().invoke(cli, ["check", *map(str, arguments)], catch_exceptions=False)
+
+
+def own_graph(folder, body):
+    (folder / "own.py").write_text(OWN.format(body=body))
+    (folder / "own.yaml").write_text(GRAPH)
+    return folder / "own.yaml"
+
+
+def test_nothing_is_told_of_a_node_that_tells_nothing():
+    assert Node.facts({}) == {}
+
+
+def test_check_prints_what_a_node_tells(tmp_path):
+    graph = own_graph(tmp_path, "return {'table bytes': 12345, 'made by': 'hand'}")
+    assert "tick: table bytes 12,345, made by hand" in check(graph).output.splitlines()
+    assert json.loads(check(graph, "--json").output)["facts"] == {"tick": {"table bytes": 12345, "made by": "hand"}}
+
+
+def test_a_mistake_in_a_nodes_facts_names_the_node(tmp_path):
+    graph = own_graph(tmp_path, "return 1 / 0")
+    with pytest.raises(GraphError, match=r"^node 'tick': facts\(\) raised ZeroDivisionError: division by zero$"):
+        check(graph)
+
+
+@pytest.mark.parametrize("name", ["nano", "tiny"])
+def test_memory_grows_by_the_bytes_per_unit_that_were_told(name):
+    p = preset(name)
+    thinker = Thinker(DuplexModel(p))
+    state = thinker.new_state()
+    held = sum(tensor.nbytes for tensor in state.save().values())
+    thinker.gap(state, 20)
+    grown = sum(tensor.nbytes for tensor in state.save().values()) - held
+    told = {
+        kind.facts({"checkpoint": name})["cache bytes per unit"] for kind in (ThinkerNode, PerformerNode, WholeNode)
+    }
+    assert told == {grown // 20}
+
+
+def test_an_unknown_checkpoint_tells_nothing():
+    assert ThinkerNode.facts({"checkpoint": "tinny"}) == {}
+
+
+def test_the_duplex_graph_tells_of_both_caches():
+    facts = json.loads(check("duplex", "--json").output)["facts"]
+    tiny = preset("tiny")
+    assert set(facts) == {"think", "perform"}
+    for told in facts.values():
+        assert told == {
+            "cache bytes per unit": tiny.cache_bytes_per_unit,
+            "minutes to the cache's cap": 10.0,
+            "cache bytes at the cap": 3750 * tiny.cache_bytes_per_unit,
+        }
