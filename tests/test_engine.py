@@ -21,6 +21,7 @@ from wangraph.runtime.engine.inline import SerialExecutor, run_virtual
 from wangraph.runtime.engine.records import Footer, Header, read_trace
 from wangraph.runtime.engine.run import Options, Run, make_node
 from wangraph.runtime.errors import NodeError, ProcessLost, RunError, StartError, UserError
+from wangraph.runtime.schedule.events import Fenced
 from wangraph.runtime.schedule.scheduler import Scheduler
 from wangraph.runtime.units import MS
 
@@ -228,6 +229,31 @@ def test_an_interrupt_ends_sources_where_they_are_and_everything_flows_out(tmp_p
     assert [int(line.split()[0]) for line in lines] == list(range(len(lines)))
     assert endless.summary["units"] == len(lines)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_fence_from_outside_reaches_every_process_and_the_run_goes_on(tmp_path):
+    fenced = Run(looped(tmp_path / "out").plan(), Options(UNITS))
+    fenced.watcher = Witness(3, lambda pids: fenced.fence(["mix.mixed"]))
+    result = fenced.go()
+    fences = [e for e in result.log if isinstance(e, Fenced)]
+    assert [(f.streams, f.generation) for f in fences] == [(["mix.mixed"], 1)] * 2
+    lines = (tmp_path / "out").read_text().splitlines()
+    assert len(lines) == UNITS
+    assert "empty" not in lines[fences[0].first_unit + 2 :]
+
+
+def test_a_fence_in_a_serial_run_drops_what_was_begun_before_it(tmp_path):
+    fenced = Run(looped(tmp_path / "out").plan(), Options(UNITS, "virtual", serial=True))
+    fenced.fence(["mix.mixed"], first_unit=0)
+    assert [e.generation for e in fenced.go().log if isinstance(e, Fenced)] == [1]
+
+
+def test_a_fence_around_nothing_is_refused(tmp_path):
+    with pytest.raises(UserError) as caught:
+        Run(looped(tmp_path / "out").plan(), Options(1)).fence(["mix.moxed"])
+    assert str(caught.value) == (
+        "fence: no stream 'mix.moxed' (it has: mix.mixed, near.mixed, numbers.number, numbers.video, play.shown)"
+    )
 
 
 def test_a_start_that_takes_too_long_names_the_node_that_is_being_opened(tmp_path, monkeypatch):

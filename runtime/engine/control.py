@@ -187,8 +187,10 @@ class SupervisorEnd:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
 
-    def receive(self) -> tuple[str, ToSupervisor] | None:
-        """The next message and who sent it; None when there is none now."""
+    def receive(self, timeout_ms: int = 0) -> tuple[str, ToSupervisor] | None:
+        """The next message and who sent it; None when none came in time."""
+        if timeout_ms and not self._socket.poll(timeout_ms):
+            return None
         try:
             process, frame = self._socket.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:

@@ -8,7 +8,6 @@ real threads meanwhile (`LaneExecutor`) or where they are called (`SerialExecuto
 from __future__ import annotations
 
 import heapq
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
@@ -92,13 +91,11 @@ def run_virtual(
     executor: Executor,
     *,
     cost: Cost = declared_cost,
-    stopping: threading.Event | None = None,
     tick: Callable[[int], None] | None = None,
 ) -> None:
     """One event queue, ordered by (time, depth, node name), until every node has ended.
 
     Args:
-        stopping: set it to end sources where they are.
         tick: called with the virtual time after every step of it.
     """
     clock = ManualClock(
@@ -108,8 +105,6 @@ def run_virtual(
     busy: set[str] = set()
     while not scheduler.done:
         now = clock.now()
-        if stopping is not None and stopping.is_set():
-            scheduler.stop_at(0)
         scheduler.advance(now)
         for fire in scheduler.choose_all([lane for lane in scheduler.lanes if lane not in busy], now):
             node = plan.nodes[fire.node]
@@ -138,7 +133,6 @@ def run_serial(
     clock: Clock,
     *,
     sleep: Callable[[int], None],
-    stopping: threading.Event | None = None,
     tick: Callable[[int], None] | None = None,
 ) -> None:
     """One body at a time, in real time: the plainest engine, for debugging and as the reference of the other one.
@@ -147,8 +141,6 @@ def run_serial(
         sleep: waits for so many nanoseconds (or less).
     """
     while not scheduler.done:
-        if stopping is not None and stopping.is_set():
-            scheduler.stop_at(0)
         now = clock.now()
         scheduler.advance(now)
         fire = next((f for lane in scheduler.lanes if (f := scheduler.choose(lane, now)) is not None), None)

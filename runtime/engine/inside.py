@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from ..plan.catalogue import resolve
 from ..plan.plan import Plan
 from ..schedule.replay import ReplayScheduler
 from ..schedule.scheduler import Scheduler
+from .asked import Asked
 from .body import Body, initial_packets
 from .clock import SystemClock
 from .control import Standing
@@ -36,7 +36,7 @@ class InsideEngine:
         tap: told every packet that settles.
         take: told what happened, in order, after every step of time.
         look: called a few times a second.
-        stopping: set it to end sources where they are.
+        asked: what is asked of the run while it goes on.
     """
 
     def __init__(
@@ -47,12 +47,13 @@ class InsideEngine:
         tap: Callable[[Packet], None],
         take: Callable[[Sequence[Record]], None],
         look: Callable[[], None],
-        stopping: threading.Event,
+        asked: Asked,
     ) -> None:
         self.plan = plan
         self.options = options
         self.reports: list[tuple[str, str, str]] = []
-        self._take, self._look, self._stopping = take, look, stopping
+        self._take, self._look, self._asked = take, look, asked
+        self._generation = 0
         self._struck: list[str] = []
         self._next_look = 0.0
         self._now = 0
@@ -83,13 +84,13 @@ class InsideEngine:
             for body in self._bodies.values():
                 body.open(threads)
             if self._is_virtual:
-                run_virtual(self.plan, self._bodies, self._scheduler, executor, stopping=self._stopping,
-                            tick=self._tick, cost=costs_with(self.options.faults, declared_cost))  # fmt: skip
+                run_virtual(self.plan, self._bodies, self._scheduler, executor, tick=self._tick,
+                            cost=costs_with(self.options.faults, declared_cost))  # fmt: skip
             else:
                 ahead = max((n.ahead_units for n in self.plan.nodes.values()), default=0)
                 clock = SystemClock(time.monotonic_ns() + ahead * self.plan.clock.period_ns)
                 run_serial(self.plan, self._bodies, self._scheduler, clock, sleep=self._sleep,
-                           stopping=self._stopping, tick=self._tick)  # fmt: skip
+                           tick=self._tick)  # fmt: skip
         finally:
             executor.close()
             self._hand_over()
@@ -101,6 +102,9 @@ class InsideEngine:
         cpu_s, rss_mb = usage()
         return {"main": {"pid": os.getpid(), "cpu_s": round(cpu_s, 3), "rss_mb": round(rss_mb, 1), "restarts": 0}}
 
+    def watch(self, for_ms: int) -> None:
+        """Nothing to do: `standings` is known here."""
+
     @property
     def standings(self) -> list[Standing]:
         """Where every node stands."""
@@ -108,6 +112,12 @@ class InsideEngine:
 
     def _tick(self, now: int) -> None:
         self._now = now
+        if self._asked.stops:
+            self._scheduler.stop_at(0)
+        for streams, first_unit in self._asked.take_fences():
+            self._generation += 1
+            unit = max(0, now // self.plan.clock.period_ns) if first_unit is None else first_unit
+            self._scheduler.fence(list(streams), self._generation, unit, now)
         self._hand_over()
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + LOOK_EVERY_S
@@ -120,7 +130,7 @@ class InsideEngine:
         self._take(records)
 
     def _sleep(self, ns: int) -> None:
-        self._stopping.wait(min(ns, 50_000_000) / 1e9)
+        self._asked.wait(ns / 1e9)
 
     def _close(self, bodies: Iterable[Body]) -> None:
         """Close every body, also when one of them fails to; the first error is raised."""

@@ -11,33 +11,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from ..errors import UserError
+from ..errors import UserError, listing
 from ..node import Node
 from ..packet import Packet
 from ..plan.catalogue import resolve
 from ..plan.plan import Plan
 from ..schedule.events import Event
+from .asked import Asked
 from .inject import Fault, check_faults
 from .inside import InsideEngine
 from .keeping import Keeper, recorded_streams
 from .machine import machine as machine
 from .records import Note, Record
 from .statistics import Statistics
+from .status import Watched
 from .supervisor import Report, Supervisor
+from .views import Views
 
 ClockName = Literal["system", "virtual"]
 
 Listener = tuple[frozenset[str], Callable[[Packet], None]]
 """Streams, and who is told their packets as they settle; in a run with processes, from a thread of its own."""
-
-
-class Engine(Protocol):
-    """What runs the graph, as far as those who look at it need to know."""
-
-    @property
-    def usage(self) -> dict[str, dict[str, float | int]]:
-        """Per process: pid, CPU seconds, resident megabytes, restarts."""
-        ...
 
 
 class Watcher(Protocol):
@@ -63,6 +57,7 @@ class Options:
         flight_recorder_s: keep so many seconds of records, and write them on the first miss.
         record: write packets and decisions to this file.
         record_edges: which packets: ``node.port``, ``node`` or ``all``; what enters and leaves the graph by default.
+        metrics_port: serve figures for Prometheus on this port of the loopback interface; 0 takes a free one.
     """
 
     units: int | None = None
@@ -75,6 +70,7 @@ class Options:
     flight_recorder_s: float | None = None
     record: Path | None = None
     record_edges: tuple[str, ...] = ()
+    metrics_port: int | None = None
 
     @property
     def in_processes(self) -> bool:
@@ -115,8 +111,7 @@ class Run:
         self.reports: list[Report] = []
         self.watcher = watcher
         self.listener: Listener | None = None
-        self._stopping = threading.Event()
-        self._interrupts = 0
+        self._asked = Asked()
         self._usage: dict[str, dict[str, float | int]] = {}
         self._origin_ns: int | None = None
         self._result = RunResult({})
@@ -128,15 +123,21 @@ class Run:
         Raises:
             WangraphError: the run failed; `summary` and the trace hold what came before, files are closed.
         """
+        with Views(self.plan, self.options) as self._views:
+            return self._go_watched()
+
+    def _go_watched(self) -> RunResult:
         began = time.monotonic()
         self._keeper = Keeper(self.plan, self.options)
-        self._take([Note(0, "supervisor", "inject", str(fault)) for fault in self.options.faults])
+        inject = [Note(0, "supervisor", "inject", str(fault)) for fault in self.options.faults]
+        self._take([*inject, *self._views.notes])
         is_whole = False
         try:
             with _signals(self.stop):
                 self._go_in_engine()
-            is_whole = self._interrupts < 2
+            is_whole = self._asked.stops < 2
         finally:
+            self._asked.close()
             self.statistics.add(self._keeper.finish())
             self.summary = self._summarise(time.monotonic() - began)
             self._result.summary = self.summary
@@ -148,8 +149,19 @@ class Run:
 
     def stop(self) -> None:
         """End in order; asked twice, at once. From any thread, or a signal handler."""
-        self._interrupts += 1
-        self._stopping.set()
+        self._asked.stop()
+
+    def fence(self, streams: Sequence[str], first_unit: int | None = None) -> None:
+        """Interrupt: what these streams carry for ``first_unit`` (None: the unit going on) and later, and was begun
+        before the fence, is dropped. What has settled stays settled; states live on. From any thread.
+
+        Raises:
+            UserError: no such stream.
+        """
+        for stream in streams:
+            if stream not in self.plan.streams:
+                raise UserError(f"fence: no stream '{stream}' (it has: {listing(self.plan.streams)})")
+        self._asked.fence(streams, first_unit)
 
     @property
     def log(self) -> list[Event]:
@@ -159,7 +171,7 @@ class Run:
     @property
     def is_stopped(self) -> bool:
         """Whether `stop` was asked for."""
-        return self._interrupts > 0
+        return self._asked.stops > 0
 
     # Engines
 
@@ -175,7 +187,7 @@ class Run:
             limit=self.options.units,
             log=self.options.log,
             on_records=lambda records: self._take(records, supervisor),
-            stop_asked=lambda: self._interrupts,
+            asked=self._asked,
             faults=self.options.faults,
             taps=sorted(self._keeper.taps | (self.listener[0] if self.listener else frozenset())),
             on_packet=self._tap,
@@ -194,7 +206,7 @@ class Run:
             tap=self._tap,
             take=self._take,
             look=lambda: self._look(engine),
-            stopping=self._stopping,
+            asked=self._asked,
         )
         try:
             engine.run()
@@ -211,15 +223,16 @@ class Run:
         if packet.stream in self.options.taps:
             self._result.packets.setdefault(packet.stream, []).append(packet.keep())
 
-    def _take(self, records: Sequence[Record], engine: Engine | None = None) -> None:
+    def _take(self, records: Sequence[Record], engine: Watched | None = None) -> None:
         self.statistics.add(records)
         self._result.log += [r for r in records if isinstance(r, Event)]
         self.statistics.add(self._keeper.take(records, self.statistics.misses))
         if engine is not None:
             self._look(engine)
 
-    def _look(self, engine: Engine) -> None:
+    def _look(self, engine: Watched) -> None:
         self._usage = engine.usage
+        self._views.serve(self.statistics, engine)
         if self.watcher is not None:
             self.watcher.look(self.statistics, self._usage)
 

@@ -20,6 +20,7 @@ from ..errors import ProcessLost, RunError, StartError, UserError, WangraphError
 from ..packet import Packet
 from ..plan.plan import Plan, to_plain
 from ..schedule.events import Event
+from .asked import Asked
 from .control import (
     Batch,
     Begin,
@@ -46,6 +47,12 @@ START_DEADLINE_S = 120.0
 
 LEAD_NS = 120_000_000
 """From the moment when all are ready to the origin (plus what sources make ahead)."""
+
+POLL_MS = 250
+"""How long the supervisor sleeps when nothing rings: what it looks at by itself are deadlines of seconds."""
+
+LAST_WORDS_MS = 1000
+"""How long what a process said last may be on its way when the process is gone already."""
 
 STOP_DEADLINE_S = 10.0
 """How long an ordered stop may take before the processes are told to end at once, and then are killed."""
@@ -80,7 +87,7 @@ class Supervisor:
         limit: sources end at this unit.
         log: decisions to follow instead of the clock (a replay).
         on_records: told what happened, several times a second, in the calling thread.
-        stop_asked: looked at ten times a second: 1 asks for an ordered end, 2 for one at once.
+        asked: what is asked of the run while it goes on.
         faults: what to inject.
         taps: streams whose packets `on_packet` is told, from a thread of their own.
     """
@@ -92,7 +99,7 @@ class Supervisor:
         limit: int | None = None,
         log: Iterable[Event] | None = None,
         on_records: Callable[[list[Record]], None] = lambda records: None,
-        stop_asked: Callable[[], int] = lambda: 0,
+        asked: Asked,
         faults: Sequence[Fault] = (),
         taps: Sequence[str] = (),
         on_packet: Callable[[Packet], None] = lambda packet: None,
@@ -103,7 +110,7 @@ class Supervisor:
         self._limit = limit
         self._log = None if log is None else list(log)
         self._on_records = on_records
-        self._stop_asked = stop_asked
+        self._asked = asked
         self._faults, self._tapped, self._on_packet = list(faults), list(taps), on_packet
         self._taps: TapReceiver | None = None
         self._run = f"{os.getpid():x}-{secrets.token_hex(4)}"
@@ -128,6 +135,7 @@ class Supervisor:
         self._control = SupervisorEnd(context, address)
         self._poller = zmq.Poller()
         self._control.register(self._poller)
+        self._poller.register(self._asked.fileno(), zmq.POLLIN)
         try:
             self._start(address, {name: file.path for name, file in segments.items()})
             self._until(lambda c: c.is_ready, time.monotonic() + START_DEADLINE_S)
@@ -156,20 +164,6 @@ class Supervisor:
             self._stopping_at_once = at_once
             for child in self._children.values():
                 self._control.send(child.name, Halt(at_once))
-
-    def fence(self, streams: list[str], first_unit: int) -> int:
-        """Drop what these streams hold of an older generation from ``first_unit`` on; returns the new generation.
-
-        Raises:
-            UserError: no such stream.
-        """
-        for stream in streams:
-            if stream not in self.plan.streams:
-                raise UserError(f"fence: no stream '{stream}' (it has: {', '.join(sorted(self.plan.streams))})")
-        self._generation += 1
-        for child in self._children.values():
-            self._control.send(child.name, RaiseFence(streams, self._generation, first_unit))
-        return self._generation
 
     def watch(self, for_ms: int) -> None:
         """Ask every process to say for so long where its nodes stand."""
@@ -221,14 +215,13 @@ class Supervisor:
     def _until(self, reached: Callable[[_Child], bool], deadline: float | None) -> None:
         """Serve the processes until all have come so far, one has failed, or the deadline has passed."""
         while not all(reached(c) or c.is_finished for c in self._children.values()):
-            ready = dict(self._poller.poll(100))
+            ready = dict(self._poller.poll(POLL_MS))
             while (message := self._control.receive()) is not None:
                 self._hear(*message)
             for child in list(self._children.values()):
                 if child.pidfd in ready:
                     self._mourn(child)
-            if asked := self._stop_asked():
-                self.stop(at_once=asked > 1)
+            self._do_what_is_asked()
             if deadline is not None and time.monotonic() > deadline:
                 self._give_up()
                 return
@@ -236,6 +229,17 @@ class Supervisor:
                 if self._stopping_at_once:
                     return
                 self.stop(at_once=True)
+
+    def _do_what_is_asked(self) -> None:
+        self._asked.quiet()
+        if self._asked.stops:
+            self.stop(at_once=self._asked.stops > 1)
+        for streams, first_unit in self._asked.take_fences():
+            self._generation += 1
+            if first_unit is None:
+                first_unit = max(0, (time.monotonic_ns() - self.origin_ns) // self.plan.clock.period_ns)
+            for child in self._children.values():
+                self._control.send(child.name, RaiseFence(list(streams), self._generation, first_unit))
 
     def _hear(self, name: str, message: object) -> None:
         child = self._children[name]
@@ -261,7 +265,8 @@ class Supervisor:
         """A process has ended; by itself, unless it had finished."""
         self._poller.unregister(child.pidfd)
         code = child.popen.wait()
-        while (message := self._control.receive()) is not None:
+        last_words_ms = LAST_WORDS_MS if code == 0 else 0
+        while not child.is_finished and (message := self._control.receive(last_words_ms)) is not None:
             self._hear(*message)
         if child.is_finished:
             return
