@@ -12,7 +12,9 @@ from wangraph.tools.train.labels import POSE, tensors_of
 from wangraph.tools.train.plan import PLANS, plan_of
 from wangraph.tools.train.shards import CALM_UNITS, Films, Tracks, load
 from wangraph.tools.train.sheet import spectrogram, stack, strip, write_png
+from wangraph.tools.train.told import told_tokens, words_for
 from wangraph.tools.world.dialogue import play
+from wangraph.tools.world.persona import PERSONAS
 from wangraph.tools.world.script import Act, fixed
 from wangraph.tools.world.voices import Bank
 from wangraph.wan_core.text import EVENT_STATES, PAD, TOKENS
@@ -74,6 +76,7 @@ def tracks(rows=6, units=20, scenario=0):
         "user_text": torch.zeros(rows, units, dtype=torch.int16),
         "agent_text": torch.zeros(rows, units, dtype=torch.int16),
         "event": torch.zeros(rows, units, 2, dtype=torch.int8),
+        "persona": torch.zeros(rows, dtype=torch.int8),
         "scenario": torch.arange(rows, dtype=torch.int8) % 6 if scenario is None else torch.full((rows,), scenario),
     }
 
@@ -100,6 +103,26 @@ def test_basics_come_first_and_harder_scenarios_more_often():
     difficulty = torch.tensor([1.0, 1, 1, 9, 1, 1])
     drawn = torch.cat([reader.draw(chance, 0.5, difficulty).scenario for _ in range(10)])
     assert (drawn == 3).float().mean() > 0.5 and len(set(drawn.tolist())) == 6
+
+
+def test_an_agent_is_another_persona_only_where_it_is_told_so():
+    data = tracks(rows=12)
+    data["persona"][6:9], data["persona"][9:] = 1, 2
+    data["user_text"] += data["persona"][:, None]  # to know them again
+    never = Tracks(data, 8, 6, 12, torch.device("cpu"))
+    always = Tracks(data, 8, 6, 12, torch.device("cpu"), told_share=1.0)
+    chance = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        batch = never.draw(chance, 0.5, torch.ones(6))
+        assert batch.world is None and set(batch.user_text.unique().tolist()) == {0}
+        batch = always.draw(chance, 0.5, torch.ones(6))
+        assert torch.equal(batch.world.user.text, told_tokens()[batch.user_text[:, 0]])
+    assert always.draw(chance, 0.1, torch.ones(6)).world is None  # basics come first
+
+
+def test_every_persona_is_told_in_other_words():
+    assert told_tokens().shape == (3, 4) and len(set(map(tuple, told_tokens().tolist()))) == 3
+    assert words_for(PERSONAS["otto"]) == "one is zero"
 
 
 def test_clips_with_speech_are_drawn_more_often_than_silence():

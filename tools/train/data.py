@@ -22,9 +22,11 @@ from torch import Tensor
 
 from ...runtime.errors import MediaError
 from ..world.dialogue import play
+from ..world.persona import PERSONAS
 from ..world.script import SCENARIOS
 from ..world.voices import HELD_OUT, Bank, Split
 from .labels import tensors_of
+from .told import TRAINED
 
 if TYPE_CHECKING:
     from ...wan_core.audio import AudioCodec
@@ -48,6 +50,7 @@ class DataSpec:
         units: of each.
         seed: of the first; the others follow.
         scenarios: of the dialogues, in turn.
+        personas: of the agents, in turn, one for each round of the scenarios.
         split: whose voices.
         voices: folder of recorded people, or empty.
         hold_out: speakers who are not in the train split, besides the usual ones.
@@ -60,6 +63,7 @@ class DataSpec:
     units: int
     seed: int
     scenarios: tuple[str, ...] = SCENARIO_NAMES
+    personas: tuple[str, ...] = ("iris",)
     per_shard: int = 32
     split: Split = "train"
     voices: str = ""
@@ -140,8 +144,21 @@ def _dialogue(spec: DataSpec, bank: Bank, number: int) -> dict[str, Tensor]:
 
     name = spec.scenarios[number % len(spec.scenarios)]
     size = preset(spec.preset).video.height
-    dialogue = play(spec.seed + number, spec.units, bank, SCENARIOS[name], split=spec.split, size=size)
-    return {**tensors_of(dialogue), "scenario": torch.tensor(SCENARIO_NAMES.index(name), dtype=torch.int8)}
+    persona = spec.personas[number // len(spec.scenarios) % len(spec.personas)]
+    dialogue = play(
+        spec.seed + number,
+        spec.units,
+        bank,
+        SCENARIOS[name],
+        split=spec.split,
+        persona=PERSONAS[persona],
+        size=size,
+    )
+    return {
+        **tensors_of(dialogue),
+        "scenario": torch.tensor(SCENARIO_NAMES.index(name), dtype=torch.int8),
+        "persona": torch.tensor(TRAINED.index(persona), dtype=torch.int8),
+    }
 
 
 def _encoder(spec: DataSpec, codecs: Path | None) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:

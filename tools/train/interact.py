@@ -43,7 +43,8 @@ def learn_interact(shop: Workshop) -> None:
     shop.make(shop.tracks())
     shop.make(shop.tracks("held-out"))
     plan = shop.plan
-    tracks = Tracks(load(shop.tracks(), shop.data), plan.rows, plan.units, plan.long_units, shop.device)
+    data = load(shop.tracks(), shop.data)
+    tracks = Tracks(data, plan.rows, plan.units, plan.long_units, shop.device, told_share=plan.told_share)
     shop.built(3)
     learner = Learner(DuplexModel(shop.preset), len(SCENARIO_NAMES)).to(shop.device)
     loop = Loop(InteractTask(learner, tracks.draw), INTERACT_RECIPE, 10**9, shop.seed)

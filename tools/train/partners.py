@@ -11,23 +11,25 @@ import torch
 from torch import Tensor
 
 from ...wan_core.audio import AudioCodec, AudioEncoderState
+from ...wan_core.embed import WorldTrack
 from ...wan_core.exchange import UserUnit
 from ...wan_core.flow import Latents
 from ...wan_core.text import EVENT_STATES, GESTURES
 from ...wan_core.train.roll import Meeting
-from ...wan_core.train.sequences import HEARD, Sequences
+from ...wan_core.train.sequences import HEARD, Sequences, told
 from ...wan_core.video import VideoCodec, VideoEncoderState
 from ..world.cues import AgentUnit
 from ..world.cues import UserUnit as WorldUnit
 from ..world.dialogue import record
 from ..world.face import render
 from ..world.oracle import Oracle
-from ..world.persona import PERSONAS, Persona
+from ..world.persona import PERSONAS
 from ..world.script import SCENARIOS
 from ..world.user import World
 from ..world.voices import Bank
 from .data import SCENARIO_NAMES
 from .labels import tensors_of
+from .told import TRAINED, told_tokens
 
 ECHO_SHARE = 0.5
 """How many users hear the agent through a loudspeaker that their microphone picks up."""
@@ -41,6 +43,7 @@ class WorldPartners:
         audio, video: codecs, in eval mode.
         rows: how many at once.
         device: where tensors go.
+        told_share: how often the agents are told who they are; else they are the first persona.
     """
 
     def __init__(
@@ -50,23 +53,26 @@ class WorldPartners:
         video: VideoCodec,
         rows: int,
         device: torch.device,
-        persona: Persona = PERSONAS["iris"],
+        told_share: float = 0.0,
     ) -> None:
         self.rows = rows
-        self._bank, self._audio, self._video, self._device, self._persona = bank, audio, video, device, persona
+        self._bank, self._audio, self._video, self._device, self._told_share = bank, audio, video, device, told_share
         self._size = video.config.height
 
-    def begin(self, generator: torch.Generator) -> None:
+    def begin(self, generator: torch.Generator) -> WorldTrack | None:
         """As in `roll.Partners`."""
         seeds = torch.randint(2**31, (self.rows,), generator=generator).tolist()
         kinds = torch.randint(len(SCENARIO_NAMES), (self.rows,), generator=generator).tolist()
         echoes = (torch.rand(self.rows, generator=generator) < ECHO_SHARE).tolist()
-        self._kinds = kinds
+        is_told = bool(torch.rand((), generator=generator) < self._told_share)
+        who = torch.randint(len(TRAINED) if is_told else 1, (self.rows,), generator=generator)
+        self._kinds, self._personas = kinds, [PERSONAS[TRAINED[number]] for number in who.tolist()]
+        self._world = told(told_tokens()[who].to(self._device)) if is_told else None
         self._worlds = [
             World(seed, self._bank, replace(SCENARIOS[SCENARIO_NAMES[kind]], echo=echo), size=self._size)
             for seed, kind, echo in zip(seeds, kinds, echoes, strict=True)
         ]
-        self._oracles = [Oracle(seed, self._bank, self._persona) for seed in seeds]
+        self._oracles = [Oracle(seed, self._bank, persona) for seed, persona in zip(seeds, self._personas, strict=True)]
         self._heard: list[list[WorldUnit]] = [[] for _ in seeds]
         self._said: list[list[AgentUnit]] = [[] for _ in seeds]
         self._user_video: list[Tensor] = []
@@ -76,6 +82,7 @@ class WorldPartners:
             self._video.new_encoder_state(self.rows),
             self._audio.new_encoder_state(self.rows),
         )
+        return self._world
 
     def step(self, said: Tensor | None) -> Meeting:
         """As in `roll.Partners`."""
@@ -85,7 +92,7 @@ class WorldPartners:
         for row in range(self.rows):
             self._heard[row].append(users[row])
             self._said[row].append(agents[row])
-        shown = np.stack([render(agent.pose, self._persona.looks, self._size) for agent in agents])
+        shown = np.stack([render(a.pose, who.looks, self._size) for a, who in zip(agents, self._personas, strict=True)])
         seen, faces, voices = self._states
         user_video, seen = self._video.encode(_pictures(np.stack([user.frames for user in users]), self._device), seen)
         video, faces = self._video.encode(_pictures(shown, self._device), faces)
@@ -109,8 +116,8 @@ class WorldPartners:
     def sequences(self) -> Sequences:
         """As in `roll.Partners`."""
         rows = [
-            tensors_of(record(heard, said, world.person, self._persona, size=0))
-            for heard, said, world in zip(self._heard, self._said, self._worlds, strict=True)
+            tensors_of(record(heard, said, world.person, persona, size=0))
+            for heard, said, world, persona in zip(self._heard, self._said, self._worlds, self._personas, strict=True)
         ]
         data = {name: torch.stack([row[name] for row in rows]).to(self._device) for name in rows[0]}
         agent_audio = data["agent_audio"].float() / 32767
@@ -124,6 +131,7 @@ class WorldPartners:
             is_loud=agent_audio.square().mean(2).sqrt() > 0.01,
             heard={name: data[name].long() for name in HEARD},
             scenario=torch.tensor(self._kinds, device=self._device),
+            world=self._world,
         )
 
     def _tensor(self, sounds: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]) -> Tensor:

@@ -19,6 +19,8 @@ class TrainingPlan:
         validation: held-out dialogues.
         clips, clip_units: batch of a codec.
         rows, units: batch of the model; for the last ``long_share`` windows of ``long_units``, as many units in all.
+        personas: of the agents, in turn; the first is who the agent is when it is told nothing.
+        told_share: share of the batches in which it is told who it is; these have half as many rows.
         rows_rolled: dialogues that are rolled out at once, for ``roll_units``.
     """
 
@@ -36,6 +38,8 @@ class TrainingPlan:
     long_units: int
     rows_rolled: int
     roll_units: int
+    personas: tuple[str, ...] = ("iris",)
+    told_share: float = 0.0
     per_shard: int = 32
 
 
@@ -57,6 +61,8 @@ PLANS: dict[str, TrainingPlan] = {
         long_units=48,
         rows_rolled=2,
         roll_units=12,
+        personas=("iris", "otto"),
+        told_share=0.2,
         per_shard=4,
     ),
     "tiny": TrainingPlan(
@@ -74,6 +80,8 @@ PLANS: dict[str, TrainingPlan] = {
         long_units=96,
         rows_rolled=8,
         roll_units=48,
+        personas=("iris", "iris", "iris", "otto", "vera"),
+        told_share=0.25,
     ),
 }
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor
 from ...runtime.errors import MediaError
 from ...wan_core.flow import Latents
 from ...wan_core.train.codecs import Clips
-from ...wan_core.train.sequences import HEARD, Sequences
+from ...wan_core.train.sequences import HEARD, Sequences, told
 from .data import SCENARIO_NAMES, DataSpec
+from .told import TRAINED, told_tokens
 
 
 def load(spec: DataSpec, folder: Path) -> dict[str, Tensor]:
@@ -92,6 +94,10 @@ CALM_UNITS = 4
 """A window may begin after so many units in which neither side says or types anything."""
 
 
+MAX_GAP_UNITS = 2000
+"""Up to so many units lie between what an agent is told and the window that it learns on."""
+
+
 class Tracks:
     """Sequences for the model: basics first, then everything, at last longer windows.
 
@@ -103,6 +109,7 @@ class Tracks:
         device: where batches go.
         basics_until: share of all steps after which every scenario is drawn.
         long_from: share of all steps after which windows are long.
+        told_share: share of the batches after the basics in which the agents are told who they are.
     """
 
     def __init__(
@@ -114,25 +121,39 @@ class Tracks:
         device: torch.device,
         basics_until: float = 0.2,
         long_from: float = 0.9,
+        told_share: float = 0.0,
     ) -> None:
         self.data, self.device = data, device
         self.rows, self.units, self.long_units = rows, units, long_units
-        self.basics_until, self.long_from = basics_until, long_from
+        self.basics_until, self.long_from, self.told_share = basics_until, long_from, told_share
         self._calm = _calm(data)
         self._is_basic = torch.tensor([name in BASICS for name in SCENARIO_NAMES])
 
     def draw(self, generator: torch.Generator, progress: float, difficulty: Tensor) -> Sequences:
         """A batch; see `interact.Draw`."""
-        is_long = progress >= self.long_from
-        units = self.long_units if is_long else self.units
+        units = self.long_units if progress >= self.long_from else self.units
         rows = max(1, self.rows * self.units // units)
-        weights = difficulty.detach().cpu().double()
-        if progress < self.basics_until and bool(self._is_basic[self.data["scenario"].long()].any()):
-            weights = weights * self._is_basic
-        by_row = weights[self.data["scenario"].long()]
-        chosen = torch.multinomial(by_row, rows, replacement=True, generator=generator).tolist()
-        windows = [(row, self._start(row, units, generator)) for row in chosen]
-        return self.windows(windows, units)
+        is_told = progress >= self.basics_until and bool(torch.rand((), generator=generator) < self.told_share)
+        weights = self._weights(progress, difficulty.detach().cpu().double(), is_told)
+        if is_told:  # a world is dearer
+            rows = max(1, rows // 2)
+        chosen = torch.multinomial(weights, rows, replacement=True, generator=generator)
+        windows = [(row, self._start(row, units, generator)) for row in chosen.tolist()]
+        batch = self.windows(windows, units)
+        if not is_told:
+            return batch
+        gap = int(MAX_GAP_UNITS ** float(torch.rand((), generator=generator)))
+        tokens = told_tokens()[self.data["persona"][chosen].long()].to(self.device)
+        return replace(batch, world=told(tokens), gap_units=gap)
+
+    def _weights(self, progress: float, difficulty: Tensor, is_told: bool) -> Tensor:
+        """How often each dialogue is drawn, [N]; agents who are told nothing are the first persona."""
+        scenario, persona = self.data["scenario"].long(), self.data["persona"].long()
+        if progress < self.basics_until and bool(self._is_basic[scenario].any()):
+            difficulty = difficulty * self._is_basic
+        count = torch.bincount(persona, minlength=len(TRAINED)).clamp_min(1)
+        shares = 1.0 / count if is_told else (torch.arange(len(TRAINED)) == 0).float()
+        return difficulty[scenario] * shares[persona]
 
     def windows(self, windows: list[tuple[int, int]], units: int) -> Sequences:
         """Sequences of these (dialogue, first unit)."""

@@ -112,6 +112,7 @@ class Workshop:
             dialogues,
             units,
             (self.seed + 1) * FIRST_SEED + first,
+            personas=self.plan.personas,
             per_shard=self.plan.per_shard,
             split=split,
             voices=self.voices,

@@ -110,6 +110,8 @@ class InteractTask:
             noisy,
             t,
             attention_dtype=torch.float32,
+            world=batch.world,
+            gap_units=batch.gap_units,
         )
         decisions = decision_losses(predictions, batch)
         self.learner.difficulty.update(batch.scenario, change_error(predictions, batch))
@@ -205,6 +207,8 @@ def validate(learner: Learner, batch: Sequences, seed: int = 0) -> dict[str, flo
         corruptor.decisions(batch, chance),
         noised(batch.agent, t, chance),
         t,
+        world=batch.world,
+        gap_units=batch.gap_units,
     )
     understood = learner.understanding(found.user_hidden)
     figures = {**shares_right(found, batch), **flow_losses(found, batch, t)}

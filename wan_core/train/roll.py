@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from ..audio import AudioCodec
-from ..embed import AgentTrack, DecisionTrack
-from ..exchange import Decision, ResponseUnit, UserUnit
+from ..embed import AgentTrack, DecisionTrack, WorldTrack
+from ..exchange import Decision, ResponseUnit, UserUnit, WorldUnit
 from ..flow import Latents, euler, interpolate, training_times
 from ..kvcache import KVState
 from ..mel import LogMel
@@ -72,8 +72,8 @@ class Partners(Protocol):
 
     rows: int
 
-    def begin(self, generator: torch.Generator) -> None:
-        """New users, drawn by the generator."""
+    def begin(self, generator: torch.Generator) -> WorldTrack | None:
+        """New users, drawn by the generator; returns what the model is told before unit 0."""
         ...
 
     def step(self, said: Tensor | None) -> Meeting:
@@ -137,6 +137,7 @@ class RollTask:
             noised(batch.agent, t, chance) if is_near else None,
             t,
             attention_dtype=torch.float32,
+            world=batch.world,
         )
         parts = decision_losses(predictions, batch, where)
         parts["understood"] = understanding_loss(self.learner.understanding(predictions.user_hidden), batch)
@@ -173,7 +174,7 @@ def roll_out(
     """Let the model talk with new partners for some units; see the module's words for ``is_near``."""
     was_training = model.training
     model.eval()
-    partners.begin(generator)
+    world = partners.begin(generator)
     seed = int(torch.randint(2**31, (), generator=generator))
     times = torch.empty(units).uniform_(*NEAR_TIMES, generator=generator).tolist()
     with torch.inference_mode():
@@ -181,6 +182,8 @@ def roll_out(
         thinker, mel = Thinker(model), LogMel(model.preset.mel).to(device)
         state, hearing = thinker.new_state(rows), mel.new_state(rows)
         speech = audio.new_decoder_state(rows)
+        if world is not None:
+            thinker.prefill(state, _in_units(world))
         said: Tensor | None = None
         response: ResponseUnit | None = None
         own: list[tuple[Tensor, ...]] = []
@@ -202,6 +205,12 @@ def roll_out(
     # copies, since tensors of the inference mode cannot be learned from
     sound_, picture, event, text = (torch.stack(parts, 1).clone() for parts in zip(*own, strict=True))
     return Rollout(partners.sequences(), Latents(sound_, picture), event, text)
+
+
+def _in_units(world: WorldTrack) -> list[WorldUnit]:
+    """A world of typed words, unit by unit."""
+    assert world.user.text is not None, "a world without words"
+    return [WorldUnit(UserUnit(text=tokens)) for tokens in world.user.text.unbind(1)]
 
 
 def _solve_near(

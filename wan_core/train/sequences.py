@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..embed import AgentTrack, DecisionTrack, UserTrack
+from ..embed import AgentTrack, DecisionTrack, UserTrack, WorldTrack
 from ..flow import Latents
 from ..mel import LogMel
 
@@ -31,6 +31,8 @@ class Sequences:
         is_loud: [B, U] bool, where it is heard.
         heard: by name in `HEARD`, classes [B, U].
         scenario: [B] number of the kind of dialogue.
+        world: what all rows were told before unit 0; None: nothing.
+        gap_units: units that lie between it and the first one here.
     """
 
     user_audio: Tensor
@@ -42,11 +44,18 @@ class Sequences:
     is_loud: Tensor
     heard: dict[str, Tensor]
     scenario: Tensor
+    world: WorldTrack | None = None
+    gap_units: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:
         """(B, U)."""
         return self.text.shape[0], self.text.shape[1]
+
+
+def told(tokens: Tensor) -> WorldTrack:
+    """A world of typed tokens [B, P], and of nothing else."""
+    return WorldTrack(UserTrack(text=tokens), AgentTrack())
 
 
 @dataclass(frozen=True)
