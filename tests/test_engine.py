@@ -199,7 +199,8 @@ def test_a_wrong_shape_is_named_with_unit_port_expected_and_found(tmp_path):
 def test_a_node_that_cannot_open_stops_the_run_before_the_clock_starts(tmp_path):
     with pytest.raises(RunError, match=r"^node 'mix': OSError while opening: no lens$"):
         failing(tmp_path, toys.CannotOpen).go()
-    assert (tmp_path / "out").read_text() == ""
+    written = tmp_path / "out"
+    assert not written.exists() or written.read_text() == "", "no unit was run"
 
 
 def test_a_process_that_ends_by_itself_is_named_and_the_rest_is_stopped_in_order(tmp_path):
