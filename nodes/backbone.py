@@ -3,7 +3,8 @@
 The thinker hears, sees and reads the user and writes one slice of keys and values per unit into the context log; the
 performer reads the log and makes voice and face of it; they come back to the thinker as ``response_*`` one unit later.
 
-A log has no holes: units that the thinker absorbs, or that are lost, give a slice as well, and no answer.
+A log has no holes: units that the thinker absorbs, or that are lost, give a slice as well, and no answer. A performer
+that misses slices all the same, or holds others, says which it ``need``s and answers again when it has them.
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ from ..runtime.packet import Array
 from ..runtime.ports import Input, Output
 from ..wan_core.card import Card
 from ..wan_core.config import Preset
-from ..wan_core.text import TypedText, word_of
+from ..wan_core.text import WORDS, TypedText, word_of
 from .codecs import CodecNode, shape_words
+from .context import REFILL_UNITS, Context, context_input, context_output, packed, unpacked
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..wan_core.exchange import ResponseUnit, Thought, UserUnit
+    from ..wan_core.exchange import ResponseUnit, Thought, UserUnit, WorldUnit
     from ..wan_core.flow import Latents
     from ..wan_core.kvslice import KVSlice
     from ..wan_core.model import DuplexModel
     from ..wan_core.performer import PerformerState
+    from ..wan_core.refill import ContextLog
     from ..wan_core.thinker import ThinkerState
     from ..wan_core.whole import WholeState
 
@@ -38,12 +41,6 @@ CONCEALED = 1
 
 REMEMBERED_UNITS = 64
 """How long a response waits for news of whether it was heard."""
-
-CONTEXT = {"keys": "L K N D", "values": "L K N D", "place": "3", "digest": "16"}
-"""Tensors of a slice; ``place`` is unit, tokens before it, and 1 if the performer shall answer; ``digest`` is that of
-the slices before it, and its own."""
-
-Context = Mapping[str, Array]
 
 VIDEO = Input("latent", "h w C", "float32", late="empty", help="the user's picture, as encode.video gives it")
 AUDIO = Input("latent", "hops bands", "float32", late="empty", help="the user's voice, as encode.mel gives it")
@@ -117,6 +114,14 @@ class Ears:
 class ListeningNode(BackboneNode):
     """What thinker and whole have in common: they take the user in."""
 
+    persona: str = Param("", help="what the agent is told before unit 0, in the words of its vocabulary")
+
+    def world(self) -> list[WorldUnit]:
+        """The persona, one token a unit."""
+        from ..wan_core.exchange import told_in_words
+
+        return told_in_words(self.persona, 1, self.device)
+
     def user_unit(self, ears: Ears, unit: Unit, inputs: Mapping[str, Any]) -> UserUnit:
         """The inputs of one unit as the model takes them."""
         import torch
@@ -135,14 +140,23 @@ class ListeningNode(BackboneNode):
     @staticmethod
     def said(thought: Thought) -> dict[str, Any]:
         """Text and event of one unit."""
-        return {"text": word_of(int(thought.text[0])) or None, "event": thought.event[0].cpu().numpy()}
+        token = int(thought.text[0])
+        word = word_of(token) if token < len(WORDS) else f"<{token}>"  # of a language model's vocabulary
+        return {"text": word or None, "event": thought.event[0].cpu().numpy()}
 
 
 @dataclass
 class ThinkerSession:
-    """State of `ThinkerNode`."""
+    """State of `ThinkerNode`.
+
+    Attributes:
+        log: what was sent, and what the performer has not been sent yet.
+        need: the first unit that the next packet begins with, besides its own.
+    """
 
     model: ThinkerState
+    log: ContextLog
+    need: int | None = None
     ears: Ears = field(default_factory=Ears)
 
 
@@ -156,12 +170,15 @@ class ThinkerNode(ListeningNode):
         "response_video": Input("latent", "h w C", "float32", late="empty", help="the agent's picture of unit k - 1"),
         "response_audio": Input("latent", "N C", "float32", late="empty", help="the agent's voice of unit k - 1"),
         "played": PLAYED,
+        "need": Input("tokens", "1", "int64", late="empty", optional=True, help="first unit that the performer misses"),
     }
     outputs: ClassVar[Mapping[str, Output]] = {
-        "context": Output("context", tensors={name: (shape, None) for name, shape in CONTEXT.items()}),
+        "context": context_output(None, 0, ""),
         "text": WORD,
         "event": EVENT,
     }
+
+    refill_units: int = Param(REFILL_UNITS, min=1, max=4096, help="slices that a packet can carry besides its own")
 
     @classmethod
     def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
@@ -174,14 +191,19 @@ class ThinkerNode(ListeningNode):
             "response_video": _sized(cls.inputs["response_video"], preset.video.latent_shape),
             "response_audio": _sized(cls.inputs["response_audio"], preset.audio.latent_shape),
         }
-        context = Output("context", tensors=_context(preset), help="keys and values of one unit")
-        return inputs, {**cls.outputs, "context": context}
+        refill_units = params.get("refill_units", cls.params["refill_units"].default)
+        return inputs, {**cls.outputs, "context": context_output(preset, refill_units, "float32")}
+
+    def open(self, ctx: NodeContext) -> None:
+        """Load the weights; without a performer that asks, nothing of the log is kept."""
+        super().open(ctx)
+        self._keeps_log = "need" in ctx.connected_inputs
 
     def setup(self, model: DuplexModel) -> None:
         """A thinker."""
         from ..wan_core.thinker import Thinker
 
-        self._thinker = Thinker(model)
+        self._model, self._thinker = model, Thinker(model)
 
     def warm(self) -> None:
         """Think two units of absence, then absorb two."""
@@ -193,25 +215,43 @@ class ThinkerNode(ListeningNode):
         self._thinker.gap(state, 2)
 
     def new_state(self) -> ThinkerSession:
-        """Nothing seen yet."""
-        return ThinkerSession(self._thinker.new_state())
+        """Nothing seen yet, but told who to be."""
+        from ..wan_core.refill import FROM_THE_START, ContextLog
+
+        log = ContextLog(self._model.cache, None if self._keeps_log else 0)
+        session = ThinkerSession(self._thinker.new_state(), log)
+        for slice_ in self._thinker.prefill(session.model, self.world()):
+            log.append(slice_)
+            session.need = FROM_THE_START
+        return session
 
     def step(self, state: ThinkerSession, unit: Unit, **inputs: Any) -> Outputs:
         """One unit: commit the response, take the user in, decide."""
         user = self.user_unit(state.ears, unit, inputs)
         response = self._response(state.ears, unit, inputs)
         thought = self._thinker.step(state.model, user, response, seed=unit.seed, sessions=[unit.session])
-        return {"context": packed(thought.slice), **self.said(thought)}
+        return {"context": self._packet(state, thought.slice, inputs), **self.said(thought)}
 
     def absorb(self, state: ThinkerSession, units: Sequence[tuple[Unit, Mapping[str, Any]]]) -> list[Outputs]:
         """Several units in one pass: their slices, no decisions."""
         users = [self.user_unit(state.ears, unit, inputs) for unit, inputs in units]
         responses = [self._response(state.ears, unit, inputs) for unit, inputs in units]
-        return [{"context": packed(s)} for s in self._thinker.absorb(state.model, users, responses)]
+        slices = self._thinker.absorb(state.model, users, responses)
+        return [
+            {"context": self._packet(state, slice_, inputs)} for slice_, (_, inputs) in zip(slices, units, strict=True)
+        ]
 
     def gap(self, state: ThinkerSession, units: Sequence[Unit]) -> list[Outputs]:
         """Lost units: everything in them is absent."""
-        return [{"context": packed(s)} for s in self._thinker.gap(state.model, len(units))]
+        return [{"context": self._packet(state, s, {})} for s in self._thinker.gap(state.model, len(units))]
+
+    def _packet(self, state: ThinkerSession, slice_: KVSlice, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """The slice of a unit, behind those that the performer needs."""
+        asked = inputs.get("need")
+        need, state.need = state.need if asked is None else int(asked[0]), None
+        older = [] if need is None else state.log.slices_since(need, self.refill_units)
+        state.log.append(slice_)
+        return packed([*older, slice_])
 
     def _response(self, ears: Ears, unit: Unit, inputs: Mapping[str, Any]) -> ResponseUnit:
         from ..wan_core.exchange import ResponseUnit
@@ -225,9 +265,10 @@ class ThinkerNode(ListeningNode):
 class PerformerNode(BackboneNode):
     """Reads the context, solves the flow for the agent's voice and face of the unit."""
 
-    context = Input("context", tensors={name: (shape, None) for name, shape in CONTEXT.items()}, late="wait")
+    context = context_input(None, "")
     video = Output("latent", "h w C", "float32", help="clean latents, for decode.video")
     audio = Output("latent", "N C", "float32", help="clean latents, for decode.audio")
+    need = Output("tokens", "1", "int64", help="first unit that it misses, for the thinker; empty: it misses nothing")
 
     steps: int = Param(2, min=1, max=64, help="solver steps, where the ladder says nothing else")
 
@@ -237,8 +278,7 @@ class PerformerNode(BackboneNode):
         preset = cls.preset(params)
         if preset is None:
             return cls.inputs, cls.outputs
-        context = Input("context", tensors=_context(preset), late="wait", help="keys and values of one unit")
-        return {"context": context}, _answer_outputs(cls.outputs, preset)
+        return {"context": context_input(preset, "float32")}, _answer_outputs(cls.outputs, preset)
 
     def setup(self, model: DuplexModel) -> None:
         """A performer."""
@@ -261,31 +301,31 @@ class PerformerNode(BackboneNode):
         return self._performer.new_state()
 
     def step(self, state: PerformerState, unit: Unit, context: Context | None) -> Outputs:
-        """One slice in, one response out; none for a unit that the thinker did not answer."""
-        if context is None or not self._append(state, context):
+        """One slice in, one response out; none where the thinker did not answer, or while slices are missing."""
+        slices = self._slices(context)
+        need = self._performer.follow(state, slices, unit.index)
+        if need is not None:
+            return {"need": np.array([need], np.int64)}
+        if not slices or not slices[-1].answers:
             return {}
         steps = int(unit.level.get("steps", self.steps))
         return spoken(self._performer.generate(state, unit.index, steps, unit.seed, [unit.session]))
 
     def absorb(self, state: PerformerState, units: Sequence[tuple[Unit, Mapping[str, Any]]]) -> None:
         """Every slice belongs to the history, answered or not."""
-        for _, inputs in units:
-            if inputs["context"] is not None:
-                self._append(state, inputs["context"])
+        for unit, inputs in units:
+            self._performer.follow(state, self._slices(inputs["context"]), unit.index)
 
     def gap(self, state: PerformerState, units: Sequence[Unit]) -> None:
-        """Nothing to do: the slice that comes next will not follow the last one, and says so."""
+        """Nothing to do: the slice that comes next will not follow the last one."""
 
-    def _append(self, state: PerformerState, context: Context) -> bool:
-        from ..wan_core.kvslice import KVSlice
+    def _slices(self, context: Context | None) -> list[KVSlice]:
+        return [] if context is None else unpacked(context, self._batched)
 
-        keys, values = self.tensor(context["keys"]), self.tensor(context["values"])
-        assert keys is not None and values is not None
-        unit, start, answers = (int(x) for x in context["place"])
-        digests = context["digest"].tobytes()
-        slice_ = KVSlice((unit,), start, keys, values, digests[:8], digests[8:], bool(answers))
-        self._performer.append(state, slice_)
-        return bool(answers)
+    def _batched(self, array: Array) -> Tensor:
+        tensor = self.tensor(array)
+        assert tensor is not None
+        return tensor
 
 
 @dataclass
@@ -300,7 +340,9 @@ class WholeNode(ListeningNode):
     """Thinker and performer in one node, on one cache: the reference. Its own response is its history."""
 
     inputs: ClassVar[Mapping[str, Input]] = {"video": VIDEO, "audio": AUDIO, "text": TEXT, "played": PLAYED}
-    outputs: ClassVar[Mapping[str, Output]] = {**PerformerNode.outputs, "text": WORD, "event": EVENT}
+    outputs: ClassVar[Mapping[str, Output]] = {
+        "video": PerformerNode.outputs["video"], "audio": PerformerNode.outputs["audio"], "text": WORD, "event": EVENT
+    }  # fmt: skip
 
     steps: int = Param(2, min=1, max=64, help="solver steps, where the ladder says nothing else")
 
@@ -327,8 +369,10 @@ class WholeNode(ListeningNode):
             self._whole.step(state, UserUnit(), self.steps)
 
     def new_state(self) -> WholeSession:
-        """Nothing seen yet."""
-        return WholeSession(self._whole.new_state())
+        """Nothing seen yet, but told who to be."""
+        state = self._whole.new_state()
+        self._whole.prefill(state, self.world())
+        return WholeSession(state)
 
     def step(self, state: WholeSession, unit: Unit, **inputs: Any) -> Outputs:
         """One unit in, its whole answer out."""
@@ -347,25 +391,9 @@ class WholeNode(ListeningNode):
         self._whole.gap(state.model, len(units))
 
 
-def packed(slice_: KVSlice) -> dict[str, Array]:
-    """A slice as it travels."""
-    return {
-        "keys": slice_.keys[0].cpu().numpy(),
-        "values": slice_.values[0].cpu().numpy(),
-        "place": np.array([slice_.unit, slice_.start, slice_.answers], np.int64),
-        "digest": np.frombuffer(slice_.previous + slice_.digest, np.uint8),
-    }
-
-
 def spoken(latents: Latents) -> dict[str, Array]:
     """A response as it travels."""
     return {"video": latents.video[0].cpu().numpy(), "audio": latents.audio[0].cpu().numpy()}
-
-
-def _context(preset: Preset) -> dict[str, tuple[str | None, str | None]]:
-    slice_ = shape_words(preset.slice_shape)
-    return {"keys": (slice_, "float32"), "values": (slice_, "float32"),
-            "place": (CONTEXT["place"], "int64"), "digest": (CONTEXT["digest"], "uint8")}  # fmt: skip
 
 
 def _user_inputs(inputs: Mapping[str, Input], preset: Preset) -> dict[str, Input]:

@@ -70,13 +70,17 @@ def test_outputs_are_what_the_ports_promise(thinker, performer):
     for thought, answer in conversation(thinker, performer, 3):
         for node, outputs in ((thinker, thought), (performer, answer)):
             for name, port in node.ports(node.values)[1].items():
+                if name == "need":
+                    assert name not in outputs
+                    continue
                 tensors = outputs[name] if isinstance(outputs[name], dict) else {"": outputs[name]}
                 for tensor, spec in port.specs.items():
                     if port.kind == "text":
                         assert tensors[tensor] is None or isinstance(tensors[tensor], str)
                         continue
                     assert tensors[tensor].dtype == spec.dtype
-                    assert list(tensors[tensor].shape) == [dim.size for dim in spec.shape]
+                    sizes = zip(tensors[tensor].shape, spec.shape, strict=True)
+                    assert all(found == dim.size or (dim.is_max and found < dim.size) for found, dim in sizes)
 
 
 def test_two_nodes_equal_one_bit_by_bit(thinker, performer):
@@ -119,14 +123,6 @@ def test_absorbed_and_lost_units_are_in_the_log_and_unanswered(thinker, performe
         assert set(log) == {"context"}
         assert performer.step(performing, unit(k), **log) == {}
     assert set(performer.step(performing, unit(4), **only_context(thinker, thinking, 4))) == {"video", "audio"}
-
-
-def test_a_hole_in_the_log_is_told(thinker, performer):
-    thinking, performing = thinker.new_state(), performer.new_state()
-    only_context(thinker, thinking, 0)
-    performer.gap(performing, [unit(0)])
-    with pytest.raises(ModelError, match=r"^context: found slice of unit 1 at token 12 \(expected unit 0 at token 0\)"):
-        performer.step(performing, unit(1), **only_context(thinker, thinking, 1))
 
 
 def test_the_whole_takes_absorbed_and_lost_units_in():

@@ -1,0 +1,105 @@
+"""How the context log travels: some slices in one packet, the oldest first, the last that of the packet's unit.
+
+Usually there is one. Others come before it when the reader needs them once more, or when the log begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..runtime.packet import Array
+from ..runtime.ports import Input, Output
+from ..wan_core.config import Preset
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..wan_core.kvslice import KVSlice
+
+CONTEXT = {"keys": "L K N D", "values": "L K N D", "place": "U 3", "digest": "U 16"}
+"""Tensors of a packet. ``place`` is, per slice, its unit, tokens before it, and `FLAGS` added up; ``digest`` is that of
+the slices before it, and its own."""
+
+FLAGS = {"answers": 1, "is_world": 2, "resumes": 4}
+"""What is told of a slice: see `KVSlice`."""
+
+REFILL_UNITS = 32
+"""Slices that a packet can carry besides its own."""
+
+Context = Mapping[str, Array]
+
+Tensors = dict[str, tuple[str | None, str | None]]
+
+
+def context_output(preset: Preset | None, refill_units: int, dtype: str) -> Output:
+    """The writer's port, with the preset's sizes."""
+    if preset is None:
+        return Output("context", tensors=dict.fromkeys(CONTEXT, (None, None)))
+    layers, kv_heads, tokens, head_dim = preset.slice_shape
+    slices = 1 + refill_units
+    shape = f"{layers} {kv_heads} N<={slices * tokens} {head_dim}"
+    return Output("context", tensors=_tensors(shape, f"U<={slices}", dtype), help="keys and values of the unit")
+
+
+def context_input(preset: Preset | None, dtype: str) -> Input:
+    """The reader's port; it takes as many slices as the writer sends."""
+    if preset is None:
+        return Input("context", tensors=dict.fromkeys(CONTEXT, (None, None)), late="wait")
+    layers, kv_heads, _, head_dim = preset.slice_shape
+    tensors = _tensors(f"{layers} {kv_heads} N {head_dim}", "U", dtype)
+    return Input("context", tensors=tensors, late="wait", help="keys and values of the unit")
+
+
+def _tensors(shape: str, slices: str, dtype: str) -> Tensors:
+    return {
+        "keys": (shape, dtype), "values": (shape, dtype),
+        "place": (f"{slices} 3", "int64"), "digest": (f"{slices} 16", "uint8"),
+    }  # fmt: skip
+
+
+def packed(slices: Sequence[KVSlice]) -> dict[str, Array]:
+    """Slices of a batch of one, as they travel."""
+    flags = [sum(FLAGS[name] for name in FLAGS if getattr(s, name)) for s in slices]
+    digests = [np.frombuffer(s.previous + s.digest, np.uint8) for s in slices]
+    return {
+        "keys": _joined([s.keys for s in slices]),
+        "values": _joined([s.values for s in slices]),
+        "place": np.array([[s.unit, s.start, flag] for s, flag in zip(slices, flags, strict=True)], np.int64),
+        "digest": np.stack(digests),
+    }
+
+
+def unpacked(context: Context, tensor: Callable[[Array], Tensor]) -> list[KVSlice]:
+    """The slices of a packet; none of them where it was damaged so badly that they cannot be told apart.
+
+    Args:
+        context: tensors by name.
+        tensor: makes a batch of one of an array.
+    """
+    from ..wan_core.kvslice import KVSlice
+
+    places, count = context["place"].tolist(), len(context["place"])
+    if not count or len(context["digest"]) != count or context["keys"].shape[2] % count:
+        return []
+    keys, values = (tensor(context[name]).chunk(count, -2) for name in ("keys", "values"))
+    return [
+        KVSlice((unit,), start, k.contiguous(), v.contiguous(), digests[:8], digests[8:],
+                **{name: bool(flags & bit) for name, bit in FLAGS.items()})
+        for (unit, start, flags), k, v, digests in zip(
+            places, keys, values, (row.tobytes() for row in context["digest"]), strict=True
+        )
+    ]  # fmt: skip
+
+
+def _joined(tensors: Sequence[Tensor]) -> Array:
+    """[1, L, KV, N, D] each -> [L, KV, U*N, D]; a single one is not copied."""
+    import torch
+
+    whole = (tensors[0] if len(tensors) == 1 else torch.cat(list(tensors), -2))[0].cpu()
+    if whole.dtype == torch.bfloat16:
+        return whole.view(torch.int16).numpy().view(np.uint16)
+    array: Array = whole.numpy()
+    return array
