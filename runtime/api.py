@@ -38,6 +38,7 @@ def run(
     flight_recorder: float | None = None,
     record: str | Path | None = None,
     record_edges: Sequence[str] = (),
+    metrics: int | None = None,
 ) -> RunResult:
     """Run a graph to its end.
 
@@ -54,6 +55,7 @@ def run(
         flight_recorder: keep so many seconds of records, and write them to a trace on the first miss.
         record: write packets and decisions to this MCAP file.
         record_edges: which packets: ``node.port``, ``node`` or ``all``; what enters and leaves the graph by default.
+        metrics: serve figures for Prometheus on this port of the loopback interface.
 
     Raises:
         UserError: the graph, or how it is to be run, cannot be.
@@ -78,5 +80,6 @@ def run(
         flight_recorder_s=flight_recorder,
         record=Path(record) if record else None,
         record_edges=tuple(record_edges),
+        metrics_port=metrics,
     )
     return Run(plan, options).go()

@@ -13,6 +13,7 @@ from ..runtime.errors import WangraphError
 
 VERBS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run a graph on its clock."),
+    "top": ("top", "Look at a graph that is running."),
     "record": ("record", "Run a graph and keep its packets and decisions."),
     "replay": ("replay", "Feed a recording into a graph."),
     "check": ("check", "Everything that can be known of a graph before it runs."),

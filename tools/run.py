@@ -25,6 +25,8 @@ from .running import duration_option, json_option, quiet_option, run_and_tell, u
               help="Keep the last records and write them as GRAPH.flight.trace on the first miss.")  # fmt: skip
 @click.option("--inject", "faults", multiple=True, metavar="FAULT",
               help="Do harm on purpose, see below; may be given several times.")  # fmt: skip
+@click.option("--metrics", "metrics_port", type=click.IntRange(0, 65535), metavar="PORT",
+              help="Serve figures for Prometheus at http://127.0.0.1:PORT/metrics; 0 takes a free port.")  # fmt: skip
 @json_option
 @quiet_option
 @seed_option
@@ -38,6 +40,7 @@ def command(
     trace: Path | None,
     flight_recorder_s: float | None,
     faults: tuple[str, ...],
+    metrics_port: int | None,
     json_to: str | None,
     quiet: bool,
     seed: int,
@@ -70,5 +73,6 @@ def command(
         trace=trace,
         faults=tuple(map(parse_fault, faults)),
         flight_recorder_s=flight_recorder_s,
+        metrics_port=metrics_port,
     )
     return run_and_tell(plan, options, json_to, quiet)[1]

@@ -16,6 +16,7 @@ from .flight import FlightRecorder
 from .machine import machine
 from .recorder import Recorder
 from .records import TRACE_VERSION, Footer, Header, Note, Record, TraceWriter
+from .runfile import plain
 
 if TYPE_CHECKING:
     from .run import Options
@@ -33,7 +34,7 @@ class Keeper:
         header = make_header(plan, options)
         self._trace = _open_trace(options.trace) if options.trace else None
         self._flight = (
-            FlightRecorder(options.flight_recorder_s, header, Path(f"{plan.name}.flight.trace"))
+            FlightRecorder(options.flight_recorder_s, header, Path(f"{plain(plan.name)}.flight.trace"))
             if options.flight_recorder_s is not None
             else None
         )

@@ -1,0 +1,307 @@
+"""A run as others see it: found by its file, told on request, by name where it stands, and to Prometheus."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import threading
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import engine_toys as toys
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from wangraph import Edge, Graph, run
+from wangraph.runtime.engine import runfile
+from wangraph.runtime.engine.metrics import families
+from wangraph.runtime.engine.run import Options, Run
+from wangraph.runtime.engine.runfile import RunFile, born, find_run, free_name, publish, running
+from wangraph.runtime.engine.status import Asker
+from wangraph.runtime.errors import RunError, UserError
+from wangraph.tools.top import command
+
+
+@pytest.fixture(autouse=True)
+def own_runs(tmp_path, monkeypatch):
+    """Run files of this test alone."""
+    folder = tmp_path / "runtime"
+    folder.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    return folder / "wangraph"
+
+
+def looped(out, mix=toys.Heavy, **params):
+    graph = Graph("looped", latency_ms=600)
+    graph.process("main", lanes=["loop", "io"])
+    graph.process("far")
+    numbers = graph.add("numbers", toys.Numbers, lane="io")
+    near = graph.add("near", toys.Blend, inputs={"video": numbers["video"],
+                                                 "back": Edge("mix.mixed", delay=1, init="zeros")}, budget_ms=5)  # fmt: skip
+    graph.add("mix", mix, inputs={"video": near["mixed"]}, budget_ms=5, process="far", **params)
+    play = graph.add("play", toys.Play, inputs={"video": "mix.mixed"})
+    graph.add("digest", toys.Digest, inputs={"video": play["shown"]}, lane="io", path=str(out))
+    return graph
+
+
+def this_process(name="hello-1", graph="hello", **more):
+    return RunFile(name, graph, os.getpid(), born(os.getpid()), "ipc://@nobody", "now", **more)
+
+
+class Beside:
+    """Does something in a thread once a run presents its unit ``at_unit``."""
+
+    def __init__(self, at_unit, act):
+        self.at_unit, self.act, self.pool, self.future = at_unit, act, ThreadPoolExecutor(1), None
+
+    def look(self, statistics, usage):
+        if self.future is None and statistics.units_presented >= self.at_unit:
+            self.future = self.pool.submit(self.act)
+
+
+def watched(graph, act, at_unit=3, **options):
+    """What ``act`` gives, called beside a run, which ends when it is done."""
+    endless = Run(graph.plan(), Options(**options))
+
+    def then_stop():
+        try:
+            return act()
+        finally:
+            endless.stop()
+
+    beside = endless.watcher = Beside(at_unit, then_stop)
+    endless.go()
+    return beside.future.result()
+
+
+def ask_once():
+    (found,) = running()
+    asker = Asker(found)
+    try:
+        return asker.ask()
+    finally:
+        asker.close()
+
+
+# Attached
+
+
+def test_a_run_is_found_by_its_file_and_says_where_every_node_stands(tmp_path, own_runs):
+    now = watched(looped(tmp_path / "out"), ask_once)
+    assert (now["graph"], now["pid"]) == ("looped", os.getpid())
+    assert now["unit"] >= 3 and now["expected_fps"] == 25.0
+    assert set(now["nodes"]) == {"numbers", "near", "mix", "play", "digest"}
+    assert set(now["processes"]) == {"main", "far"}
+    for node in now["nodes"].values():
+        assert node["unit"] >= 3 and node["fired"] >= 3 and node["doing"]
+    assert {"p50", "p95"} <= set(now["nodes"]["mix"]["busy_ms"])
+    assert now["nodes"]["near"]["send_ms"] and not now["nodes"]["digest"]["send_ms"]
+    assert list(own_runs.iterdir()) == []
+
+
+def test_a_node_that_hangs_is_named_with_what_it_does_and_what_others_wait_for(tmp_path):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+
+    def look():
+        while (now := ask_once())["nodes"]["mix"]["doing"] != "computing unit 3":
+            pass
+        with gate.open("wb"):
+            return now
+
+    now = watched(looped(tmp_path / "out", toys.Hangs, gate=str(gate)), look, at_unit=1)
+    assert now["nodes"]["mix"]["unit"] == 3
+    assert now["nodes"]["play"]["doing"].startswith("unit ")
+
+
+def test_nothing_more_is_told_while_nobody_asks(tmp_path):
+    seen = []
+
+    class Engine:
+        """Remembers what the run was asked to tell."""
+
+        usage, standings = {}, []
+
+        def watch(self, for_ms):
+            seen.append(for_ms)
+
+    result = Run(looped(tmp_path / "out").plan(), Options(units=3))
+    look = result._look
+    result._look = lambda engine: (look(engine), seen.append(len(engine.standings)))
+    result.go()
+    assert set(seen) == {0}
+
+
+def test_a_serial_run_answers_too(tmp_path):
+    now = watched(looped(tmp_path / "out"), ask_once, serial=True)
+    assert now["nodes"]["mix"]["unit"] >= 3
+    assert set(now["processes"]) == {"main"}
+
+
+def test_who_asks_is_told_when_the_run_is_gone_or_silent():
+    gone = Asker(msgspec.structs.replace(this_process(), born="1"))
+    assert gone.ask() is None
+    gone.close()
+    silent = Asker(this_process())
+    with pytest.raises(RunError, match=r"^top: run 'hello-1' does not answer for 0 s \(expected a snapshot\)$"):
+        silent.ask(timeout_s=0)
+    silent.close()
+
+
+# Run files
+
+
+def test_files_of_runs_that_are_gone_are_ignored_and_removed(own_runs):
+    publish(this_process())
+    dead = publish(msgspec.structs.replace(this_process("old-7"), pid=2**22 + 1))
+    reused = publish(msgspec.structs.replace(this_process("old-8"), born="12"))
+    (own_runs / "broken.json").write_text("{")
+    assert [found.name for found in running()] == ["hello-1"]
+    assert not dead.exists() and not reused.exists()
+
+
+def test_a_graph_that_runs_twice_in_one_process_has_two_names():
+    first = free_name("my graph/1")
+    publish(this_process(first))
+    assert first == f"my_graph_1-{os.getpid()}"
+    assert free_name("my graph/1") == f"{first}.2"
+
+
+def test_a_folder_that_others_may_write_into_is_refused_and_the_run_goes_on(tmp_path, own_runs):
+    own_runs.mkdir(mode=0o755)
+    own_runs.chmod(0o777)
+    with pytest.raises(
+        RunError, match=r"wangraph: found a folder that others may write into \(expected one of mode 700\), remove it$"
+    ):
+        running()
+    summary = run(looped(tmp_path / "out"), units=2, clock="virtual").summary
+    assert [n["text"].partition(":")[0] for n in summary["notes"]] == ["wangraph top will not find this run"]
+
+
+def test_without_a_runtime_folder_a_temporary_one_serves(tmp_path, monkeypatch):
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setattr(runfile.tempfile, "gettempdir", lambda: str(tmp_path))
+    assert runfile.runs_folder() == tmp_path / f"wangraph-{os.getuid()}"
+    assert runfile.runs_folder().stat().st_mode & 0o777 == 0o700
+
+
+def test_a_run_is_named_by_name_graph_or_pid():
+    runs = [
+        this_process("hello-1"),
+        RunFile("duplex-5", "duplex", 5, "", "", ""),
+        RunFile("duplex-6", "duplex", 6, "", "", ""),
+    ]
+    assert find_run("hello", runs).name == "hello-1"
+    assert find_run("duplex-6", runs).name == "duplex-6"
+    assert find_run("5", runs).name == "duplex-5"
+    with pytest.raises(UserError, match=r"^top: found 2 runs of 'duplex' \(expected one of: duplex-5, duplex-6\)$"):
+        find_run("duplex", runs)
+    with pytest.raises(
+        UserError, match=r"^top: no run 'helo-1' \(running: duplex-5, duplex-6, hello-1\); did you mean 'hello-1'\?$"
+    ):
+        find_run("helo-1", runs)
+
+
+# The command
+
+
+def test_top_prints_a_line_for_every_node(tmp_path):
+    def look():
+        return CliRunner().invoke(command, [])
+
+    shown = watched(looped(tmp_path / "out"), look)
+    assert shown.exit_code == 0, shown.output
+    lines = shown.output.splitlines()
+    assert lines[0].startswith("looped  unit ") and "A/V skew 0 ms" in lines[0]
+    assert lines[1].split()[:3] == ["node", "process/lane", "unit"]
+    assert [line.split()[:2] for line in lines[2:7]] == [
+        ["numbers", "main/io"], ["near", "main/loop"], ["mix", "far/loop"], ["play", "main/loop"], ["digest", "main/io"],
+    ]  # fmt: skip
+
+
+def test_top_gives_one_snapshot_to_machines(tmp_path):
+    shown = watched(looped(tmp_path / "out"), lambda: CliRunner().invoke(command, ["looped", "--json"]))
+    assert json.loads(shown.output)["graph"] == "looped"
+
+
+def test_top_lists_the_runs_when_there_are_several_and_says_so_when_there_is_none():
+    with pytest.raises(
+        UserError, match=r"^top: no run found \(expected one that goes on\), start one with: wangraph run GRAPH$"
+    ):
+        CliRunner().invoke(command, [], catch_exceptions=False, standalone_mode=False)
+    publish(this_process("a-1", "a"))
+    publish(this_process("b-1", "b"))
+    listed = CliRunner().invoke(command, [])
+    assert [line.split()[0] for line in listed.output.splitlines()] == ["run", "a-1", "b-1", "look"]
+    assert [r["name"] for r in json.loads(CliRunner().invoke(command, ["--json"]).output)] == ["a-1", "b-1"]
+
+
+# Prometheus
+
+
+def scrape(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+        return page.read().decode()
+
+
+def test_prometheus_gets_figures_of_the_run_and_of_every_node(tmp_path):
+    endless = Run(looped(tmp_path / "out").plan(), Options(metrics_port=0))
+
+    def look():
+        try:
+            (note,) = [n for n in endless.statistics.notes if n.kind == "metrics"]
+            return scrape(note.text.rpartition(":")[2].partition("/")[0])
+        finally:
+            endless.stop()
+
+    beside = endless.watcher = Beside(3, look)
+    endless.go()
+    page = beside.future.result()
+    figures = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
+    assert float(figures['wangraph_units_total{graph="looped"}']) >= 3
+    for node, process, lane in (("mix", "far", "loop"), ("digest", "main", "io")):
+        at = f'{{graph="looped",lane="{lane}",node="{node}",process="{process}"}}'
+        assert float(figures[f"wangraph_node_fired_total{at}"]) >= 3
+        assert float(figures[f"wangraph_node_busy_seconds_total{at}"]) > 0
+    assert float(figures['wangraph_process_resident_bytes{graph="looped",process="far"}']) > 1e6
+    assert not [name for name in figures if "python" in name], "only figures of the run"
+
+
+def test_every_family_has_a_name_of_its_own(tmp_path):
+    now = watched(looped(tmp_path / "out"), ask_once)
+    names = [family.name for family in families(now)]
+    assert len(names) == len(set(names))
+    assert all(name.startswith("wangraph_") for name in names)
+
+
+def test_a_port_that_is_taken_is_said_before_anything_starts(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            UserError,
+            match=rf"^--metrics: port {port}: Address already in use \(expected a free port\), name another one$",
+        ):
+            run(looped(tmp_path / "out"), units=2, metrics=port)
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_the_extra_its_name_is_said(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(
+        UserError,
+        match=r"^--metrics: found no package 'prometheus-client' \(expected the extra 'metrics'\), "
+        r"install it: pip install 'wangraph\[metrics\]'$",
+    ):
+        run(looped(tmp_path / "out"), units=2, metrics=0)
+
+
+def test_the_port_and_its_thread_are_free_after_the_run(tmp_path):
+    before = {thread.name for thread in threading.enumerate()}
+    with socket.create_server(("127.0.0.1", 0)) as chosen:
+        port = chosen.getsockname()[1]
+    for _ in range(2):
+        run(looped(tmp_path / "out"), units=2, clock="virtual", metrics=port)
+    assert {thread.name for thread in threading.enumerate()} <= before
