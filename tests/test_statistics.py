@@ -70,7 +70,7 @@ def test_edges_tell_carrier_bytes_and_transfer_times(statistics):
     statistics.add([Settlement("pattern.video", 0, 0, 0, 700), Settlement("pattern.video", 1, 0, 0, 700)])
     assert statistics.summary()["edges"]["pattern.video->sync.video"] == {"carrier": "reference", "bytes": 1400}
     statistics.add([Transfer("pattern.video", 0, "main", "far", 1 * MS, 3 * MS, 700, "shared")])
-    assert statistics.transfer_ns["pattern.video"] == [2 * MS]
+    assert list(statistics.transfer_ns["pattern.video"]) == [2 * MS]
 
 
 def test_quantiles_are_interpolated_and_empty_without_values():
