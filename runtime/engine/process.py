@@ -57,8 +57,8 @@ loading = ""
 SWITCH_INTERVAL_S = 0.0005
 """How long a lane may keep the interpreter from another one that wants it (Python's own 5 ms are a unit's tail)."""
 
-REPORT_EVERY_MS = 250
-"""How often records go to the supervisor: also how much a killed process takes with it."""
+REPORT_EVERY_MS = 160
+"""How often records go to the supervisor, and stalls are looked for: also how much a killed process takes with it."""
 
 
 class ProcessHost:

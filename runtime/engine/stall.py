@@ -6,7 +6,7 @@ from ..plan.plan import Plan
 from ..schedule.scheduler import NodeState, Scheduler
 from .control import Standing
 
-PATIENCE_UNITS = 2
+PATIENCE_UNITS = 1
 
 
 def standings(scheduler: Scheduler) -> list[Standing]:
