@@ -48,11 +48,13 @@ class AnchoredSequence:
         world, sink = age < 0, (age >= 0) & (age < config.n_sinks)
         kinds = [(~(world | sink), None), (world, config.world_reach_units), (sink, config.sink_reach)]
         kinds = [(keys, reach) for keys, reach in kinds if bool(keys.any())]
-        self._by = geometry.rotation(tokens.unit, like)
+        self._by = geometry.rotation(tokens.position, like)
         self._kinds = [
             (
                 keys.to(like.device)[:, None, None],
-                self._by if reach is None else geometry.rotation(tokens.unit - (age - reach).clamp_min(0), like),
+                self._by
+                if reach is None
+                else geometry.rotation(tokens.position - geometry.stride * (age - reach).clamp_min(0), like),
             )
             for keys, reach in kinds
         ]

@@ -62,9 +62,15 @@ class Attention(nn.Module):
 
 
 class Geometry:
-    """How heads are folded and which channels they carry; made once per model from its configuration."""
+    """How heads are folded and which channels they carry; made once per model from its configuration.
 
-    def __init__(self, config: BackboneConfig) -> None:
+    Args:
+        config: of the backbone.
+        stride: positions from one unit to the next.
+    """
+
+    def __init__(self, config: BackboneConfig, stride: int = 1) -> None:
+        self.stride = stride
         self.kv_heads, self.head_dim = config.kv_heads, config.head_dim
         self.groups = config.heads // config.kv_heads
         self.theta = config.rope_theta
@@ -74,10 +80,10 @@ class Geometry:
         constant = torch.cat([slopes, torch.ones_like(slopes)], -1) / self.scale
         self._constant = constant  # [KV, G, 1, CACHE_CHANNELS]: the queries' side of the extra channels
 
-    def rotation(self, units: Tensor, like: Tensor) -> Rotation:
-        """Factors for tokens of these units, [T] or [B, T], on the device of ``like``, in its precision or float32."""
+    def rotation(self, positions: Tensor, like: Tensor) -> Rotation:
+        """Factors for tokens at these positions, [T] or [B, T], where ``like`` is, in its precision or float32."""
         dtype = torch.promote_types(like.dtype, torch.float32)
-        return rotation(units.to(like.device), self.head_dim, self.theta, dtype)
+        return rotation(positions.to(like.device), self.head_dim, self.theta, dtype)
 
     def fold(self, q: Tensor) -> Tensor:
         """Rotated q [B, T, H, D]: add the channels, lay the G queries of a key head end to end: [B, KV, G*T, E]."""
@@ -110,7 +116,7 @@ class WholeSequence:
     ) -> None:
         self.geometry = geometry
         self.dtype = dtype or like.dtype
-        self.rotation = geometry.rotation(tokens.unit, like)
+        self.rotation = geometry.rotation(tokens.position, like)
         base = int(tokens.unit[-1])
         channels = torch.stack([tokens.unit - base, torch.zeros_like(tokens.unit)], -1)
         self.channels = channels.to(like.device, like.dtype)  # [T, CACHE_CHANNELS]

@@ -13,6 +13,8 @@ from typing import Literal
 from .errors import ModelError
 from .text import WORDS
 
+Position = Literal["unit", "token"]
+
 
 @dataclass(frozen=True)
 class VideoCodecConfig:
@@ -175,7 +177,7 @@ class BackboneConfig:
     alibi_slopes: tuple[float, ...] = ()
     qk_norm: Literal["none", "gain"] = "gain"
     qkv_bias: bool = False
-    position: Literal["unit", "token"] = "unit"
+    position: Position = "unit"
 
     def __post_init__(self) -> None:
         if not self.head_dim:
@@ -296,6 +298,11 @@ class Preset:
     def slice_shape(self) -> tuple[int, int, int, int]:
         """Keys, or values, that one unit adds to the context: (layers, kv_heads, tokens, head_dim)."""
         return self.backbone.layers, self.backbone.kv_heads, self.slots.clean, self.backbone.head_dim
+
+    @property
+    def stride(self) -> int:
+        """Positions from one unit to the next."""
+        return 1 if self.backbone.position == "unit" else self.slots.clean
 
     @property
     def cache_bytes_per_unit(self) -> int:

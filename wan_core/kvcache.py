@@ -163,7 +163,8 @@ class KVCache:
         self.n_sinks, self.ring_units = config.n_sinks, config.ring_units
         self.sink_reach, self.world_reach = config.sink_reach, config.world_reach_units
         self.chunk_tokens = config.chunk_units * self.per_unit
-        self._offsets = tokens_of(preset.slots, 0, 1).unit
+        self.stride = geometry.stride
+        self._offsets = tokens_of(preset.slots, 0, 1, position=preset.backbone.position).position
 
     def new_state(self, batch: int, like: Tensor, first_unit: int | Sequence[int] = 0) -> KVState:
         """An empty cache with the device and precision of ``like``; rows may begin at different units."""
@@ -198,10 +199,10 @@ class KVCache:
         growth = max(missing, min(-(-missing // self.chunk_tokens) * self.chunk_tokens, most - capacity))
         state.keys, state.values = _lengthened(state.keys, growth), _lengthened(state.values, growth)
 
-    def units(self, state: KVState, offsets: Tensor) -> Tensor:
-        """Units of tokens at these offsets [T] from the present slice: [T], or [B, T] where rows are at others."""
+    def positions(self, state: KVState, offsets: Tensor) -> Tensor:
+        """Positions of tokens at these offsets [T] from the present slice: [T], or [B, T] where rows are elsewhere."""
         unit = state.unit
-        return offsets + (unit[0] if bool((unit == unit[0]).all()) else unit[:, None])
+        return offsets + self.stride * (unit[0] if bool((unit == unit[0]).all()) else unit[:, None])
 
     def start_slice(self, state: KVState) -> None:
         """Before the first token of a slice: let the base of the unit channel follow, and the anchors.
@@ -212,7 +213,7 @@ class KVCache:
             self._replace_oldest(state)
         base = _base(state.unit)
         if not torch.equal(base, state.base):
-            moved = (base - state.base).to(state.keys)[:, None, None, None]
+            moved = self.stride * (base - state.base).to(state.keys)[:, None, None, None]
             state.keys[..., : state.filled, UNIT_CHANNEL] -= moved
             state.base = base
         if state.anchored:
@@ -256,22 +257,22 @@ class KVCache:
         """Tokens of anchors and a full ring."""
         return state.anchored + self.ring_units * self.per_unit
 
-    def write_channels(self, state: KVState, first: int, units: Tensor) -> None:
-        """Set the extra channels of the tokens from position ``first`` on, in all layers; units are [T] or [B, T]."""
-        span = state.keys[..., first : first + units.shape[-1], :]
-        distance = units - state.base[0] if units.dim() == 1 else (units - state.base[:, None])[:, None, None]
+    def write_channels(self, state: KVState, first: int, positions: Tensor) -> None:
+        """Set the extra channels of the tokens from place ``first`` on, in all layers; positions are [T] or [B, T]."""
+        span, base = state.keys[..., first : first + positions.shape[-1], :], self.stride * state.base
+        distance = positions - base[0] if positions.dim() == 1 else (positions - base[:, None])[:, None, None]
         span[..., UNIT_CHANNEL] = distance.to(span)
         span[..., HIDDEN_CHANNEL] = 0.0
 
     def append(self, state: KVState, keys: Tensor, values: Tensor) -> None:
         """Add a slice that another cache has computed: un-rotated keys and values [B, L, KV, N, D]."""
-        length, units = keys.shape[-2], self.units(state, self._offsets)
-        rotated = _turned(keys, self.geometry.rotation(units, keys))
+        length, positions = keys.shape[-2], self.positions(state, self._offsets)
+        rotated = _turned(keys, self.geometry.rotation(positions, keys))
         self.reserve(state, length + self.noisy)
         first = state.filled
         state.keys[..., first : first + length, : self.head_dim] = rotated
         state.values[..., first : first + length, : self.head_dim] = values
-        self.write_channels(state, first, units)
+        self.write_channels(state, first, positions)
         state.pending += length
 
     def _remember(self, state: KVState, fresh: Tensor, slices: int) -> None:
@@ -316,7 +317,7 @@ class KVCache:
         An anchor of unit j, counted from where its row began, stands at ``j + max(0, age - reach)``: its distance
         from the present unit is ``min(age, reach) - j``. To ALiBi it is as near as the present unit.
         """
-        present = (state.unit - state.base).to(state.keys)[:, None, None, None]
+        present = self.stride * (state.unit - state.base).to(state.keys)[:, None, None, None]
         state.keys[..., : state.anchored, UNIT_CHANNEL] = present
         self._turn(state, state.sinks, 0, torch.arange(self.n_sinks), self.sink_reach)
         self._turn(state, state.world, state.sinks.shape[-2], torch.arange(-state.told, 0), self.world_reach)
@@ -326,8 +327,8 @@ class KVCache:
         moved = (state.age - reach).clamp_min(0)
         if not keys.shape[-2] or not bool(moved.any()):
             return
-        places = (units[:, None] + self._offsets).flatten()
-        at = (state.unit - state.age + moved)[:, None] + places
+        places = (self.stride * units[:, None] + self._offsets).flatten()
+        at = self.stride * (state.unit - state.age + moved)[:, None] + places
         by = self.geometry.rotation(at[0] if state.batch == 1 else at, keys)
         state.keys[..., first : first + keys.shape[-2], : self.head_dim] = _turned(keys, by)
 
@@ -339,7 +340,7 @@ class CachePass:
         cache: the rules.
         state: written in place, all layers of it; `keep` makes the tokens part of the pending slice, else the next
             pass overwrites them.
-        offsets: [T] unit of each new token, counted from the present slice.
+        offsets: [T] position of each new token, counted from that of the present slice.
         mask: among the new tokens; None: all see each other. The history is visible to all.
         fresh: [B, L, KV, T, D], takes the un-rotated keys; None: not wanted.
     """
@@ -356,9 +357,9 @@ class CachePass:
         self.length = len(offsets)
         cache.reserve(state, self.length)
         self.first, self.last = state.filled, state.filled + self.length
-        units = cache.units(state, offsets)
-        self.by = cache.geometry.rotation(units, state.keys)
-        cache.write_channels(state, self.first, units)
+        positions = cache.positions(state, offsets)
+        self.by = cache.geometry.rotation(positions, state.keys)
+        cache.write_channels(state, self.first, positions)
         self.mask = None if mask is None else mask.over(self.last, state.keys.shape[-2], state.keys)
 
     def attend(self, layer: int, qk: Tensor, v: Tensor) -> Tensor:

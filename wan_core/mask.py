@@ -20,23 +20,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .config import SlotConfig
+from .config import Position, SlotConfig
 
 
 class Tokens(NamedTuple):
     """Where some tokens stand.
 
     Attributes:
-        unit: [T] unit they belong to; the position that they are rotated at.
+        unit: [T] unit they belong to.
         order: [T] order key.
         place: [T] place inside s, 0 elsewhere: tokens of one group see each other up to their own place.
         noisy: [T] whether they are being denoised.
+        position: [T] what they are rotated by: their unit, or their place in the sequence of tokens.
     """
 
     unit: Tensor
     order: Tensor
     place: Tensor
     noisy: Tensor
+    position: Tensor
 
     @property
     def slices(self) -> Tensor:
@@ -53,8 +55,13 @@ def joined(one: Tokens, other: Tokens) -> Tokens:
     return Tokens(*(torch.cat(pair) for pair in zip(one, other, strict=True)))
 
 
-def tokens_of(slots: SlotConfig, first_unit: int, units: int, with_noisy: bool = False) -> Tokens:
-    """The tokens of slices ``first_unit .. first_unit + units - 1``, in sequence."""
+def tokens_of(
+    slots: SlotConfig, first_unit: int, units: int, with_noisy: bool = False, position: Position = "unit"
+) -> Tokens:
+    """The tokens of slices ``first_unit .. first_unit + units - 1``, in sequence.
+
+    By ``position`` ``token``, noisy tokens stand where they will stand when they are clean: in the next slice.
+    """
     groups = [(slots.y, -1, 2, False), (slots.u, 0, 0, False), (slots.s, 0, 1, False)]
     groups += [(slots.noisy, 0, 2, True)] if with_noisy else []
     # rows of (unit - k, order - 3k, place, noisy), the same for every slice k
@@ -66,7 +73,14 @@ def tokens_of(slots: SlotConfig, first_unit: int, units: int, with_noisy: bool =
     table = torch.tensor(rows, dtype=torch.int64)
     k = torch.arange(first_unit, first_unit + units)[:, None]
     unit, order, place, noisy = table.unbind(-1)
-    return Tokens((unit + k).flatten(), (order + 3 * k).flatten(), place.repeat(units), noisy.bool().repeat(units))
+    at = unit + k if position == "unit" else torch.arange(len(rows)) + slots.clean * k
+    return Tokens(
+        (unit + k).flatten(),
+        (order + 3 * k).flatten(),
+        place.repeat(units),
+        noisy.bool().repeat(units),
+        at.flatten(),
+    )
 
 
 class TailMask:

@@ -65,8 +65,10 @@ class DuplexModel(nn.Module):
         self.text_head = _text_head(preset)
         self.audio_head = nn.Linear(width, preset.audio.latent_size // self.slots.y_audio)
         self.video_head = nn.Linear(width, preset.video.latent_size // self.slots.y_video)
-        self.geometry = Geometry(preset.backbone)
+        self.geometry = Geometry(preset.backbone, preset.stride)
         self.cache = KVCache(preset, self.geometry)
+        tokens = tokens_of(self.slots, 0, 1, with_noisy=True, position=preset.backbone.position)
+        self.noisy_offsets = tokens.position[self.slots.clean :]  # from the position of their unit's slice
 
     @property
     def is_local(self) -> bool:
@@ -125,11 +127,13 @@ class DuplexModel(nn.Module):
             self.check_latents("model: noisy", noisy, batch, units)
             parts.append(self.embed.noisy(noisy, t))
         x = torch.cat(parts, 2)
-        told, tokens = None, tokens_of(self.slots, first_unit, units, with_noisy=noisy is not None)
+        position = self.preset.backbone.position
+        told, tokens = None, tokens_of(self.slots, first_unit, units, noisy is not None, position)
         origin = first_unit - gap_units
         if world is not None:
             told = self.embed.world(world, batch, self._units(world.user, world.agent)[1])
-            tokens = joined(tokens_of(self.slots, origin - told.shape[1], told.shape[1]), tokens)
+            before = tokens_of(self.slots, origin - told.shape[1], told.shape[1], position=position)
+            tokens = joined(before, tokens)
         memory = self._memory(tokens, origin, world is not None, x.shape[2], attention_dtype)
         hidden = self._run(told, x, memory)
         user_hidden = hidden[:, :, self.slots.y + self.slots.u - 1]

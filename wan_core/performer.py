@@ -108,8 +108,8 @@ def solve(
 def predict_clean(model: DuplexModel, cache: KVState, unit: int, z: Latents, t: float) -> Latents:
     """One evaluation of the network: clean latents as seen from z [B, 1, ...] at flow time t."""
     x = model.embed.noisy(z, z.audio.new_full((len(z.audio), 1), t))
-    offsets = torch.full((model.slots.noisy,), unit - cache.units[0])  # -1: the slice of their unit is closed
-    memory = CachePass(model.cache, cache, offsets)
+    ahead = unit - cache.units[0]  # -1: the slice of their unit is closed
+    memory = CachePass(model.cache, cache, model.noisy_offsets + model.preset.stride * ahead)
     return model.read_clean(model.backbone(x[:, 0], memory)[:, None])
 
 

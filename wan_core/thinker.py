@@ -82,12 +82,12 @@ class _Span:
 
     Attributes:
         first: place of the first of them.
-        offsets: [T] their units, counted from that of the slice.
+        offsets: [T] their positions, counted from that of the slice.
         mask: who sees whom among them; None: all see each other.
     """
 
     def __init__(self, first: int, tokens: Tokens, groups: int) -> None:
-        self.first, self.offsets = first, tokens.unit
+        self.first, self.offsets = first, tokens.position
         mask = visible(tokens, tokens)
         self.mask = None if bool(mask.all()) else TailMask(mask, groups)
 
@@ -98,12 +98,14 @@ class Thinker:
     def __init__(self, model: DuplexModel) -> None:
         self.model = model
         y, u, s = model.slots.y, model.slots.u, model.slots.s
-        tokens = tokens_of(model.slots, 0, 1)
+        tokens = tokens_of(model.slots, 0, 1, position=model.preset.backbone.position)
         groups = model.geometry.groups
         self._y = _Span(0, tokens.part(0, y), groups)
         self._u = _Span(y, tokens.part(y, y + u), groups)
         self._yu = _Span(0, tokens.part(0, y + u), groups)
         self._s = _Span(y + u, tokens.part(y + u, y + u + s), groups)
+        self._event = _Span(y + u, tokens.part(y + u, y + u + 1), groups)
+        self._after_event = _Span(y + u + 1, tokens.part(y + u + 1, y + u + s), groups)
         self._slice = _Span(0, tokens, groups)
 
     @torch.inference_mode()
@@ -201,10 +203,14 @@ class Thinker:
         state_logits, gesture_logits = model.read_event(user_hidden)
         own = self._choose_event(state_logits, gesture_logits, state.cache.units, seed, sessions)
         event = own if given.event is None else given.event
-        text_logits = model.read_text(user_hidden, event)
+        recorded = Decision(event) if decision is None else decision
+        if model.is_local:
+            text_logits = model.read_text(user_hidden, event)
+        else:
+            text_logits = model.read_words(self._decide(state, recorded, unplayed, self._event)[:, 0])
         text = text_logits.argmax(-1) if given.text is None else given.text
         recorded = Decision(event, text) if decision is None else decision
-        self._write(state, model.embed.decision(decision_track(recorded, unplayed), batch, 1)[:, 0], self._s)
+        self._decide(state, recorded, unplayed, self._s if model.is_local else self._after_event)
         state.hearing = hearing
         (slice_,) = self._close(state, state.fresh_keys.clone(), answers=True)
         return Thought(slice_, event, text, state_logits, gesture_logits, text_logits)
@@ -276,7 +282,8 @@ class Thinker:
         x = torch.cat([y, u, s], 2).flatten(1, 2)[:, skip:]
         model.cache.start_slice(state.cache)
         fresh = state.fresh_keys.repeat(1, 1, 1, units, 1)  # begins with what is committed
-        tokens = tokens_of(model.slots, 0, units).part(skip, units * model.slots.clean)
+        position = model.preset.backbone.position
+        tokens = tokens_of(model.slots, 0, units, position=position).part(skip, units * model.slots.clean)
         self._write(state, x, _Span(skip, tokens, model.geometry.groups), fresh)
         state.hearing = hearing
         return self._close(state, fresh, answers=False)
@@ -292,6 +299,12 @@ class Thinker:
         y = self._response(state, [response or ResponseUnit()])
         self.model.cache.start_slice(state.cache)
         return self._write(state, torch.cat([y[:, 0], u], 1), self._yu)
+
+    def _decide(self, state: ThinkerState, recorded: Decision, unplayed: Tensor | None, span: _Span) -> Tensor:
+        """The pass over those decision tokens that are in this span: hidden states [B, T, d]."""
+        s = self.model.embed.decision(decision_track(recorded, unplayed), state.batch, 1)[:, 0]
+        first = span.first - self._s.first
+        return self._write(state, s[:, first : first + len(span.offsets)], span)
 
     def _write(self, state: ThinkerState, x: Tensor, span: _Span, fresh: Tensor | None = None) -> Tensor:
         """One pass of tokens x [B, T, d] into the slice under construction: hidden states [B, T, d]."""

@@ -88,7 +88,8 @@ def text_logits(model: DuplexModel, tokens: Tensor) -> Tensor:
             f"{model.preset.name}.text_decode: found 'local' (expected 'token'), use a language model's preset"
         )
     positions = torch.arange(tokens.shape[1])
-    places = Tokens(positions, positions, torch.zeros_like(positions), torch.zeros_like(positions, dtype=torch.bool))
+    none = torch.zeros_like(positions)
+    places = Tokens(positions, positions, none, none.bool(), positions)
     memory = WholeSequence(model.geometry, places, 1, model.embed.null)
     return model.read_words(model.backbone(model.embed.s_text(tokens), memory))
 
