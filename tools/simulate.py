@@ -31,6 +31,8 @@ UNITS = 375
 @seed_option
 @click.option("--trace", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Write every record, for timeline and explain.")  # fmt: skip
+@click.option("--inject", "injected", multiple=True, metavar="'NODE: stall=300ms at=UNIT'",
+              help="Let calls take longer; also slow=2.5, at=12..20.")  # fmt: skip
 @click.option("--sweep", metavar="KEY=FROM:TO:STEP", help="Try a range of a figure: profile.NODE.cost_ms=20:200:10.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def command(
@@ -40,6 +42,7 @@ def command(
     units: int,
     seed: int,
     trace: Path | None,
+    injected: tuple[str, ...],
     sweep: str | None,
     as_json: bool,
 ) -> None:
@@ -56,13 +59,15 @@ def command(
     profile = load_profile(reference)
     profile.check(plan)
     if sweep is not None:
-        if trace is not None:
-            raise UserError("--sweep and --trace: found both (expected one of them), leave one out")
+        if trace is not None or injected:
+            other = "--trace" if trace is not None else "--inject"
+            raise UserError(f"--sweep and {other}: found both (expected one of them), leave one out")
         _sweep(plan, profile, sweep, units, seed, as_json)
         return
+    from ..runtime.engine.inject import parse_fault
     from ..runtime.engine.verdict import judge
 
-    verdict = judge(plan, profile, units, seed)
+    verdict = judge(plan, profile, units, seed, [parse_fault(text) for text in injected])
     if trace is not None:
         _write_trace(trace, plan, verdict, seed)
     if as_json:

@@ -70,30 +70,37 @@ class _Blame:
         if firing is None and history.last_sign_ns(node.process) < at - 2 * history.plan.clock.period_ns:
             text = f"process {node.process} gave no sign of life after {history.last_sign_ns(node.process) / 1e9:.3f} s"
             return Culprit("gone", node.name, unit, text, told)
-        other = history.running_at(node, at)
-        if other is not None:
-            return self._busy(node, other, told)
+        lost = self._lost_input(node, unit)
+        if lost is not None:
+            return self.missing(node, lost, unit, told)
         open_inlet = next((i for i in node.inputs if (t := history.seen_ns(i, node, unit)) is None or t > at), None)
         if open_inlet is not None:
             return self._arrived_late(node, open_inlet, unit, told)
+        other = history.running_at(node, at)
+        if other is not None:
+            return self._busy(node, other, told)
         return self._late_start(node, unit, firing, told) if firing else self._unknown(node, unit, told)
 
     def _late(self, stream: str, reader: str, firing: Firing, at: int, told: tuple[str, ...]) -> Culprit:
-        """The body answered, too late: because it began late, or took long, or its answer travelled long."""
+        """The body answered: too late, or what it answered did not get there."""
         node, unit = self.history.plan.nodes[firing.node], firing.last
-        history = self.history
-        took = firing.finished_ns - firing.started_ns
-        if firing.finished_ns <= at:
-            transfer = history.transfers.get((stream, reader, unit))
-            if transfer is None:
-                lost = f"{node.name} answered unit {unit} in time, and its answer was lost"
-                text = f"{lost}{self._injected(node, firing)}"
-                return Culprit("lost", node.name, unit, text, told)
-            usual = history.usual_transfer_ns[transfer.stream, transfer.reader]
-            text = f"{transfer.stream} of unit {unit} travelled {_of(transfer.arrived_ns - transfer.sent_ns, usual)}"
-            return Culprit("travel", node.name, unit, text, told)
+        if firing.finished_ns <= at and (stream, reader, unit) not in self.history.transfers:
+            lost = f"{node.name} answered unit {unit} in time, and its answer was lost"
+            return Culprit("lost", node.name, unit, f"{lost}{self._injected(node, firing)}", told)
+        return self._slow(stream, reader, firing, told)
+
+    def _slow(self, stream: str, reader: str, firing: Firing, told: tuple[str, ...]) -> Culprit:
+        """An answer came late: because it travelled long, or its body took long, or began late; whatever is most."""
+        history, node, unit = self.history, self.history.plan.nodes[firing.node], firing.last
+        cost = firing.finished_ns - firing.started_ns - history.usual_cost_ns[node.name]
         began = self._beginning_excess(node, unit, firing)
-        if took - history.usual_cost_ns[node.name] >= began:
+        transfer = history.transfers.get((stream, reader, unit))
+        if transfer is not None:
+            usual, took = history.usual_transfer_ns[stream, reader], transfer.arrived_ns - transfer.sent_ns
+            if took - usual > max(cost, began):
+                text = f"{stream} of unit {unit} travelled {_of(took, usual)}"
+                return Culprit("travel", node.name, unit, text, told)
+        if cost >= began:
             return self._computing(node, firing, told)
         return self._late_start(node, unit, firing, (*told, f"{node.name} began unit {unit} late"))
 
@@ -126,18 +133,7 @@ class _Blame:
             return self.missing(reader, inlet, unit, told)
         if not self._enter(node, taken):
             return self._unknown(node, taken, told)
-        transfer = history.transfers.get((stream.name, reader.process, taken))
-        cost = firing.finished_ns - firing.started_ns - history.usual_cost_ns[node.name]
-        began = self._beginning_excess(node, taken, firing)
-        if transfer is not None:
-            usual = history.usual_transfer_ns[stream.name, reader.process]
-            travelled = transfer.arrived_ns - transfer.sent_ns
-            if travelled - usual > max(cost, began):
-                text = f"{stream.name} of unit {taken} travelled {_of(travelled, usual)}"
-                return Culprit("travel", node.name, taken, text, told)
-        if cost >= began:
-            return self._computing(node, firing, told)
-        return self._late_start(node, taken, firing, told)
+        return self._slow(stream.name, reader.process, firing, told)
 
     def _busy(self, node: NodePlan, other: Firing, told: tuple[str, ...]) -> Culprit:
         """A lane was busy: with a body that took longer than usual, or with one that itself began late."""

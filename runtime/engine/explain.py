@@ -115,7 +115,7 @@ def path(history: History, unit: int) -> tuple[Step, ...]:
             continue
         told.append(_clipped(step, release, limit))
         limit = told[-1].from_ns
-    return tuple(reversed(told))
+    return _joined(told[::-1], release)
 
 
 def _before(history: History, node: NodePlan, unit: int, steps: list[Step]) -> tuple[NodePlan, int] | None:
@@ -172,6 +172,21 @@ def _of_firing(history: History, node: NodePlan, unit: int, firing: Firing, unti
         times = (min(firing.ready_ns, until), min(firing.started_ns, until))
         steps.append(Step(part, node.name, unit, *times, history.usual_wait_ns[node.name], text))
     return steps
+
+
+def _joined(steps: list[Step], release: int) -> tuple[Step, ...]:
+    """The steps with the waits between them, from release on."""
+    joined: list[Step] = []
+    at = release
+    for step in steps:
+        if step.from_ns > at and step.part == "queue":
+            step = replace(step, from_ns=at)
+        elif step.from_ns > at:
+            text = f"{step.node}: waits to be started"
+            joined.append(Step("queue", step.node, step.unit, at, step.from_ns, 0.0, text))
+        joined.append(step)
+        at = step.to_ns
+    return tuple(joined)
 
 
 def _clipped(step: Step, release: int, limit: int) -> Step:

@@ -11,10 +11,11 @@ done their share of it, each serving first what came first. Equal seeds give equ
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..errors import RunError
+from ..errors import RunError, UserError
 from ..packet import Packet, Validity
 from ..plan.plan import NodePlan, Plan, StreamPlan
 from ..plan.profile import Profile
@@ -22,7 +23,8 @@ from ..schedule.decide import Fire
 from ..schedule.events import Firing
 from ..schedule.scheduler import Result, Scheduler, lane_of
 from .draws import Draws
-from .records import Record, Transfer
+from .inject import Fault, check_faults, costs_with
+from .records import Note, Record, Transfer
 from .statistics import Statistics
 
 
@@ -46,18 +48,34 @@ class Simulated:
         return next(late, None)
 
 
-def simulate(plan: Plan, profile: Profile, units: int, seed: int = 0) -> Simulated:
+def simulate(
+    plan: Plan, profile: Profile, units: int, seed: int = 0, faults: Sequence[Fault] = ()
+) -> Simulated:  # fmt: skip
     """Run so many units of a graph by its profile.
 
+    Args:
+        faults: calls that take longer than the profile says; recorded as in a run.
+
     Raises:
-        UserError: the profile lacks a node of the graph.
+        UserError: the profile lacks a node of the graph, or a fault is of a kind that takes a body.
         RunError: the graph came to a stop.
     """
     profile.check(plan)
-    records = _Simulation(plan, profile, units, seed).run()
+    _check_faults(plan, faults)
+    records = _Simulation(plan, profile, units, seed, faults).run()
     statistics = Statistics(plan)
     statistics.add(records)
     return Simulated(records, statistics.summary(), statistics)
+
+
+def _check_faults(plan: Plan, faults: Sequence[Fault]) -> None:
+    check_faults(faults, plan, in_processes=True)
+    for fault in faults:
+        if fault.kind not in ("stall", "slow"):
+            raise UserError(
+                f"--inject '{fault}': found {fault.kind} in a simulation, which has no bodies "
+                "(expected stall or slow), inject it into a run"
+            )
 
 
 Kind = Literal[0, 1, 2]
@@ -95,11 +113,13 @@ class _Server:
 class _Simulation:
     """One event queue, ordered by time; at one time by kind, depth and name."""
 
-    def __init__(self, plan: Plan, profile: Profile, units: int, seed: int) -> None:
+    def __init__(self, plan: Plan, profile: Profile, units: int, seed: int, faults: Sequence[Fault]) -> None:
         self.plan = plan
         self.profile = profile
         self.draws = Draws(profile, seed)
-        self.records: list[Transfer] = []
+        self.records: list[Transfer | Note] = []
+        self._faults = faults
+        self._cost = costs_with(faults, self.draws.cost_ns)
         self._queue: list[tuple[int, Kind, int, str, int, Any]] = []
         self._n_queued = 0
         self._arrived: dict[tuple[str, str], int] = {}
@@ -160,7 +180,11 @@ class _Simulation:
 
     def _end_ns(self, node: NodePlan, fire: Fire, now: int) -> int:
         """When a body that starts now will be done."""
-        cost = self.draws.cost_ns(node, fire)
+        cost = self._cost(node, fire)
+        for fault in self._faults:
+            if fault.node == node.name and fault.strikes(fire):
+                text = f"node '{node.name}', unit {fire.first}: {fault.kind}"
+                self.records.append(Note(now, node.process, "injected", text))
         ends = [now + cost]
         if hold := self.draws.hold_ns(node, cost):
             ends.append(self._server(f"interpreter {node.process}").done_at(now, hold))

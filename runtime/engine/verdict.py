@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ..plan.plan import Plan
 from ..plan.profile import Profile
 from ..plan.resources import Forecast, budgets, forecast
+from .inject import Fault
 from .simulate import Simulated, simulate
 
 Word = Literal["infeasible", "feasible", "unproven"]
@@ -24,17 +26,20 @@ class Verdict:
     simulated: Simulated
 
 
-def judge(plan: Plan, profile: Profile | None, units: int, seed: int = 0) -> Verdict:
+def judge(
+    plan: Plan, profile: Profile | None, units: int, seed: int = 0, faults: Sequence[Fault] = ()
+) -> Verdict:  # fmt: skip
     """Look at a graph's sums, and run it so many units in simulation.
 
     Args:
         profile: None: by the graph's own budgets, which prove nothing but what cannot be.
+        faults: what to inject into the simulation.
 
     Raises:
         UserError: the profile lacks a node.
     """
     costs = budgets(plan) if profile is None else profile
-    sums, run = forecast(plan, costs, units), simulate(plan, costs, units, seed)
+    sums, run = forecast(plan, costs, units), simulate(plan, costs, units, seed, faults)
     if sums.infeasible:
         return Verdict("infeasible", sums.infeasible, costs, sums, run)
     if not run.holds:

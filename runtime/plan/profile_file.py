@@ -63,8 +63,8 @@ def find_profile(reference: str | Path) -> Path:
     if name in shipped:
         return shipped[name]
     raise UserError(
-        f"{name}: no such profile (expected a file, or one of: {listing(shipped)}){did_you_mean(name, shipped)}, "
-        f"{_MAKE_ONE}"
+        f"{name}: no such profile (expected a file, or one of: {listing(shipped)}), "
+        f"{_MAKE_ONE}{did_you_mean(name, shipped)}"
     )
 
 

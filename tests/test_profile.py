@@ -1,0 +1,309 @@
+"""Profiles as files, as sums, and as what a run leaves behind."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import timing_toys as toys
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wangraph.runtime.engine.measure import SKIPPED, measured
+from wangraph.runtime.engine.simulate import simulate
+from wangraph.runtime.engine.verdict import judge
+from wangraph.runtime.errors import RunError, UserError
+from wangraph.runtime.plan.catalogue import shipped_profiles
+from wangraph.runtime.plan.profile import CLOCK, Delay, Lateness, Machine, NodeCost, Profile
+from wangraph.runtime.plan.profile_file import load_profile, write_profile
+from wangraph.runtime.plan.resources import budgets, forecast
+from wangraph.tools.cli import cli
+from wangraph.tools.options import load_plan
+
+ROOT = Path(__file__).parents[1]
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    return path
+
+
+def mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> str:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        load_profile(written(tmp_path, text).relative_to(tmp_path))
+    return str(caught.value)
+
+
+def call(*words: str) -> str:
+    result = CliRunner().invoke(cli, list(words), standalone_mode=False)
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+# Files
+
+NAMES = st.text("abcdefgh_", min_size=1, max_size=6)
+TIMES = st.floats(0, 1000).map(lambda x: round(x, 3))
+
+
+@st.composite
+def profiles(draw):
+    names = draw(st.lists(NAMES, min_size=1, max_size=4, unique=True).filter(lambda names: CLOCK not in names))
+    nodes = {
+        n: NodeCost(draw(TIMES), draw(NAMES), None, draw(TIMES), draw(TIMES), tuple(draw(st.lists(TIMES, max_size=3))))
+        for n in names
+    }
+    transfers = {f"{names[0]}.out": Delay(draw(TIMES), "assumed"), "a->b": Delay(1.0, "x", 2.0)}
+    columns = (names[0], CLOCK) if draw(st.booleans()) else ()
+    rows = tuple((draw(TIMES), draw(TIMES)) for _ in range(3)) if columns else ()
+    machines = {"big": Machine(("main", "far"), draw(st.sampled_from([None, 8])), "assumed")}
+    history = draw(st.sampled_from([None, 200]))
+    return Profile("p", "assumed", nodes, transfers, Lateness(0.5, "x", 1.0), machines, columns, rows, "g", history)
+
+
+@settings(max_examples=40, deadline=None)
+@given(profiles())
+def test_a_profile_written_and_read_is_the_same(tmp_path_factory, made):
+    path = tmp_path_factory.mktemp("profile") / "p.yaml"
+    path.write_text(write_profile(made, "two\nlines"))
+    assert replace(load_profile(path), where=made.where) == made
+
+
+@pytest.mark.parametrize("name", sorted(shipped_profiles()))
+def test_a_shipped_profile_has_a_source_for_each_figure_and_fits_its_graph(name):
+    profile = load_profile(name)
+    profile.check(load_plan(profile.graph))
+    text = shipped_profiles()[name].read_text()
+    figures = [line for line in text.splitlines() if "_ms:" in line or " {ms:" in line]
+    assert figures and all("source:" in line for line in figures)
+
+
+def test_unknown_keys_names_and_values_are_told_with_their_place(tmp_path, monkeypatch):
+    text = "nodes:\n  a: {cost: 3, source: assumed}\n  b: {cost_ms: -1, source: assumed}\nrow: 1\nsource: x\n"
+    assert mistake(tmp_path, monkeypatch, text).splitlines() == [
+        "p.yaml:4:1: profile: unknown key 'row' (expected: clock, graph, history_units, machines, "
+        "name, nodes, rows, source, transfers, version); did you mean 'rows'?",
+        "p.yaml:2:7: node 'a': unknown key 'cost' (expected: absorb_ms, cost_ms, hold_ms, level_ms, "
+        "p95_ms, per_unit_ms, source); did you mean 'cost_ms'?",
+        "p.yaml:2:6: node 'a': found no cost_ms (expected milliseconds), add cost_ms: 5",
+        "p.yaml:3:16: node 'b': cost_ms: found -1 (expected 0 or more, milliseconds)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "p.yaml: found an empty file (expected a profile with 'nodes'), make one with: wangraph profile GRAPH -o FILE"),
+        ("a: 1", "p.yaml: found no nodes (expected a profile with 'nodes'), make one with: wangraph profile GRAPH -o FILE"),
+        ("- 1", "p.yaml: found a list (expected a profile with 'nodes'), make one with: wangraph profile GRAPH -o FILE"),
+        ("nodes: {a: {cost_ms: 1}}",
+         "p.yaml:1:12: node 'a': found no source (expected where the figures come from), add source: assumed, or a reference"),
+        ("source: x\nnodes: {a: {cost_ms: 5, p95_ms: 4}}",
+         "p.yaml:2:33: node 'a': p95_ms: found 4 (expected 5 or more, the typical value)"),
+        ("source: x\nnodes: {a: {cost_ms: 5}}\nrows: {columns: [b], ms: [[1]]}",
+         "p.yaml:3:17: rows: columns: found 'b' (expected one of: a, clock)"),
+        ("source: x\nnodes: {a: {cost_ms: 5}}\nrows: {columns: [a], ms: [[1], [1, 2]]}",
+         "p.yaml:3:26: rows: ms: row 2: found [1, 2] (expected 1 numbers, one per column)"),
+        ("version: 2\nsource: x\nnodes: {a: {cost_ms: 5}}", "p.yaml:1:10: version: found 2 (expected 1), measure it again"),
+    ],
+)  # fmt: skip
+def test_a_broken_profile_says_what_is_wrong(tmp_path, monkeypatch, text, message):
+    assert mistake(tmp_path, monkeypatch, text) == message
+
+
+def test_a_profile_that_is_nowhere_lists_the_shipped_ones():
+    with pytest.raises(UserError) as caught:
+        load_profile("wan-steamer")
+    assert str(caught.value) == (
+        "wan-steamer: no such profile (expected a file, or one of: cascade-published, wan-streamer, "
+        "wan-streamer-infeasible), make one with: wangraph profile GRAPH -o FILE; did you mean 'wan-streamer'?"
+    )
+
+
+def test_a_profile_that_lacks_a_node_names_it_and_says_what_to_add():
+    lacking = replace(
+        toys.profile(), nodes={"user": NodeCost(1, "assumed"), "see": NodeCost(1, "assumed")}, where="p.yaml"
+    )
+    with pytest.raises(UserError) as caught:
+        simulate(toys.agent(), lacking, 3)
+    assert str(caught.value) == (
+        "p.yaml: nodes: found no figures for think, act, show, play of graph 'agent' (it has: see, user), "
+        "add think: {cost_ms: 5, source: assumed}, or measure them: wangraph profile GRAPH -o FILE"
+    )
+
+
+# One figure changed
+
+
+def test_a_changed_cost_keeps_its_spread():
+    changed = toys.profile(spread=1.5).having("think.cost_ms", 80)
+    assert (changed.nodes["think"].cost_ms, changed.nodes["think"].p95_ms) == (80, 120)
+
+
+def test_transfers_and_the_clock_can_be_changed_too():
+    changed = toys.profile().having("main->far.ms", 7).having("clock.late_ms", 3)
+    assert (changed.transfers["main->far"].ms, changed.clock.late_ms) == (7, 3)
+
+
+def test_an_unknown_figure_is_told_with_those_that_are_there():
+    with pytest.raises(UserError) as caught:
+        toys.profile().having("thinks.cost_ms", 1)
+    assert str(caught.value) == (
+        "profile.thinks.cost_ms: no node or transfer 'thinks' in profile (it has: act, aside, clock, far->main, "
+        "main->far, play, see, show, think, user); did you mean 'think'?"
+    )
+    with pytest.raises(UserError) as caught:
+        toys.profile().having("think.cost", 1)
+    assert str(caught.value) == (
+        "profile.think.cost: no figure 'cost' (available: absorb_ms, cost_ms, hold_ms, p95_ms, per_unit_ms); "
+        "did you mean 'cost_ms'?"
+    )
+
+
+# Sums
+
+
+def test_the_critical_path_adds_up_to_the_latency_it_predicts():
+    found = forecast(toys.agent(), toys.profile())
+    (path,) = found.paths
+    assert [s.what for s in path.steps] == ["user", "see", "think", "think -> act", "act", "act -> show", "show"]
+    assert path.latency_ms == pytest.approx(1 + 10 + 40 + 2 + 30 + 2 + 20)
+    for before, after in itertools.pairwise(path.steps):
+        assert after.from_ms == pytest.approx(before.to_ms)
+
+
+def test_a_loop_that_takes_longer_than_its_delays_is_infeasible_and_named():
+    found = forecast(toys.agent(), toys.profile(think=100, act=70))
+    assert found.infeasible[0] == (
+        "infeasible: because the loop think -> act -> think takes 174 ms (expected 160 or less, its delays), "
+        "lower the budgets or raise a delay"
+    )
+
+
+def test_an_interpreter_a_device_and_a_machine_can_be_too_busy():
+    plan, profile = toys.agent(), toys.profile()
+    holding = {n: replace(c, hold_ms=c.cost_ms * 2) for n, c in profile.nodes.items()}
+    machines = {"small": Machine(("main", "far"), 1, "assumed")}
+    reasons = forecast(plan, replace(profile, nodes={**holding, "see": NodeCost(70, "x", hold_ms=70)})).infeasible
+    assert reasons == (
+        "infeasible: because interpreter of main is busy 194 ms of every unit (user 2, see 70, think 80, show 40, "
+        "play 2; expected 160 or less), move a node to another process",
+    )
+    crowded = forecast(plan, replace(toys.profile(see=70), machines=machines)).infeasible
+    assert crowded == (
+        "infeasible: because machine small is busy 162 ms of every unit (user 1, see 70, think 40, act 30, show 20, "
+        "play 1; expected 160 or less), move a process to another machine",
+    )
+
+
+def test_a_cheaper_level_saves_what_the_best_one_cannot():
+    graph = toys.agent()
+    laddered = replace(graph.nodes["act"], ladder=({"steps": 4}, {"steps": 1}))
+    plan = replace(graph, nodes={**graph.nodes, "act": laddered})
+    nodes = {**toys.profile().nodes, "act": NodeCost(130, "assumed", level_ms=(130, 30))}
+    found = forecast(plan, replace(toys.profile(), nodes=nodes))
+    assert found.infeasible == ()
+    assert found.strained[0].startswith("infeasible: because the loop think -> act -> think takes 174 ms")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 60), min_size=4, max_size=4), st.sampled_from(["see", "think", "act", "show"]))
+def test_a_node_may_grow_to_its_largest_cost_and_not_beyond(costs, name):
+    profile = toys.profile(**dict(zip(["see", "think", "act", "show"], map(float, costs), strict=True)))
+    plan = toys.agent(latency_ms=400, budgets=False)
+    largest = forecast(plan, profile).nodes[name].max_cost_ms
+    assert largest is not None
+    assert not forecast(plan, profile.having(f"{name}.cost_ms", largest - 0.01)).infeasible
+    assert forecast(plan, profile.having(f"{name}.cost_ms", largest + 0.01)).infeasible
+
+
+# Verdicts
+
+
+def test_feasible_is_said_only_with_a_profile_and_after_a_simulation_in_which_every_due_held():
+    plan = toys.agent()
+    assert judge(plan, toys.profile(), 20).reasons == (
+        "feasible: every due held in 20 simulated units with the profile 'toy'",
+    )
+    assert judge(plan, None, 20).reasons == (
+        "unproven: every due holds with the declared budgets, but nothing was measured, give --profile FILE",
+    )
+    late = judge(plan, toys.profile(spread=3.0), 200)
+    assert late.word == "unproven" and "late in 200 simulated units, first: node '" in late.reasons[0]
+    assert judge(plan, toys.profile(think=100, act=70), 5).word == "infeasible"
+
+
+def test_budgets_are_a_profile_of_their_own():
+    plan = toys.agent()
+    assert {n: c.cost_ms for n, c in budgets(plan).nodes.items()} == {**toys.COSTS, "user": 0, "play": 0}
+
+
+def test_check_tells_timing_and_fails_on_what_cannot_be():
+    good = json.loads(call("check", "wan_streamer", "--timing", "--profile", "wan-streamer", "--json"))["timing"]
+    assert good["verdict"] == "feasible"
+    assert good["paths"][0]["model_latency_ms"] == pytest.approx(good["simulated"]["model_latency_ms"]["p50"], rel=0.02)
+    failed = CliRunner().invoke(
+        cli, ["check", "wan_streamer", "--timing", "--profile", "wan-streamer-infeasible"], standalone_mode=False
+    )
+    assert failed.return_value == 2
+    assert failed.output.splitlines()[-1] == (
+        "infeasible: because the loop think -> perform -> think takes 179 ms (expected 160 or less, its delays), "
+        "lower the budgets or raise a delay"
+    )
+
+
+def test_a_profile_without_timing_is_a_mistake():
+    with pytest.raises(UserError, match=r"^--profile: found it without --timing \(expected both\), add --timing$"):
+        call("check", "hello", "--profile", "wan-streamer")
+
+
+# Measuring
+
+
+def test_what_was_simulated_measures_as_it_was_profiled():
+    profile = replace(toys.profile(), clock=Lateness(0.25, "assumed"))
+    plan = toys.agent()
+    again = measured(plan, simulate(plan, profile, 60).records, "simulated")
+    for name in plan.nodes:
+        assert again.nodes[name].cost_ms == pytest.approx(profile.nodes[name].cost_ms)
+        assert again.nodes[name].per_unit_ms == 0
+    assert {key: d.ms for key, d in again.transfers.items()} == {
+        "think.out->far": 2, "act.out->main": 2,
+    }  # fmt: skip
+    assert again.clock.late_ms == pytest.approx(0.25)
+
+
+def test_costs_that_grow_with_history_are_measured_as_such():
+    profile = toys.profile(spread=1.1)
+    growing = replace(profile, nodes={**profile.nodes, "act": NodeCost(20, "assumed", per_unit_ms=0.1)})
+    again = measured(toys.agent(), simulate(toys.agent(), growing, 200).records, "simulated")
+    assert again.nodes["act"].per_unit_ms == pytest.approx(0.1, rel=0.05)
+    assert again.nodes["act"].cost_ms == pytest.approx(20, rel=0.05)
+    assert again.nodes["think"].per_unit_ms == 0
+    assert again.history_units == 199
+
+
+def test_what_struck_together_stays_in_one_row():
+    chance = random.Random(0)
+    values = [(10 + stall, 40 + stall) for stall in (0 if chance.random() < 0.7 else 25 for _ in range(40))]
+    stalled = replace(toys.profile(), columns=("see", "think"), rows=tuple(values))
+    again = measured(toys.agent(), simulate(toys.agent(), stalled, 80).records, "simulated")
+    see, think = again.columns.index("see"), again.columns.index("think")
+    assert {(round(row[see]), round(row[think])) for row in again.rows} == {(10, 40), (35, 65)}
+
+
+def test_a_run_that_is_too_short_to_measure_says_so():
+    with pytest.raises(RunError) as caught:
+        measured(toys.agent(), simulate(toys.agent(), toys.profile(), SKIPPED).records, "simulated")
+    assert str(caught.value) == (
+        "profile: node 'user' never answered a unit after the first 3 (expected some), "
+        "run more units, or on a machine that keeps up"
+    )
