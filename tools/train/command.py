@@ -42,7 +42,7 @@ def command(
     \b
     wangraph train all --preset tiny                    from nothing, in about 3 hours on 2 cores
     wangraph train all --preset tiny --resume           go on after an interruption
-    wangraph train codecs --preset nano --out /tmp/n    one stage, for a look
+    wangraph train codecs --preset nano --out look       one stage, for a look
 
     Writes into DIR: the checkpoint PRESET.safetensors, and for each stage its state, curves and a contact sheet.
     """

@@ -134,14 +134,14 @@ def contact_sheet(
 @torch.inference_mode()
 def _pictures(video: VideoCodec, latents: Tensor) -> Picture:
     """[1, U, ...] -> [U, F, H, W, 3]."""
-    found, _ = video.decode(latents, video.new_decoder_state())
-    shown: Picture = ((found[0] + 1) * 127.5).clamp(0, 255).round().to(torch.uint8).numpy()
+    found, _ = video.decode(latents.to(video.scale.mean.device), video.new_decoder_state())
+    shown: Picture = ((found[0] + 1) * 127.5).clamp(0, 255).round().to(torch.uint8).cpu().numpy()
     return shown
 
 
 @torch.inference_mode()
 def _sound(audio: AudioCodec, latents: Tensor) -> Sound:
     """[1, U, ...] -> samples."""
-    samples, _ = audio.decode(latents, audio.new_decoder_state())
-    made: Sound = samples.flatten().numpy()
+    samples, _ = audio.decode(latents.to(audio.scale.mean.device), audio.new_decoder_state())
+    made: Sound = samples.flatten().cpu().numpy()
     return made

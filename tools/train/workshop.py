@@ -86,7 +86,10 @@ class Workshop:
 
     def identity(self, stage: str) -> dict[str, str | int]:
         """What a state must be of to be gone on with."""
-        return {"stage": stage, "preset": self.name, "seed": self.seed, "world": WORLD_VERSION}
+        made_of = {"voices": self.voices, "hold_out": ",".join(self.hold_out)}
+        if stage not in ("audio", "video"):
+            made_of["codecs"] = digest_of(self.codecs)
+        return {"stage": stage, "preset": self.name, "seed": self.seed, "world": WORLD_VERSION, **made_of}
 
     def built(self, salt: int = 0) -> torch.Generator:
         """Seed torch's global generator, from which modules draw their first weights."""
@@ -179,8 +182,12 @@ class Workshop:
 
 
 def digest_of(path: Path) -> str:
-    """Of a file's bytes; empty when there is none."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.exists() else ""
+    """Of a checkpoint's weights, whenever they were written; empty when there is no such file."""
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        file.seek(int.from_bytes(file.read(8), "little"), 1)  # the header, which holds a date
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 def device_of(name: str | None) -> torch.device:
