@@ -42,6 +42,9 @@ CONCEALED = 1
 REMEMBERED_UNITS = 64
 """How long a response waits for news of whether it was heard."""
 
+SOLVERS = ("euler", "heun")
+"""As in `wan_core.flow`, which imports torch."""
+
 VIDEO = Input("latent", "h w C", "float32", late="empty", help="the user's picture, as encode.video gives it")
 AUDIO = Input("latent", "hops bands", "float32", late="empty", help="the user's voice, as encode.mel gives it")
 TEXT = Input("text", late="empty", optional=True, help="lines that the user types")
@@ -271,6 +274,7 @@ class PerformerNode(BackboneNode):
     need = Output("tokens", "1", "int64", help="first unit that it misses, for the thinker; empty: it misses nothing")
 
     steps: int = Param(2, min=1, max=64, help="solver steps, where the ladder says nothing else")
+    solver: str = Param("euler", choices=SOLVERS, help="the same; heun takes nearly twice as long")
 
     @classmethod
     def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
@@ -294,7 +298,7 @@ class PerformerNode(BackboneNode):
         state = self._performer.new_state()
         for slice_ in thinker.gap(thinker.new_state(), 2):
             self._performer.append(state, slice_)
-            self._performer.generate(state, slice_.unit, self.steps)
+            self._performer.generate(state, slice_.unit, self.steps, solver=self.solver)
 
     def new_state(self) -> PerformerState:
         """An empty log."""
@@ -308,8 +312,8 @@ class PerformerNode(BackboneNode):
             return {"need": np.array([need], np.int64)}
         if not slices or not slices[-1].answers:
             return {}
-        steps = int(unit.level.get("steps", self.steps))
-        return spoken(self._performer.generate(state, unit.index, steps, unit.seed, [unit.session]))
+        steps, solver = int(unit.level.get("steps", self.steps)), str(unit.level.get("solver", self.solver))
+        return spoken(self._performer.generate(state, unit.index, steps, unit.seed, [unit.session], solver))
 
     def absorb(self, state: PerformerState, units: Sequence[tuple[Unit, Mapping[str, Any]]]) -> None:
         """Every slice belongs to the history, answered or not."""
@@ -345,6 +349,7 @@ class WholeNode(ListeningNode):
     }  # fmt: skip
 
     steps: int = Param(2, min=1, max=64, help="solver steps, where the ladder says nothing else")
+    solver: str = Param("euler", choices=SOLVERS, help="the same; heun takes nearly twice as long")
 
     @classmethod
     def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
@@ -366,7 +371,7 @@ class WholeNode(ListeningNode):
 
         state = self._whole.new_state()
         for _ in range(2):
-            self._whole.step(state, UserUnit(), self.steps)
+            self._whole.step(state, UserUnit(), self.steps, solver=self.solver)
 
     def new_state(self) -> WholeSession:
         """Nothing seen yet, but told who to be."""
@@ -377,8 +382,10 @@ class WholeNode(ListeningNode):
     def step(self, state: WholeSession, unit: Unit, **inputs: Any) -> Outputs:
         """One unit in, its whole answer out."""
         user = self.user_unit(state.ears, unit, inputs)
-        steps = int(unit.level.get("steps", self.steps))
-        thought, latents = self._whole.step(state.model, user, steps, seed=unit.seed, sessions=[unit.session])
+        steps, solver = int(unit.level.get("steps", self.steps)), str(unit.level.get("solver", self.solver))
+        thought, latents = self._whole.step(
+            state.model, user, steps, seed=unit.seed, sessions=[unit.session], solver=solver
+        )
         state.ears.responses.add(unit.index)
         return {**spoken(latents), **self.said(thought)}
 

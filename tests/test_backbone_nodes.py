@@ -101,6 +101,15 @@ def test_the_level_sets_the_solver_steps(thinker, performer):
     assert np.array_equal(two, chosen) and not np.array_equal(two, four)
 
 
+def test_the_level_names_the_solver(thinker, performer):
+    def spoken(**level):
+        return [answer["audio"] for _, answer in conversation(thinker, performer, 2, level={"steps": 3, **level})]
+
+    assert np.array_equal(spoken(solver="euler"), spoken())
+    assert np.array_equal(spoken(solver="heun"), spoken(solver="heun"))
+    assert not np.allclose(spoken(solver="heun"), spoken())
+
+
 def test_the_response_reaches_the_next_thought(thinker, performer):
     thoughts = []
     for silent in (True, False):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from wangraph.wan_core import flow
 from wangraph.wan_core.errors import ModelError
+from wangraph.wan_core.flow import SOLVERS, Latents, exits
 
 X, EPS = torch.randn(2, 2, 3, 4, 5, generator=torch.Generator().manual_seed(0)).unbind(0)
 
@@ -80,3 +81,54 @@ def test_noise_is_the_same_on_every_machine():
 def test_noise_is_standard_normal():
     drawn = torch.cat([flow.noise((1000,), 0, [0], unit) for unit in range(50)])
     assert abs(float(drawn.mean())) < 0.02 and abs(float(drawn.std()) - 1) < 0.02
+
+
+MEAN, SPREAD = 0.7, 0.4
+
+
+def gaussian(z, t):
+    """The best prediction of x ~ N(MEAN, SPREAD^2) from z; solved exactly, noise eps becomes MEAN + SPREAD * eps."""
+    share = (1 - t) * SPREAD**2 / ((1 - t) ** 2 * SPREAD**2 + t**2)
+    return Latents(*(MEAN + share * (part - (1 - t) * MEAN) for part in z))
+
+
+def solved(steps, solver):
+    """How far from the exact solution."""
+    eps = torch.linspace(-2, 2, 9, dtype=torch.float64)[None]
+    *_, x = exits(gaussian, Latents(eps, eps), steps, solver)
+    return float((x.audio - (MEAN + SPREAD * eps)).abs().max())
+
+
+@pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("heun", 2)])
+def test_twice_the_steps_divide_the_error_by_two_to_the_order(solver, order):
+    ratios = [solved(steps, solver) / solved(2 * steps, solver) for steps in (32, 64)]
+    assert all(abs(ratio / 2**order - 1) < 0.1 for ratio in ratios), ratios
+
+
+def test_heun_without_its_second_look_is_found_out(monkeypatch):
+    """The planted bug."""
+    monkeypatch.setattr(flow, "heun", lambda z, x, ahead, later, t, s: ahead)
+    assert abs(solved(32, "heun") / solved(64, "heun") / 4 - 1) > 0.1
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_every_step_is_a_valid_exit(solver):
+    """Each ends with what a prediction said, nearer and nearer to the answer; the first with that of one step."""
+    eps = torch.linspace(-2, 2, 9, dtype=torch.float64)[None]
+    answers = [x.audio for x in exits(gaussian, Latents(eps, eps), 8, solver)]
+    errors = [float((x - answers[-1]).abs().max()) for x in answers]
+    assert len(answers) == 8 and errors == sorted(errors, reverse=True)
+    assert torch.equal(answers[0], next(exits(gaussian, Latents(eps, eps), 1, solver)).audio)
+
+
+@pytest.mark.parametrize(("solver", "predictions"), [("euler", 5), ("heun", 9)])
+def test_what_a_solver_costs(solver, predictions):
+    seen = []
+    eps = torch.zeros(1, 2)
+    list(exits(lambda z, t: seen.append(t) or z, Latents(eps, eps), 5, solver))
+    assert len(seen) == predictions and min(seen) > 0
+
+
+def test_an_unknown_solver_is_refused():
+    with pytest.raises(ModelError, match=r"^flow: found solver 'rk4' \(expected euler or heun\)$"):
+        next(exits(gaussian, Latents(torch.zeros(1), torch.zeros(1)), 1, "rk4"))

@@ -1,14 +1,16 @@
 """Flow matching between clean latents and noise: ``z_t = (1 - t) x + t eps``, from t = 1 (noise) to t = 0 (clean).
 
 The network predicts the clean x. So the velocity is ``v = (z - x) / t``, and an Euler step from t to s is
-``z + (s - t) v = x + (s / t) (z - x)``: stepping to s = 0 returns x itself, and every step is a valid exit.
+``z + (s - t) v = x + (s / t) (z - x)``: stepping to s = 0 returns x itself, and every step is a valid exit. Heun's
+step looks at both of its ends, which costs a second prediction, but where it ends at s = 0.
 
 # B batch, U units
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +26,9 @@ NOISE, GESTURE = 0, 1
 """Streams of chance: what the numbers of one (seed, session, unit) are drawn for."""
 
 
+SOLVERS = ("euler", "heun")
+
+
 class Latents(NamedTuple):
     """What the agent says and shows in one unit, or in some units ([B, U, ...]), in the codecs' normalised scale.
 
@@ -34,6 +39,9 @@ class Latents(NamedTuple):
 
     audio: Tensor
     video: Tensor
+
+
+Predict = Callable[[Latents, float], Latents]
 
 
 def interpolate(x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
@@ -68,7 +76,7 @@ def _spread(t: Tensor, like: Tensor) -> Tensor:
 
 
 def schedule(steps: int) -> tuple[float, ...]:
-    """Flow times of an Euler solve, evenly spaced: ``steps + 1`` numbers from 1 to 0.
+    """Flow times of a solve, evenly spaced: ``steps + 1`` numbers from 1 to 0.
 
     Raises:
         ModelError: fewer than one step.
@@ -81,6 +89,45 @@ def schedule(steps: int) -> tuple[float, ...]:
 def euler(z: Tensor, x: Tensor, t: float, s: float) -> Tensor:
     """From time t to time s < t, given the prediction x at t; x itself at s = 0."""
     return x if s == 0 else torch.lerp(x, z, s / t)
+
+
+def heun(z: Tensor, x: Tensor, ahead: Tensor, later: Tensor, t: float, s: float) -> Tensor:
+    """From time t to time s, 0 < s < t, by the mean of the velocities at both ends.
+
+    Args:
+        z: at t.
+        x: predicted from it.
+        ahead: where Euler's step leads, at s.
+        later: predicted from that.
+        t: where the step begins.
+        s: where it ends.
+    """
+    return z + (s - t) / 2 * ((z - x) / t + (ahead - later) / s)
+
+
+def exits(predict: Predict, z: Latents, steps: int, solver: str = "euler") -> Iterator[Latents]:
+    """Solve from noise; after every step, the clean latents that it could end with. The last are the answer.
+
+    Args:
+        predict: clean latents, as seen from z at a flow time.
+        z: noise.
+        steps: 1 or more; ``steps`` predictions by ``euler``, ``2 * steps - 1`` by ``heun``.
+        solver: one of `SOLVERS`.
+
+    Raises:
+        ModelError: no such solver, or no steps.
+    """
+    if solver not in SOLVERS:
+        raise ModelError(f"flow: found solver '{solver}' (expected {' or '.join(SOLVERS)})")
+    for t, s in pairwise(schedule(steps)):
+        x = predict(z, t)
+        yield x
+        ahead = Latents(*(euler(a, b, t, s) for a, b in zip(z, x, strict=True)))
+        if s == 0 or solver == "euler":
+            z = ahead
+            continue
+        later = predict(ahead, s)
+        z = Latents(*(heun(*parts, t, s) for parts in zip(z, x, ahead, later, strict=True)))
 
 
 def noise(shape: Sequence[int], seed: int, sessions: Sequence[int], unit: int, stream: int = NOISE) -> Tensor:

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 
 from .context import ContextState, append_slice, no_digest
 from .errors import ModelError
-from .flow import Latents, euler, noise, schedule
+from .flow import Latents, exits, noise
 from .kvcache import CachePass, KVState
 from .kvslice import KVSlice
 from .model import DuplexModel
@@ -63,15 +62,17 @@ class Performer:
         steps: int = 2,
         seed: int = 0,
         sessions: Sequence[int] | None = None,
+        solver: str = "euler",
     ) -> Latents:
         """Solve for audio and video of the unit whose slice came last; the state stays as it is.
 
         Args:
             state: holds the slice of ``unit``.
             unit: k, of the first row.
-            steps: Euler steps, 1 or more.
+            steps: of the solver, 1 or more.
             seed: of the noise, with session and unit.
             sessions: one number a row; None: 0, 1, 2...
+            solver: one of `flow.SOLVERS`.
 
         Raises:
             ModelError: another unit than the last appended one, no steps, or weights that give NaN or infinity.
@@ -80,7 +81,7 @@ class Performer:
             raise ModelError(
                 f"performer: found unit {unit} to generate (expected {state.unit - 1}, the last appended slice)"
             )
-        return solve(self.model, state.cache, unit, steps, seed, sessions)
+        return solve(self.model, state.cache, unit, steps, seed, sessions, solver)
 
 
 def solve(
@@ -90,6 +91,7 @@ def solve(
     steps: int,
     seed: int = 0,
     sessions: Sequence[int] | None = None,
+    solver: str = "euler",
 ) -> Latents:
     """Latents of ``unit`` (of the first row) [B, ...] from noise, given a cache that ends with its slice.
 
@@ -97,11 +99,10 @@ def solve(
     """
     rows = range(cache.batch) if sessions is None else sessions
     z = _starting_noise(model, seed, rows, [unit + other - cache.units[0] for other in cache.units])
-    for t, s in pairwise(schedule(steps)):
-        x = predict_clean(model, cache, unit, z, t)
-        z = Latents(euler(z.audio, x.audio, t, s), euler(z.video, x.video, t, s))
-    model.check_latents("performer: generated", z, cache.batch, 1)
-    return Latents(z.audio[:, 0], z.video[:, 0])
+    for x in exits(lambda z, t: predict_clean(model, cache, unit, z, t), z, steps, solver):
+        clean = x
+    model.check_latents("performer: generated", clean, cache.batch, 1)
+    return Latents(clean.audio[:, 0], clean.video[:, 0])
 
 
 @torch.inference_mode()

@@ -68,11 +68,12 @@ class Whole:
         decision: Decision | None = None,
         seed: int = 0,
         sessions: Sequence[int] | None = None,
+        solver: str = "euler",
     ) -> tuple[Thought, Latents]:
         """One unit: see `Thinker.step` and `Performer.generate`; the state is written in place."""
         unit = state.thinker.unit
         thought = self.thinker.step(state.thinker, user, self._response(state), decision, seed, sessions)
-        latents = solve(self.model, state.thinker.cache, unit, steps, seed, sessions)
+        latents = solve(self.model, state.thinker.cache, unit, steps, seed, sessions, solver)
         state.audio, state.video, state.has_response = latents.audio, latents.video, 1
         return thought, latents
 
