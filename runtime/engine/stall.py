@@ -1,4 +1,5 @@
-"""Where nodes stand, and stalls: a node that is two units over its due, and what it waits for."""
+"""Where nodes stand, and stalls: a node that is a unit over its due, and what it waits for. Looked for once a unit, a
+stall is told within two."""
 
 from __future__ import annotations
 
