@@ -27,6 +27,8 @@ PACE_ROWS = 10
 REPLAN = 0.1
 """Share by which the time may be missed before the number of steps is changed."""
 TOLD_EVERY_S = 20.0
+DRAWN_EVERY = 5
+"""Checkpoints between two pictures of the curves."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Drive:
     on_checkpoint: Callable[[int], None] | None = None
     elapsed_s: float = 0.0
     rows: list[dict[str, float]] = field(default_factory=list)
+    _written: int = 0
     _waiting: list[dict[str, float]] = field(default_factory=list)
 
     @property
@@ -119,6 +122,9 @@ class Drive:
         state = {"loop": self.loop.state(), "elapsed_s": self.elapsed_s, "rows": self.rows, "waiting": self._waiting}
         save_state(self.state_path, state, self.identity)
         write_curves(self.curve_path, self.rows)
+        self._written += 1
+        if self._written % DRAWN_EVERY == 0 and self.rows:
+            draw_curves(self.curve_path.with_suffix(".png"), self.rows)
         if self.on_checkpoint is not None:
             self.on_checkpoint(self.loop.step_count)
 
