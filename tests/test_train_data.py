@@ -167,6 +167,16 @@ def test_shards_are_made_once_and_only_what_is_missing_again(spec, silent_world,
     assert silent_world == [2, 3] and list(make(spec, tmp_path, 1)) == []
 
 
+@needs_voices
+@pytest.mark.slow
+def test_two_processes_make_the_same_data_as_one(tmp_path):
+    spec = DataSpec("films", "nano", dialogues=4, units=3, seed=0, per_shard=2)
+    for processes in (1, 2):
+        assert sorted(make(spec, tmp_path / str(processes), processes)) == [0, 1]
+    one, two = (load(spec, tmp_path / name) for name in ("1", "2"))
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
 def test_other_data_are_other_files_and_more_of_the_same_are_not(spec, tmp_path):
     from dataclasses import replace
 

@@ -8,6 +8,7 @@ user's sound, and latents of everything else, encoded by codecs that no longer c
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import multiprocessing
@@ -120,17 +121,18 @@ def make(spec: DataSpec, folder: Path, processes: int, codecs: Path | None = Non
             yield _make_shard(job)
         return
     # spawned, not forked: torch's threads do not survive a fork
-    with multiprocessing.get_context("spawn").Pool(min(processes, len(jobs))) as pool:
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(min(processes, len(jobs)), torch.set_num_threads, (1,)) as pool:
         yield from pool.imap_unordered(_make_shard, jobs)
 
 
 _Job = tuple[DataSpec, Path, int, Path | None]
+_Encode = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 def _make_shard(job: _Job) -> int:
     spec, folder, shard, codecs = job
-    torch.set_num_threads(1)
-    bank, encode = spec.bank(), _encoder(spec, codecs)
+    bank, encode = _tools(spec, codecs)
     rows = [
         encode(_dialogue(spec, bank, number))
         for number in range(shard * spec.per_shard, min((shard + 1) * spec.per_shard, spec.dialogues))
@@ -161,7 +163,13 @@ def _dialogue(spec: DataSpec, bank: Bank, number: int) -> dict[str, Tensor]:
     }
 
 
-def _encoder(spec: DataSpec, codecs: Path | None) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+@functools.lru_cache(maxsize=1)
+def _tools(spec: DataSpec, codecs: Path | None) -> tuple[Bank, _Encode]:
+    """Voices and codecs, read once in each process."""
+    return spec.bank(), _encoder(spec, codecs)
+
+
+def _encoder(spec: DataSpec, codecs: Path | None) -> _Encode:
     if spec.kind == "films":
         return lambda row: row
     from ...wan_core.audio import AudioCodec
