@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
+import torch
 
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
@@ -15,8 +17,13 @@ from public_weights import save_mimi, save_qwen, save_wan_vae
 
 from wangraph.runtime.errors import CheckpointError, UserError
 from wangraph.tools.cli import cli
+from wangraph.wan_core import config
+from wangraph.wan_core.adapters import convert as converting
 from wangraph.wan_core.adapters import verify as verifying
 from wangraph.wan_core.adapters.mimi import MimiAudioCodec
+from wangraph.wan_core.adapters.qwen import fill_from_qwen, qwen_preset, text_logits
+from wangraph.wan_core.checkpoint import load_part
+from wangraph.wan_core.model import DuplexModel
 
 SAVED = {"wan2.1": save_wan_vae, "mimi": save_mimi, "qwen": save_qwen}
 
@@ -73,3 +80,61 @@ def test_mistakes_are_the_users(tmp_path):
         run("--path", tmp_path)
     with pytest.raises(UserError, match=r"^--size: found '64' \(expected WIDTHxHEIGHT, for example 336x192\)$"):
         run("--path", tmp_path, "--size", "64")
+
+
+@pytest.fixture
+def pocket(monkeypatch, tmp_path):
+    """A preset with the shapes of the small language model, beside the others."""
+    save_qwen(tmp_path / "Qwen-pocket")
+    nano = config.preset("nano")
+    made = replace(
+        qwen_preset(tmp_path / "Qwen-pocket"),
+        name="pocket",
+        video=nano.video,
+        audio=nano.audio,
+        mel=nano.mel,
+        slots=nano.slots,
+    )
+    monkeypatch.setitem(config.PRESETS, "pocket", made)
+    return tmp_path / "Qwen-pocket"
+
+
+def test_a_checkpoint_that_begins_as_a_language_model_says_what_it_says(pocket, tmp_path):
+    output = tmp_path / "duplex.safetensors"
+    result = CliRunner().invoke(
+        cli,
+        ["adapters", "convert", "--path", str(pocket), "--preset", "pocket", "-o", str(output), "--dtype", "float32"],
+        catch_exceptions=False,
+    )
+    loaded = load_part(output, "model", DuplexModel)
+    assert loaded.description == "duplex.safetensors, trained not yet, begins as Qwen-pocket"
+    total = sum(p.numel() for p in loaded.module.parameters())
+    direct = DuplexModel(config.preset("pocket"))
+    filled = {name: p.numel() for name, p in direct.named_parameters()}
+    kept = sum(filled[name] for name in fill_from_qwen(direct, pocket))
+    assert (
+        result.output == f"{output}: {total:,} parameters, {kept:,} of them from {pocket}, the others random, seed 0\n"
+    )
+    words = torch.randint(0, 101, (1, 20), generator=torch.Generator().manual_seed(1))
+    assert torch.equal(text_logits(loaded.module, words), text_logits(direct.eval(), words))
+
+
+def test_a_language_model_of_other_shapes_is_refused_before_anything_is_built(pocket, tmp_path, monkeypatch):
+    monkeypatch.setattr(converting, "load_part", None)
+    message = f"weights {pocket}: vocabulary is 101 there (expected 152064 by preset 'paper-7b'), use the preset of these weights"
+    save_qwen(pocket, tied=False)
+    with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
+        CliRunner().invoke(
+            cli,
+            [
+                "adapters",
+                "convert",
+                "--path",
+                str(pocket),
+                "--preset",
+                "paper-7b",
+                "-o",
+                str(tmp_path / "x.safetensors"),
+            ],
+            catch_exceptions=False,
+        )

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """Public models in the places of ours: Wan 2.1 and Mimi as codecs, Qwen2.5 and Qwen3 as language models."""
+    """Public models in the places of ours: Wan 2.1 and Mimi as codecs, Qwen2.5 and Qwen3 as language models.
+
+    In a graph, nodes take public codecs by params: {codec: wan2.1, path: DIR} (encode.video, decode.video) and
+    {codec: mimi, path: DIR} (encode.audio, decode.audio).
+    """
 
 
 @command.command()
@@ -47,6 +51,30 @@ def verify(path: str, size: str, device: str, as_json: bool) -> int:
     else:
         _print(path, found)
     return 0 if found.is_right else 1
+
+
+@command.command()
+@click.option("--path", required=True, metavar="DIR", help="Folder of a language model, Qwen2.5 or Qwen3.")
+@click.option("--preset", "name", default="paper-0.5b", show_default=True, help="Preset of the same shapes.")
+@click.option("-o", "--output", required=True, metavar="FILE", help="A .safetensors file, for checkpoint: in graphs.")
+@click.option("--dtype", type=click.Choice(["bfloat16", "float16", "float32"]), default="bfloat16", show_default=True,
+              help="On disk; models run in float32.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Of what the language model has no weights for.")
+def convert(path: str, name: str, output: str, dtype: str, seed: int) -> None:
+    """Write a checkpoint that begins as a language model: where training sets out from.
+
+    
+    wangraph adapters convert --path Qwen2.5-0.5B --preset paper-0.5b -o duplex.safetensors
+    """
+    from ..wan_core.errors import ModelError
+
+    try:
+        from ..wan_core.adapters.convert import convert as run
+
+        filled, total = run(path, name, output, dtype, seed)
+    except ModelError as error:
+        raise CheckpointError(str(error)) from error
+    click.echo(f"{output}: {total:,} parameters, {filled:,} of them from {path}, the others random, seed {seed}")
 
 
 def _parse_size(size: str) -> tuple[int, int]:

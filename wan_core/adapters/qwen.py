@@ -60,7 +60,7 @@ def fill_from_qwen(model: DuplexModel, path: str | Path) -> tuple[str, ...]:
     Raises:
         ModelError: other shapes than the model's, a tensor missing or too many, damaged, NaN.
     """
-    _check_shapes(model.preset, qwen_preset(path), path)
+    check_shapes(model.preset, qwen_preset(path), path)
     targets = _targets(model)
     tensors = dict(inspect(Path(path).expanduser()).tensors)
     if model.preset.tie_embeddings:
@@ -141,7 +141,12 @@ def _copy(file: Path, tensors: Mapping[str, TensorInfo], targets: Mapping[str, T
         raise ModelError(f"weights {file}: cannot be read ({error}), copy them again") from error
 
 
-def _check_shapes(ours: Preset, theirs: Preset, path: str | Path) -> None:
+def check_shapes(ours: Preset, theirs: Preset, path: str | Path) -> None:
+    """Pass if a preset of ours has the shapes of the language model in this folder.
+
+    Raises:
+        ModelError: the first difference.
+    """
     for what, a, b in (
         ("text_decode", ours.text_decode, theirs.text_decode),
         ("tie_embeddings", ours.tie_embeddings, theirs.tie_embeddings),

@@ -53,7 +53,7 @@ class WanVideoCodec(nn.Module):
     def __init__(self, vae: Any, config: VideoCodecConfig) -> None:
         super().__init__()
         self.config, self.vae = config, vae
-        self.scale = LatentScale(config.channels)
+        self.scale = LatentScale(config.channels).to(vae.device)
         self.scale.mean.copy_(torch.tensor(vae.config.latents_mean))
         self.scale.std.copy_(torch.tensor(vae.config.latents_std))
         with torch.inference_mode():
@@ -146,7 +146,7 @@ def load_wan_vae(path: str | Path, height: int, width: int, device: str = "cpu")
         n_found = len(getattr(vae.config, name))
         if n_found != config.channels:
             raise ModelError(f"weights {path}: found {n_found} {name} (expected {config.channels}, one per channel)")
-    return WanVideoCodec(vae.to(device), config).to(device).eval()
+    return WanVideoCodec(vae.to(device), config).eval()
 
 
 def _state_of(cache: list[Any]) -> FeatureState:
