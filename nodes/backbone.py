@@ -17,7 +17,7 @@ import numpy as np
 
 from ..runtime.node import NodeContext, Outputs, Param, Unit
 from ..runtime.packet import Array
-from ..runtime.ports import Input, Output
+from ..runtime.ports import DTYPE_BYTES, Input, Output
 from ..wan_core.card import Card
 from ..wan_core.config import Preset
 from ..wan_core.text import WORDS, TypedText, word_of
@@ -42,6 +42,8 @@ CONCEALED = 1
 REMEMBERED_UNITS = 64
 """How long a response waits for news of whether it was heard."""
 
+DTYPES = ("float32", "bfloat16")
+
 SOLVERS = ("euler", "heun")
 """As in `wan_core.flow`, which imports torch."""
 
@@ -60,25 +62,36 @@ class BackboneNode(CodecNode):
 
     part: ClassVar[str] = "model"
 
+    dtype: str = Param("", choices=("", *DTYPES), help="of weights and cache; as the preset says, if empty")
+
     @classmethod
     def facts(cls, params: Mapping[str, Any]) -> Mapping[str, int | float | str]:
         """How the cache of keys and values grows."""
         preset = cls.preset(params)
         if preset is None:
             return {}
-        card = Card(preset)
+        card, dtype = Card(preset), cls.precision(params, preset)
+        per_unit = preset.cache_bytes_per_unit * DTYPE_BYTES[dtype] // DTYPE_BYTES["float32"]
         return {
-            "cache bytes per unit": preset.cache_bytes_per_unit,
+            "cache bytes per unit": per_unit,
             "minutes to the cache's cap": round(card.cap_minutes, 2),
-            "cache bytes at the cap": card.cap_units * preset.cache_bytes_per_unit,
+            "cache bytes at the cap": card.cap_units * per_unit,
         }
+
+    @classmethod
+    def precision(cls, params: Mapping[str, Any], preset: Preset) -> str:
+        """Of weights and cache."""
+        return params.get("dtype") or preset.dtype
 
     def open(self, ctx: NodeContext) -> None:
         """Load the weights."""
+        import torch
+
         from ..wan_core.model import DuplexModel
 
         self.device = ctx.device
-        self.setup(self.load(ctx, DuplexModel))
+        model = self.load(ctx, DuplexModel)
+        self.setup(model.to(getattr(torch, self.precision(self.values, model.preset))))
 
     def setup(self, model: DuplexModel) -> None:
         """Keep what runs the model."""
@@ -195,7 +208,7 @@ class ThinkerNode(ListeningNode):
             "response_audio": _sized(cls.inputs["response_audio"], preset.audio.latent_shape),
         }
         refill_units = params.get("refill_units", cls.params["refill_units"].default)
-        return inputs, {**cls.outputs, "context": context_output(preset, refill_units, "float32")}
+        return inputs, {**cls.outputs, "context": context_output(preset, refill_units, cls.precision(params, preset))}
 
     def open(self, ctx: NodeContext) -> None:
         """Load the weights; without a performer that asks, nothing of the log is kept."""
@@ -282,7 +295,7 @@ class PerformerNode(BackboneNode):
         preset = cls.preset(params)
         if preset is None:
             return cls.inputs, cls.outputs
-        return {"context": context_input(preset, "float32")}, _answer_outputs(cls.outputs, preset)
+        return {"context": context_input(preset, cls.precision(params, preset))}, _answer_outputs(cls.outputs, preset)
 
     def setup(self, model: DuplexModel) -> None:
         """A performer."""
@@ -324,12 +337,7 @@ class PerformerNode(BackboneNode):
         """Nothing to do: the slice that comes next will not follow the last one."""
 
     def _slices(self, context: Context | None) -> list[KVSlice]:
-        return [] if context is None else unpacked(context, self._batched)
-
-    def _batched(self, array: Array) -> Tensor:
-        tensor = self.tensor(array)
-        assert tensor is not None
-        return tensor
+        return [] if context is None else unpacked(context, self.device)
 
 
 @dataclass

@@ -5,7 +5,7 @@ Usually there is one. Others come before it when the reader needs them once more
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,19 +72,14 @@ def packed(slices: Sequence[KVSlice]) -> dict[str, Array]:
     }
 
 
-def unpacked(context: Context, tensor: Callable[[Array], Tensor]) -> list[KVSlice]:
-    """The slices of a packet; none of them where it was damaged so badly that they cannot be told apart.
-
-    Args:
-        context: tensors by name.
-        tensor: makes a batch of one of an array.
-    """
+def unpacked(context: Context, device: str = "cpu") -> list[KVSlice]:
+    """The slices of a packet; none of them where it was damaged so badly that they cannot be told apart."""
     from ..wan_core.kvslice import KVSlice
 
     places, count = context["place"].tolist(), len(context["place"])
     if not count or len(context["digest"]) != count or context["keys"].shape[2] % count:
         return []
-    keys, values = (tensor(context[name]).chunk(count, -2) for name in ("keys", "values"))
+    keys, values = (_batched(context[name]).to(device).chunk(count, -2) for name in ("keys", "values"))
     return [
         KVSlice((unit,), start, k.contiguous(), v.contiguous(), digests[:8], digests[8:],
                 **{name: bool(flags & bit) for name, bit in FLAGS.items()})
@@ -92,6 +87,15 @@ def unpacked(context: Context, tensor: Callable[[Array], Tensor]) -> list[KVSlic
             places, keys, values, (row.tobytes() for row in context["digest"]), strict=True
         )
     ]  # fmt: skip
+
+
+def _batched(array: Array) -> Tensor:
+    """A tensor of a packet as a batch of one, copied; bf16 travels as uint16."""
+    import torch
+
+    if array.dtype == np.uint16:
+        return torch.from_numpy(np.array(array).view(np.int16))[None].view(torch.bfloat16)
+    return torch.from_numpy(np.array(array))[None]
 
 
 def _joined(tensors: Sequence[Tensor]) -> Array:

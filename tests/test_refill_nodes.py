@@ -44,7 +44,7 @@ def conversation(thinker, performer, units, accident=lambda k, packet: packet, r
 
 def afresh(performer, packets):
     """The answers of a performer that gets the same slices, each as soon as it was first written."""
-    slices = {s.unit: s for packet in packets for s in unpacked(packet, performer._batched)}
+    slices = {s.unit: s for packet in packets for s in unpacked(packet)}
     state = performer.new_state()
     for k in sorted(slices):
         performer._performer.append(state, slices[k])

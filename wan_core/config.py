@@ -16,6 +16,8 @@ from .codec_config import VideoCodecConfig as VideoCodecConfig
 from .errors import ModelError
 from .text import WORDS
 
+Dtype = Literal["float32", "bfloat16"]
+
 Position = Literal["unit", "token"]
 
 
@@ -156,6 +158,7 @@ class Preset:
             event; ``token``: as language models do, from the token before it, with one table for all words.
         tie_embeddings: the table of words is also the matrix that reads them; with text_decode ``token``.
         slot_init: what slot embeddings begin as; ``zero`` leaves a language model as it was.
+        dtype: of weights and cache when it runs; softmax sums, rotations and the solver are in fp32 all the same.
     """
 
     name: str
@@ -170,6 +173,7 @@ class Preset:
     text_decode: Literal["local", "token"] = "local"
     tie_embeddings: bool = False
     slot_init: Literal["noise", "zero"] = "noise"
+    dtype: Dtype = "float32"
 
     def __post_init__(self) -> None:
         if self.tie_embeddings and self.text_decode != "token":

@@ -169,8 +169,8 @@ class Embeddings(nn.Module):
     def noisy(self, z: Latents, t: Tensor) -> Tensor:
         """Tokens being denoised [B, U, noisy, d]; the flow time t [B, U] is added to each of them."""
         batch, units = t.shape
-        audio = self.y_audio(z.audio.reshape(batch, units, self.slots.y_audio, -1))
-        video = self.y_video(to_patches(z.video, self.preset.video.patch_of(self.slots.y_video)))
+        audio = self.y_audio(self._as_weights(z.audio).reshape(batch, units, self.slots.y_audio, -1))
+        video = self.y_video(to_patches(self._as_weights(z.video), self.preset.video.patch_of(self.slots.y_video)))
         time: Tensor = self.time(t)[:, :, None]
         return torch.cat([audio, video], 2) + self.slot[self.slots.clean :] + time
 
@@ -182,8 +182,12 @@ class Embeddings(nn.Module):
             check_input("user audio", track.mel, (batch, units, *self.preset.mel.shape))
             mask = track.absent.get("u_audio")
             mel = track.mel if mask is None else track.mel.masked_fill(mask[:, :, None, None], 0.0)
-        heard: tuple[Tensor, HearingState] = self.hearing(mel, state)
+        heard: tuple[Tensor, HearingState] = self.hearing(self._as_weights(mel), state)
         return heard
+
+    def _as_weights(self, x: Tensor) -> Tensor:
+        """Latents and sounds come in fp32; here they get the precision of the weights."""
+        return x.to(self.null.dtype)
 
     def _latents(
         self, name: str, x: Tensor | None, embed: nn.Module, batch: int, units: int, tokens: int, absent: Absent
@@ -191,6 +195,7 @@ class Embeddings(nn.Module):
         if x is not None:
             config = self.preset.audio if name == "y_audio" else self.preset.video
             check_input(_NAMES[name], x, (batch, units, *config.latent_shape))
+            x = self._as_weights(x)
             if name == "y_audio":
                 x = embed(x.reshape(batch, units, tokens, -1))
             else:
@@ -222,7 +227,8 @@ class FlowTime(nn.Module):
         """Cosines and sines of t at frequencies 1..200, mixed."""
         logs = torch.linspace(0.0, math.log(200.0), self.n_frequencies, device=t.device, dtype=t.dtype)
         angles = t[..., None] * logs.exp()
-        y: Tensor = self.mlp(torch.cat([angles.cos(), angles.sin()], -1))
+        waves = torch.cat([angles.cos(), angles.sin()], -1)
+        y: Tensor = self.mlp(waves.to(next(self.mlp.parameters()).dtype))
         return y
 
 

@@ -35,6 +35,11 @@ def check_shape(where: str, x: Tensor, shape: tuple[int | str, ...]) -> None:
         )
 
 
+def widened(x: Tensor) -> Tensor:
+    """x in float32 or better: what is sampled, compared and added up is not bf16, whatever the weights are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def check_rows(where: str, x: Tensor, state_rows: int) -> None:
     """Pass if the state has as many rows as x.
 

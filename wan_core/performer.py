@@ -16,6 +16,7 @@ import torch
 from .context import ContextState, append_slice, no_digest
 from .errors import ModelError
 from .flow import Latents, exits, noise
+from .guard import widened
 from .kvcache import CachePass, KVState
 from .kvslice import KVSlice
 from .model import DuplexModel
@@ -111,7 +112,8 @@ def predict_clean(model: DuplexModel, cache: KVState, unit: int, z: Latents, t: 
     x = model.embed.noisy(z, z.audio.new_full((len(z.audio), 1), t))
     ahead = unit - cache.units[0]  # -1: the slice of their unit is closed
     memory = CachePass(model.cache, cache, model.noisy_offsets + model.preset.stride * ahead)
-    return model.read_clean(model.backbone(x[:, 0], memory)[:, None])
+    clean = model.read_clean(model.backbone(x[:, 0], memory)[:, None])
+    return Latents(widened(clean.audio), widened(clean.video))
 
 
 def _starting_noise(model: DuplexModel, seed: int, sessions: Sequence[int], units: Sequence[int]) -> Latents:
@@ -119,7 +121,7 @@ def _starting_noise(model: DuplexModel, seed: int, sessions: Sequence[int], unit
     audio, video = model.preset.audio, model.preset.video
     size = audio.latent_size + video.latent_size
     rows = [noise((size,), seed, [session], unit) for session, unit in zip(sessions, units, strict=True)]
-    both = torch.cat(rows).to(model.device, model.dtype)
+    both = torch.cat(rows).to(model.device)
     batch = len(both)
     return Latents(
         both[:, : audio.latent_size].reshape(batch, 1, *audio.latent_shape),

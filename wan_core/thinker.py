@@ -36,6 +36,7 @@ from .exchange import (
     world_track,
 )
 from .flow import GESTURE, chance
+from .guard import widened
 from .hearing import HearingState
 from .kvcache import CachePass
 from .kvslice import KVSlice, sealed
@@ -200,14 +201,14 @@ class Thinker:
         track, unplayed = user_track([user])
         u, hearing = model.embed.user(track, state.hearing, batch, 1)
         user_hidden = self._take_in(state, u[:, 0], response)[:, -1]
-        state_logits, gesture_logits = model.read_event(user_hidden)
+        state_logits, gesture_logits = map(widened, model.read_event(user_hidden))
         own = self._choose_event(state_logits, gesture_logits, state.cache.units, seed, sessions)
         event = own if given.event is None else given.event
         recorded = Decision(event) if decision is None else decision
         if model.is_local:
-            text_logits = model.read_text(user_hidden, event)
+            text_logits = widened(model.read_text(user_hidden, event))
         else:
-            text_logits = model.read_words(self._decide(state, recorded, unplayed, self._event)[:, 0])
+            text_logits = widened(model.read_words(self._decide(state, recorded, unplayed, self._event)[:, 0]))
         text = text_logits.argmax(-1) if given.text is None else given.text
         recorded = Decision(event, text) if decision is None else decision
         self._decide(state, recorded, unplayed, self._s if model.is_local else self._after_event)

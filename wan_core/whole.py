@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .exchange import Decision, ResponseUnit, Thought, UserUnit, WorldUnit
 from .flow import Latents
+from .guard import widened
 from .model import DuplexModel
 from .performer import solve
 from .streaming import State
@@ -48,7 +49,7 @@ class Whole:
     @torch.inference_mode()
     def new_state(self, batch: int = 1, first_unit: int | Sequence[int] = 0) -> WholeState:
         """Before unit ``first_unit``."""
-        null = self.model.embed.null
+        null = widened(self.model.embed.null)
         return WholeState(
             self.thinker.new_state(batch, first_unit),
             null.new_zeros(batch, *self.model.preset.audio.latent_shape),
