@@ -74,5 +74,6 @@ def command(
         faults=tuple(map(parse_fault, faults)),
         flight_recorder_s=flight_recorder_s,
         metrics_port=metrics_port,
+        keep_log=False,
     )
     return run_and_tell(plan, options, json_to, quiet)[1]

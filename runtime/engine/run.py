@@ -58,6 +58,7 @@ class Options:
         record: write packets and decisions to this file.
         record_edges: which packets: ``node.port``, ``node`` or ``all``; what enters and leaves the graph by default.
         metrics_port: serve figures for Prometheus on this port of the loopback interface; 0 takes a free one.
+        keep_log: keep the decision log for the result; a run that lasts for days does without.
     """
 
     units: int | None = None
@@ -71,6 +72,7 @@ class Options:
     record: Path | None = None
     record_edges: tuple[str, ...] = ()
     metrics_port: int | None = None
+    keep_log: bool = True
 
     @property
     def in_processes(self) -> bool:
@@ -86,7 +88,7 @@ class RunResult:
         summary: as ``wangraph run --json`` prints it.
         reports: what nodes told: (node, key, text), for example files written.
         packets: by stream, what the taps saw.
-        log: the decision log, to run the same again.
+        log: the decision log, to run the same again (with ``Options.keep_log``).
     """
 
     summary: dict[str, Any]
@@ -225,7 +227,8 @@ class Run:
 
     def _take(self, records: Sequence[Record], engine: Watched | None = None) -> None:
         self.statistics.add(records)
-        self._result.log += [r for r in records if isinstance(r, Event)]
+        if self.options.keep_log:
+            self._result.log += [r for r in records if isinstance(r, Event)]
         self.statistics.add(self._keeper.take(records, self.statistics.misses))
         if engine is not None:
             self._look(engine)
