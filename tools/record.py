@@ -58,5 +58,7 @@ def command(
     check_mcap()
     plan = load_plan(graph, sets, seed)
     chosen = tuple(name.strip() for text in edges for name in text.split(",") if name.strip())
-    options = Options(units=units_of(plan, units, duration), clock=clock, record=output, record_edges=chosen, keep_log=False)
+    options = Options(
+        units=units_of(plan, units, duration), clock=clock, record=output, record_edges=chosen, keep_log=False
+    )
     return run_and_tell(plan, options, json_to, quiet)[1]
