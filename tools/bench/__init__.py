@@ -1,7 +1,7 @@
 """``wangraph bench``: one benchmark a file, each printing the machine it ran on and every round.
 
-`clock`, `overhead`, `duplex` and `hop` measure; `empty` holds the nodes without bodies that they run, `machine` and
-`report` what they share, `verb` is the command. Nothing here is estimated, and no test asserts a time.
+`clock`, `overhead`, `duplex`, `prediction` and `hop` measure; `empty` holds the nodes without bodies that they run,
+`machine` and `report` what they share, `verb` is the command. Nothing here is estimated, and no test asserts a time.
 """
 
 from __future__ import annotations

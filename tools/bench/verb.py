@@ -20,6 +20,7 @@ BENCHES: dict[str, str] = {
     "clock": "How punctual the 25 fps tick is, idle and with every core busy.",
     "overhead": "Processor time of the runtime per unit: the duplex graph with empty bodies.",
     "duplex": "The duplex agent on its clock: latency, misses, time to the first unit.",
+    "prediction": "Simulation by a profile against a run: graphs of different shapes.",
     "hop": "From one process to the other through shared memory.",
 }
 

@@ -1,0 +1,95 @@
+"""How well a simulation by a profile predicts: graphs of different shapes profiled, simulated, and run once more."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ...runtime.engine.simulate import simulate
+from ...runtime.plan.graph import Graph
+from ...runtime.plan.resources import forecast
+from ..profile import measure as profiled
+from .report import Heard, Report, Round, Table, report, unheard
+
+AIM = "predicted p50 and p95 of the model latency within 10 % of a run's"
+ROUNDS = 5
+SECONDS = 30.0
+
+GRAPHS = ("mirror", "duplex_solo", "duplex")
+"""A chain, a loop in one process, a loop over two."""
+
+SETTINGS = {"checkpoint": "tiny", "user.loop": "true"}
+LONG_UNITS = 3750
+"""Ten minutes of units of 160 ms: how long simulating those takes is told too."""
+
+
+def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) -> Report:
+    """Profile each graph in one run, predict by it, and compare with a second run.
+
+    Returns:
+        Per round and graph: ``sums_ms`` (the critical path by typical costs), ``predicted_ms`` and ``real_ms``
+        {p50, p95, p99, max} of the model latency, ``error`` {p50, p95} as a share of the real one, ``own_ms`` and
+        ``own_error`` the same of the run that was profiled (where they differ from the second run's, the machine was
+        another one by then), ``misses`` {predicted, real}, and ``simulated_s``, seconds that ten minutes of the graph
+        took to simulate.
+
+    Raises:
+        WangraphError: a run failed.
+    """
+    parameters = {"graphs": list(GRAPHS), "settings": SETTINGS, "seconds": seconds}
+    return report("prediction", AIM, parameters, rounds, lambda: {"graphs": _measure(seconds)}, rank, heard)
+
+
+def rank(measured: Round) -> float:
+    """The best round has the smallest of its largest errors."""
+    return max(abs(float(e)) for graph in measured["graphs"].values() for e in graph["error"].values())
+
+
+def table(report: Report) -> Table:
+    """A row per round and graph."""
+    rows: list[tuple[Any, ...]] = []
+    for r in report["rounds"]:
+        for name, graph in r["graphs"].items():
+            figures = [f"{graph['sums_ms']:.1f}"]
+            for q in ("p50", "p95"):
+                figures += [f"{graph[key][q]:.1f}" for key in ("predicted_ms", "real_ms")]
+                figures += [f"{graph[key][q]:+.1%}" for key in ("error", "own_error")]
+            counts = f"{graph['misses']['predicted']}/{graph['misses']['real']}"
+            rows.append((r["round"], r["load_1m"], name, *figures, counts, f"{graph['simulated_s']:.1f}"))
+    quantiles = tuple(f"{q} {what}".strip() for q in ("p50", "p95") for what in ("", "real", "error", "own run"))
+    columns = ("sums", *quantiles, "misses", "10 min in s")
+    return Table(("round", "load", "graph", *columns), rows)
+
+
+def _measure(seconds: float) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="wangraph-") as folder:
+        return {name: _predict(name, seconds, Path(folder)) for name in GRAPHS}
+
+
+def _predict(name: str, seconds: float, folder: Path) -> dict[str, Any]:
+    plan = Graph.load(name, {**SETTINGS, "output": str(folder / f"{name}.mp4")}).plan()
+    units = plan.clock.units_for(seconds)
+    profile, own = profiled(plan, units)
+    _, summary = profiled(plan, units)
+    predicted = simulate(plan, profile, units).summary
+    began = time.monotonic()
+    simulate(plan, profile, LONG_UNITS)
+    simulated_s = time.monotonic() - began
+    guess = predicted["model_latency_ms"]
+    paths = forecast(plan, profile).paths
+    return {
+        "sums_ms": round(max((path.latency_ms for path in paths), default=0.0), 3),
+        "predicted_ms": guess,
+        "real_ms": summary["model_latency_ms"],
+        "error": _error(guess, summary["model_latency_ms"]),
+        "own_ms": own["model_latency_ms"],
+        "own_error": _error(guess, own["model_latency_ms"]),
+        "misses": {"predicted": predicted["misses"], "real": summary["misses"]},
+        "simulated_s": round(simulated_s, 2),
+    }
+
+
+def _error(predicted: dict[str, float], real: dict[str, float]) -> dict[str, float]:
+    return {q: round(predicted[q] / real[q] - 1, 4) for q in ("p50", "p95")}
