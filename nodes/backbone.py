@@ -66,13 +66,14 @@ class BackboneNode(CodecNode):
 
     @classmethod
     def facts(cls, params: Mapping[str, Any]) -> Mapping[str, int | float | str]:
-        """How the cache of keys and values grows."""
+        """How much the weights take, and how the cache of keys and values grows."""
         preset = cls.preset(params)
         if preset is None:
             return {}
-        card, dtype = Card(preset), cls.precision(params, preset)
-        per_unit = preset.cache_bytes_per_unit * DTYPE_BYTES[dtype] // DTYPE_BYTES["float32"]
+        card, number_bytes = Card(preset), DTYPE_BYTES[cls.precision(params, preset)]
+        per_unit = card.kv_bytes_per_unit(number_bytes)
         return {
+            "weights bytes": card.model_parameters * number_bytes,
             "cache bytes per unit": per_unit,
             "minutes to the cache's cap": round(card.cap_minutes, 2),
             "cache bytes at the cap": card.cap_units * per_unit,

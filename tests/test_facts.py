@@ -11,6 +11,7 @@ from wangraph.nodes.backbone import PerformerNode, ThinkerNode, WholeNode
 from wangraph.runtime.errors import GraphError
 from wangraph.runtime.node import Node
 from wangraph.tools.cli import cli
+from wangraph.wan_core.card import Card
 from wangraph.wan_core.config import preset
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.thinker import Thinker
@@ -89,7 +90,17 @@ def test_the_duplex_graph_tells_of_both_caches():
     assert set(facts) == {"think", "perform"}
     for told in facts.values():
         assert told == {
+            "weights bytes": 4 * Card(tiny).model_parameters,
             "cache bytes per unit": tiny.cache_bytes_per_unit,
             "minutes to the cache's cap": 10.0,
             "cache bytes at the cap": 3750 * tiny.cache_bytes_per_unit,
         }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_half_the_precision_takes_half_the_memory(dtype):
+    full, told = (ThinkerNode.facts({"checkpoint": "nano", "dtype": x}) for x in ("float32", dtype))
+    half = 2 if dtype == "bfloat16" else 1
+    assert {name: told[name] * half for name in told if "bytes" in name} == {
+        n: x for n, x in full.items() if "bytes" in n
+    }

@@ -249,6 +249,7 @@ def _on_qwen(
         text_decode="token",
         tie_embeddings=tied,
         slot_init="zero",
+        dtype="bfloat16",
     )
 
 
