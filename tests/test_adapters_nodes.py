@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
-from public_weights import save_mimi, save_wan_vae
+from public_weights import save_mimi, save_qwen, save_wan_vae
 
 from wangraph import Graph, run
 from wangraph.nodes import public
@@ -23,7 +24,11 @@ from wangraph.runtime.errors import CheckpointError, MissingExtra
 from wangraph.runtime.node import NodeContext, Unit
 from wangraph.runtime.packet import Validity, frozen
 from wangraph.runtime.units import UnitClock
+from wangraph.wan_core.adapters.convert import convert
+from wangraph.wan_core.adapters.folder import audio_config, video_config
+from wangraph.wan_core.adapters.qwen import qwen_preset
 from wangraph.wan_core.adapters.wan_vae import load_wan_vae
+from wangraph.wan_core.config import PRESETS, SlotConfig
 
 CLOCK = UnitClock()
 SIZE = {"width": 24, "height": 16}
@@ -167,3 +172,33 @@ def test_mistakes_are_told_before_the_run(wan, mimi, monkeypatch):
     ):
         EncodeAudio.check(mimi)
     assert EncodeVideo.ports({"codec": "wan2.1"}) == (EncodeVideo.inputs, EncodeVideo.outputs)
+
+
+def test_an_agent_of_public_parts_alone_listens_and_answers(wan, mimi, tmp_path, monkeypatch):
+    save_qwen(tmp_path / "Qwen-pocket")
+    wan = {**wan, "width": 64, "height": 64}
+    slots = SlotConfig(y_audio=2, y_video=8, u_audio=4, u_video=8)
+    video, audio = video_config(wan["path"], 64, 64), audio_config(mimi["path"])
+    pocket = replace(qwen_preset(tmp_path / "Qwen-pocket"), name="pocket", video=video, audio=audio, slots=slots)
+    monkeypatch.setitem(PRESETS, "pocket", pocket)
+    checkpoint = {"checkpoint": str(tmp_path / "agent.safetensors")}
+    convert(tmp_path / "Qwen-pocket", "pocket", checkpoint["checkpoint"])
+
+    graph = Graph("agent", latency_ms=400)
+    user = graph.add("user", "capture.pattern", width=64, height=64, seconds=0.64)
+    see = graph.add("see", "encode.video", inputs={"frames": user["video"]}, params=wan)
+    hear = graph.add("hear", "encode.mel", inputs={"samples": user["audio"]}, params=checkpoint)
+    think = graph.add(
+        "think", "backbone.whole", inputs={"video": see["latents"], "audio": hear["mel"]}, params=checkpoint
+    )
+    show = graph.add("show", "decode.video", inputs={"latents": think["video"]}, params=wan)
+    speak = graph.add("speak", "decode.audio", inputs={"latents": think["audio"]}, params=mimi)
+    for name, stream in {"face": show["frames"], "voice": speak["samples"], "words": think["text"]}.items():
+        graph.add(name, "sink.null", inputs={"value": stream})
+    result = run(graph, clock="virtual", taps=["show.frames", "speak.samples", "think.event"])
+    for name, shape in {"show.frames": (4, 64, 64, 3), "speak.samples": (3840,), "think.event": (2,)}.items():
+        real = [packet for packet in result.packets[name] if packet.validity is Validity.REAL]
+        assert [packet.array.shape for packet in real] == [shape] * 4
+    weights = {(node, text) for node, key, text in result.reports if key == "weights"}
+    assert ("think", "model: agent.safetensors, trained not yet, begins as Qwen-pocket") in weights
+    assert ("speak", f"audio_codec: mimi, {mimi['path'].rpartition('/')[2]}") in weights
