@@ -217,6 +217,17 @@ MEASURED = {
         }
     },
     "duplex": {**duplex.figures(a_summary(), Graph.load("duplex").plan(), 0), "total_cpu_s": 40.0},
+    "prediction": {
+        "graphs": {
+            "duplex": {
+                **dict.fromkeys(("predicted_ms", "real_ms", "own_ms"), FIGURES),
+                **{key: {"p50": 0.01, "p95": -0.05} for key in ("error", "own_error")},
+                "sums_ms": 1.0,
+                "misses": {"predicted": 0, "real": 0},
+                "simulated_s": 5.0,
+            }
+        }
+    },
     "hop": {"us": {"774 KB": {"copy": FIGURES, "in_place": FIGURES}}},
 }
 
@@ -268,7 +279,9 @@ def test_json_that_cannot_be_written_is_said_before_anything_is_measured(tmp_pat
 def test_an_unknown_benchmark_is_answered_with_the_known_ones():
     with pytest.raises(UserError) as error:
         find("klock")
-    assert str(error.value) == ("bench: found 'klock' (available: clock, duplex, hop, overhead); did you mean 'clock'?")
+    assert str(error.value) == (
+        "bench: found 'klock' (available: clock, duplex, hop, overhead, prediction); did you mean 'clock'?"
+    )
 
 
 def test_help_tells_what_every_benchmark_measures():

@@ -307,3 +307,38 @@ def test_a_run_that_is_too_short_to_measure_says_so():
         "profile: node 'user' never answered a unit after the first 3 (expected some), "
         "run more units, or on a machine that keeps up"
     )
+
+
+GRAPH = f"""\
+name: numbers
+clock: {{fps: 100, unit_frames: 4}}
+latency_ms: 400
+processes: {{main: {{lanes: [loop, io], threads: 1}}}}
+params: {{output: out.txt}}
+nodes:
+  numbers: {{type: "{ROOT}/tests/engine_toys.py:Numbers", lane: io}}
+  blend:   {{type: "{ROOT}/tests/engine_toys.py:Blend", inputs: {{video: numbers.video}}}}
+  play:    {{type: "{ROOT}/tests/engine_toys.py:Play", inputs: {{video: blend.mixed}}}}
+  digest:  {{type: "{ROOT}/tests/engine_toys.py:Digest", lane: io, inputs: {{video: play.shown}}, params: {{path: $output}}}}
+"""
+
+
+def test_a_profiled_graph_can_be_simulated_by_what_was_measured(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("g.yaml").write_text(GRAPH)
+    assert call("profile", "g.yaml", "-o", "mine.yaml", "--units", "30").endswith("wrote mine.yaml\n")
+    assert len(Path("out.txt").read_text().splitlines()) == 30  # by the run, not by the measuring beside it
+    profile = load_profile("mine.yaml")
+    assert set(profile.nodes) == {"numbers", "blend", "play", "digest"}
+    assert profile.source.startswith("measured ") and len(profile.rows) == 30 - SKIPPED
+    assert all(0 <= cost.hold_ms <= cost.cost_ms for cost in profile.nodes.values())
+    assert json.loads(call("simulate", "g.yaml", "--profile", "mine.yaml", "--units", "30", "--json"))["units"] == 30
+
+
+def test_a_profile_that_cannot_be_written_is_known_before_the_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("g.yaml").write_text(GRAPH)
+    with pytest.raises(UserError) as caught:
+        call("profile", "g.yaml", "-o", "nowhere/mine.yaml")
+    assert str(caught.value) == "nowhere/mine.yaml: cannot write there (expected a writable file), give another with -o"
+    assert not Path("out.txt").exists()
