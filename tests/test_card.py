@@ -8,13 +8,22 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from wangraph.wan_core import card as cards
 from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.card import Card
-from wangraph.wan_core.config import PRESETS, preset
+from wangraph.wan_core.config import (
+    PRESETS,
+    AudioCodecConfig,
+    BackboneConfig,
+    SlotConfig,
+    VideoCodecConfig,
+    preset,
+)
 from wangraph.wan_core.devices import DEVICES, Device, fits, load
 from wangraph.wan_core.exchange import ResponseUnit, UserUnit
 from wangraph.wan_core.flow import Latents
@@ -51,6 +60,52 @@ def test_parameters_are_those_of_the_modules(name):
     assert parts["embeddings"] == size(model.embed)
     assert parts["backbone"] == size(model.backbone)
     assert parts["embeddings"] + parts["backbone"] + parts["heads"] == size(model) == Card(p).model_parameters
+
+
+@st.composite
+def presets(draw):
+    """Any shapes and flags that go together, small."""
+    kv_heads = draw(st.integers(1, 3))
+    heads = kv_heads * draw(st.integers(1, 3))
+    by_token, local = draw(st.booleans()), draw(st.booleans())
+    backbone = BackboneConfig(
+        width=draw(st.integers(4, 40)),
+        layers=draw(st.integers(1, 3)),
+        heads=heads,
+        kv_heads=kv_heads,
+        ffn_width=draw(st.integers(1, 50)),
+        head_dim=2 * draw(st.integers(1, 12)),
+        alibi_slopes=() if by_token or draw(st.booleans()) else (0.5,) * heads,
+        qk_norm=draw(st.sampled_from(["none", "gain"])),
+        qkv_bias=draw(st.booleans()),
+        position="token" if by_token else "unit",
+    )
+    rows, u_audio = draw(st.sampled_from([1, 2, 4])), draw(st.sampled_from([1, 2, 4]))
+    return replace(
+        preset("nano"),
+        backbone=backbone,
+        video=VideoCodecConfig(64, 64, channels=draw(st.integers(1, 5))),
+        audio=AudioCodecConfig(channels=draw(st.integers(1, 5))),
+        slots=SlotConfig(y_audio=draw(st.sampled_from([1, 2, 4, 8])), y_video=rows, u_video=rows, u_audio=u_audio),
+        vocabulary=draw(st.integers(64, 90)),
+        text_decode="local" if local else "token",
+        tie_embeddings=not local and draw(st.booleans()),
+    )
+
+
+@settings(deadline=None, max_examples=30)
+@given(presets())
+def test_parameters_and_operations_follow_any_shapes(p):
+    model, card = DuplexModel(p).eval(), Card(p)
+    assert size(model) == card.model_parameters
+    thinker = Thinker(model)
+    state = thinker.new_state()
+    thinker.gap(state, 2)
+    held = state.cache.filled * p.backbone.layers * p.backbone.kv_heads * 2 * 4 * (p.backbone.head_dim + 2)
+    assert held == 2 * card.kv_bytes_per_unit(4)
+    assert counted(lambda: thinker.step(state, *a_unit(p))) == card.think_flops(2)
+    z = Latents(torch.zeros(1, 1, *p.audio.latent_shape), torch.zeros(1, 1, *p.video.latent_shape))
+    assert counted(lambda: predict_clean(model, state.cache, 2, z, 0.5)) == card.step_flops(3)
 
 
 @pytest.mark.parametrize("name", OWN)
