@@ -215,6 +215,19 @@ def test_an_unknown_unit_is_told_with_those_there_are():
     assert str(caught.value) == "--unit: found 99 (the trace has units 0 to 4), choose one of them"
 
 
+def test_what_a_flight_recorder_kept_is_explained_from_where_it_begins():
+    plan = toys.agent()
+    since = plan.release_ns(20)
+    records = simulate(plan, toys.profile(), 40, faults=[parse_fault("act: stall=300ms at=30")]).records
+    kept = History(
+        plan, [r for r in records if (r.finished_ns if isinstance(r, Firing) else plan.release_ns(40)) > since]
+    )
+    assert kept.first_unit > 18
+    assert {c.node for c in explain(kept, 30).culprits} == {"act"}
+    with pytest.raises(UserError, match=r"^--unit: found 3 \(the trace has units (19|20) to 39\), choose one of them$"):
+        explain(kept, 3)
+
+
 def test_unit_and_worst_exclude_each_other(tmp_path):
     with pytest.raises(UserError, match=r"^--unit and --worst: found both \(expected one of them\), leave one out$"):
         call("explain", "x", "--unit", "1", "--worst", "2")

@@ -66,8 +66,9 @@ def explain(history: History, unit: int) -> Explanation:
     Raises:
         UserError: the trace has no such unit.
     """
-    if not 0 <= unit < history.n_units:
-        raise UserError(f"--unit: found {unit} (the trace has units 0 to {history.n_units - 1}), choose one of them")
+    first, last = history.first_unit, history.n_units - 1
+    if not first <= unit <= last:
+        raise UserError(f"--unit: found {unit} (the trace has units {first} to {last}), choose one of them")
     missed = history.misses.get(unit, [])
     culprits = [blame(history, node, inlet, unit) for node, inlet in missed]
     one_each = {(c.kind, c.node, c.unit): c for c in reversed(culprits)}

@@ -63,6 +63,11 @@ class History:
         return max((max(firings, default=-1) for firings in self.firings.values()), default=-1) + 1
 
     @cached_property
+    def first_unit(self) -> int:
+        """The first unit that was presented: not 0 in what a flight recorder kept."""
+        return min((min(f) for n in self.presenters if (f := self.firings[n.name])), default=0)
+
+    @cached_property
     def misses(self) -> dict[int, list[tuple[NodePlan, InputPlan]]]:
         """Units of which something was missing when they were presented, with the inlets where it was."""
         found: dict[int, list[tuple[NodePlan, InputPlan]]] = defaultdict(list)

@@ -122,6 +122,7 @@ class _Simulation:
         self._cost = costs_with(faults, self.draws.cost_ns)
         self._queue: list[tuple[int, Kind, int, str, int, Any]] = []
         self._n_queued = 0
+        self._period_ns = plan.clock.period_ns
         self._arrived: dict[tuple[str, str], int] = {}
         self._servers: dict[str, _Server] = {}
         self._processes = {name: self._process(name, units) for name in plan.processes if plan.nodes_in(name)}
@@ -172,7 +173,7 @@ class _Simulation:
             self._send(packet, now)
         wakeup = scheduler.wakeup(now)
         if wakeup is not None:
-            unit = (wakeup - 1) // self.plan.clock.period_ns
+            unit = (wakeup - 1) // self._period_ns
             wakeup += self.draws.late_ns(process.name, unit)
         if wakeup is not None and wakeup != process.alarm_at:
             self._push(wakeup, _WAKES, 0, process.name, process)
