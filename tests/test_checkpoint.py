@@ -271,7 +271,9 @@ def test_a_file_of_another_kind_is_refused(tmp_path, content):
 
 
 def test_an_unknown_preset_gets_a_suggestion():
-    with refused("checkpoint 'tinny': no such file (presets: nano, paper-0.5b, paper-7b, small, tiny); did you mean 'tiny'?"):
+    with refused(
+        "checkpoint 'tinny': no such file (presets: nano, paper-0.5b, paper-7b, small, tiny); did you mean 'tiny'?"
+    ):
         preset_of("tinny")
 
 
@@ -300,7 +302,9 @@ def test_numbers_too_large_for_half_precision_are_refused(tmp_path):
 
 
 def test_a_checkpoint_of_no_preset_or_suffix_is_not_written(tmp_path):
-    with refused(f"checkpoint {tmp_path}/a.safetensors: found preset 'huge' (available: nano, paper-0.5b, paper-7b, small, tiny)"):
+    with refused(
+        f"checkpoint {tmp_path}/a.safetensors: found preset 'huge' (available: nano, paper-0.5b, paper-7b, small, tiny)"
+    ):
         save(tmp_path / "a.safetensors", {}, "huge")
     with refused(f"checkpoint {tmp_path}/a.pt: found '.pt' (expected .safetensors), rename it"):
         save(tmp_path / "a.pt", {}, "nano")

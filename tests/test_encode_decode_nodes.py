@@ -90,7 +90,9 @@ def test_ports_of_another_preset_have_its_sizes():
 
 @pytest.mark.parametrize("kind", NODES.values(), ids=NODES)
 def test_an_unknown_checkpoint_is_the_users_mistake(kind):
-    message = "checkpoint 'tinny': no such file (presets: nano, paper-0.5b, paper-7b, small, tiny); did you mean 'tiny'?"
+    message = (
+        "checkpoint 'tinny': no such file (presets: nano, paper-0.5b, paper-7b, small, tiny); did you mean 'tiny'?"
+    )
     with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
         kind.check({"checkpoint": "tinny"})
     with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):

@@ -162,7 +162,8 @@ def _print_devices(out: Console, report: dict[str, Any]) -> None:
     out.print(
         f"bounds, not measurements: {given['compute_share_of_peak']:.0%} of the peak operations and "
         f"{given['bandwidth_share_of_peak']:.0%} of the peak bandwidth, whichever takes longer; "
-        "thinking and solving are a loop and have one unit together; kernel starts and transfers are left out"
+        "thinking and solving are a loop and have one unit together; the codecs are counted in the same precision; "
+        "kernel starts and transfers are left out"
     )
 
 
