@@ -48,7 +48,9 @@ def imported(path: Path) -> list[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("wangraph."):
             found.append((node.lineno, (node.module or "").removeprefix("wangraph.")))
         elif isinstance(node, ast.Import):
-            found += [(node.lineno, a.name.removeprefix("wangraph.")) for a in node.names if a.name.startswith("wangraph.")]
+            found += [
+                (node.lineno, a.name.removeprefix("wangraph.")) for a in node.names if a.name.startswith("wangraph.")
+            ]
     return found
 
 
@@ -102,7 +104,12 @@ def module_level_imports(path: Path) -> set[str]:
 
 
 def test_nodes_and_runtime_import_nothing_heavy_at_module_level():
-    torch_free = [*files("nodes"), *files("runtime"), ROOT / "wan_core" / "__init__.py", ROOT / "wan_core" / "config.py"]
+    torch_free = [
+        *files("nodes"),
+        *files("runtime"),
+        ROOT / "wan_core" / "__init__.py",
+        ROOT / "wan_core" / "config.py",
+    ]
     heavy = {str(p.relative_to(ROOT)): module_level_imports(p) & {"torch", "cupy"} for p in torch_free}
     assert {name: found for name, found in heavy.items() if found} == {}
 
