@@ -1,7 +1,8 @@
 """``wangraph train``: data from the world, then codecs, then the model, on a budget of hours.
 
-`plan` says what is learned for how long, `data` makes dialogues and keeps them on disk, `shards` reads them, `stages`
-puts data and tasks together, `drive` takes the steps, writes curves and checkpoints, `sheet` draws samples.
+`plan` says what is learned for how long; `workshop` holds what all stages need; `labels` and `data` make dialogues
+and keep them on disk, `shards` draws batches from them; `codecs`, `interact` and `roll` are the stages, `partners` and
+`told` what they talk with and are told; `drive` takes the steps, writes curves and checkpoints; `sheet` draws samples.
 """
 
 from __future__ import annotations

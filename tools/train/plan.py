@@ -81,7 +81,7 @@ PLANS: dict[str, TrainingPlan] = {
         rows_rolled=8,
         roll_units=48,
         personas=("iris", "iris", "iris", "otto", "vera"),
-        told_share=0.25,
+        told_share=0.2,
     ),
 }
 
