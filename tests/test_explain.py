@@ -188,6 +188,7 @@ def test_without_options_every_miss_is_explained(tmp_path):
     run = simulate(plan, toys.profile(), 20, faults=[parse_fault("act: stall=300ms at=9")])
     text = call("explain", str(write(tmp_path / "t.trace", plan, run.records)))
     assert text.splitlines()[0] == "agent: 20 units, 2 missed; model latency usually 105.0 ms, due 200 ms"
+    assert text.splitlines()[1] == "  injected at 1653 ms: node 'act', unit 9: stall"
     assert "  missed: act computed 330.0 ms (usually 30.0) on unit 9 (injected: node 'act', unit 9: stall)" in text
     assert "unit 9" in text and "most of what is unusual: act: computes" in text
 

@@ -21,6 +21,9 @@ MS = 1e6
 SHOWN = 10
 """Misses told one by one; the others are counted."""
 
+NOTES = 8
+"""Notes of the run told: stalls, faults, warnings."""
+
 
 @click.command()
 @click.argument("trace", type=click.Path(path_type=Path))
@@ -91,6 +94,10 @@ def describe(history: History, explanation: Explanation) -> dict[str, Any]:
 def _headline(out: Console, history: History) -> None:
     text = f"{history.plan.name}: {history.n_units} units, {len(history.misses)} missed; model latency usually "
     out.print(f"{text}{history.usual_latency_ns / MS:.1f} ms, due {history.plan.latency_ns / MS:g} ms", markup=False)
+    for note in history.notes[:NOTES]:
+        out.print(f"  {note.kind} at {note.at_ns / MS:.0f} ms: {note.text}", markup=False, soft_wrap=True)
+    if len(history.notes) > NOTES:
+        out.print(f"  and {len(history.notes) - NOTES} more notes")
 
 
 def _print(out: Console, history: History, explanation: Explanation) -> None:
