@@ -47,8 +47,10 @@ class StallWatch:
         return [f"node '{first.plan.name}': {doing}; {late_ms:.0f} ms over its due"]
 
     def _due(self, state: NodeState) -> int:
-        due = state.plan.due_ns if state.plan.due_ns is not None else self._plan.latency_ns
-        return self._plan.release_ns(state.cursor) + due
+        """What is off the paced path has no due: its units come at their deadline, and nobody hears a unit of delay."""
+        due = state.plan.due_ns
+        after = due if due is not None else self._plan.latency_ns + 2 * self._plan.clock.period_ns
+        return self._plan.release_ns(state.cursor) + after
 
     def _is_over(self, state: NodeState, now: int) -> bool:
         return now > self._due(state) + PATIENCE_UNITS * self._plan.clock.period_ns
