@@ -43,8 +43,10 @@ def test_every_verb_has_help_with_an_example():
     for verb in VERBS:
         command = cli.get_command(click.Context(cli), verb)
         assert command is not None
-        text = command.get_help(click.Context(command, info_name=verb))
-        assert f"wangraph {verb}" in text, verb
+        parts = command.commands.values() if isinstance(command, click.Group) else [command]
+        for part in parts:
+            text = part.get_help(click.Context(part, info_name=verb))
+            assert f"wangraph {verb}" in text, (verb, part.name)
 
 
 def test_the_make_targets_in_the_documents_exist():
