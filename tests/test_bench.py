@@ -15,7 +15,7 @@ from wangraph.runtime.engine.statistics import Statistics
 from wangraph.runtime.errors import RunError, UserError
 from wangraph.runtime.plan.graph import Graph
 from wangraph.runtime.schedule.events import Firing
-from wangraph.tools.bench import clock, command, duplex, hop, overhead
+from wangraph.tools.bench import clock, command, duplex, hop, model, overhead
 from wangraph.tools.bench.empty import WORD, empty_graph
 from wangraph.tools.bench.machine import kept_busy, machine_line
 from wangraph.tools.bench.overhead import SUPERVISOR, Sample, Samples, Slope, computed, slope
@@ -228,6 +228,17 @@ MEASURED = {
             }
         }
     },
+    "model": {
+        "policies": {p: {"10 s": dict.fromkeys((*model.STAGES, "sum"), FIGURES)} for p in ("full", "window")},
+        "crosses_s": None,
+        "window_spread": 1.02,
+    },
+    "cache": {
+        **dict.fromkeys(("ours_ms", "plain_ms"), FIGURES),
+        **dict.fromkeys(("stated_bytes_per_unit", "growth_bytes_per_unit", "drift_bytes_per_unit"), 6528),
+        "ratio": 2.1,
+        "largest_difference": 1e-6,
+    },
     "hop": {"us": {"774 KB": {"copy": FIGURES, "in_place": FIGURES}}},
 }
 
@@ -280,7 +291,8 @@ def test_an_unknown_benchmark_is_answered_with_the_known_ones():
     with pytest.raises(UserError) as error:
         find("klock")
     assert str(error.value) == (
-        "bench: found 'klock' (available: clock, duplex, hop, overhead, prediction); did you mean 'clock'?"
+        "bench: found 'klock' (available: cache, clock, duplex, hop, model, overhead, prediction); "
+        "did you mean 'clock'?"
     )
 
 

@@ -21,6 +21,8 @@ BENCHES: dict[str, str] = {
     "overhead": "Processor time of the runtime per unit: the duplex graph with empty bodies.",
     "duplex": "The duplex agent on its clock: latency, misses, time to the first unit.",
     "prediction": "Simulation by a profile against a run: graphs of different shapes.",
+    "model": "Milliseconds of each stage of the model, at 10 s to 10 minutes of history.",
+    "cache": "The cache against a plain implementation, and the memory that it takes.",
     "hop": "From one process to the other through shared memory.",
 }
 
