@@ -23,6 +23,9 @@ from .running import duration_option, json_option, quiet_option, run_and_tell, u
 @duration_option
 @click.option("--clock", type=click.Choice(["system", "virtual"]), default="system", show_default=True,
               help="As for wangraph run.")  # fmt: skip
+@click.option("--trace", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write every record of the run, too.")  # fmt: skip
+@click.option("--inject", "faults", multiple=True, metavar="FAULT", help="Do harm on purpose: see wangraph run.")
 @json_option
 @quiet_option
 @seed_option
@@ -34,6 +37,8 @@ def command(
     units: int | None,
     duration: float | None,
     clock: Literal["system", "virtual"],
+    trace: Path | None,
+    faults: tuple[str, ...],
     json_to: str | None,
     quiet: bool,
     seed: int,
@@ -52,6 +57,7 @@ def command(
     A thread writes: up to 256 MB wait for a disk that stalls, what comes then is counted as lost and named.
     A run that is killed leaves a recording up to the last second.
     """
+    from ..runtime.engine.inject import parse_fault
     from ..runtime.engine.recorder import check_mcap
     from ..runtime.engine.run import Options
 
@@ -59,6 +65,12 @@ def command(
     plan = load_plan(graph, sets, seed)
     chosen = tuple(name.strip() for text in edges for name in text.split(",") if name.strip())
     options = Options(
-        units=units_of(plan, units, duration), clock=clock, record=output, record_edges=chosen, keep_log=False
+        units=units_of(plan, units, duration),
+        clock=clock,
+        trace=trace,
+        faults=tuple(map(parse_fault, faults)),
+        record=output,
+        record_edges=chosen,
+        keep_log=False,
     )
     return run_and_tell(plan, options, json_to, quiet)[1]
