@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 from dataclasses import replace
 
 import pytest
@@ -83,7 +84,7 @@ def test_equal_seeds_give_equal_runs_and_others_do_not():
     assert simulate(plan, profile, 40, 7).records != simulate(plan, profile, 40, 8).records
 
 
-def test_adding_a_node_changes_nobody_elses_costs():
+def assert_an_extra_node_changes_no_draw():
     profile = toys.profile(spread=2.0)
     without = simulate(toys.agent(latency_ms=500), profile, 40)
     beside = simulate(toys.agent(latency_ms=500, extra=True), profile, 40)
@@ -92,6 +93,17 @@ def test_adding_a_node_changes_nobody_elses_costs():
         return {(r.node, r.first): r.finished_ns - r.started_ns for r in run.records if isinstance(r, Firing)}
 
     assert costs(without).items() <= costs(beside).items()
+
+
+def test_adding_a_node_changes_nobody_elses_costs():
+    assert_an_extra_node_changes_no_draw()
+
+
+def test_the_law_catches_draws_from_one_stream_for_all(monkeypatch):
+    shared = random.Random(0)
+    monkeypatch.setattr(Draws, "_uniform", lambda self, what, unit: shared.random())
+    with pytest.raises(AssertionError):
+        assert_an_extra_node_changes_no_draw()
 
 
 def test_costs_spread_as_the_profile_says():
