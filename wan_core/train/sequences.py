@@ -64,8 +64,10 @@ class Corruption:
 
     Attributes:
         history_noise: largest standard deviation of noise on the remembered response, in ``noisy_share`` of the rows.
-        forget_response: share of units whose remembered response is absent, so that the past alone tells too little.
-        forget_decision: share of units whose remembered decision is absent.
+        forgetful_share: share of the rows in which units are forgotten; the others go on as they do when it counts.
+        forget_response: share of a forgetful row's units whose remembered response is absent, so that its own past
+            alone tells too little: else "as before" would be learned, and what the user does would not.
+        forget_decision: share of a forgetful row's units whose remembered decision is absent.
         lost: share of units in which a modality of the user is absent.
         blind: share of rows without any user video.
         gain: the user's loudness is changed by up to this factor, either way.
@@ -75,8 +77,9 @@ class Corruption:
 
     history_noise: float = 0.4
     noisy_share: float = 0.8
-    forget_response: float = 0.25
-    forget_decision: float = 0.1
+    forgetful_share: float = 0.5
+    forget_response: float = 0.5
+    forget_decision: float = 0.2
     lost: float = 0.02
     blind: float = 0.1
     gain: float = 1.6
@@ -84,7 +87,7 @@ class Corruption:
     masked_bands: int = 6
 
 
-NOTHING = Corruption(0, 0, 0, 0, 0, 0, 1.0, (200.0, 200.0), 0)
+NOTHING = Corruption(0, 0, 0, 0, 0, 0, 0, 1.0, (200.0, 200.0), 0)
 """Leaves a sequence as it is (but for noise 200 dB down)."""
 
 
@@ -115,12 +118,12 @@ class Corruptor:
         sigma = amount.history_noise * self._uniform((rows, units), batch, generator)
         sigma = sigma * self._chance((rows, 1), amount.noisy_share, batch, generator)
         audio, video = (self._blurred(x, sigma, generator) for x in batch.agent)
-        forgotten = self._chance((rows, units), amount.forget_response, batch, generator)
+        forgotten = self._forgotten(amount.forget_response, batch, generator)
         return AgentTrack(audio, video, {"y_audio": forgotten, "y_video": forgotten})
 
     def decisions(self, batch: Sequences, generator: torch.Generator) -> DecisionTrack:
         """The true decisions, some of them not remembered."""
-        forgotten = self._chance(batch.shape, self.corruption.forget_decision, batch, generator)
+        forgotten = self._forgotten(self.corruption.forget_decision, batch, generator)
         return DecisionTrack(batch.event, batch.text, absent={"event": forgotten, "text": forgotten})
 
     def _heard(self, audio: Tensor, generator: torch.Generator) -> Tensor:
@@ -148,6 +151,11 @@ class Corruptor:
     @staticmethod
     def _uniform(shape: tuple[int, ...], batch: Sequences, generator: torch.Generator) -> Tensor:
         return torch.rand(shape, generator=generator, device=batch.text.device)
+
+    def _forgotten(self, share: float, batch: Sequences, generator: torch.Generator) -> Tensor:
+        rows, units = batch.shape
+        is_forgetful = self._chance((rows, 1), self.corruption.forgetful_share, batch, generator)
+        return is_forgetful & self._chance((rows, units), share, batch, generator)
 
     def _chance(self, shape: tuple[int, ...], share: float, batch: Sequences, generator: torch.Generator) -> Tensor:
         return self._uniform(shape, batch, generator) < share
