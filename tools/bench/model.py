@@ -39,6 +39,7 @@ THREADS = 1
 
 HISTORIES_S = (10, 60, 120, 300, 600)
 BUDGET_MS = 160.0
+WARM_UNITS = 2
 
 STAGES = ("encode", "think", "transfer", "flow", "decode")
 
@@ -172,14 +173,13 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard, 
 
 
 def by_history(shapes: Preset, histories_s: tuple[float, ...], units: int, steps: int) -> dict[str, Any]:
-    """Quantiles by history, which is named in seconds."""
-    found = {}
-    for history in histories_s:
-        session = Session(shapes, round(history / shapes.unit_seconds), steps)
-        for _ in range(2):
-            session.unit()
-        found[f"{history:g} s"] = stages([session.unit() for _ in range(units)])
-    return found
+    """Quantiles by history, which is named in seconds; the sessions take turns, so that all meet the same load."""
+    sessions = {f"{s:g} s": Session(shapes, round(s / shapes.unit_seconds), steps) for s in histories_s}
+    rows: dict[str, list[dict[str, float]]] = {history: [] for history in sessions}
+    for _ in range(WARM_UNITS + units):
+        for history, session in sessions.items():
+            rows[history].append(session.unit())
+    return {history: stages(found[WARM_UNITS:]) for history, found in rows.items()}
 
 
 def stages(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
