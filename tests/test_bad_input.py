@@ -1,0 +1,166 @@
+"""What the model is not made for: told in words, and the session goes on as if it had not been asked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from dialogue_toys import dialogue, streamed
+
+from wangraph.wan_core.config import CacheConfig, preset
+from wangraph.wan_core.errors import ModelError
+from wangraph.wan_core.exchange import ResponseUnit, UserUnit, WorldUnit
+from wangraph.wan_core.model import DuplexModel
+from wangraph.wan_core.performer import Performer
+from wangraph.wan_core.thinker import Thinker
+
+NANO = preset("nano")
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return DuplexModel(NANO).eval().requires_grad_(False)
+
+
+def latents(fill, shape=(1, 2, 2, 16)):
+    return torch.full(shape, fill)
+
+
+BAD_VIDEO = {
+    "NaN": (latents(float("nan")), "user video: found NaN or infinity (expected finite numbers), check what produced it"),
+    "infinity": (latents(float("inf")), "user video: found NaN or infinity (expected finite numbers), check what produced it"),
+    "another size": (latents(0.0, (1, 3, 2, 16)), "user video: found shape [1, 1, 3, 2, 16] (expected [1, 1, 2, 2, 16]), "
+                                                   "resize it or change the preset"),
+    "more rows": (latents(0.0, (2, 2, 2, 16)), "user video: found shape [2, 1, 2, 2, 16] (expected [1, 1, 2, 2, 16]), "
+                                                "resize it or change the preset"),
+    "no rows": (latents(0.0, (0, 2, 2, 16)), "user video: found shape [0, 1, 2, 2, 16] (expected [1, 1, 2, 2, 16]), "
+                                              "resize it or change the preset"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", BAD_VIDEO)
+@pytest.mark.parametrize("asked", ["step", "absorb", "prefill", "after a commit"])
+def test_bad_latents_are_refused_and_leave_no_trace(model, bad, asked):
+    video, message = BAD_VIDEO[bad]
+    given, thinker = dialogue(batch=1, units=8), Thinker(model)
+    state, undisturbed = thinker.new_state(), thinker.new_state()
+    units = range(0 if asked == "prefill" else 5)
+    for each in (state, undisturbed):
+        for k in units:
+            thinker.step(each, given.user_unit(k), given.response(k - 1))
+        if asked == "after a commit":
+            thinker.commit(each, given.response(4).audio, given.response(4).video)
+    with pytest.raises(ModelError, match=f"^{re.escape(message)}$"):
+        if asked == "prefill":
+            thinker.prefill(state, [WorldUnit(UserUnit()), WorldUnit(UserUnit(video=video))][1:])
+        elif asked == "absorb":
+            thinker.absorb(state, [UserUnit(video=video)])
+        else:
+            thinker.step(state, UserUnit(video=video))
+    digests = [thinker.step(each, given.user_unit(5)).slice.digest for each in (state, undisturbed)]
+    assert digests[0] == digests[1]
+
+
+def test_a_state_of_another_batch_is_told_apart(model):
+    state = Thinker(model).new_state(2)
+    with pytest.raises(
+        ModelError, match=re.escape("user video: found shape [1, 1, 2, 2, 16] (expected [2, 1, 2, 2, 16])")
+    ):
+        Thinker(model).step(state, UserUnit(video=latents(0.0)))
+
+
+def test_weights_that_give_nan_are_told_at_the_first_answer(model):
+    broken = DuplexModel(NANO).eval().requires_grad_(False)
+    broken.audio_head.bias.fill_(float("nan"))
+    thinker, performer = Thinker(broken), Performer(broken)
+    state = performer.new_state()
+    performer.append(state, thinker.step(thinker.new_state(), UserUnit()).slice)
+    with pytest.raises(
+        ModelError, match=r"^performer: generated audio: found NaN or infinity \(expected finite numbers\), "
+    ):
+        performer.generate(state, 0)
+
+
+def test_a_slice_of_nan_is_refused_though_its_digest_fits(model):
+    broken = DuplexModel(NANO).eval().requires_grad_(False)
+    broken.backbone.blocks[0].attention.qkv.weight.fill_(float("nan"))
+    slice_ = Thinker(broken).gap(Thinker(broken).new_state(), 1)[0]
+    state = Performer(model).new_state()
+    for take in (Performer(model).append, lambda s, x: Performer(model).follow(s, [x])):
+        with pytest.raises(ModelError, match=r"^context keys: found NaN or infinity \(expected finite numbers\), "):
+            take(state, slice_)
+    assert state.cache.slices == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layers": 3}, "context keys: found shape [1, 3, 1, 12, 32] (expected [1, 2, 1, 12, 32]), "
+                        "resize it or change the preset"),
+        ({"head_dim": 16}, "context keys: found shape [1, 2, 1, 12, 16] (expected [1, 2, 1, 12, 32]), "
+                           "resize it or change the preset"),
+    ],
+)  # fmt: skip
+def test_a_slice_of_another_model_is_refused(model, change, message):
+    other = DuplexModel(replace(NANO, backbone=replace(NANO.backbone, **change)))
+    slice_ = Thinker(other).gap(Thinker(other).new_state(), 1)[0]
+    for take in (Performer(model).append, lambda s, x: Performer(model).follow(s, [x])):
+        with pytest.raises(ModelError, match=f"^{re.escape(message)}$"):
+            take(Performer(model).new_state(), slice_)
+
+
+def test_a_slice_of_another_precision_is_refused(model):
+    other = DuplexModel(NANO).to(torch.bfloat16)
+    slice_ = Thinker(other).gap(Thinker(other).new_state(), 1)[0]
+    with pytest.raises(ModelError, match=re.escape(
+        "context keys: found torch.bfloat16 (expected torch.float32), give both sides the same dtype"
+    )):  # fmt: skip
+        Performer(model).append(Performer(model).new_state(), slice_)
+
+
+@pytest.mark.parametrize(
+    ("config", "remembered"),
+    [
+        (CacheConfig(cap_units=4, chunk_units=3), 4),
+        (CacheConfig(cap_units=1, chunk_units=1), 1),
+        (CacheConfig(policy="window", window_units=4, sink_units=2, chunk_units=3), 5),
+        (CacheConfig(policy="window", window_units=2, sink_units=0, chunk_units=1), 1),
+    ],
+)
+def test_a_cache_at_its_cap_does_as_declared(config, remembered):
+    torch.manual_seed(0)
+    model = DuplexModel(replace(NANO, cache=config)).eval().requires_grad_(False)
+    states = Thinker(model).new_state(), Performer(model).new_state()
+    memory = []
+    for k in range(30):
+        results = streamed(model, dialogue(batch=1, units=30), [k], states=states)
+        assert all(bool(x.isfinite().all()) for x in results)
+        memory.append([state.cache.keys.numel() for state in states])
+    assert states[0].cache.used == remembered * NANO.slots.clean
+    assert memory[10:] == memory[10:11] * 20, "no memory is taken after the cap"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"policy": "lru"}, "cache.policy: found 'lru' (expected full or window)"),
+        ({"cap_units": 0}, "cache.cap_units: found 0 (expected 1 or more)"),
+        ({"chunk_units": 0}, "cache.chunk_units: found 0 (expected 1 or more)"),
+        ({"window_units": 1}, "cache.window_units: found 1 (expected 2 or more)"),
+        ({"sink_units": -1}, "cache.sink_units: found -1 (expected 0 or more)"),
+        ({"world_reach_units": -1}, "cache.world_reach_units: found -1 (expected 0 or more)"),
+    ],
+)
+def test_an_impossible_cache_is_refused(values, message):
+    with pytest.raises(ModelError, match=f"^{re.escape(message)}$"):
+        CacheConfig(**values)
+
+
+def test_an_absent_response_is_not_an_error(model):
+    thinker, state = Thinker(model), Thinker(model).new_state()
+    for response in (None, ResponseUnit(), ResponseUnit(audio=torch.zeros(1, *NANO.audio.latent_shape))):
+        thinker.step(state, UserUnit(), response)
+    assert state.unit == 3
