@@ -6,13 +6,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from dialogue_toys import Dialogue, dialogue, offline, streamed, worst
+from dialogue_toys import TIME, Dialogue, dialogue, offline, streamed, worst
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from wangraph.wan_core import anchored, kvcache
 from wangraph.wan_core import model as model_module
 from wangraph.wan_core.config import CacheConfig, preset
-from wangraph.wan_core.embed import AgentTrack, DecisionTrack, UserTrack
-from wangraph.wan_core.exchange import UserUnit
+from wangraph.wan_core.embed import AgentTrack, DecisionTrack, UserTrack, WorldTrack
+from wangraph.wan_core.exchange import UserUnit, WorldUnit
 from wangraph.wan_core.flow import Latents
 from wangraph.wan_core.mask import visible
 from wangraph.wan_core.model import DuplexModel
@@ -206,3 +209,25 @@ def test_what_left_the_window_is_forgotten_and_the_sinks_are_not(windowed):
 
     # two layers, so that a unit is felt through what the next 2 * (window - 1) units took from it
     assert worst([last_after(0)], [last_after(-1)]) > 1e-6, "a sink is remembered"
+
+
+@settings(max_examples=20, deadline=None)
+@drawn(
+    st.integers(2, 9), st.integers(0, 5), st.integers(0, 4), st.integers(1, 24), st.integers(0, 5), st.integers(0, 10**6)
+)  # fmt: skip
+def test_streaming_equals_one_pass_whatever_the_sizes(window, sinks, told, units, reach, seed):
+    cache = CacheConfig(policy="window", window_units=window, sink_units=sinks, chunk_units=2, world_reach_units=reach)
+    torch.manual_seed(seed)
+    model = DuplexModel(replace(NANO, cache=cache)).eval().requires_grad_(False)
+    given, world = dialogue(1, units, seed), dialogue(1, max(1, told), seed + 1)
+    thinker, performer = Thinker(model), Performer(model)
+    states = thinker.new_state(1, seed), performer.new_state(1, seed)
+    for slice_ in thinker.prefill(states[0], [WorldUnit(agent=world.response(k)) for k in range(told)]):
+        performer.append(states[1], slice_)
+    t = torch.full(given.shape, TIME)
+    track = WorldTrack(UserTrack(), world.agent) if told else None
+    with torch.inference_mode():
+        out = model(given.user, given.agent, given.decisions, given.noisy, t, seed, world=track)
+    parts = (out.state_logits, out.gesture_logits, out.text_logits, *out.clean)
+    expected = [torch.cat([x[:, k].flatten(1) for x in parts], 1) for k in range(units)]
+    assert worst(streamed(model, given, states=states), expected) < 1e-4
