@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -94,3 +96,10 @@ def test_a_probe_tells_what_the_latents_hold_and_guesses_what_they_do_not():
     assert found.accuracy > 0.9 and sum(found.counts) == 1000
     other = torch.randint(2, (4000,), generator=chance)
     assert probe("not there", latents, other, is_test).accuracy == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_probe_with_one_class_to_test_tells_nothing():
+    classes = torch.zeros(100, dtype=torch.int64)
+    classes[:10] = 1
+    found = probe("rare", torch.randn(100, 4), classes, torch.arange(100) >= 50)
+    assert math.isnan(found.accuracy) and found.counts == (50, 0)

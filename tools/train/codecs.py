@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -76,6 +78,7 @@ def learn_codecs(shop: Workshop) -> list[Probe]:
     gates = gates_of(video.codec, data)
     for gate in gates:
         word = "passed" if gate.accuracy >= GATE else f"below {GATE}"
+        word = "too few to tell" if math.isnan(gate.accuracy) else word
         shop.console.print(f"probe {gate.name}: balanced accuracy {gate.accuracy:.3f} of {gate.counts}, {word}")
     return gates
 

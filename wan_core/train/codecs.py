@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -143,7 +144,7 @@ class Probe:
 
     Attributes:
         name: what it tells.
-        accuracy: balanced: the mean over classes of the share that is right.
+        accuracy: balanced: the mean over classes of the share that is right; NaN where only one class is tested.
         counts: examples of each class among those tested.
     """
 
@@ -172,4 +173,4 @@ def probe(name: str, latents: Tensor, classes: Tensor, is_test: Tensor, ridge: f
     right = (x[is_test] @ solution).argmax(1) == classes[is_test]
     counts = [int((classes[is_test] == c).sum()) for c in range(n_classes)]
     shares = [float(right[classes[is_test] == c].float().mean()) for c in range(n_classes) if counts[c]]
-    return Probe(name, sum(shares) / max(1, len(shares)), tuple(counts))
+    return Probe(name, sum(shares) / len(shares) if len(shares) > 1 else math.nan, tuple(counts))
