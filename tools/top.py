@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 EVERY_S = 0.5
 
+ALARMS = ("late", "lost", "misses")
+
 
 @click.command()
 @click.argument("run", required=False)
@@ -107,24 +109,40 @@ def _headline(now: dict[str, Any]) -> RenderableType:
 
 
 def _nodes(now: dict[str, Any]) -> RenderableType:
+    """A row per node; columns that hold nothing are left out, so that what a node waits for has room."""
     from rich.text import Text
 
-    numbers = ("unit", "wait", "busy", "p95", "send", "queue", "late", "lost", "misses")
-    rows = table("node", "process/lane", *numbers, "now", right=numbers)
-    for name, node in now["nodes"].items():
-        rows.add_row(
-            name,
-            f"{node['process']}/{node['lane']}",
-            "" if node["unit"] is None else str(node["unit"]),
-            _ms(node["wait_ms"], "p95"),
-            _ms(node["busy_ms"], "p50"),
-            _ms(node["busy_ms"], "p95"),
-            _ms(node["send_ms"], "p95"),
-            str(node["queued"] or ""),
-            *(Text(str(node[key] or ""), "bold red") for key in ("late", "lost", "misses")),
-            node["doing"],
-        )
+    shown: dict[str, list[str]] = {
+        "node": list(now["nodes"]),
+        "process/lane": [f"{node['process']}/{node['lane']}" for node in now["nodes"].values()],
+        "unit": [_count(node["unit"], zero="0") for node in now["nodes"].values()],
+        "wait": [_ms(node["wait_ms"], "p95") for node in now["nodes"].values()],
+        "busy": [_ms(node["busy_ms"], "p50") for node in now["nodes"].values()],
+        "p95": [_ms(node["busy_ms"], "p95") for node in now["nodes"].values()],
+        "send": [_ms(node["send_ms"], "p95") for node in now["nodes"].values()],
+        "queue": [_count(node["queued"]) for node in now["nodes"].values()],
+        **{key: [_count(node[key]) for node in now["nodes"].values()] for key in ALARMS},
+        "now": [_doing(node) for node in now["nodes"].values()],
+    }
+    columns = {title: cells for title, cells in shown.items() if any(cells)}
+    rows = table(*columns, right=tuple(set(columns) - {"node", "process/lane", "now"}))
+    for title, column in zip(columns, rows.columns, strict=True):
+        column.no_wrap = title != "now"  # what may wrap is what is made narrow first
+    for cells in zip(*columns.values(), strict=True):
+        marks = [Text(cell, "bold red" if title in ALARMS else "") for title, cell in zip(columns, cells, strict=True)]
+        marks[-1].no_wrap, marks[-1].overflow = True, "ellipsis"
+        rows.add_row(*marks)
     return rows
+
+
+def _doing(node: dict[str, Any]) -> str:
+    """What a node does or waits for; its own unit has a column already."""
+    doing: str = node["doing"]
+    return doing.removeprefix(f"unit {node['unit']} ").replace(f" of unit {node['unit']}", "")
+
+
+def _count(number: int | None, zero: str = "") -> str:
+    return "" if number is None else str(number) if number else zero
 
 
 def _processes(now: dict[str, Any]) -> RenderableType:
