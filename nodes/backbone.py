@@ -17,17 +17,14 @@ import numpy as np
 
 from ..runtime.node import NodeContext, Outputs, Param, Unit
 from ..runtime.packet import Array
-from ..runtime.ports import DTYPE_BYTES, Input, Output
-from ..wan_core.card import Card
+from ..runtime.ports import Input, Output
 from ..wan_core.config import Preset
-from ..wan_core.text import WORDS, TypedText, word_of
-from .codecs import CodecNode, shape_words
+from .codecs import shape_words
 from .context import REFILL_UNITS, Context, context_input, context_output, packed, unpacked
+from .listening import AUDIO, EVENT, PLAYED, TEXT, VIDEO, WORD, BackboneNode, Ears, ListeningNode, sized, user_inputs
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ..wan_core.exchange import ResponseUnit, Thought, UserUnit, WorldUnit
+    from ..wan_core.exchange import ResponseUnit
     from ..wan_core.flow import Latents
     from ..wan_core.kvslice import KVSlice
     from ..wan_core.model import DuplexModel
@@ -36,130 +33,8 @@ if TYPE_CHECKING:
     from ..wan_core.thinker import ThinkerState
     from ..wan_core.whole import WholeState
 
-CONCEALED = 1
-"""Outcome in ``played``: the listener did not get the unit."""
-
-REMEMBERED_UNITS = 64
-"""How long a response waits for news of whether it was heard."""
-
-DTYPES = ("float32", "bfloat16")
-
 SOLVERS = ("euler", "heun")
 """As in `wan_core.flow`, which imports torch."""
-
-VIDEO = Input("latent", "h w C", "float32", late="empty", help="the user's picture, as encode.video gives it")
-AUDIO = Input("latent", "hops bands", "float32", late="empty", help="the user's voice, as encode.mel gives it")
-TEXT = Input("text", late="empty", optional=True, help="lines that the user types")
-PLAYED = Input("tokens", "2", "int64", late="empty", optional=True, help="unit number; 0 heard, 1 concealed")
-WORD = Output("text", help="the word that the agent says, if any")
-EVENT = Output(
-    "tokens", "2", "int64", help="state (idle, listen, backchannel, speak, stop), gesture (none, blink, nod)"
-)
-
-
-class BackboneNode(CodecNode):
-    """What thinker, performer and whole have in common: one set of weights."""
-
-    part: ClassVar[str] = "model"
-
-    dtype: str = Param("", choices=("", *DTYPES), help="of weights and cache; as the preset says, if empty")
-
-    @classmethod
-    def facts(cls, params: Mapping[str, Any]) -> Mapping[str, int | float | str]:
-        """How much the weights take, and how the cache of keys and values grows."""
-        preset = cls.preset(params)
-        if preset is None:
-            return {}
-        card, number_bytes = Card(preset), DTYPE_BYTES[cls.precision(params, preset)]
-        per_unit = card.kv_bytes_per_unit(number_bytes)
-        return {
-            "weights bytes": card.model_parameters * number_bytes,
-            "cache bytes per unit": per_unit,
-            "minutes to the cache's cap": round(card.cap_minutes, 2),
-            "cache bytes at the cap": card.cap_units * per_unit,
-        }
-
-    @classmethod
-    def precision(cls, params: Mapping[str, Any], preset: Preset) -> str:
-        """Of weights and cache."""
-        return params.get("dtype") or preset.dtype
-
-    def open(self, ctx: NodeContext) -> None:
-        """Load the weights."""
-        import torch
-
-        from ..wan_core.model import DuplexModel
-
-        self.device = ctx.device
-        model = self.load(ctx, DuplexModel)
-        self.setup(model.to(getattr(torch, self.precision(self.values, model.preset))))
-
-    def setup(self, model: DuplexModel) -> None:
-        """Keep what runs the model."""
-        raise NotImplementedError
-
-    def tensor(self, array: Array | None) -> Tensor | None:
-        """A packet's array as a batch of one, copied: packets are read-only and belong to their stream."""
-        import torch
-
-        return None if array is None else torch.from_numpy(np.array(array))[None].to(self.device)
-
-
-@dataclass
-class Ears:
-    """What a session keeps beside the model's state.
-
-    Attributes:
-        typed: text that the model has not read yet.
-        responses: units whose response was committed, and of which it is not known whether they were heard.
-    """
-
-    typed: TypedText = field(default_factory=TypedText)
-    responses: set[int] = field(default_factory=set)
-
-    def was_lost(self, unit: int, played: Array | None) -> bool:
-        """Whether ``played`` tells, at this unit, that a committed response was not heard."""
-        self.responses = {u for u in self.responses if u >= unit - REMEMBERED_UNITS}
-        if played is None:
-            return False
-        answered, outcome = int(played[0]), int(played[1])
-        known = answered in self.responses
-        self.responses.discard(answered)
-        return known and outcome == CONCEALED
-
-
-class ListeningNode(BackboneNode):
-    """What thinker and whole have in common: they take the user in."""
-
-    persona: str = Param("", help="what the agent is told before unit 0, in the words of its vocabulary")
-
-    def world(self) -> list[WorldUnit]:
-        """The persona, one token a unit."""
-        from ..wan_core.exchange import told_in_words
-
-        return told_in_words(self.persona, 1, self.device)
-
-    def user_unit(self, ears: Ears, unit: Unit, inputs: Mapping[str, Any]) -> UserUnit:
-        """The inputs of one unit as the model takes them."""
-        import torch
-
-        from ..wan_core.exchange import UserUnit
-
-        ears.typed.type(inputs.get("text") or "")
-        lost = ears.was_lost(unit.index, inputs.get("played"))
-        return UserUnit(
-            self.tensor(inputs.get("video")),
-            self.tensor(inputs.get("audio")),
-            torch.tensor([ears.typed.next()], device=self.device),
-            torch.tensor([lost], device=self.device),
-        )
-
-    @staticmethod
-    def said(thought: Thought) -> dict[str, Any]:
-        """Text and event of one unit."""
-        token = int(thought.text[0])
-        word = word_of(token) if token < len(WORDS) else f"<{token}>"  # of a language model's vocabulary
-        return {"text": word or None, "event": thought.event[0].cpu().numpy()}
 
 
 @dataclass
@@ -204,9 +79,9 @@ class ThinkerNode(ListeningNode):
         if preset is None:
             return cls.inputs, cls.outputs
         inputs = {
-            **_user_inputs(cls.inputs, preset),
-            "response_video": _sized(cls.inputs["response_video"], preset.video.latent_shape),
-            "response_audio": _sized(cls.inputs["response_audio"], preset.audio.latent_shape),
+            **user_inputs(cls.inputs, preset),
+            "response_video": sized(cls.inputs["response_video"], preset.video.latent_shape),
+            "response_audio": sized(cls.inputs["response_audio"], preset.audio.latent_shape),
         }
         refill_units = params.get("refill_units", cls.params["refill_units"].default)
         return inputs, {**cls.outputs, "context": context_output(preset, refill_units, cls.precision(params, preset))}
@@ -366,7 +241,7 @@ class WholeNode(ListeningNode):
         preset = cls.preset(params)
         if preset is None:
             return cls.inputs, cls.outputs
-        return _user_inputs(cls.inputs, preset), _answer_outputs(cls.outputs, preset)
+        return user_inputs(cls.inputs, preset), _answer_outputs(cls.outputs, preset)
 
     def setup(self, model: DuplexModel) -> None:
         """Both halves."""
@@ -412,19 +287,7 @@ def spoken(latents: Latents) -> dict[str, Array]:
     return {"video": latents.video[0].cpu().numpy(), "audio": latents.audio[0].cpu().numpy()}
 
 
-def _user_inputs(inputs: Mapping[str, Input], preset: Preset) -> dict[str, Input]:
-    return {
-        **inputs,
-        "video": _sized(inputs["video"], preset.video.latent_shape),
-        "audio": _sized(inputs["audio"], preset.mel.shape),
-    }
-
-
 def _answer_outputs(outputs: Mapping[str, Output], preset: Preset) -> dict[str, Output]:
     video = replace(outputs["video"], shape=shape_words(preset.video.latent_shape))
     audio = replace(outputs["audio"], shape=shape_words(preset.audio.latent_shape))
     return {**outputs, "video": video, "audio": audio}
-
-
-def _sized(port: Input, shape: tuple[int, ...]) -> Input:
-    return replace(port, shape=shape_words(shape))

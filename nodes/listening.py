@@ -1,0 +1,159 @@
+"""What the nodes of the model have in common: one set of weights, and how they listen to the user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..runtime.node import NodeContext, Param, Unit
+from ..runtime.packet import Array
+from ..runtime.ports import DTYPE_BYTES, Input, Output
+from ..wan_core.card import Card
+from ..wan_core.config import Preset
+from ..wan_core.text import WORDS, TypedText, word_of
+from .codecs import CodecNode, shape_words
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..wan_core.exchange import Thought, UserUnit, WorldUnit
+    from ..wan_core.model import DuplexModel
+
+CONCEALED = 1
+"""Outcome in ``played``: the listener did not get the unit."""
+
+REMEMBERED_UNITS = 64
+"""How long a response waits for news of whether it was heard."""
+
+DTYPES = ("float32", "bfloat16")
+
+VIDEO = Input("latent", "h w C", "float32", late="empty", help="the user's picture, as encode.video gives it")
+AUDIO = Input("latent", "hops bands", "float32", late="empty", help="the user's voice, as encode.mel gives it")
+TEXT = Input("text", late="empty", optional=True, help="lines that the user types")
+PLAYED = Input("tokens", "2", "int64", late="empty", optional=True, help="unit number; 0 heard, 1 concealed")
+WORD = Output("text", help="the word that the agent says, if any")
+EVENT = Output(
+    "tokens", "2", "int64", help="state (idle, listen, backchannel, speak, stop), gesture (none, blink, nod)"
+)
+
+
+class BackboneNode(CodecNode):
+    """What thinker, performer and whole have in common: one set of weights."""
+
+    part: ClassVar[str] = "model"
+
+    dtype: str = Param("", choices=("", *DTYPES), help="of weights and cache; as the preset says, if empty")
+
+    @classmethod
+    def facts(cls, params: Mapping[str, Any]) -> Mapping[str, int | float | str]:
+        """How much the weights take, and how the cache of keys and values grows."""
+        preset = cls.preset(params)
+        if preset is None:
+            return {}
+        card, number_bytes = Card(preset), DTYPE_BYTES[cls.precision(params, preset)]
+        per_unit = card.kv_bytes_per_unit(number_bytes)
+        return {
+            "weights bytes": card.model_parameters * number_bytes,
+            "cache bytes per unit": per_unit,
+            "minutes to the cache's cap": round(card.cap_minutes, 2),
+            "cache bytes at the cap": card.cap_units * per_unit,
+        }
+
+    @classmethod
+    def precision(cls, params: Mapping[str, Any], preset: Preset) -> str:
+        """Of weights and cache."""
+        return params.get("dtype") or preset.dtype
+
+    def open(self, ctx: NodeContext) -> None:
+        """Load the weights."""
+        import torch
+
+        from ..wan_core.model import DuplexModel
+
+        self.device = ctx.device
+        model = self.load(ctx, DuplexModel)
+        self.setup(model.to(getattr(torch, self.precision(self.values, model.preset))))
+
+    def setup(self, model: DuplexModel) -> None:
+        """Keep what runs the model."""
+        raise NotImplementedError
+
+    def tensor(self, array: Array | None) -> Tensor | None:
+        """A packet's array as a batch of one, copied: packets are read-only and belong to their stream."""
+        import torch
+
+        return None if array is None else torch.from_numpy(np.array(array))[None].to(self.device)
+
+
+@dataclass
+class Ears:
+    """What a session keeps beside the model's state.
+
+    Attributes:
+        typed: text that the model has not read yet.
+        responses: units whose response was committed, and of which it is not known whether they were heard.
+    """
+
+    typed: TypedText = field(default_factory=TypedText)
+    responses: set[int] = field(default_factory=set)
+
+    def was_lost(self, unit: int, played: Array | None) -> bool:
+        """Whether ``played`` tells, at this unit, that a committed response was not heard."""
+        self.responses = {u for u in self.responses if u >= unit - REMEMBERED_UNITS}
+        if played is None:
+            return False
+        answered, outcome = int(played[0]), int(played[1])
+        known = answered in self.responses
+        self.responses.discard(answered)
+        return known and outcome == CONCEALED
+
+
+class ListeningNode(BackboneNode):
+    """What thinker and whole have in common: they take the user in."""
+
+    persona: str = Param("", help="what the agent is told before unit 0, in the words of its vocabulary")
+
+    def world(self) -> list[WorldUnit]:
+        """The persona, one token a unit."""
+        from ..wan_core.exchange import told_in_words
+
+        return told_in_words(self.persona, 1, self.device)
+
+    def user_unit(self, ears: Ears, unit: Unit, inputs: Mapping[str, Any]) -> UserUnit:
+        """The inputs of one unit as the model takes them."""
+        import torch
+
+        from ..wan_core.exchange import UserUnit
+
+        ears.typed.type(inputs.get("text") or "")
+        lost = ears.was_lost(unit.index, inputs.get("played"))
+        return UserUnit(
+            self.tensor(inputs.get("video")),
+            self.tensor(inputs.get("audio")),
+            torch.tensor([ears.typed.next()], device=self.device),
+            torch.tensor([lost], device=self.device),
+        )
+
+    @staticmethod
+    def said(thought: Thought) -> dict[str, Any]:
+        """Text and event of one unit."""
+        token = int(thought.text[0])
+        word = word_of(token) if token < len(WORDS) else f"<{token}>"  # of a language model's vocabulary
+        return {"text": word or None, "event": thought.event[0].cpu().numpy()}
+
+
+def user_inputs(inputs: Mapping[str, Input], preset: Preset) -> dict[str, Input]:
+    """The user's ports, with the preset's sizes."""
+    return {
+        **inputs,
+        "video": sized(inputs["video"], preset.video.latent_shape),
+        "audio": sized(inputs["audio"], preset.mel.shape),
+    }
+
+
+def sized(port: Input, shape: tuple[int, ...]) -> Input:
+    """The port, with this shape."""
+    return replace(port, shape=shape_words(shape))
