@@ -19,7 +19,7 @@ from .clock import SystemClock
 from .control import Standing
 from .inject import costs_with, make_body
 from .inline import LaneExecutor, SerialExecutor, declared_cost, run_serial, run_virtual
-from .process import usage
+from .kernel import usage
 from .records import Note, Record
 from .stall import standings
 

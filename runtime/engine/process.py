@@ -7,11 +7,8 @@ a unit goes from body to body without a thread in between.
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import gc
 import os
-import resource
 import signal
 import sys
 import threading
@@ -46,6 +43,7 @@ from .control import (
     Watch,
 )
 from .inject import make_body
+from .kernel import die_with_parent, sharpen_timers, usage
 from .lane import Lane
 from .records import Note, Transfer
 from .stall import StallWatch, standings
@@ -224,7 +222,7 @@ class ProcessHost:
 
     def _keep_time(self) -> None:
         """Sleep until the scheduler has something to do by time alone."""
-        _sharpen_timers()
+        sharpen_timers()
         assert self.clock is not None
         while True:
             with self._lock:
@@ -324,43 +322,11 @@ class ProcessHost:
             self._noticed.append(Note(clock.now() if clock else 0, self.process, "warning", text))
 
 
-def usage() -> tuple[float, float]:
-    """CPU seconds used and resident megabytes of this process."""
-    return time.process_time(), _resident_mb()
-
-
-def _resident_mb() -> float:
-    try:
-        return int(os.pread(_statm(), 64, 0).split()[1]) * resource.getpagesize() / 1e6
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-
-
-@functools.cache
-def _statm() -> int:
-    """Opened once: opening it costs more than everything else in a batch."""
-    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
-
-
-def _sharpen_timers() -> None:
-    """Ask the kernel not to gather this thread's wake-ups with others (Linux: 50 us by default)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(29, 1, 0, 0, 0)  # PR_SET_TIMERSLACK
-
-
-def _die_with_parent(parent: int) -> None:
-    """A process without its supervisor has no clock to answer to."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        os._exit(1)
-
-
 def main(process: str, address: str, parent: int) -> None:
     """Live one run: set up, open, wait for the origin, run, close."""
     global loading
     loading = process
-    _die_with_parent(parent)
+    die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
