@@ -64,3 +64,15 @@ def test_the_node_and_the_graph_of_the_readme_run(tmp_path):
     done = subprocess.run([sys.executable, "poster.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.stdout.endswith("0 misses\n"), done.stderr
     assert (tmp_path / "poster.mp4").stat().st_size > 1000
+
+
+def test_the_laws_and_the_code_that_the_readme_names_exist():
+    readme = (ROOT / "README.md").read_text()
+    file = ""
+    for name, test in re.findall(r"`(test_\w+\.py)?(?:::(test_\w+))?`", readme):
+        file = name or file
+        assert not file or (ROOT / "tests" / file).exists(), file
+        assert not test or f"def {test}(" in (ROOT / "tests" / file).read_text(), test
+    for path, symbol in re.findall(r"`((?:\w+/)+\w+\.py)(?::(\w+))?`", readme):
+        text = (ROOT / path).read_text()
+        assert not symbol or re.search(rf"(def|class) {symbol}\b", text), f"{path}:{symbol}"
