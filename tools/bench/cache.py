@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import time
@@ -163,12 +164,15 @@ def timed(ms: list[float]) -> Iterator[None]:
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in use, as the system counts it.
+    """Memory of this process that is in use, as the system counts it, once what was freed has been given back.
 
     Raises:
         UserError: the system has no /proc.
     """
     gc.collect()
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if give_back is not None:
+        give_back(0)
     try:
         pages = int(STATM.read_text().split()[1])
     except OSError as error:
