@@ -22,7 +22,7 @@ from .codecs import load_codecs
 from .data import SCENARIO_NAMES
 from .shards import Tracks, load
 from .sheet import Picture, spectrogram, stack, strip, write_png
-from .workshop import Workshop
+from .workshop import Workshop, seconds_of
 
 VALIDATED = 16
 """Held-out dialogues that are looked at on the way."""
@@ -59,9 +59,13 @@ def learn_interact(shop: Workshop) -> None:
 
 
 def save_model(shop: Workshop, learner: Learner, audio: AudioCodec, video: VideoCodec, seconds: float) -> None:
-    """Write the checkpoint that graphs run; in half precision, which is enough and half as large."""
+    """Write the checkpoint that graphs run; in half precision, which is enough and half as large.
+
+    Args:
+        seconds: that the model has learned for; those of the codecs are added.
+    """
     parts = {"model": learner.model.cpu().eval(), "audio_codec": audio, "video_codec": video}
-    shop.save(shop.result, parts, seconds, torch.float16)
+    shop.save(shop.result, parts, seconds + seconds_of(shop.codecs), torch.float16)
     shop.console.print(f"wrote {shop.result}")
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from ...runtime.errors import MediaError, UserError
 from ...wan_core.checkpoint import save
+from ...wan_core.checkpoint_header import inspect
 from ...wan_core.config import Preset, preset
 from ...wan_core.train.loop import Loop
 from ..world.voices import Split
@@ -170,7 +171,7 @@ class Workshop:
         day, minutes = time.strftime("%Y-%m-%d"), round(seconds / 60)
         facts = {
             "trained": f"{day} in {minutes} min",
-            "hours": f"{seconds / 3600:.3f}",
+            "hours": f"{seconds / 3600:.4f}",
             "seed": str(self.seed),
             "world": str(WORLD_VERSION),
             "voices": "synthetic and recorded" if self.voices else "synthetic",
@@ -188,6 +189,15 @@ def digest_of(path: Path) -> str:
     with path.open("rb") as file:
         file.seek(int.from_bytes(file.read(8), "little"), 1)  # the header, which holds a date
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+def seconds_of(path: Path) -> float:
+    """For how long a checkpoint was learned.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    return 3600 * sum(float(facts.get("hours", 0)) for facts in inspect(path).metadata.values())
 
 
 def device_of(name: str | None) -> torch.device:
