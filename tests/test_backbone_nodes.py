@@ -13,7 +13,6 @@ from wangraph.runtime.node import NodeContext, Unit
 from wangraph.runtime.packet import frozen
 from wangraph.runtime.units import UnitClock
 from wangraph.wan_core.config import preset
-from wangraph.wan_core.errors import ModelError
 from wangraph.wan_core.text import ENTER, PAD, TOKENS, WORDS
 
 CLOCK = UnitClock()
