@@ -60,7 +60,9 @@ def learn_codecs(shop: Workshop) -> list[Probe]:
     )
     begin_audio(audio.codec)
     audio.module.to(device)
+    torch.set_num_threads(1)  # its products are too small to share: two threads take as long as one
     seconds = _learn(shop, "audio", Loop(audio, AUDIO_RECIPE, 10**9, shop.seed))
+    torch.set_num_threads(shop.threads)
     shop.built(2)
     weights = pixel_weights(shop.preset.video.height).to(device)
     video = VideoTask(
