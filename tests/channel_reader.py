@@ -7,18 +7,14 @@ import random
 import sys
 import zlib
 
-import msgspec
 import numpy as np
 
 from wangraph.runtime.channel.endpoint import Endpoint
-from wangraph.runtime.packet import Array, Packet
+from wangraph.runtime.packet import Array, Packet, Validity
 
-
-class Seen(msgspec.Struct):
-    """What a reader found: packets, and payloads that were not what was sent. Nothing yet when it listens."""
-
-    packets: int = 0
-    torn: int = 0
+ANSWERS = "reader.answers"
+"""The stream of what the reader says: unit 0 without payload once it listens; at the end unit 1, whose array counts the
+packets that came and the payloads that were not what was sent."""
 
 
 def checksum(array: Array) -> int:
@@ -27,11 +23,11 @@ def checksum(array: Array) -> int:
 
 
 def main(run: str, plan: object, process: str, paths: dict[str, str], keep: int) -> None:
-    """Read to the end of the stream, then say `Seen`."""
-    endpoint: Endpoint[Seen] = Endpoint(run, plan, process, paths, Seen)
-    endpoint.outbox.control("main", Seen())
+    """Say that it listens, read to the end of the stream, say what was seen."""
+    endpoint = Endpoint(run, plan, process, paths)
+    endpoint.publisher.publish(Packet(ANSWERS, 0, 0, 0, 0, Validity.EMPTY), ["main"])
     chance, kept, packets, torn = random.Random(0), [], 0, 0
-    while isinstance(packet := endpoint.inbox.receive(), Packet) and packet.is_payload:
+    while (packet := endpoint.inbox.receive()) is not None and packet.is_payload:
         packets += 1
         torn += checksum(packet.array) != packet.produced_ns
         kept.append((packet.array[::3], checksum(packet.array[::3])))
@@ -39,7 +35,8 @@ def main(run: str, plan: object, process: str, paths: dict[str, str], keep: int)
             look, wanted = kept.pop(chance.randrange(len(kept)))
             torn += checksum(look) != wanted
     torn += sum(checksum(look) != wanted for look, wanted in kept)
-    endpoint.outbox.control("main", Seen(packets, torn))
+    seen = np.array([packets, torn])
+    endpoint.publisher.publish(Packet(ANSWERS, 1, 0, 0, 0, Validity.REAL, {"": seen}), ["main"])
     kept.clear()
     endpoint.close()
 

@@ -11,35 +11,36 @@ import threading
 import zlib
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 import zmq
 
 from wangraph.runtime.channel.endpoint import Endpoint
 from wangraph.runtime.channel.layout import layouts
-from wangraph.runtime.channel.link import CONTROL_MESSAGES, Inbox, Outbox, PeerFull, address, queue_bound
+from wangraph.runtime.channel.link import SPARE_MESSAGES, Inbox, Outbox, PeerFull, address, queue_bound
 from wangraph.runtime.channel.segment import create_segments
+from wangraph.runtime.channel.wire import encode
 from wangraph.runtime.errors import RunError, StartError
 from wangraph.runtime.packet import Packet, Validity
 from wangraph.runtime.plan.plan import Plan, ProcessPlan, StreamPlan, TensorPlan
 from wangraph.runtime.units import UnitClock
 
-STREAM = "see.latents"
+STREAM, ANSWERS = "see.latents", "reader.answers"
 WINDOW = 3
 N_BYTES = 20_000
-
-
-class Seen(msgspec.Struct):
-    packets: int = 0
-    torn: int = 0
+COUNTS = (TensorPlan("", "int64", (2,), 16),)
 
 
 def plan(*readers: str, carrier: str = "shared") -> Plan:
     tensors = (TensorPlan("", "uint8", (N_BYTES,), N_BYTES),)
     stream = StreamPlan(STREAM, "see", "latents", "any", tensors, False, "main", "main", None, WINDOW, readers, carrier)
+    streams = {STREAM: stream}
+    if "reader" in readers:  # the process that is spawned: it says what it saw
+        streams[ANSWERS] = StreamPlan(
+            ANSWERS, "reader", "answers", "any", COUNTS, False, "reader", "main", None, 1, ("main",), "network"
+        )
     processes = {name: ProcessPlan(name) for name in ("main", *readers)}
-    return Plan("g", UnitClock(), 0, {}, {STREAM: stream}, processes)
+    return Plan("g", UnitClock(), 0, {}, streams, processes)
 
 
 class Rig:
@@ -49,7 +50,7 @@ class Rig:
         self.run, self.plan = secrets.token_hex(6), graph
         self.files = create_segments(self.run, layouts(graph))
         self.paths = {name: file.path for name, file in self.files.items()}
-        self.ends = {name: Endpoint(self.run, graph, name, self.paths, Seen) for name in here}
+        self.ends = {name: Endpoint(self.run, graph, name, self.paths) for name in here}
         self.main = self.ends["main"]
         self.children: list[subprocess.Popen[bytes]] = []
 
@@ -150,25 +151,32 @@ def test_a_packet_without_payload_takes_no_slot(rigs):
     assert rig.ends["a"].inbox.receive() == packet(9, None)
 
 
-def test_control_messages_arrive_as_what_they_are_and_in_order(rigs):
+def test_packets_arrive_in_the_order_they_were_sent_whichever_way_each_went(rigs):
     rig = rigs(plan("a"), here=("main", "a"))
-    rig.main.outbox.control("a", Seen())
-    rig.main.publisher.publish(packet(1, pattern(1)), ["a"])
-    rig.main.outbox.control("a", Seen(1, 2))
-    got = [rig.ends["a"].inbox.receive() for _ in range(3)]
-    assert got[0] == Seen()
-    assert got[1].unit == 1
-    assert got[2] == Seen(1, 2)
+    sent = [packet(unit, None if unit % 3 == 0 else pattern(unit)) for unit in range(3 * WINDOW)]
+    ways = {rig.main.publisher.publish(p, ["a"])[1] for p in sent}
+    arrived = [rig.ends["a"].inbox.receive() for _ in sent]
+    assert ways == {"shared", "inline"}
+    assert [(p.unit, p.validity) for p in arrived] == [(p.unit, p.validity) for p in sent]
 
 
-def test_every_thread_sends_through_sockets_of_its_own(rigs):
+def test_every_thread_sends_through_sockets_of_its_own_and_in_its_own_order(rigs):
     rig = rigs(plan("a"), here=("main", "a"))
-    threads = [threading.Thread(target=rig.main.outbox.control, args=("a", Seen(i, 0))) for i in range(8)]
+    taken = []
+
+    def live(thread: int) -> None:
+        packets = (Packet(STREAM, unit, thread, 0, 0, Validity.EMPTY) for unit in range(5))
+        taken.extend(rig.main.outbox.offer("a", encode(p)) for p in packets)
+
+    threads = [threading.Thread(target=live, args=(i,)) for i in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert {rig.ends["a"].inbox.receive().packets for _ in threads} == set(range(8))
+    assert taken == [True] * 5 * 8
+    arrived = [rig.ends["a"].inbox.receive() for _ in range(5 * 8)]
+    for thread in range(8):
+        assert [p.unit for p in arrived if p.generation == thread] == list(range(5))
 
 
 def test_another_thread_can_wake_the_receiver(rigs):
@@ -193,17 +201,17 @@ def test_waiting_ends_after_the_time_out(rigs):
 def test_what_is_not_ours_is_refused_and_the_next_message_read(rigs):
     rig = rigs(plan("a"), here=("main", "a"))
     rig.main.outbox.offer("a", [b"hello"])
-    rig.main.outbox.offer("a", [b"WG\x01C\xc1"])
+    rig.main.outbox.offer("a", [b"WG\x01P\xc1"])
     rig.main.outbox.offer("a", [b"WG\x01?"])
-    rig.main.outbox.control("a", Seen())
+    rig.main.publisher.publish(packet(1, None), ["a"])
     inbox = rig.ends["a"].inbox
     with pytest.raises(RunError, match=r"^message: found b'hello' \(expected a wangraph header\), who else writes to"):
         inbox.receive()
-    with pytest.raises(RunError, match=r"^message: found a broken control message: "):
+    with pytest.raises(RunError, match=r"^message: found a broken packet header \(expected version 1\): "):
         inbox.receive()
-    with pytest.raises(RunError, match=r"^message: found kind b'\?' \(expected b'P' or b'C'\)$"):
+    with pytest.raises(RunError, match=r"^message: found kind b'\?' \(expected b'P', a packet\)$"):
         inbox.receive()
-    assert inbox.receive() == Seen()
+    assert inbox.receive() == packet(1, None)
 
 
 def test_two_listeners_at_one_address_are_refused(rigs):
@@ -213,30 +221,30 @@ def test_two_listeners_at_one_address_are_refused(rigs):
         "give every run its own id"
     )
     with zmq.Context() as context, pytest.raises(StartError, match=f"^{re.escape(expected)}$"):
-        Inbox(context, rig.run, "main", 10, {}, Seen)
+        Inbox(context, rig.run, "main", 10, {})
 
 
 def test_a_reader_that_has_stopped_is_named_and_its_leases_are_taken_back(rigs):
     rig = rigs(plan("a", "b"), here=("main", "b"))
     bound = queue_bound(rig.plan, "a")
     for unit in range(bound):
-        rig.main.outbox.control("a", Seen(unit, 0))
+        rig.main.publisher.publish(packet(unit, None), ["a"])
     expected = (
-        f"process 'a': unit 7 of 'see.latents' not taken, more than {bound} messages wait "
+        f"process 'a': unit {bound} of 'see.latents' not taken, more than {bound} messages wait "
         "(expected them to be read), is it stopped or starved of CPU?"
     )
     with pytest.raises(PeerFull, match=f"^{re.escape(expected)}$") as caught:
-        rig.main.publisher.publish(packet(7, pattern(7)), ["a", "b"])
+        rig.main.publisher.publish(packet(bound, pattern(7)), ["a", "b"])
     assert caught.value.peers == ("a",)
     assert rig.main.pool.holders(STREAM) == {"b": 1}
-    assert rig.ends["b"].inbox.receive().unit == 7
-    with pytest.raises(PeerFull, match=r"^process 'a': Seen not taken, "):
-        rig.main.outbox.control("a", Seen())
+    assert rig.ends["b"].inbox.receive().unit == bound
+    with pytest.raises(PeerFull, match=f"^{re.escape(expected)}$"):
+        rig.main.publisher.publish(packet(bound, None), ["a"])
 
 
 def test_the_queue_of_a_process_is_bounded_by_the_windows_it_reads():
-    assert queue_bound(plan("a"), "a") == 2 * WINDOW + CONTROL_MESSAGES
-    assert queue_bound(plan("a"), "nobody") == CONTROL_MESSAGES
+    assert queue_bound(plan("a"), "a") == 2 * WINDOW + SPARE_MESSAGES
+    assert queue_bound(plan("a"), "nobody") == SPARE_MESSAGES
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
@@ -254,7 +262,7 @@ def test_an_outbox_without_its_peer_closes_at_once():
 def test_no_payload_is_ever_torn_however_long_another_process_looks(rigs, in_place):
     rig = rigs(plan("reader"), here=("main",))
     child = rig.spawn("reader", keep=WINDOW + 2)
-    assert rig.main.inbox.receive(10_000) == Seen()
+    assert rig.main.inbox.receive(10_000).validity is Validity.EMPTY
     ways = []
     for unit in range(1500):
         array = pattern(unit % 7)
@@ -265,7 +273,8 @@ def test_no_payload_is_ever_torn_however_long_another_process_looks(rigs, in_pla
             array = slot
         ways.append(send(rig, packet(unit, array)))
     send(rig, packet(1500, None))
-    assert rig.main.inbox.receive(10_000) == Seen(packets=1500, torn=0)
+    packets, torn = rig.main.inbox.receive(10_000).array
+    assert (packets, torn) == (1500, 0)
     assert child.wait(10) == 0
     assert set(ways) == {"shared", "inline"}
     array = slot = None
@@ -284,7 +293,7 @@ def send(rig: Rig, sent: Packet) -> str:
 def test_a_killed_reader_leaves_leases_that_can_be_reclaimed_and_nothing_else(rigs):
     rig = rigs(plan("reader"), here=("main",))
     child = rig.spawn("reader", keep=100)
-    rig.main.inbox.receive(10_000)
+    assert rig.main.inbox.receive(10_000).validity is Validity.EMPTY
     rig.main.publisher.publish(packet(0, pattern(0)), ["reader"])
     child.send_signal(signal.SIGKILL)
     child.wait()

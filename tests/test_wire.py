@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from wangraph.runtime.channel.wire import (
-    CONTROL,
     DTYPES,
     PACKET,
+    WAKE,
     WIRE_VERSION,
     PacketHeader,
     TensorHeader,
@@ -130,9 +130,10 @@ def test_a_dtype_that_does_not_travel_is_named_with_its_stream_and_unit():
         encode(packet)
 
 
-def test_kind_and_body_are_told_apart():
-    kind, body = opened(head(CONTROL, b"body"))
-    assert (kind, bytes(body)) == (CONTROL, b"body")
+@given(st.sampled_from([PACKET, WAKE]), st.binary())
+def test_kind_and_body_are_told_apart(kind, body):
+    found, rest = opened(head(kind, body))
+    assert (found, bytes(rest)) == (kind, body)
 
 
 BAD = [
@@ -143,7 +144,8 @@ BAD = [
         f"message: found protocol version {WIRE_VERSION + 1} (expected {WIRE_VERSION}), "
         "run the same wangraph in every process",
     ),
-    ([head(CONTROL)], "message: found kind b'C' (expected b'P', a packet)"),
+    ([head(WAKE)], "message: found kind b'W' (expected b'P', a packet)"),
+    ([head(b"?", b"body")], "message: found kind b'?' (expected b'P', a packet)"),
     (
         [message(slot=0, owner="ghost")],
         "message: stream 'a.out', unit 3: found a payload in the shared memory of 'ghost' (attached: main), "

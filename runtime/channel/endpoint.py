@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Generic, TypeVar
 
 import zmq
 
@@ -14,28 +13,25 @@ from .pool import Pool, ReadPool
 from .publisher import Publisher
 from .segment import Segment
 
-M = TypeVar("M")
 
-
-class Endpoint(Generic[M]):
+class Endpoint:
     """Inbox, outbox and shared memory of one process.
 
     Order: make it (it listens and has attached), tell the supervisor, run, end the lanes, `close`.
 
     Attributes:
-        inbox: receives packets and control messages of type ``M``.
-        outbox: sends control messages.
+        inbox: receives packets.
         publisher: sends packets.
+        outbox: the sockets that it sends them through.
         pool: the slots of this process; None when it shares nothing.
     """
 
-    def __init__(self, run: str, plan: Plan, process: str, paths: Mapping[str, str], control: type[M]) -> None:
+    def __init__(self, run: str, plan: Plan, process: str, paths: Mapping[str, str]) -> None:
         """Attach what this process produces into and reads from, and listen.
 
         Args:
             run: unique among the runs of this machine.
             paths: segment files by producing process, as the supervisor's `create_segments` made them.
-            control: the struct that processes send each other beside packets.
 
         Raises:
             RunError: a segment is gone or of another layout; somebody listens at this process's address.
@@ -50,7 +46,7 @@ class Endpoint(Generic[M]):
         bounds = {name: queue_bound(plan, name) for name in plan.processes}
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.pool = Pool(own) if own else None
-        self.inbox: Inbox[M] = Inbox(self._context, run, process, bounds[process], others, control)
+        self.inbox = Inbox(self._context, run, process, bounds[process], others)
         self.outbox = Outbox(self._context, run, bounds)
         self.publisher = Publisher(process, self.outbox, self.pool)
 

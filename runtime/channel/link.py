@@ -11,24 +11,21 @@ import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Generic, TypeVar
 
-import msgspec
 import zmq
 
 from ..errors import RunError, StartError
 from ..packet import Packet
 from ..plan.plan import Plan
 from .segment import plain_name, shared_folder
-from .wire import CONTROL, PACKET, WAKE, Frame, Looker, head, opened, packet_in
+from .wire import WAKE, Frame, Looker, head, opened, packet_in
 
-CONTROL_MESSAGES = 256
-"""Room in every queue for messages that are not packets."""
+SPARE_MESSAGES = 64
+"""Room in every queue beyond the windows, for what a process settles at one stroke after it stood still. It also keeps
+a bound from being 0, which ZeroMQ takes for none."""
 
 _LINGER_MS = 500
 _RECONNECT_MS = 5
-
-M = TypeVar("M")
 
 
 class PeerFull(RunError):
@@ -46,13 +43,13 @@ def address(run: str, process: str) -> str:
 
 
 def queue_bound(plan: Plan, process: str) -> int:
-    """Messages that may wait for ``process``: every window that it reads, twice, and room for control messages.
+    """Messages that may wait for ``process``: every window that it reads, twice, and `SPARE_MESSAGES`.
 
     A window holds what can still be of use. Twice, because a reader that is behind by more than that is not late:
     it has stopped.
     """
     windows = sum(s.window for s in plan.streams.values() if process in (*s.readers, s.settler))
-    return 2 * windows + CONTROL_MESSAGES
+    return 2 * windows + SPARE_MESSAGES
 
 
 class Outbox:
@@ -66,7 +63,6 @@ class Outbox:
         self._mine = threading.local()
         self._all: list[zmq.Socket[bytes]] = []
         self._lock = threading.Lock()
-        self._encoder = msgspec.msgpack.Encoder()
 
     def offer(self, peer: str, frames: Sequence[Frame]) -> bool:
         """Send a message without waiting; False when the peer's queue is full."""
@@ -79,15 +75,6 @@ class Outbox:
         except zmq.Again:
             return False
         return True
-
-    def control(self, peer: str, message: msgspec.Struct) -> None:
-        """Send a control message: any struct that the peer's inbox was told to expect.
-
-        Raises:
-            PeerFull: the peer does not read.
-        """
-        if not self.offer(peer, [head(CONTROL, self._encoder.encode(message))]):
-            raise self.full((peer,), type(message).__name__)
 
     def full(self, peers: tuple[str, ...], what: str) -> PeerFull:
         """The error that says so."""
@@ -121,11 +108,8 @@ class Outbox:
         return mine[peer]
 
 
-class Inbox(Generic[M]):
-    """Receives what is sent to this process: packets, and control messages of type ``M``.
-
-    One thread receives; any thread may call `wake`.
-    """
+class Inbox:
+    """Receives the packets that are sent to this process. One thread receives; any thread may call `wake`."""
 
     def __init__(
         self,
@@ -134,21 +118,18 @@ class Inbox(Generic[M]):
         process: str,
         bound: int,
         segments: Mapping[str, Looker],
-        control: type[M],
     ) -> None:
         """Listen, so that peers can send from now on.
 
         Args:
             bound: how many messages may wait; see `queue_bound`.
             segments: attached segments by producing process; may be filled later.
-            control: the struct that control messages are.
 
         Raises:
             StartError: somebody listens there already.
         """
         self._context = context
         self._segments = segments
-        self._decoder: msgspec.msgpack.Decoder[M] = msgspec.msgpack.Decoder(control)
         self._inside = f"inproc://{plain_name(run, process)}-wake"
         self._timeout_ms = -1
         self._socket: zmq.Socket[bytes] = context.socket(zmq.PULL)
@@ -166,26 +147,17 @@ class Inbox(Generic[M]):
             ) from error
         self._socket.bind(self._inside)
 
-    def receive(self, timeout_ms: int = -1) -> Packet | M | None:
-        """The next packet or control message; None after a `wake`, or after ``timeout_ms`` (-1: wait for ever).
+    def receive(self, timeout_ms: int = -1) -> Packet | None:
+        """The next packet; None after a `wake`, or after ``timeout_ms`` (-1: wait for ever).
 
         Raises:
-            RunError: what came is neither, or of another version.
+            RunError: what came is no packet, another version, or one that points outside of its slot or frames.
         """
         frames = self._frames(timeout_ms)
         if not frames:
             return None
         kind, body = opened(bytes(frames[0]))
-        if kind == PACKET:
-            return packet_in(body, frames, self._segments)
-        if kind == WAKE:
-            return None
-        if kind != CONTROL:
-            raise RunError(f"message: found kind {kind!r} (expected {PACKET!r} or {CONTROL!r})")
-        try:
-            return self._decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise RunError(f"message: found a broken control message: {error}") from error
+        return None if kind == WAKE else packet_in(kind, body, frames, self._segments)
 
     def wake(self) -> None:
         """Let `receive` return None, now or when it is called next. From any thread."""

@@ -23,7 +23,8 @@ from .pool import Bytes, Slot
 
 WIRE_VERSION = 1
 
-PACKET, CONTROL, WAKE = b"P", b"C", b"W"
+PACKET, WAKE = b"P", b"W"
+"""Kinds: a packet, and what a process sends itself so that its receiver looks up."""
 
 _MAGIC = b"WG"
 _PREFIX = len(_MAGIC) + 2
@@ -136,13 +137,13 @@ def decode(frames: Sequence[Frame], segments: Mapping[str, Looker]) -> Packet:
         RunError: not a packet, another version, or one that points outside of its slot or frames.
     """
     kind, body = opened(bytes(frames[0]) if frames else b"")
+    return packet_in(kind, body, frames, segments)
+
+
+def packet_in(kind: bytes, body: memoryview, frames: Sequence[Frame], segments: Mapping[str, Looker]) -> Packet:
+    """`decode` for a message whose first frame is `opened` already."""
     if kind != PACKET:
         raise RunError(f"message: found kind {kind!r} (expected {PACKET!r}, a packet)")
-    return packet_in(body, frames, segments)
-
-
-def packet_in(body: memoryview, frames: Sequence[Frame], segments: Mapping[str, Looker]) -> Packet:
-    """`decode` for a message whose first frame is `opened` already."""
     try:
         header = _decoder.decode(body)
         validity = Validity(header.validity)

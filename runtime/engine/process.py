@@ -93,7 +93,7 @@ class ProcessHost:
             n.name: make_body(resolve(n.target)(**n.params), n, self.plan, setup.faults, self._struck)
             for n in self.plan.nodes_in(self.process)
         }
-        self._endpoint = Endpoint(setup.run, self.plan, self.process, setup.segments, Halt)
+        self._endpoint = Endpoint(setup.run, self.plan, self.process, setup.segments)
         self._lanes = {name: self._lane(name) for name in self.scheduler.lanes}
         self._opened: set[str] = set()
         self.all_open = threading.Event()
@@ -110,8 +110,6 @@ class ProcessHost:
 
     def begin(self, origin_ns: int) -> None:
         """Unit 0 begins at ``origin_ns``; from now on things fire."""
-        gc.collect()
-        gc.freeze()  # what is there now stays: no collection looks at it again
         with self._lock:
             self.clock = SystemClock(origin_ns)
         self._listener = threading.Thread(target=self._guarded(self._listen), name="inbox", daemon=True)
@@ -375,6 +373,8 @@ def _serve(host: ProcessHost, control: ProcessEnd, pending: list[Opening | Faile
             control.send(pending.pop(0))
         if not said_ready and host.all_open.is_set() and not host.failed.is_set():
             said_ready = True
+            gc.collect()
+            gc.freeze()  # what is there now stays: no collection looks at it again
             control.send(Ready(host.reports))
         if time.monotonic() >= next_batch:
             next_batch = time.monotonic() + REPORT_EVERY_MS / 1000

@@ -5,9 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import secrets
 import time
+from multiprocessing.connection import Connection
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from ...runtime.channel.endpoint import Endpoint
@@ -34,13 +34,7 @@ WARM_UP = 10
 
 _COLUMNS = ("p50", "p95", "p99", "max")
 _STREAM = "producer.out"
-_PATIENCE_MS = 10_000
-
-
-class _Took(msgspec.Struct):
-    """What the reader says: nothing took any time yet when it listens, then the nanoseconds of every hop."""
-
-    ns: list[int]
+_PATIENCE_S = 10
 
 
 def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) -> Report:
@@ -93,24 +87,28 @@ def _measure(n_bytes: int, hops: int, rate_hz: float, *, in_place: bool) -> list
     plan, name = _plan(n_bytes), secrets.token_hex(6)
     files = create_segments(name, layouts(plan))
     paths = {process: file.path for process, file in files.items()}
-    child = multiprocessing.get_context("spawn").Process(target=_read, args=(name, plan, paths), daemon=True)
-    here: Endpoint[_Took] = Endpoint(name, plan, "producer", paths, _Took)
+    context = multiprocessing.get_context("spawn")
+    answers, told = context.Pipe(duplex=False)
+    child = context.Process(target=_read, args=(name, plan, paths, told), daemon=True)
+    here = Endpoint(name, plan, "producer", paths)
     try:
         child.start()
-        _answer(here)
+        told.close()  # so that the answers end with the process that gives them
+        _answer(answers)
         for file in files.values():
             file.unlink()
         _produce(here, n_bytes, hops + WARM_UP, rate_hz, in_place=in_place)
-        return _answer(here).ns
+        return _answer(answers)
     finally:
         child.join(1)
         child.kill()
+        answers.close()
         here.close()
         for file in files.values():
             file.close()
 
 
-def _produce(end: Endpoint[_Took], n_bytes: int, hops: int, rate_hz: float, *, in_place: bool) -> None:
+def _produce(end: Endpoint, n_bytes: int, hops: int, rate_hz: float, *, in_place: bool) -> None:
     payload: Array = np.arange(n_bytes, dtype=np.uint8)
     start = time.monotonic_ns()
     for unit in range(hops):
@@ -124,21 +122,28 @@ def _produce(end: Endpoint[_Took], n_bytes: int, hops: int, rate_hz: float, *, i
     end.publisher.publish(_packet(hops, Validity.END, {}, 0), ["reader"])
 
 
-def _read(name: str, plan: Plan, paths: dict[str, str]) -> None:
-    end: Endpoint[_Took] = Endpoint(name, plan, "reader", paths, _Took)
-    end.outbox.control("producer", _Took([]))
-    took = []
-    while isinstance(packet := end.inbox.receive(_PATIENCE_MS), Packet) and packet.is_payload:
+def _read(name: str, plan: Plan, paths: dict[str, str], told: Connection) -> None:
+    """Answer twice: with nothing once it listens, then with the nanoseconds of every hop."""
+    end = Endpoint(name, plan, "reader", paths)
+    took: list[int] = []
+    told.send(took)
+    while (packet := end.inbox.receive(1000 * _PATIENCE_S)) is not None and packet.is_payload:
         took.append(time.monotonic_ns() - packet.produced_ns)
-    end.outbox.control("producer", _Took(took))
+    told.send(took)
     end.close()
 
 
-def _answer(end: Endpoint[_Took]) -> _Took:
-    answer = end.inbox.receive(_PATIENCE_MS)
-    if answer is None or isinstance(answer, Packet):
-        raise ProcessLost(f"bench hop: found no answer of the reading process within {_PATIENCE_MS / 1000:g} s")
-    return answer
+def _answer(answers: Connection) -> list[int]:
+    try:
+        if answers.poll(_PATIENCE_S):
+            took: list[int] = answers.recv()
+            return took
+    except EOFError:
+        pass  # it ended without one
+    raise ProcessLost(
+        f"bench hop: reading process: found no answer (expected one within {_PATIENCE_S} s), "
+        "run it where fewer processes wait for the CPU"
+    )
 
 
 def _packet(unit: int, validity: Validity, tensors: dict[str, Any], now_ns: int) -> Packet:
