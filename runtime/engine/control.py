@@ -135,8 +135,9 @@ _to_supervisor = msgspec.json.Decoder(ToSupervisor)
 class ProcessEnd:
     """A process's end of the control socket; used by one thread."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, process: str) -> None:
-        self._socket = context.socket(zmq.DEALER)
+    def __init__(self, address: str, process: str) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.IDENTITY, process.encode())
         self._socket.setsockopt(zmq.LINGER, 1000)
         self._socket.connect(address)
@@ -164,8 +165,9 @@ class ProcessEnd:
         return message
 
     def close(self) -> None:
-        """Close the socket; what was sent still goes out. Nobody wakes it any more."""
+        """Close the socket, and wait until what was sent has gone out. Nobody wakes it any more."""
         self._socket.close()
+        self._context.term()  # the end of the interpreter would not wait
         os.close(self._bell)
         os.close(self._button)
 

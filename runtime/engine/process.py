@@ -327,8 +327,7 @@ def main(process: str, address: str, parent: int) -> None:
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
-    control = ProcessEnd(context, address, process)
+    control = ProcessEnd(address, process)
     control.send(Hello(process, os.getpid()))
     pending: list[Opening | Failed] = []
     setup = control.receive(60_000)
