@@ -15,8 +15,6 @@ import threading
 import time
 from collections.abc import Callable
 
-import zmq
-
 from ..channel.endpoint import Endpoint
 from ..errors import WangraphError
 from ..packet import Packet
@@ -101,8 +99,7 @@ class ProcessHost:
     def open(self) -> None:
         """Start the lanes, which open and warm their nodes."""
         if self._setup.taps:
-            context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
-            self._taps = TapSender(context, self._setup.tap_address, self.process, self._setup.taps)
+            self._taps = TapSender(self._setup.tap_address, self.process, self._setup.taps)
         for lane in self._lanes.values():
             lane.thread.start()
         if not self._lanes:

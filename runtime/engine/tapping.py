@@ -25,15 +25,14 @@ END_WAIT_S = 3.0
 class TapSender:
     """A process's end. `put` may be called with the scheduler's lock held: it appends to a list."""
 
-    def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], address: str, process: str, streams: Iterable[str]
-    ) -> None:
+    def __init__(self, address: str, process: str, streams: Iterable[str]) -> None:
         self._streams = frozenset(streams)
         self._process = process
         self._waiting: deque[Packet] = deque()
         self._more = threading.Event()
         self._closing = False
-        self._socket: zmq.Socket[bytes] = context.socket(zmq.PUSH)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.PUSH)
         self._socket.set_hwm(0)  # what bounds the recording is the recorder's own limit, in bytes
         self._socket.setsockopt(zmq.LINGER, 2000)
         self._socket.connect(address)
@@ -47,11 +46,12 @@ class TapSender:
             self._more.set()
 
     def close(self) -> None:
-        """Send what waits, say that this was all, close."""
+        """Send what waits, say that this was all, close when it has gone out."""
         self._closing = True
         self._more.set()
         self._thread.join()
         self._socket.close()
+        self._context.term()
 
     def _live(self) -> None:
         while True:
