@@ -36,7 +36,7 @@ def command(trace: Path, output: Path | None, form: Format, show: bool) -> None:
     \b
     wangraph run duplex --trace run.trace
     wangraph timeline run.trace                      writes run.html
-    wangraph timeline run.trace -o /tmp/page.html --open
+    wangraph timeline run.trace -o page.html --open
     wangraph timeline run.trace --format perfetto    writes run.perfetto.json
     """
     target = output if output is not None else trace.with_suffix(SUFFIX[form])
