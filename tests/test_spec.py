@@ -34,7 +34,7 @@ def test_a_graph_file_gives_names_clock_and_edges_with_their_places(tmp_path):
         write(
             tmp_path,
             "name: toy\nclock: {fps: 30000/1001, unit_frames: 2}\nlatency_ms: 90\n"
-            "processes: {p: {lanes: [a, b], threads: 3, on_crash: restart}}\n"
+            "processes: {p: {lanes: [a, b], threads: 3, on_crash: stop}}\n"
             "nodes:\n  cam: {type: x.y, params: {width: 4}}\n"
             "  blur:\n    type: x.z\n    process: p\n    lane: b\n    budget_ms: 1.5\n"
             "    ladder: [{steps: 2}, {steps: 1}]\n"
@@ -46,7 +46,7 @@ def test_a_graph_file_gives_names_clock_and_edges_with_their_places(tmp_path):
     assert (blur.process, blur.lane, blur.budget_ms, blur.ladder) == ("p", "b", 1.5, ({"steps": 2}, {"steps": 1}))
     assert str(blur.inputs["frames"].mark) == "g.yaml:14:15"
     assert (blur.inputs["back"].delay, blur.inputs["back"].init, blur.inputs["back"].late) == (2, "zeros", "hold")
-    assert spec.processes["p"].lanes == ("a", "b") and spec.processes["p"].on_crash == "restart"
+    assert spec.processes["p"].lanes == ("a", "b") and spec.processes["p"].on_crash == "stop"
 
 
 def test_latency_is_one_unit_when_not_given(tmp_path):
@@ -90,7 +90,7 @@ def test_latency_is_one_unit_when_not_given(tmp_path):
         ("nodes: {a: {type: x, inputs: {p: {from: b.q, delay: -1}}}}",
          "g.yaml:1:34: node 'a': input 'p': delay: found -1 (expected 0 or more), a unit cannot come early"),
         ("processes: {p: {on_crash: stay}}\nnodes: {a: {type: x}}",
-         "g.yaml:1:27: process 'p': on_crash: found 'stay' (expected one of: restart, stop)"),
+         "g.yaml:1:27: process 'p': on_crash: found 'stay' (expected one of: stop)"),
         ("nodes: {1a: {type: x}}",
          "g.yaml:1:9: graph: nodes: found the name '1a' (expected letters, digits, - and _, a letter first)"),
     ],

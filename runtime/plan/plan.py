@@ -140,7 +140,7 @@ class ProcessPlan:
     name: str
     lanes: tuple[str, ...] = ("loop",)
     threads: int = 1
-    on_crash: Literal["stop", "restart"] = "stop"
+    on_crash: Literal["stop"] = "stop"
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ def _process() -> Schema:
         "an operating-system process that runs some of the nodes",
         lanes={"type": "array", "items": {"type": "string"}, "minItems": 1, "description": "its threads"},
         threads=_or_reference({"type": "integer", "minimum": 1, "description": "torch threads; cores / processes"}),
-        on_crash={"enum": list(get_args(OnCrash)), "description": "what happens when it dies"},
+        on_crash={"enum": list(get_args(OnCrash)), "description": "what happens when it dies: the run stops in order"},
     )
     return {**schema, "type": ["object", "null"]}
 

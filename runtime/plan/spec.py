@@ -21,7 +21,7 @@ from .reader import Reader
 
 Memory = Literal["auto", "shared", "device", "network"]
 MEMORIES: tuple[Memory, ...] = get_args(Memory)
-OnCrash = Literal["stop", "restart"]
+OnCrash = Literal["stop"]
 
 NOWHERE = Mark("graph")
 NAME = re.compile(r"[A-Za-z_][\w-]*(/[A-Za-z_][\w-]*)*\Z")
@@ -192,7 +192,7 @@ def parse_process(name: str, item: Item, problems: Problems) -> ProcessSpec:
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         text = f"process '{name}': threads: found {threads} (expected 1 to {MAX_THREADS})"
         problems.add(read.mark("threads"), text)
-    on_crash: OnCrash = read.choice("on_crash", ("stop", "restart"), "stop")
+    on_crash: OnCrash = read.choice("on_crash", get_args(OnCrash), "stop")
     return ProcessSpec(name, tuple(lanes) or ("loop",), threads, on_crash, item.mark)
 
 

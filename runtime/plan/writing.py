@@ -58,8 +58,6 @@ def _process(process: ProcessSpec) -> dict[str, Any]:
     written: dict[str, Any] = {"lanes": list(process.lanes)}
     if process.threads is not None:
         written["threads"] = process.threads
-    if process.on_crash != "stop":
-        written["on_crash"] = process.on_crash
     return written
 
 
