@@ -219,19 +219,12 @@ def test_an_unknown_size_between_processes_goes_over_the_network_with_a_warning(
     )
 
 
-def test_device_memory_asks_for_its_extra(complaint, monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    monkeypatch.setattr("importlib.util.find_spec", _no_cupy(sys.modules["importlib.util"].find_spec))
+def test_memory_that_no_carrier_has_is_refused(complaint):
     text = "processes: {far: {}}\nnodes:\n  c: {type: Camera}\n"
     message = complaint(text + "  s: {type: Sink, process: far, inputs: {data: {from: c.video, memory: device}}}\n")
     assert message == (
-        "g.yaml:4:56: stream c.video: found memory: device (expected the package cupy), "
-        "install it: pip install 'wangraph[gpu]'"
+        "g.yaml:4:80: node 's': input 'data': memory: found 'device' (expected one of: auto, network, shared)"
     )
-
-
-def _no_cupy(find):
-    return lambda name, *args: None if name == "cupy" else find(name, *args)
 
 
 def test_zeros_need_a_known_shape(complaint):

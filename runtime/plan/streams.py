@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import os
 import re
@@ -193,13 +192,6 @@ def _carrier(
         problems.add(
             crossing[0].mark, f"{where}: found memory {listing(wanted)} (expected the same for all readers), choose one"
         )
-    if "device" in wanted:
-        if importlib.util.find_spec("cupy") is None:
-            problems.add(
-                wanted["device"].mark,
-                f"{where}: found memory: device (expected the package cupy), install it: pip install 'wangraph[gpu]'",
-            )
-        return "device"
     if "network" in wanted:
         return "network"
     if stream.max_bytes is not None:
