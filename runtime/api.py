@@ -39,6 +39,7 @@ def run(
     record: str | Path | None = None,
     record_edges: Sequence[str] = (),
     metrics: int | None = None,
+    otel: str | None = None,
 ) -> RunResult:
     """Run a graph to its end.
 
@@ -56,6 +57,7 @@ def run(
         record: write packets and decisions to this MCAP file.
         record_edges: which packets: ``node.port``, ``node`` or ``all``; what enters and leaves the graph by default.
         metrics: serve figures for Prometheus on this port of the loopback interface.
+        otel: send a trace per unit to the OpenTelemetry collector at this URL.
 
     Raises:
         UserError: the graph, or how it is to be run, cannot be.
@@ -81,5 +83,6 @@ def run(
         record=Path(record) if record else None,
         record_edges=tuple(record_edges),
         metrics_port=metrics,
+        otel=otel,
     )
     return Run(plan, options).go()

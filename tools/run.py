@@ -27,6 +27,8 @@ from .running import duration_option, json_option, quiet_option, run_and_tell, u
               help="Do harm on purpose, see below; may be given several times.")  # fmt: skip
 @click.option("--metrics", "metrics_port", type=click.IntRange(0, 65535), metavar="PORT",
               help="Serve figures for Prometheus at http://127.0.0.1:PORT/metrics; 0 takes a free port.")  # fmt: skip
+@click.option("--otel", metavar="URL",
+              help="Send a trace per unit to an OpenTelemetry collector: http://127.0.0.1:4318.")  # fmt: skip
 @json_option
 @quiet_option
 @seed_option
@@ -41,6 +43,7 @@ def command(
     flight_recorder_s: float | None,
     faults: tuple[str, ...],
     metrics_port: int | None,
+    otel: str | None,
     json_to: str | None,
     quiet: bool,
     seed: int,
@@ -74,6 +77,7 @@ def command(
         faults=tuple(map(parse_fault, faults)),
         flight_recorder_s=flight_recorder_s,
         metrics_port=metrics_port,
+        otel=otel,
         keep_log=False,
     )
     return run_and_tell(plan, options, json_to, quiet)[1]

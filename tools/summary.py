@@ -28,7 +28,7 @@ def print_summary(run: Run) -> None:
         if key not in ("weights", "wrote"):
             console.print(f"  {escape(node)}: {escape(key)}: {escape(text)}")
     for note in summary["notes"][:10]:
-        console.print(f"  [yellow]{note['kind']}[/] at {note['at_ms']:.0f} ms: {escape(note['text'])}")
+        console.print(f"  [yellow]{note['kind']}[/] at {note['at_ms']:.0f} ms: {escape(note['text'])}", soft_wrap=True)
     for path in summary["wrote"]:
         console.print(f"  wrote {escape(path)}", soft_wrap=True)
 

@@ -52,6 +52,7 @@ class InsideEngine:
         self.plan = plan
         self.options = options
         self.reports: list[tuple[str, str, str]] = []
+        self.origin_ns = 0
         self._take, self._look, self._asked = take, look, asked
         self._generation = 0
         self._struck: list[str] = []
@@ -83,12 +84,14 @@ class InsideEngine:
         try:
             for body in self._bodies.values():
                 body.open(threads)
+            self.origin_ns = time.monotonic_ns()
             if self._is_virtual:
                 run_virtual(self.plan, self._bodies, self._scheduler, executor, tick=self._tick,
                             cost=costs_with(self.options.faults, declared_cost))  # fmt: skip
             else:
                 ahead = max((n.ahead_units for n in self.plan.nodes.values()), default=0)
-                clock = SystemClock(time.monotonic_ns() + ahead * self.plan.clock.period_ns)
+                self.origin_ns += ahead * self.plan.clock.period_ns
+                clock = SystemClock(self.origin_ns)
                 run_serial(self.plan, self._bodies, self._scheduler, clock, sleep=self._sleep,
                            tick=self._tick)  # fmt: skip
         finally:

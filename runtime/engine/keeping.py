@@ -1,8 +1,9 @@
-"""What a run writes while it goes on: its trace, the flight recorder's, and a recording."""
+"""What a run writes while it goes on: its trace, the flight recorder's, a recording, and spans for a collector."""
 
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from .machine import machine
 from .recorder import Recorder
 from .records import TRACE_VERSION, Footer, Header, Note, Record, TraceWriter
 from .runfile import plain
+from .spans import SpanSender
 
 if TYPE_CHECKING:
     from .run import Options
@@ -25,13 +27,17 @@ if TYPE_CHECKING:
 class Keeper:
     """Opens the files that ``options`` name, takes records and packets, closes the files.
 
+    Attributes:
+        notes: what there is to tell before the run.
+
     Raises:
-        UserError: a file cannot be written.
+        UserError: a file cannot be written, or ``--otel`` names no collector.
     """
 
     def __init__(self, plan: Plan, options: Options) -> None:
         self.taps = frozenset(recorded_streams(plan, options.record_edges)) if options.record else frozenset()
         header = make_header(plan, options)
+        self._spans = SpanSender(options.otel, plan, f"{header.started} {os.getpid()}") if options.otel else None
         self._trace = _open_trace(options.trace) if options.trace else None
         self._flight = (
             FlightRecorder(options.flight_recorder_s, header, Path(f"{plain(plan.name)}.flight.trace"))
@@ -43,11 +49,17 @@ class Keeper:
             if options.record
             else None
         )
+        unreached = self._spans.look() if self._spans is not None else ""
+        self.notes = [Note(0, "supervisor", "warning", unreached)] if unreached else []
         if self._trace is not None:
             self._trace.write([header])
 
-    def take(self, records: Sequence[Record], misses: int) -> list[Note]:
-        """Keep these; returns what there is to tell about it."""
+    def take(self, records: Sequence[Record], misses: int, epoch_ns: int | None = None) -> list[Note]:
+        """Keep these; returns what there is to tell about it.
+
+        Args:
+            epoch_ns: when unit 0 began, in nanoseconds since 1970; None before the run.
+        """
         told = []
         if self._flight is not None and (note := self._flight.take(records, misses)) is not None:
             told.append(note)
@@ -55,6 +67,8 @@ class Keeper:
             self._trace.write([*records, *told])
         if self._recorder is not None:
             self._recorder.log(r for r in records if isinstance(r, Event))
+        if self._spans is not None and epoch_ns is not None:
+            self._spans.take(records, epoch_ns)
         return told
 
     def tap(self, packet: Packet) -> None:
@@ -73,6 +87,8 @@ class Keeper:
             if failure is not None or lost:
                 text = str(failure or f"recording: {lost} packets were lost, the disk did not take them in time")
                 told.append(Note(0, "supervisor", "warning", text))
+        if self._spans is not None and (unsent := self._spans.close()):
+            told.append(Note(0, "supervisor", "warning", unsent))
         if self._trace is not None and told:
             self._trace.write(list(told))
         return told

@@ -58,6 +58,7 @@ class Options:
         record: write packets and decisions to this file.
         record_edges: which packets: ``node.port``, ``node`` or ``all``; what enters and leaves the graph by default.
         metrics_port: serve figures for Prometheus on this port of the loopback interface; 0 takes a free one.
+        otel: send spans to the OpenTelemetry collector at this URL.
         keep_log: keep the decision log for the result; a run that lasts for days does without.
     """
 
@@ -72,6 +73,7 @@ class Options:
     record: Path | None = None
     record_edges: tuple[str, ...] = ()
     metrics_port: int | None = None
+    otel: str | None = None
     keep_log: bool = True
 
     @property
@@ -115,7 +117,8 @@ class Run:
         self.listener: Listener | None = None
         self._asked = Asked()
         self._usage: dict[str, dict[str, float | int]] = {}
-        self._origin_ns: int | None = None
+        self._engine: Supervisor | InsideEngine | None = None
+        self._epoch: int | None = None
         self._result = RunResult({})
         self._check()
 
@@ -132,7 +135,7 @@ class Run:
         began = time.monotonic()
         self._keeper = Keeper(self.plan, self.options)
         inject = [Note(0, "supervisor", "inject", str(fault)) for fault in self.options.faults]
-        self._take([*inject, *self._views.notes])
+        self._take([*inject, *self._views.notes, *self._keeper.notes])
         is_whole = False
         try:
             with _signals(self.stop):
@@ -194,12 +197,12 @@ class Run:
             taps=sorted(self._keeper.taps | (self.listener[0] if self.listener else frozenset())),
             on_packet=self._tap,
         )
+        self._engine = supervisor
         try:
             supervisor.run()
         finally:
             self.reports = supervisor.reports
             self._usage = supervisor.usage
-            self._origin_ns = supervisor.origin_ns or None
 
     def _go_inside(self) -> None:
         engine = InsideEngine(
@@ -210,6 +213,7 @@ class Run:
             look=lambda: self._look(engine),
             asked=self._asked,
         )
+        self._engine = engine
         try:
             engine.run()
         finally:
@@ -229,9 +233,15 @@ class Run:
         self.statistics.add(records)
         if self.options.keep_log:
             self._result.log += [r for r in records if isinstance(r, Event)]
-        self.statistics.add(self._keeper.take(records, self.statistics.misses))
+        self.statistics.add(self._keeper.take(records, self.statistics.misses, self._epoch_ns()))
         if engine is not None:
             self._look(engine)
+
+    def _epoch_ns(self) -> int | None:
+        """When unit 0 began, in nanoseconds since 1970; None while it has not."""
+        if self._epoch is None and self._engine is not None and self._engine.origin_ns:
+            self._epoch = time.time_ns() - time.monotonic_ns() + self._engine.origin_ns
+        return self._epoch
 
     def _look(self, engine: Watched) -> None:
         self._usage = engine.usage
@@ -245,7 +255,7 @@ class Run:
         weights = {f"{node}": text for node, key, text in self.reports if key == "weights"}
         return {
             **summary,
-            "origin_ns": self._origin_ns,
+            "origin_ns": self._engine.origin_ns or None if isinstance(self._engine, Supervisor) else None,
             "wall_s": round(wall_s, 3),
             "realtime_factor": round(media_s / wall_s, 3) if wall_s else 0.0,
             "clock": self.options.clock,
