@@ -89,6 +89,18 @@ def test_a_lane_that_is_busy_is_told_with_who_keeps_it_busy():
     assert "see: its lane is busy with show of unit 9" in told
 
 
+def test_an_empty_packet_travelled_though_its_way_was_not_recorded():
+    plan = toys.agent()
+    records = [
+        Settlement(r.stream, r.unit, Validity.EMPTY, r.at_ns, 0)
+        if isinstance(r, Settlement) and (r.stream, r.unit) == ("think.out", 9) else r
+        for r in simulate(plan, toys.profile(), 20).records
+        if not (isinstance(r, Transfer) and (r.stream, r.unit) == ("think.out", 9))
+    ]  # fmt: skip
+    texts = {step.part: step.text for step in path(History(plan, records), 9) if "think.out" in step.text}
+    assert texts == {"travel": "think.out: main to far, empty"}
+
+
 def test_a_late_clock_is_told():
     late = toys.profile()
     known = history(profile=late.having("clock.late_ms", 3), units=5)

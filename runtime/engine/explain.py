@@ -145,6 +145,9 @@ def _before(history: History, node: NodePlan, unit: int, steps: list[Step]) -> t
         sent = min(transfer.sent_ns, seen_ns)
         text = f"{stream.name}: {transfer.sender} to {transfer.reader}"
         steps.append(Step("travel", producer.name, taken, sent, seen_ns, usual, text))
+    elif producer.process != node.process:  # nothing in it: its way is not recorded
+        text = f"{stream.name}: {producer.process} to {node.process}, empty"
+        steps.append(Step("travel", producer.name, taken, min(firing.finished_ns, seen_ns), seen_ns, 0.0, text))
     elif seen_ns > firing.finished_ns:
         release = history.plan.release_ns(taken)
         text = f"{stream.name}: made ahead, handed over at release"
@@ -158,7 +161,8 @@ def _of_firing(history: History, node: NodePlan, unit: int, firing: Firing, unti
     """The body, and what was in front of it in its lane, as far as ``until_ns``; the later one first."""
     until = firing.finished_ns if until_ns is None else min(until_ns, firing.finished_ns)
     usual = history.usual_cost_ns[node.name]
-    what = "computes" if firing.mode == "step" else f"{firing.mode}s units {firing.first} to {firing.last}"
+    units = f"unit {firing.last}" if firing.first == firing.last else f"units {firing.first} to {firing.last}"
+    what = "computes" if firing.mode == "step" else f"{firing.mode}s {units}"
     times = (min(firing.started_ns, until), until)
     steps = [Step("compute", node.name, unit, *times, usual, f"{node.name}: {what}")]
     if firing.started_ns - firing.ready_ns > NOTICED_NS:
