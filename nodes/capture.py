@@ -1,4 +1,4 @@
-"""Where a recorded user comes from: a media file, or lines of text typed at given times."""
+"""Where a recorded user comes from: a media file, or lines of text typed at given times; and time itself."""
 
 from __future__ import annotations
 
@@ -227,6 +227,20 @@ class CaptureText(Node):
         return {"text": self._by_unit.get(unit.index)}
 
 
+class CaptureClock(Node):
+    """Nothing but time: a tick a unit. It paces nodes that have only feedback to go by, a simulated user for example."""
+
+    tick = Output("tokens", "1", "int64", help="the unit's number")
+
+    units: int = Param(0, min=0, help="how many; 0: for ever")
+
+    def step(self, unit: Unit) -> Any:
+        """The unit's number, or `END`."""
+        if self.units and unit.index >= self.units:
+            return END
+        return {"tick": np.array([unit.index], np.int64)}
+
+
 def _timed_lines(lines: Sequence[Any], path: Path | str | None) -> list[tuple[Fraction, str]]:
     """``(seconds, text)`` of every line.
 
@@ -246,7 +260,7 @@ def _timed_lines(lines: Sequence[Any], path: Path | str | None) -> list[tuple[Fr
     except UnicodeDecodeError as error:
         raise MediaError(f"capture.text: {path}: not UTF-8 (expected lines as: 12.5 hello), convert it") from error
     found_lines = [
-        _timed_line(f"capture.text: {path}:{number}", line.split(maxsplit=1))
+        _timed_line(f"capture.text: {path}:{number}", line.strip().split(maxsplit=1))
         for number, line in enumerate(written, start=1)
         if line.strip()
     ]

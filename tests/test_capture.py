@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from media_files import CLOCK, click, coded, make_video, onset_s, opened, play, regular, unit
 
-from wangraph.nodes.capture import CaptureFile, CaptureText
+from wangraph.nodes.capture import CaptureClock, CaptureFile, CaptureText
 from wangraph.nodes.media.timecode import read_timecode
 from wangraph.runtime.errors import GraphError, MediaError
 from wangraph.runtime.node import END
@@ -321,7 +321,7 @@ def test_lines_come_in_the_unit_that_contains_their_time():
 
 def test_lines_of_a_file_are_the_same(tmp_path):
     path = tmp_path / "lines.txt"
-    path.write_text("0 hello there\n\n0.5 später\n", encoding="utf-8")
+    path.write_text("0 hello there \n\n0.5 später\n", encoding="utf-8")
     CaptureText.check({"path": path})
     assert texts(CaptureText(path=path)) == ["hello there", None, None, "später"]
 
@@ -346,6 +346,11 @@ def test_lines_that_cannot_be_read_are_named(params, message):
     with pytest.raises(GraphError) as error:
         CaptureText.check(params)
     assert str(error.value) == message
+
+
+def test_the_clock_ticks_as_many_units_as_it_is_told_to():
+    assert [given["tick"].tolist() for given in play(opened(CaptureClock(units=3)))] == [[0], [1], [2]]
+    assert CaptureClock().step(unit(10**9))["tick"].tolist() == [10**9]
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".ts", ".mkv"])

@@ -58,3 +58,21 @@ def test_typed_lines_come_one_token_a_unit_and_end_with_enter():
     typed.type("")
     expected = [TOKENS["one"], TOKENS["two"], ENTER, TOKENS["three"], ENTER, PAD, PAD]
     assert [typed.next() for _ in range(7)] == expected
+
+
+def test_a_line_that_ends_with_a_blank_goes_on_until_it_is_ended():
+    typed = TypedText()
+    for text in ("one ", "", "two ", "\n", "\n", "three "):
+        typed.type(text)
+    assert typed.waiting == [TOKENS["one"], TOKENS["two"], ENTER, TOKENS["three"]]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(WORDS[4:]), min_size=1))
+def test_a_line_typed_word_by_word_is_the_line_typed_at_once(words):
+    at_once, by_word = TypedText(), TypedText()
+    at_once.type(" ".join(words))
+    for word in words:
+        by_word.type(f"{word} ")
+    by_word.type("\n")
+    assert by_word.waiting == at_once.waiting

@@ -83,12 +83,21 @@ class TypedText:
 
     def __init__(self, waiting: Iterable[int] = ()) -> None:
         self.waiting = list(waiting)
+        self._is_open = False
 
     def type(self, text: str) -> None:
-        """Add lines; every one of them, blank ones apart, ends with `ENTER`."""
-        for line in text.splitlines():
+        """Add lines; every one of them, blank ones apart, ends with `ENTER`.
+
+        A text that ends with a blank is the beginning of a line that goes on with the next text: what somebody types
+        while it is typed, word by word and then ``"\\n"``.
+        """
+        for line in text.splitlines(keepends=True):
             tokens = tokens_of(line)
-            self.waiting += [*tokens, ENTER] if tokens else []
+            self.waiting += tokens
+            self._is_open |= bool(tokens)
+            if self._is_open and not line.endswith(" "):
+                self.waiting.append(ENTER)
+                self._is_open = False
 
     def next(self) -> int:
         """The token of this unit; `PAD` when there is none."""
