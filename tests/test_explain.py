@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import timing_toys as toys
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wangraph.runtime.engine.explain import explain, path, worst
 from wangraph.runtime.engine.history import History, read_history
 from wangraph.runtime.engine.inject import parse_fault
-from wangraph.runtime.engine.records import TRACE_VERSION, Footer, Header, TraceWriter, Transfer
+from wangraph.runtime.engine.records import TRACE_VERSION, Footer, Header, Note, TraceWriter, Transfer
 from wangraph.runtime.engine.simulate import simulate
 from wangraph.runtime.errors import UserError
 from wangraph.runtime.packet import Validity
@@ -53,6 +53,7 @@ def write(file: Path, plan: Plan, records) -> Path:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.floats(1.0, 3.0), st.floats(0, 30), st.integers(0, 29))
+@example(72554, 3.0, 14.0, 4)
 def test_the_parts_of_a_path_add_up_from_release_to_the_presentation(seed, spread, transfer_ms, unit):
     known = history(profile=toys.profile(spread=spread, transfer_ms=transfer_ms), seed=seed)
     steps = path(known, unit)
@@ -169,6 +170,44 @@ def test_a_process_that_is_gone_is_the_culprit():
     (culprit,) = explain(History(plan, [*records, *given_up]), 25).culprits
     assert (culprit.kind, culprit.node) == ("gone", "act")
     assert culprit.text.startswith("process far gave no sign of life after 3.")
+
+
+def failed_at_unit_20(*lost: str) -> History:
+    """The agent's run, ended by a failure before these nodes answered unit 20."""
+    plan = toys.agent()
+    end = plan.release_ns(20) + 210 * MS
+    settles = {f"{name}.out" for name in lost} | {"show.out", "play.out"}
+    records = [
+        r for r in simulate(plan, toys.profile(), 30).records
+        if not (isinstance(r, Firing) and r.last >= 20 and (r.node in (*lost, "show", "play") or r.started_ns > end))
+        and not (isinstance(r, Settlement | Transfer) and r.unit >= 20 and r.stream in settles)
+        and not (isinstance(r, Settlement) and r.at_ns > end)
+    ]  # fmt: skip
+    return History(
+        plan, [*records, Note(end, "supervisor", "failed", "process 'far' (pid 1): killed by SIGKILL while running")]
+    )
+
+
+def test_the_first_unit_that_a_failed_run_did_not_finish_is_explained():
+    known = failed_at_unit_20("act")
+    assert known.unpresented[0] == 20 and 19 not in known.unpresented
+    (culprit,) = explain(known, 20).culprits
+    assert (culprit.kind, culprit.text) == ("gone", "process 'far' (pid 1): killed by SIGKILL")
+    assert culprit.because[0] == "play got no a of unit 20 from show.out"
+
+
+def test_who_had_not_answered_when_a_run_failed_is_named():
+    (culprit,) = explain(failed_at_unit_20(), 20).culprits
+    assert (culprit.node, culprit.text) == ("show", "show had not answered unit 20 when the run failed")
+
+
+def test_the_failure_is_told_before_anything_else(tmp_path):
+    known = failed_at_unit_20("act")
+    file = write(tmp_path / "t", known.plan, [*known.settled.values(), *known.notes,
+                 *(f for own in known.firings.values() for f in own.values())])  # fmt: skip
+    lines = call("explain", str(file)).splitlines()
+    assert lines[1] == "  failed at 3570 ms: process 'far' (pid 1): killed by SIGKILL while running"
+    assert lines[3].startswith("unit 20: never presented")
 
 
 def test_an_answer_that_is_lost_is_told_as_such():

@@ -31,7 +31,8 @@ NOTES = 8
 @click.option("--worst", type=click.IntRange(min=1), metavar="N", help="The N units with the largest latency.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def command(trace: Path, unit: int | None, worst: int | None, as_json: bool) -> None:
-    """Explain the units of TRACE: without options every miss, or the slowest unit where there was none.
+    """Explain the units of TRACE: without options every miss, and the first unit that a run which failed did not
+    finish; the slowest unit where there was neither.
 
     \b
     wangraph run duplex --trace run.trace
@@ -51,7 +52,8 @@ def command(trace: Path, unit: int | None, worst: int | None, as_json: bool) -> 
     elif worst is not None:
         units = worst_units(history, worst)
     else:
-        units = list(history.misses) or worst_units(history, 1)
+        ended = history.unpresented[:1] if history.failure is not None else []
+        units = [*history.misses, *ended] or worst_units(history, 1)
     found = [explain(history, u) for u in units]
     if as_json:
         click.echo(json.dumps({"graph": history.plan.name, "units": [describe(history, e) for e in found]}, indent=1))
@@ -94,10 +96,14 @@ def describe(history: History, explanation: Explanation) -> dict[str, Any]:
 def _headline(out: Console, history: History) -> None:
     text = f"{history.plan.name}: {history.n_units} units, {len(history.misses)} missed; model latency usually "
     out.print(f"{text}{history.usual_latency_ns / MS:.1f} ms, due {history.plan.latency_ns / MS:g} ms", markup=False)
-    for note in history.notes[:NOTES]:
+    notes = [note for note in history.notes if note is not history.failure]
+    for note in notes[:NOTES]:
         out.print(f"  {note.kind} at {note.at_ns / MS:.0f} ms: {note.text}", markup=False, soft_wrap=True)
-    if len(history.notes) > NOTES:
-        out.print(f"  and {len(history.notes) - NOTES} more notes")
+    if len(notes) > NOTES:
+        out.print(f"  and {len(notes) - NOTES} more notes")
+    if history.failure is not None:
+        text = f"  failed at {history.failure.at_ns / MS:.0f} ms: {history.failure.text}"
+        out.print(text, style="red", markup=False, soft_wrap=True)
 
 
 def _print(out: Console, history: History, explanation: Explanation) -> None:

@@ -27,7 +27,7 @@ def print_summary(run: Run) -> None:
     for node, key, text in run.reports:
         if key not in ("weights", "wrote"):
             console.print(f"  {escape(node)}: {escape(key)}: {escape(text)}")
-    for note in summary["notes"][:10]:
+    for note in [note for note in summary["notes"] if note["kind"] != "failed"][:10]:  # the error is told after this
         console.print(f"  [yellow]{note['kind']}[/] at {note['at_ms']:.0f} ms: {escape(note['text'])}", soft_wrap=True)
     for path in summary["wrote"]:
         console.print(f"  wrote {escape(path)}", soft_wrap=True)

@@ -66,7 +66,9 @@ class _Blame:
 
     def _not_begun(self, node: NodePlan, unit: int, at: int, firing: Firing | None, told: tuple[str, ...]) -> Culprit:
         """The unit was given up before its body began."""
-        history = self.history
+        history, failure = self.history, self.history.failure
+        if firing is None and failure is not None and failure.text.startswith(f"process '{node.process}' "):
+            return Culprit("gone", node.name, unit, failure.text.partition(" while ")[0], told)
         if firing is None and history.last_sign_ns(node.process) < at - 2 * history.plan.clock.period_ns:
             text = f"process {node.process} gave no sign of life after {history.last_sign_ns(node.process) / 1e9:.3f} s"
             return Culprit("gone", node.name, unit, text, told)
@@ -79,6 +81,9 @@ class _Blame:
         other = history.running_at(node, at)
         if other is not None:
             return self._busy(node, other, told)
+        if firing is None and failure is not None:
+            text = f"{node.name} had not answered unit {unit} when the run failed"
+            return Culprit("computing", node.name, unit, text, told)
         return self._late_start(node, unit, firing, told) if firing else self._unknown(node, unit, told)
 
     def _late(self, stream: str, reader: str, firing: Firing, at: int, told: tuple[str, ...]) -> Culprit:

@@ -69,8 +69,7 @@ def explain(history: History, unit: int) -> Explanation:
     first, last = history.first_unit, history.n_units - 1
     if not first <= unit <= last:
         raise UserError(f"--unit: found {unit} (the trace has units {first} to {last}), choose one of them")
-    missed = history.misses.get(unit, [])
-    culprits = [blame(history, node, inlet, unit) for node, inlet in missed]
+    culprits = [blame(history, node, inlet, unit) for node, inlet in history.lacking(unit)]
     one_each = {(c.kind, c.node, c.unit): c for c in reversed(culprits)}
     return Explanation(
         unit,
@@ -112,7 +111,7 @@ def path(history: History, unit: int) -> tuple[Step, ...]:
         at = _before(history, *at, steps)
     told, limit = [], steps[0].to_ns
     for step in steps:
-        if step.to_ns <= release and step.part not in ("due", "queue"):
+        if step.to_ns < release or (step.to_ns == release and step.part not in ("due", "queue")):
             continue
         told.append(_clipped(step, release, limit))
         limit = told[-1].from_ns

@@ -79,6 +79,24 @@ class History:
                         found[unit].append((node, inlet))
         return dict(sorted(found.items()))
 
+    @cached_property
+    def failure(self) -> Note | None:
+        """What ended the run before its time."""
+        return next((note for note in self.notes if note.kind == "failed"), None)
+
+    @cached_property
+    def unpresented(self) -> list[int]:
+        """Units that were begun, of which something never came."""
+        units = range(self.first_unit, self.n_units)
+        return [unit for unit in units if unit not in self.misses and self.lacking(unit)]
+
+    def lacking(self, unit: int) -> list[tuple[NodePlan, InputPlan]]:
+        """Inlets where a unit was missing when it was presented; of one never presented, those that did not come."""
+        if unit in self.misses:
+            return self.misses[unit]
+        waiting = [n for n in self.presenters if unit not in self.firings[n.name]]
+        return [(n, i) for n in waiting for i in n.inputs if (i.stream, self.taken(i, unit)) not in self.settled]
+
     def latency_ns(self, unit: int) -> int | None:
         """From release until everything for the answer was there (as far as it came in time)."""
         times = [

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from ..errors import UserError, listing
+from ..errors import UserError, WangraphError, listing
 from ..node import Node
 from ..packet import Packet
 from ..plan.catalogue import resolve
@@ -141,6 +141,9 @@ class Run:
             with _signals(self.stop):
                 self._go_in_engine()
             is_whole = self._asked.stops < 2
+        except WangraphError as error:
+            self._take([Note(self._now_ns(), "supervisor", "failed", str(error))])
+            raise
         finally:
             self._asked.close()
             self.statistics.add(self._keeper.finish())
@@ -236,6 +239,11 @@ class Run:
         self.statistics.add(self._keeper.take(records, self.statistics.misses, self._epoch_ns()))
         if engine is not None:
             self._look(engine)
+
+    def _now_ns(self) -> int:
+        """Nanoseconds after the origin; 0 before the run."""
+        epoch = self._epoch_ns()
+        return 0 if epoch is None else time.time_ns() - epoch
 
     def _epoch_ns(self) -> int | None:
         """When unit 0 began, in nanoseconds since 1970; None while it has not."""
