@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wangraph import Graph
 from wangraph.runtime.engine.measure import SKIPPED, measured
 from wangraph.runtime.engine.simulate import simulate
 from wangraph.runtime.engine.verdict import judge
@@ -178,6 +179,28 @@ def test_the_critical_path_adds_up_to_the_latency_it_predicts():
     assert path.latency_ms == pytest.approx(1 + 10 + 40 + 2 + 30 + 2 + 20)
     for before, after in itertools.pairwise(path.steps):
         assert after.from_ms == pytest.approx(before.to_ms)
+
+
+def test_a_late_clock_stands_at_the_beginning_of_the_critical_path():
+    on_time, late = toys.profile(), replace(toys.profile(), clock=Lateness(3.0, "assumed"))
+    (before,), (path,) = forecast(toys.agent(), on_time).paths, forecast(toys.agent(), late).paths
+    assert path.latency_ms == pytest.approx(before.latency_ms + 3)
+    assert (path.steps[0].what, path.steps[0].from_ms, path.steps[0].to_ms) == ("clock late", 0, 3)
+    assert [(s.what, s.to_ms - s.from_ms) for s in path.steps[1:]] == [
+        (s.what, pytest.approx(s.to_ms - s.from_ms)) for s in before.steps
+    ]
+
+
+def test_a_sink_beside_the_playout_has_a_path_of_its_own():
+    graph = Graph("two_ends", latency_ms=200)
+    user = graph.add("user", toys.Source)
+    see = graph.add("see", toys.Work, inputs={"a": user["out"]})
+    play = graph.add("play", toys.Play, inputs={"a": see["out"]})
+    graph.add("seen", toys.Sink, inputs={"a": see["out"]})
+    graph.add("shown", toys.Sink, inputs={"a": play["out"]})
+    costs = {"user": 1.0, "see": 10.0, "play": 1.0, "seen": 5.0, "shown": 5.0}
+    profile = Profile("p", "assumed", {name: NodeCost(ms, "assumed") for name, ms in costs.items()})
+    assert {p.end: p.latency_ms for p in forecast(graph.plan(), profile).paths} == {"play": 11, "seen": 16}
 
 
 def test_a_loop_that_takes_longer_than_its_delays_is_infeasible_and_named():

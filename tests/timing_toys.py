@@ -45,6 +45,15 @@ class Play(Node):
         return {"out": a}
 
 
+class Sink(Node):
+    """Takes what it gets."""
+
+    a = Input("tokens", "1", "int64", late="wait")
+
+    def step(self, unit, a):
+        return None
+
+
 COSTS = {"user": 1.0, "see": 10.0, "think": 40.0, "act": 30.0, "show": 20.0, "play": 1.0}
 
 

@@ -84,7 +84,9 @@ def print_timing(out: Console, timing: dict[str, Any]) -> None:
     out.print(rows)
     for path in timing["paths"]:
         steps = ", ".join(f"{s['what']} {s['to_ms'] - s['from_ms']:.4g}" for s in path["steps"])
-        out.print(f"critical path to {path['to']}: {path['model_latency_ms']:.5g} ms: {steps}", markup=False)
+        out.print(
+            f"critical path to {path['to']}: {path['model_latency_ms']:.5g} ms: {steps}", markup=False, soft_wrap=True
+        )
     for load in timing["loads"]:
         if load["ms"]:
             out.print(f"{load['kind']} {load['name']}: {load['ms']:.5g} of {load['of_ms']:g} ms ({load['ratio']:.0%})")

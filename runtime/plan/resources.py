@@ -140,8 +140,9 @@ def _forecast(plan: Plan, profile: Profile, costs: Mapping[str, float]) -> Forec
     loads = _loads(plan, profile, costs)
     # Lanes are among the loads, in the same words: named once.
     told = [text for text in timing.infeasible if not text.startswith("infeasible: because lane ")]
-    start, before = _starts(plan, nodes, edges)
-    paths = () if any(x.ratio > 1 for x in timing.loops) else _paths(plan, nodes, edges, start, before)
+    late_ns = round(profile.clock.late_ms * MS)
+    start, before = _starts(plan, nodes, edges, late_ns)
+    paths = () if any(x.ratio > 1 for x in timing.loops) else _paths(plan, nodes, edges, start, before, late_ns)
     return Forecast(
         nodes={n.name: _node(n, start[n.name] / MS, timing.due_ns[n.name], timing.loops, loads) for n in nodes},
         loads=loads,
@@ -204,14 +205,14 @@ Before = Mapping[str, TimedEdge]
 
 
 def _starts(
-    plan: Plan, nodes: Sequence[TimedNode], edges: Sequence[TimedEdge]
+    plan: Plan, nodes: Sequence[TimedNode], edges: Sequence[TimedEdge], late_ns: int
 ) -> tuple[dict[str, int], dict[str, TimedEdge]]:
     """Earliest starts with what is fed back, and the edge that each node waits for longest.
 
     Relaxed once per node: enough unless a loop takes longer than its delays, and then nothing settles anyway.
     """
     cost = {node.name: node.cost_ns for node in nodes}
-    start = {node.name: _first(plan, plan.nodes[node.name], node.cost_ns) for node in nodes}
+    start = {node.name: _first(plan, plan.nodes[node.name], node.cost_ns, late_ns) for node in nodes}
     before: dict[str, TimedEdge] = {}
     for _ in range(len(nodes) + 1):
         changed = False
@@ -224,11 +225,14 @@ def _starts(
     return start, before
 
 
-def _first(plan: Plan, node: NodePlan, cost_ns: int) -> int:
-    """When a node may start whatever it waits for: a paced one at its due, a source as far ahead as it needs to."""
+def _first(plan: Plan, node: NodePlan, cost_ns: int, late_ns: int) -> int:
+    """When a node may start whatever it waits for: a paced one at its due, a source as far ahead as it needs to.
+
+    What the clock alone decides comes as late as the clock does.
+    """
     if node.paced:
         return plan.latency_ns
-    return -min(cost_ns, plan.clock.pts_ns(node.ahead_units))
+    return -min(cost_ns, plan.clock.pts_ns(node.ahead_units)) + (late_ns if node.is_source else 0)
 
 
 def _ready(plan: Plan, edge: TimedEdge, finished: int) -> int:
@@ -236,10 +240,16 @@ def _ready(plan: Plan, edge: TimedEdge, finished: int) -> int:
 
 
 def _paths(
-    plan: Plan, nodes: Sequence[TimedNode], edges: Sequence[TimedEdge], start: Mapping[str, int], before: Before
+    plan: Plan,
+    nodes: Sequence[TimedNode],
+    edges: Sequence[TimedEdge],
+    start: Mapping[str, int],
+    before: Before,
+    late_ns: int,
 ) -> tuple[Path, ...]:
-    """One path per presenter: a paced node, or a sink where none is paced."""
-    ends = [n for n in plan.nodes.values() if n.paced] or [n for n in plan.nodes.values() if n.is_sink]
+    """One path per end: a paced node, or a sink that gets nothing from one."""
+    after = _after_paced(plan)
+    ends = [n for n in plan.nodes.values() if n.paced or (n.is_sink and n.name not in after)]
     cost = {node.name: node.cost_ns for node in nodes}
     paths = []
     for end in ends:
@@ -249,10 +259,23 @@ def _paths(
         last = max(into, key=lambda e: _ready(plan, e, start[e.producer] + cost[e.producer]))
         ready = _ready(plan, last, start[last.producer] + cost[last.producer])
         steps = _steps(plan, last, cost, start, before)
+        if late_ns and plan.nodes[steps[0].what].is_source:
+            begins = steps[0].from_ms
+            steps.insert(0, Step("clock late", begins - late_ns / MS, begins))
         if not end.paced:
             steps.append(Step(end.name, ready / MS, (ready + cost[end.name]) / MS))
         paths.append(Path(end.name, (ready if end.paced else ready + cost[end.name]) / MS, tuple(steps)))
     return tuple(paths)
+
+
+def _after_paced(plan: Plan) -> set[str]:
+    """Nodes that get something from a paced one within a unit; nodes stand in the order in which data flows."""
+    after: set[str] = set()
+    for node in sorted(plan.nodes.values(), key=lambda n: n.depth):
+        producers = [plan.nodes[plan.streams[i.stream].node] for i in node.inputs if not i.delay]
+        if any(p.paced or p.name in after for p in producers):
+            after.add(node.name)
+    return after
 
 
 def _steps(
