@@ -36,11 +36,16 @@ def print_summary(run: Run) -> None:
 def _headline(summary: dict[str, Any]) -> str:
     misses = summary["misses"]
     colour = "red" if misses else "green"
+    if summary["clock"] == "recorded":
+        rate, how = "", f"{summary['wall_s']:.1f} s (by recorded decisions, no clock)"
+    else:
+        rate = f"{summary['fps']:.2f} fps, "
+        how = f"{summary['wall_s']:.1f} s ({summary['realtime_factor']:.2f} x real time, {summary['clock']} clock)"
     return (
-        f"[bold]{escape(summary['graph'])}[/]: {summary['units']} units, {summary['fps']:.2f} fps, "
+        f"[bold]{escape(summary['graph'])}[/]: {summary['units']} units, {rate}"
         f"[{colour}]{misses} misses[/], {summary['late']} late, {summary['concealed']} concealed, "
         f"A/V skew max {summary['av_skew_ms'].get('max', 0.0):.0f} ms, "
-        f"{summary['wall_s']:.1f} s ({summary['realtime_factor']:.2f} x real time, {summary['clock']} clock)"
+        f"{how}"
     )
 
 

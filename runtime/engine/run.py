@@ -34,6 +34,10 @@ Listener = tuple[frozenset[str], Callable[[Packet], None]]
 """Streams, and who is told their packets as they settle; in a run with processes, from a thread of its own."""
 
 
+UNTIMED: dict[str, Any] = {"fps": 0.0, "latency_ms": {}, "model_latency_ms": {}, "slack_ms": {}}
+"""What the summary of a run that follows decisions does not know: no clock holds it."""
+
+
 class Watcher(Protocol):
     """Looks at a run while it goes on."""
 
@@ -262,11 +266,11 @@ class Run:
         media_s = summary["units"] * float(self.plan.clock.period)
         weights = {f"{node}": text for node, key, text in self.reports if key == "weights"}
         return {
-            **summary,
+            **(summary if self.options.log is None else {**summary, **UNTIMED}),
             "origin_ns": self._engine.origin_ns or None if isinstance(self._engine, Supervisor) else None,
             "wall_s": round(wall_s, 3),
             "realtime_factor": round(media_s / wall_s, 3) if wall_s else 0.0,
-            "clock": self.options.clock,
+            "clock": self.options.clock if self.options.log is None else "recorded",
             "engine": "serial" if self.options.serial else "parallel",
             "processes": self._usage,
             "weights": weights,
