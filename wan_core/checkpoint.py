@@ -73,6 +73,11 @@ def load_part(
     return Loaded(module.to(device), shapes, description)
 
 
+def untrained(shapes: Preset, part: str, build: Callable[[Preset], M], seed: int = 0) -> M:
+    """A part with the random weights that `load_part` gives where a preset ships none, in eval mode."""
+    return _built(build, shapes, part, seed).eval().requires_grad_(False)
+
+
 def save(
     path: str | Path,
     parts: Mapping[str, nn.Module],

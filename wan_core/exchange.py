@@ -83,6 +83,7 @@ class Thought:
         state_logits: [B, states].
         gesture_logits: [B, gestures].
         text_logits: [B, V].
+        user_hidden: [B, d] of the user's last token: what was made out of the user, for heads that tell it.
     """
 
     slice: KVSlice
@@ -91,6 +92,7 @@ class Thought:
     state_logits: Tensor
     gesture_logits: Tensor
     text_logits: Tensor
+    user_hidden: Tensor
 
 
 def user_track(users: Sequence[UserUnit]) -> tuple[UserTrack, Tensor | None]:

@@ -214,7 +214,7 @@ class Thinker:
         self._decide(state, recorded, unplayed, self._s if model.is_local else self._after_event)
         state.hearing = hearing
         (slice_,) = self._close(state, state.fresh_keys.clone(), answers=True)
-        return Thought(slice_, event, text, state_logits, gesture_logits, text_logits)
+        return Thought(slice_, event, text, state_logits, gesture_logits, text_logits, widened(user_hidden))
 
     @torch.inference_mode()
     def absorb(

@@ -64,7 +64,12 @@ def save_model(shop: Workshop, learner: Learner, audio: AudioCodec, video: Video
     Args:
         seconds: that the model has learned for; those of the codecs are added.
     """
-    parts = {"model": learner.model.cpu().eval(), "audio_codec": audio, "video_codec": video}
+    parts = {
+        "model": learner.model.cpu().eval(),
+        "understanding": learner.understanding.cpu().eval(),
+        "audio_codec": audio,
+        "video_codec": video,
+    }
     shop.save(shop.result, parts, seconds + seconds_of(shop.codecs), torch.float16)
     shop.console.print(f"wrote {shop.result}")
 

@@ -105,7 +105,7 @@ class Bank:
     def __init__(
         self, people: Path | None = None, hold_out: Iterable[str] = HELD_OUT, cache: Path | None = None
     ) -> None:
-        self._cache = cache or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "wangraph" / "voices"
+        self.cache = cache or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "wangraph" / "voices"
         self._recordings = _recordings(people) if people else {}
         self._held_out = frozenset(hold_out)
         self._spoken: dict[Speaker, Mapping[str, tuple[Sound, ...]]] = {}
@@ -143,13 +143,13 @@ class Bank:
     def _made(self, speaker: Speaker) -> dict[str, tuple[Sound, ...]]:
         words = sorted({*USER_WORDS, *AGENT_WORDS})
         key = hashlib.sha256(repr((_RECIPE, astuple(speaker), words)).encode()).hexdigest()[:16]
-        path = self._cache / f"{speaker.voice}-{key}.npz"
+        path = self.cache / f"{speaker.voice}-{key}.npz"
         if path.exists():
             with np.load(path) as kept:
                 return {word: (kept[word],) for word in words}
         made = {word: level(trim(_synthesise(speaker, word))) for word in words}
-        self._cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self._cache, suffix=".part", delete=False) as part:
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self.cache, suffix=".part", delete=False) as part:
             np.savez(part, **made)  # type: ignore[arg-type]  # numpy's stub confuses the arrays with its flags
         os.replace(part.name, path)
         return {word: (sound,) for word, sound in made.items()}

@@ -1,0 +1,130 @@
+"""``wangraph evaluate``: dialogues that a checkpoint holds by itself, and how good they were."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ...runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from .course import Findings
+    from .rows import Row, Setting
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command("evaluate")
+@click.option("--checkpoint", default="tiny", show_default=True, help="Preset, .safetensors file or folder.")
+@click.option("--voices", type=_FOLDER, metavar="DIR", help="Recorded people, too: WORD_PERSON_TAKE.wav")
+@click.option("--hold-out", multiple=True, metavar="NAME", help="Speakers kept from its training, besides the usual.")
+@click.option("--dialogues", type=click.IntRange(min=2), default=48, show_default=True, help="Of each kind.")
+@click.option("--only", multiple=True, metavar="KIND", help="Kinds of dialogues, instead of all.")
+@click.option("--steps", type=click.IntRange(min=1), default=2, show_default=True, help="Of the solver.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
+@click.option("--no-floors", is_flag=True, help="Leave out untrained weights and other users' pictures.")
+@click.option("--processes", type=click.IntRange(min=1), default=2, show_default=True, help="Side by side.")
+@click.option("--json", "as_json_", is_flag=True, help="Figures as JSON, with their intervals and goals.")
+@click.option("--plots", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Pictures, too.")
+@click.option("--drift", is_flag=True, help="Instead: five minutes at a stretch, the last against the first.")
+@click.option("--audio", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+              help="Instead: a recording of somebody saying digits, and what is answered.")  # fmt: skip
+def command(
+    checkpoint: str,
+    voices: Path | None,
+    hold_out: tuple[str, ...],
+    dialogues: int,
+    only: tuple[str, ...],
+    steps: int,
+    seed: int,
+    no_floors: bool,
+    processes: int,
+    as_json_: bool,
+    plots: Path | None,
+    drift: bool,
+    audio: Path | None,
+) -> None:
+    """Measure how a model converses: it hears, sees and answers users whom it never met, who react to it.
+
+    \b
+    wangraph evaluate                              the shipped checkpoint, all measures
+    wangraph evaluate --voices DIR --plots out     with recorded people, and pictures
+    wangraph evaluate --only hands --only cards    some kinds of dialogues
+    wangraph evaluate --audio me.wav               what it makes of a recording
+    """
+    if drift and audio is not None:
+        raise UserError("evaluate: found --drift and --audio (expected one of them), run it twice")
+
+    from ...wan_core.errors import ModelError
+    from .rows import Setting
+
+    setting = Setting(checkpoint, voices and voices.resolve(), tuple(sorted(hold_out)), dialogues, steps, seed)
+    try:
+        if audio is not None:
+            from .recording import listen
+
+            listen(setting, audio, as_json_)
+        elif drift:
+            from .drift import evaluate_drift
+
+            evaluate_drift(setting, as_json_, plots)
+        else:
+            rows: tuple[Row, ...] = ("model", "reference") if no_floors else ("model", "reference", "astray", "random")
+            _evaluate(setting, rows, only, processes, as_json_, plots)
+    except ModelError as error:
+        raise UserError(str(error)) from error
+
+
+def _evaluate(
+    setting: Setting, rows: tuple[Row, ...], only: tuple[str, ...], processes: int, as_json_: bool, plots: Path | None
+) -> None:
+    from ...runtime.errors import did_you_mean, listing
+    from ..tables import console
+    from .course import STATIONS, Findings
+    from .pace import facts_of
+    from .report import as_json, as_table
+    from .rows import jobs_of, run
+
+    for name in only:
+        if name not in STATIONS:
+            raise UserError(f"--only: found '{name}' (available: {listing(STATIONS)}){did_you_mean(name, STATIONS)}")
+    began = time.monotonic()
+    facts = facts_of(setting)
+    found: dict[Row, Findings] = {row: Findings() for row in rows}
+    jobs = jobs_of(rows, only or tuple(STATIONS))
+    out = console()
+    with _progress(len(jobs)) as advance:
+        for row, station, findings in run(setting, jobs, processes):
+            found[row].add(findings)
+            advance(f"{row}: {station}")
+    facts["seconds"] = round(time.monotonic() - began, 1)
+    named: dict[str, Findings] = dict(found)
+    if plots is not None:
+        from .plots import draw
+
+        draw(setting, named, plots)
+    if as_json_:
+        click.echo(json.dumps(as_json(named, facts), indent=2))
+        return
+    out.print(as_table(named))
+    for key, value in facts.items():
+        out.print(f"{key}: {value}")
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[str], None]]:
+    """A bar on the terminal's error stream; nothing where that is none."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    out = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
+        line = bar.add_task("dialogues", total=total)
+        yield lambda done: bar.update(line, advance=1, description=done)

@@ -1,0 +1,124 @@
+"""What is measured, as figures with intervals: Wilson's for counts, bootstrap by dialogue for everything else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVEL_Z = 1.959964
+"""Of 95 % intervals."""
+DRAWS = 1000
+"""Of a bootstrap."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured value with its 95 % interval.
+
+    Attributes:
+        value: NaN where there was nothing to measure; infinite where it never happened.
+        low, high: the interval.
+        n: events that it was measured on.
+        unit: ``share``, ``ms``, ``per minute`` or empty.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    unit: str
+
+    def text(self) -> str:
+        """``0.967 [0.941, 0.982]``."""
+        if math.isnan(self.value):
+            return "-"
+        return f"{_number(self.value, self.unit)} [{_number(self.low, self.unit)}, {_number(self.high, self.unit)}]"
+
+    def plain(self) -> dict[str, float | int | str | None]:
+        """For JSON, which knows neither NaN nor infinity."""
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in asdict(self).items()
+        }
+
+
+NOTHING = Figure(math.nan, math.nan, math.nan, 0, "")
+
+
+def share(hits: Sequence[bool]) -> Figure:
+    """The share of ``hits`` that are true, with Wilson's interval."""
+    n = len(hits)
+    if not n:
+        return NOTHING
+    p, z = sum(hits) / n, LEVEL_Z
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return Figure(p, max(0.0, middle - half), min(1.0, middle + half), n, "share")
+
+
+def quantile(dialogues: Sequence[Sequence[float]], q: float = 0.5, unit: str = "ms") -> Figure:
+    """A quantile over all values of all dialogues; what never happened is infinite and counts."""
+    return _bootstrap(dialogues, lambda rows: _quantile(np.concatenate(rows), q), unit)
+
+
+def mean(dialogues: Sequence[Sequence[float]], unit: str = "") -> Figure:
+    """The mean over all values of all dialogues."""
+    return _bootstrap(dialogues, lambda rows: float(np.concatenate(rows).mean()), unit)
+
+
+def ratio(dialogues: Sequence[Sequence[tuple[float, float]]], unit: str = "share") -> Figure:
+    """The sum of the first numbers over the sum of the second ones."""
+
+    def of(rows: list[NDArray[np.float64]]) -> float:
+        top, bottom = np.concatenate(rows).sum(0)
+        return float(top / bottom) if bottom else math.nan
+
+    return _bootstrap(dialogues, of, unit)
+
+
+def difference(one: Figure, other: Figure) -> Figure:
+    """``one - other``, of independent figures; the intervals add as squares."""
+    if math.isnan(one.value) or math.isnan(other.value):
+        return NOTHING
+    value = one.value - other.value
+    low = math.hypot(one.value - one.low, other.high - other.value)
+    high = math.hypot(one.high - one.value, other.value - other.low)
+    return Figure(value, value - low, value + high, min(one.n, other.n), one.unit)
+
+
+def average(one: Figure, other: Figure) -> Figure:
+    """``(one + other) / 2``, of independent figures."""
+    if math.isnan(one.value) or math.isnan(other.value):
+        return NOTHING
+    value = (one.value + other.value) / 2
+    low = math.hypot(one.value - one.low, other.value - other.low) / 2
+    high = math.hypot(one.high - one.value, other.high - other.value) / 2
+    return Figure(value, value - low, value + high, one.n + other.n, one.unit)
+
+
+_Statistic = Callable[[list[NDArray[np.float64]]], float]
+
+
+def _bootstrap(dialogues: Sequence[Sequence[float | tuple[float, float]]], of: _Statistic, unit: str) -> Figure:
+    rows = [np.asarray(values, np.float64) for values in dialogues if len(values)]
+    if not rows:
+        return NOTHING
+    rng = np.random.default_rng(71)
+    drawn = [of([rows[i] for i in rng.integers(len(rows), size=len(rows))]) for _ in range(DRAWS)]
+    low, high = _quantile(np.asarray(drawn), 0.025), _quantile(np.asarray(drawn), 0.975)
+    return Figure(of(rows), low, high, sum(len(row) for row in rows), unit)
+
+
+def _quantile(values: NDArray[np.float64], q: float) -> float:
+    """Without interpolation, which infinity does not allow."""
+    return float(np.quantile(values, q, method="inverted_cdf"))
+
+
+def _number(value: float, unit: str) -> str:
+    if math.isinf(value):
+        return "never"
+    return f"{value:.0f}" if unit == "ms" else f"{value:.1f}" if unit == "per minute" else f"{value:.3f}"

@@ -1,0 +1,354 @@
+"""From dialogues to figures: one function for each thing that is measured, all from sound, pictures and text alone.
+
+Times are *index* times: the agent's unit k is taken to sound while the user's unit k does. Heard on a clock, it
+sounds one unit and the time of its computation later.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...wan_core.text import PAD, STOP, word_of
+from ..world.persona import PERSONAS
+from ..world.signal import FRAME, FRAMES, MS, RATE, UNIT, Sound, loudness
+from ..world.words import BACKCHANNELS
+from .eyes import count_events
+from .figures import Figure, mean, quantile, ratio, share
+from .recogniser import Recogniser
+from .sound import AUDIBLE, Stretch, first_onset, heard_at, silent_from, stretches
+from .talk import Talk
+from .turns import Turn, turns
+
+ANSWER_MS = 1000
+"""An answer begins within this time after the end of a turn, or not at all."""
+REPLY_LEFT_MS = 640
+"""An interruption counts only where the agent would have gone on for so long."""
+STOP_MS = 560
+"""Within this time after an interruption, or a raised hand that is plainly up, the agent should be silent,"""
+REST_MS = 300
+"""and for so long thereafter: longer than between two words."""
+
+Words = Callable[[Talk, int, int], list[str]]
+"""What the agent said from one sample to another."""
+
+
+def in_text(talk: Talk, start: int, end: int) -> list[str]:
+    """Words of the agent's text in the units that begin in this time."""
+    return [
+        word_of(int(token))
+        for unit, token in enumerate(talk.text)
+        if token not in (PAD, STOP) and start <= unit * UNIT < end
+    ]
+
+
+def in_sound(net: Recogniser) -> Words:
+    """Words that are heard in the agent's sound, each dialogue listened to once."""
+    kept: dict[int, list[tuple[str, int]]] = {}
+
+    def words(talk: Talk, start: int, end: int) -> list[str]:
+        if id(talk) not in kept:
+            kept[id(talk)] = net.words(talk.samples)
+        return [word for word, at in kept[id(talk)] if start <= at < end]
+
+    return words
+
+
+# turns ---------------------------------------------------------------------------------------------------------------
+
+
+def onset_of(turn: Turn, found: Sequence[Stretch]) -> int | None:
+    """Where the answer to a turn begins; None: too early, too late, or never."""
+    if heard_at(list(found), turn.end) is not None:
+        return None
+    return first_onset(list(found), turn.end, turn.end + ANSWER_MS * MS)
+
+
+def answered(talks: Sequence[Talk]) -> Figure:
+    """Turns that are answered in time."""
+    return share([onset is not None for _, onset in _onsets(talks)])
+
+
+def onset_units(talks: Sequence[Talk]) -> Figure:
+    """Turns of which the answer begins in the ideal agent's unit, or in the one before or after."""
+    return share(
+        [onset is not None and abs(onset // UNIT - turn.ideal_onset // UNIT) <= 1 for turn, onset in _onsets(talks)]
+    )
+
+
+def onset_ms(talks: Sequence[Talk], q: float = 0.5) -> Figure:
+    """From the end of a turn to the answer."""
+    return quantile([waits([talk]) for talk in talks], q)
+
+
+def waits(talks: Sequence[Talk]) -> list[float]:
+    """The same, turn by turn; infinite where there is no answer."""
+    return [math.inf if onset is None else (onset - turn.end) / MS for turn, onset in _onsets(talks)]
+
+
+def _onsets(talks: Sequence[Talk]) -> list[tuple[Turn, int | None]]:
+    found = []
+    for talk in talks:
+        heard = stretches(talk.samples)
+        found += [(turn, onset_of(turn, heard)) for turn in turns(talk)]
+    return found
+
+
+def false_starts(talks: Sequence[Talk], words: Words) -> Figure:
+    """Pauses inside a turn in which the agent speaks; a murmur of agreement is no speech."""
+    hits = []
+    for talk in talks:
+        found = stretches(talk.samples)
+        for start, end in (pause for turn in turns(talk) for pause in turn.pauses):
+            begins = first_onset(found, start, end)
+            said = words(talk, start, end + UNIT)
+            hits.append(begins is not None and not (said and all(word in BACKCHANNELS for word in said)))
+    return share(hits)
+
+
+def words_right(talks: Sequence[Talk], words: Words) -> Figure:
+    """Words of whole answers that are right: one less the edits for each word that was due."""
+    rows: list[list[tuple[float, float]]] = []
+    for talk in talks:
+        found = []
+        for turn in turns(talk):
+            if turn.is_whole:
+                said = [word for word in words(talk, turn.end - UNIT, turn.until) if word not in BACKCHANNELS]
+                found.append((max(0.0, len(turn.words) - edits(turn.words, said)), float(len(turn.words))))
+        rows.append(found)
+    return ratio(rows)
+
+
+def turns_right(talks: Sequence[Talk], words: Words, kind: str = "") -> Figure:
+    """Whole answers without any mistake; of one kind of turn only, if one is named."""
+    return share(
+        [
+            list(turn.words) == [w for w in words(talk, turn.end - UNIT, turn.until) if w not in BACKCHANNELS]
+            for talk in talks
+            for turn in turns(talk)
+            if turn.is_whole and kind in ("", turn.kind)
+        ]
+    )
+
+
+def edits(wanted: Sequence[str], said: Sequence[str]) -> int:
+    """Words to insert, remove or replace to make one of the other."""
+    row = list(range(len(said) + 1))
+    for i, want in enumerate(wanted, start=1):
+        last, row[0] = row[0], i
+        for j, word in enumerate(said, start=1):
+            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (want != word))
+    return row[-1]
+
+
+# what happens during an answer ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Broken:
+    """One answer into which something happened.
+
+    Attributes:
+        left_ms: how long the twin's answer goes on from there.
+        stopped_ms: after which time the agent is silent until the user has ended; infinite: it is not.
+        twin_stopped_ms: the same of the twin, to whom nothing happened.
+        kept: how much of the twin's speech from there on is spoken, 0..1.
+    """
+
+    left_ms: float
+    stopped_ms: float
+    twin_stopped_ms: float
+    kept: float
+
+
+def broken(talks: Sequence[Talk], twins: Sequence[Talk], kind: str) -> list[Broken | None]:
+    """Every answer into which the user spoke, or raised a hand; None where the agent never gave one."""
+    found: list[Broken | None] = []
+    for talk, twin in zip(talks, twins, strict=True):
+        event = _event(talk, kind)
+        if event is None:
+            asked = next((cue.at for cue in talk.cues if cue.kind == "end"), 0)
+            if first_onset(stretches(talk.samples), asked, talk.duration) is None:
+                found.append(None)
+            continue
+        at, end, by = event
+        mine, its = stretches(talk.samples), stretches(twin.samples)
+        if heard_at(its, at) is None and first_onset(its, at, at + 400 * MS) is None:
+            continue  # it was over: there was nothing to break off
+        last = max((s.end for s in its if s.start < at + _REPLY_MS * MS), default=at)
+        kept = _spoken(mine, at) / max(1, _spoken(its, at))
+        found.append(Broken((last - at) / MS, _stopped(mine, at, end, by), _stopped(its, at, end, by), kept))
+    return found
+
+
+_REPLY_MS = 1200
+"""No answer pauses for so long."""
+
+
+def _event(talk: Talk, kind: str) -> tuple[int, int, int] | None:
+    """When it happens, until when the agent should be silent, and by when it should have become so.
+
+    An interruption may be over before the agent could tell it from a murmur: there it may end a little later.
+    """
+    cues = talk.cues
+    if kind == "hand":
+        up = next((cue.at for cue in cues if cue.kind == "hand"), None)
+        return None if up is None else (up, up + (STOP_MS + REST_MS) * MS, up + STOP_MS * MS)
+    place = next((i for i, cue in enumerate(cues) if cue.kind == "speech" and cue.manner == kind), None)
+    if place is None:
+        return None
+    at = cues[place].at
+    end = next((cue.at for cue in cues[place:] if cue.kind in ("end", "quiet")), talk.duration)
+    return at, end, max(end, at + STOP_MS * MS)
+
+
+def _stopped(found: list[Stretch], at: int, end: int, by: int) -> float:
+    """Milliseconds from ``at`` to the silence; infinite where there is none."""
+    silent = silent_from(found, at, end)
+    if silent is None:
+        silent = next(stretch.end for stretch in reversed(found) if stretch.start < end)
+    return math.inf if silent > by else (silent - at) / MS
+
+
+def counted(found: Sequence[Broken | None]) -> list[Broken | None]:
+    """Those in which enough was left to be broken off, or no answer at all was given."""
+    return [event for event in found if event is None or event.left_ms >= REPLY_LEFT_MS]
+
+
+def stopped(found: Sequence[Broken | None]) -> Figure:
+    """Answers that were broken off."""
+    return share([event is not None and math.isfinite(event.stopped_ms) for event in counted(found)])
+
+
+def stopped_ms(found: Sequence[Broken | None], q: float = 0.5) -> Figure:
+    """How soon."""
+    return quantile([[math.inf if event is None else event.stopped_ms] for event in counted(found)], q)
+
+
+def talked_through(found: Sequence[Broken | None]) -> Figure:
+    """Answers that go on in spite of a murmur: at least four fifths of what the twin says from there on."""
+    return share([event is not None and event.kept >= 0.8 for event in counted(found)])
+
+
+def _spoken(found: list[Stretch], at: int) -> int:
+    return sum(stretch.end - max(at, stretch.start) for stretch in found if stretch.end > at)
+
+
+# sight ---------------------------------------------------------------------------------------------------------------
+
+
+def silent_asides(talks: Sequence[Talk]) -> Figure:
+    """Side talk during and after which the agent says nothing."""
+    hits = []
+    for talk in talks:
+        start = next(cue.at for cue in talk.cues if cue.kind == "speech")
+        end = next((cue.at for cue in talk.cues if cue.kind == "quiet"), talk.duration)
+        hits.append(first_onset(stretches(talk.samples), start, end + 1200 * MS) is None)
+    return share(hits)
+
+
+def hand_stops(found: Sequence[Broken | None], of_twin: bool = False) -> Figure:
+    """Answers that are silent soon after a raised hand (or in the twin, at the same time, without one)."""
+    return share(
+        [
+            event is not None and math.isfinite(event.twin_stopped_ms if of_twin else event.stopped_ms)
+            for event in counted(found)
+        ]
+    )
+
+
+def cards_named(talks: Sequence[Talk], words: Words) -> Figure:
+    """Cards that are named in time and right, unasked."""
+    hits = []
+    for talk in talks:
+        found = stretches(talk.samples)
+        for turn in turns(talk):
+            if turn.kind == "card":
+                said = words(talk, turn.end - UNIT, turn.until)
+                hits.append(onset_of(turn, found) is not None and said == list(turn.words))
+    return share(hits)
+
+
+# face and voice ------------------------------------------------------------------------------------------------------
+
+
+def lips(talks: Sequence[Talk]) -> tuple[Figure, Figure]:
+    """How far the sound is behind the mouth (negative: the mouth is late), and how alike their curves are."""
+    found = [_lips(talk) for talk in talks]
+    pairs = [pair for pair in found if pair is not None]
+    return mean([[lag] for lag, _ in pairs], "ms"), mean([[alike] for _, alike in pairs])
+
+
+def lags(talks: Sequence[Talk]) -> list[float]:
+    """The first of these, dialogue by dialogue."""
+    return [pair[0] for pair in map(_lips, talks) if pair is not None]
+
+
+def _lips(talk: Talk) -> tuple[float, float] | None:
+    """Lag in ms, by a parabola through the best three frames, and correlation without any lag.
+
+    Over frames in which the agent speaks, and 3 before and after; None where it hardly does.
+    """
+    voice = loudness(talk.samples, FRAME)
+    where = np.convolve(voice > AUDIBLE, np.ones(7), "same") > 0
+    if not talk.face or where.sum() < 40:
+        return None
+    curve, mouth = np.clip(voice / 0.16, 0, 1), talk.face["mouth"]
+    scores = [_correlation(curve, mouth, where, shift) for shift in range(-_REACH, _REACH + 1)]
+    best = int(np.argmax(scores))
+    return (best - _REACH + _peak(scores, best)) * FRAME / MS, scores[_REACH]
+
+
+_REACH = 6
+
+
+def _correlation(voice: Sound, mouth: NDArray[np.float32], where: NDArray[np.bool_], shift: int) -> float:
+    """Of the mouth with the voice ``shift`` frames later."""
+    moved = np.roll(voice, -shift)
+    inner = where.copy()
+    inner[:_REACH] = inner[len(inner) - _REACH :] = False
+    if moved[inner].std() < 1e-6 or mouth[inner].std() < 1e-6:
+        return 0.0
+    return float(np.corrcoef(moved[inner], mouth[inner])[0, 1])
+
+
+def _peak(scores: Sequence[float], best: int) -> float:
+    """Where, between the neighbours of the best, a parabola has its top: -0.5..0.5."""
+    if not 0 < best < len(scores) - 1:
+        return 0.0
+    left, top, right = scores[best - 1 : best + 2]
+    bend = left - 2 * top + right
+    return 0.0 if bend >= 0 else float(np.clip(0.5 * (left - right) / bend, -0.5, 0.5))
+
+
+def gestures(talks: Sequence[Talk], name: str, threshold: float) -> Figure:
+    """How often a minute the agent blinks, or nods."""
+    return ratio(
+        [[(float(count_events(talk.face[name], threshold)), _minutes(talk))] for talk in talks if talk.face],
+        "per minute",
+    )
+
+
+def looks_like(talk: Talk) -> str:
+    """The persona that the agent's pictures are most like, on the whole."""
+    drawn = {name: talk.face[f"like {name}"].mean() for name in PERSONAS}
+    return max(drawn, key=lambda name: float(drawn[name]))
+
+
+def unasked(talks: Sequence[Talk]) -> Figure:
+    """How often a minute the agent begins to speak although nothing asks for it: no turn ended in the 2 s before."""
+    rows = []
+    for talk in talks:
+        asked = [cue.at for cue in talk.cues if cue.kind in ("end", "typed", "card", "pause")]
+        starts = [s.start for s in stretches(talk.samples, 400)]
+        wrong = sum(not any(at <= start <= at + 2 * RATE for at in asked) for start in starts)
+        rows.append([(float(wrong), _minutes(talk))])
+    return ratio(rows, "per minute")
+
+
+def _minutes(talk: Talk) -> float:
+    return len(talk) * FRAMES * FRAME / RATE / 60

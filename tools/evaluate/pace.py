@@ -1,0 +1,47 @@
+"""What an evaluation was of, and how long one unit takes: from index time to the clock."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import torch
+
+from ..world.signal import MS, UNIT
+from .agents import ModelAgent, Weights
+from .rows import Setting, tools
+from .talk import FIRST_SEED, Cast
+
+_TIMED, _WARM = 40, 8
+"""Units that are timed, and those before them that are not."""
+
+
+def facts_of(setting: Setting) -> dict[str, Any]:
+    """The weights, the solver, and the milliseconds to add to index times on this machine."""
+    weights = Weights.load(setting.checkpoint)
+    compute = unit_ms(setting, weights)
+    return {
+        "checkpoint": setting.checkpoint,
+        "weights": weights.description,
+        "solver steps": setting.steps,
+        "dialogues of each kind": setting.dialogues,
+        "voices": ", ".join(speaker.name for speaker in tools(setting).voices.synthetic),
+        "wall clock": f"index time + {UNIT // MS} ms (the unit must be complete) + {compute:.0f} ms (median of a unit "
+        f"at batch 1, {torch.get_num_threads()} threads)",
+    }
+
+
+def unit_ms(setting: Setting, weights: Weights) -> float:
+    """Median time of one unit of one dialogue: seeing, hearing, thinking, performing, decoding."""
+    made = tools(setting)
+    cast = Cast(FIRST_SEED - 1, made.voices.synthetic[0])
+    world, agent = cast.world(made.voices.bank, weights.size), ModelAgent(weights, setting.steps, setting.seed)
+    agent.begin([cast])
+    took, said = list[float](), None
+    for _ in range(_WARM + _TIMED):
+        user = world.step(said)
+        began = time.perf_counter()
+        said = agent.step([user])[0].samples
+        took.append((time.perf_counter() - began) * 1000)
+    return statistics.median(took[_WARM:])

@@ -1,0 +1,180 @@
+"""Dialogues that are held to measure one thing each, many of them with a twin that differs in this one thing alone.
+
+Twins have the same seed: the same person, room, words and noise, up to the moment that is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..world.persona import PERSONAS
+from ..world.script import SCENARIOS, Act, Reaction, fixed
+from ..world.voices import Speaker
+from ..world.words import BACKCHANNELS, CLOSING, COLOURS, DIGITS
+from .talk import FIRST_SEED, Cast
+
+Draw = Callable[[np.random.Generator, Speaker], tuple[Act, ...]]
+"""What a user with this voice does; recorded people know digits only."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Dialogues to be held.
+
+    Attributes:
+        name: what is measured.
+        casts: of the users.
+        twins: of their twins; empty where there are none.
+        units: how long each takes.
+    """
+
+    name: str
+    casts: tuple[Cast, ...]
+    twins: tuple[Cast, ...]
+    units: int
+
+
+def asks(speakers: Sequence[Speaker], dialogues: int, name: str = "asks") -> Probe:
+    """Digits asked aloud, three turns each, nobody interferes."""
+    return _probe(name, speakers, dialogues, 84, _asks)
+
+
+def pauses(speakers: Sequence[Speaker], dialogues: int) -> Probe:
+    """Turns with a pause inside, which is not their end."""
+
+    def draw(rng: np.random.Generator, _: Speaker) -> tuple[Act, ...]:
+        return tuple(
+            Act("ask", _rest(rng), (_digits(rng, 1), _digits(rng, rng.integers(1, 3))), int(rng.uniform(480, 1300)))
+            for _ in range(2)
+        )
+
+    return _probe("pauses", speakers, dialogues, 72, draw)
+
+
+def typed(speakers: Sequence[Speaker], dialogues: int) -> Probe:
+    """Digits typed."""
+    return _probe(
+        "typed", speakers, dialogues, 50, lambda rng, _: tuple(Act("type", _rest(rng), (_digits(rng, 2),)) for _ in "12")
+    )
+
+
+def interruptions(speakers: Sequence[Speaker], dialogues: int) -> Probe:
+    """The agent's answer of four words is interrupted by other digits; not so in the twin."""
+
+    def reaction(rng: np.random.Generator) -> Reaction:
+        return Reaction("interrupt", int(rng.uniform(160, 900)), (_digits(rng, rng.integers(1, 3)),))
+
+    return _reactions("interruptions", speakers, dialogues, reaction)
+
+
+def backchannels(speakers: Sequence[Speaker], dialogues: int) -> Probe:
+    """The user says "mm-hmm" or "okay" into the answer; nothing in the twin."""
+
+    def reaction(rng: np.random.Generator) -> Reaction:
+        return Reaction("backchannel", int(rng.uniform(160, 900)), ((str(rng.choice(BACKCHANNELS)),),))
+
+    able = [speaker for speaker in speakers if speaker.synthesiser != "people"]  # recorded people say digits only
+    return _reactions("backchannels", able, dialogues, reaction)
+
+
+def hands(speakers: Sequence[Speaker], dialogues: int) -> Probe:
+    """The user silently raises a hand during the answer; not so in the twin."""
+    return _reactions("hands", speakers, dialogues, lambda rng: Reaction("hand", int(rng.uniform(160, 900))))
+
+
+def asides(speakers: Sequence[Speaker], dialogues: int) -> Probe:
+    """Digits said to somebody else, with the gaze away; the twin says them to the agent."""
+
+    def act(rng: np.random.Generator, is_aside: bool) -> tuple[Act, ...]:
+        words, rest = _digits(rng, rng.integers(1, 3)), _rest(rng)
+        return (Act("aside", rest, (words,)) if is_aside else Act("ask", rest + 400, (words,)),)
+
+    casts = _casts("asides", speakers, dialogues, lambda rng, _: act(rng, True))
+    twins = _casts("asides", speakers, dialogues, lambda rng, _: act(rng, False))
+    return Probe("asides", casts, twins, 34)
+
+
+def cards(speakers: Sequence[Speaker], dialogues: int) -> Probe:
+    """A coloured card is shown, then asked about: is it this colour?"""
+
+    def draw(rng: np.random.Generator, _: Speaker) -> tuple[Act, ...]:
+        colour = str(rng.choice(COLOURS))
+        asked = colour if rng.random() < 0.5 else str(rng.choice(COLOURS))
+        return (Act("card", _rest(rng), ((asked,),), colour=colour),)
+
+    able = [speaker for speaker in speakers if speaker.synthesiser != "people"]
+    return _probe("cards", able, dialogues, 44, draw)
+
+
+def free(speakers: Sequence[Speaker], dialogues: int, units: int = 180) -> Probe:
+    """Everything that users do, at length: how the agent behaves when nothing special is asked of it."""
+    casts = _casts("free", speakers, dialogues, None)
+    return Probe("free", tuple(replace(c, scenario=SCENARIOS["everything"]) for c in casts), (), units)
+
+
+def told(speakers: Sequence[Speaker], dialogues: int) -> Probe:
+    """Agents who are told who they are, each in turn, and asked digits."""
+    probe = asks(speakers, dialogues, "told")
+    names = list(PERSONAS)
+    casts = tuple(
+        replace(cast, persona=PERSONAS[names[row % len(names)]], is_told=True) for row, cast in enumerate(probe.casts)
+    )
+    return replace(probe, casts=casts)
+
+
+def _reactions(
+    name: str, speakers: Sequence[Speaker], dialogues: int, reaction: Callable[[np.random.Generator], Reaction]
+) -> Probe:
+    """A question of four digits and what the user does during the answer; the twin hears the answer out."""
+
+    def draw(rng: np.random.Generator, _: Speaker) -> tuple[Act, ...]:
+        return (Act("ask", _rest(rng), (_digits(rng, 4),), reaction=reaction(rng)),)
+
+    def alone(rng: np.random.Generator, speaker: Speaker) -> tuple[Act, ...]:
+        return tuple(replace(act, reaction=None) for act in draw(rng, speaker))
+
+    casts = _casts(name, speakers, dialogues, draw)
+    twins = _casts(name, speakers, dialogues, alone)
+    return Probe(name, casts, twins, 52)
+
+
+def _probe(name: str, speakers: Sequence[Speaker], dialogues: int, units: int, draw: Draw) -> Probe:
+    return Probe(name, _casts(name, speakers, dialogues, draw), (), units)
+
+
+def _casts(name: str, speakers: Sequence[Speaker], dialogues: int, draw: Draw | None) -> tuple[Cast, ...]:
+    """Users with the speakers in turn; their seeds depend on the name and their number alone."""
+    first = FIRST_SEED + 10_000 * NAMES.index(name)
+    casts = []
+    for number in range(dialogues):
+        seed = first + number
+        speaker = speakers[number % len(speakers)]
+        acts = () if draw is None else draw(np.random.default_rng((seed, 42)), speaker)
+        casts.append(Cast(seed, speaker, None if draw is None else fixed(*acts)))
+    return tuple(casts)
+
+
+NAMES = ("asks", "pauses", "typed", "interruptions", "backchannels", "hands", "asides", "cards", "free", "told",
+         "asks-flite", "asks-person")  # fmt: skip
+"""Every probe; the order decides the seeds."""
+
+
+def _asks(rng: np.random.Generator, speaker: Speaker) -> tuple[Act, ...]:
+    """Three questions of one to three digits, a quarter of which end with a closing word."""
+    acts = []
+    for _ in range(3):
+        words, closes = _digits(rng, rng.integers(1, 4)), rng.random() < 0.25
+        words = (*words, CLOSING) if closes and speaker.synthesiser != "people" else words
+        acts.append(Act("ask", _rest(rng), (words,)))
+    return tuple(acts)
+
+
+def _digits(rng: np.random.Generator, count: int) -> tuple[str, ...]:
+    return tuple(str(word) for word in rng.choice(DIGITS, count))
+
+
+def _rest(rng: np.random.Generator) -> int:
+    return int(rng.uniform(300, 1300))

@@ -1,0 +1,126 @@
+"""The rows of the table: who is put through the course, and in which processes.
+
+One job is one station for one row; jobs run side by side, each on one thread, so that both cores have work while
+Python draws and torch multiplies.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from .course import BY_SIGHT, STATIONS, Findings, Holder
+from .eyes import Reader, reader
+from .measures import in_sound
+from .recogniser import Recogniser, recogniser
+from .talk import Agent, Cast, Talk, hold
+from .voices import Voices
+
+Row = Literal["reference", "model", "random", "astray"]
+"""The ideal agent through the codecs; the checkpoint; untrained weights; the checkpoint seeing another user."""
+
+STATIONS_OF: Mapping[Row, tuple[str, ...]] = {
+    "model": tuple(STATIONS),
+    "reference": tuple(STATIONS),
+    "astray": BY_SIGHT,
+    "random": ("asks", "interruptions", "asides", "cards"),
+}
+ROWS_AT_ONCE = 48
+"""Dialogues in a batch."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an evaluation is of; equal settings give equal figures.
+
+    Attributes:
+        checkpoint: preset, file or folder.
+        recordings: folder of recorded people, or None.
+        hold_out: speakers kept from its training, besides the usual ones.
+        dialogues: of each station.
+        steps: of the solver.
+        seed: of the noise.
+    """
+
+    checkpoint: str
+    recordings: Path | None = None
+    hold_out: tuple[str, ...] = ()
+    dialogues: int = 48
+    steps: int = 2
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What every job needs, made once in each process."""
+
+    voices: Voices
+    net: Recogniser
+    read: Reader
+    size: int
+    agents: Mapping[Row, Callable[[], Agent]]
+
+    def holder(self, row: Row) -> Holder:
+        """Dialogues with the agent of a row."""
+
+        def held(casts: Sequence[Cast], units: int) -> list[Talk]:
+            talks: list[Talk] = []
+            for first in range(0, len(casts), ROWS_AT_ONCE):
+                some = casts[first : first + ROWS_AT_ONCE]
+                talks += hold(self.agents[row](), some, units, self.voices.bank, self.read, self.size)
+            return talks
+
+        return held
+
+
+@functools.lru_cache(maxsize=1)
+def tools(setting: Setting) -> Tools:
+    """Voices, ears, eyes and agents of a setting.
+
+    Raises:
+        ModelError: the checkpoint cannot be used.
+        MediaError, MissingExtra: the voices cannot be used.
+    """
+    from .agents import Astray, IdealAgent, ModelAgent, Weights
+
+    voices = Voices.held_out(setting.recordings, setting.hold_out)
+    weights = Weights.load(setting.checkpoint)
+    untrained = functools.cache(lambda: Weights.load(setting.checkpoint, random=True))
+    agents: dict[Row, Callable[[], Agent]] = {
+        "model": lambda: ModelAgent(weights, setting.steps, setting.seed),
+        "reference": lambda: IdealAgent(weights, voices.bank),
+        "astray": lambda: Astray(ModelAgent(weights, setting.steps, setting.seed)),
+        "random": lambda: ModelAgent(untrained(), setting.steps, setting.seed),
+    }
+    return Tools(voices, recogniser(voices.bank), reader(weights.size), weights.size, agents)
+
+
+def jobs_of(rows: Sequence[Row], stations: Sequence[str]) -> list[tuple[Row, str]]:
+    """Every station of every row, the longest first."""
+    wanted = [(row, station) for row in rows for station in STATIONS_OF[row] if station in stations]
+    return sorted(wanted, key=lambda job: job[1] not in ("asks", "free", "told", "asks-flite", "asks-person"))
+
+
+def run(setting: Setting, jobs: Sequence[tuple[Row, str]], processes: int) -> Iterator[tuple[Row, str, Findings]]:
+    """Do these jobs, yielding what each found as soon as it is known."""
+    tools(setting)  # errors, and what is made once, before there are several processes
+    work = [(setting, *job) for job in jobs]
+    if processes < 2:
+        yield from map(_job, work)
+        return
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(min(processes, len(work)), torch.set_num_threads, (1,)) as pool:
+        yield from pool.imap_unordered(_job, work)
+
+
+def _job(work: tuple[Setting, Row, str]) -> tuple[Row, str, Findings]:
+    setting, row, station = work
+    made = tools(setting)
+    found = STATIONS[station](made.holder(row), made.voices, in_sound(made.net), setting.dialogues)
+    return row, station, found

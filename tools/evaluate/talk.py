@@ -1,0 +1,172 @@
+"""Dialogues held for measuring: reactive users on one side, an agent that is measured on the other.
+
+# R rows, U units
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..world.cues import Cue, UserUnit
+from ..world.persona import PERSONAS, Persona
+from ..world.person import Person
+from ..world.script import SCENARIOS, Scenario, Script
+from ..world.signal import UNIT, Sound
+from ..world.user import World
+from ..world.voices import Bank, Speaker
+
+FIRST_SEED = 50_000_000
+"""Dialogues of an evaluation are numbered from here on: no training comes so far."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One unit of an agent.
+
+    Attributes:
+        samples: [2560] float32.
+        frames: [4, S, S, 3] uint8; None: it shows nothing.
+        token: of `wan_core.text`; PAD where it says nothing, or does not tell.
+        event: indices into the states and gestures of `wan_core.text`; None: it does not tell.
+    """
+
+    samples: Sound
+    frames: NDArray[np.uint8] | None
+    token: int
+    event: tuple[int, int] | None = None
+
+
+class Agent(Protocol):
+    """Somebody to talk with, in several dialogues at once."""
+
+    def begin(self, casts: Sequence[Cast]) -> None:
+        """New dialogues, one for each row."""
+        ...
+
+    def step(self, users: Sequence[UserUnit]) -> list[Answer]:
+        """The agent's unit k of every row, having met the user's units up to k."""
+        ...
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who meets whom, and what the user is up to; equal casts are equal users.
+
+    Attributes:
+        seed: of everything random.
+        script: what the user does; None: drawn from the scenario.
+        scenario: how the user behaves.
+        speaker: whose voice the user has.
+        persona: who the agent is.
+        is_told: whether the agent is told so, before the first unit.
+    """
+
+    seed: int
+    speaker: Speaker
+    script: Script | None = None
+    scenario: Scenario = SCENARIOS["everything"]
+    persona: Persona = PERSONAS["iris"]
+    is_told: bool = False
+
+    def world(self, bank: Bank, size: int) -> World:
+        """The user."""
+        rng = np.random.default_rng((self.seed, 41))
+        person = replace(Person.sample(rng, bank, "held-out", self.scenario.echo), speaker=self.speaker)
+        return World(self.seed, bank, self.scenario, person=person, script=self.script, size=size)
+
+
+@dataclass(frozen=True)
+class Talk:
+    """A dialogue that was held.
+
+    Attributes:
+        cast: who.
+        cues: of the user, in order of time.
+        heard: the user's sound as the agent heard it, [U * 2560].
+        samples: the agent's sound, [U * 2560].
+        face: what was read from the agent's pictures, by name [U * 4]; empty where it shows nothing.
+        text: [U] the agent's tokens.
+        events: [U, 2] the agent's states and gestures; None: it does not tell.
+        frames: [U, 4, S, S, 3] the agent's pictures, and seen: the user's; None where they were not kept.
+    """
+
+    cast: Cast
+    cues: tuple[Cue, ...]
+    heard: Sound
+    samples: Sound
+    face: dict[str, NDArray[np.float32]]
+    text: NDArray[np.int64]
+    events: NDArray[np.int64] | None
+    frames: NDArray[np.uint8] | None = None
+    seen: NDArray[np.uint8] | None = None
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    @property
+    def duration(self) -> int:
+        """Samples."""
+        return len(self.text) * UNIT
+
+
+Read = Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]
+"""What is to be read from pictures [N, S, S, 3]: values [N] by name."""
+
+
+def hold(
+    agent: Agent, casts: Sequence[Cast], units: int, bank: Bank, read: Read, size: int, keep_frames: int = 0
+) -> list[Talk]:
+    """Let ``agent`` and the users of ``casts`` talk for ``units``.
+
+    Args:
+        agent: of as many rows as there are casts.
+        casts: of the users.
+        units: how long.
+        bank: the users' voices.
+        read: what is kept of the agent's pictures.
+        size: side of the users' pictures in pixels.
+        keep_frames: rows of which the pictures themselves are kept, too.
+    """
+    worlds = [cast.world(bank, size) for cast in casts]
+    users: list[list[UserUnit]] = [[] for _ in casts]
+    answers: list[list[Answer]] = [[] for _ in casts]
+    faces: list[list[dict[str, NDArray[np.float32]]]] = [[] for _ in casts]
+    agent.begin(casts)
+    for _ in range(units):
+        met = [world.step(said[-1].samples if said else None) for world, said in zip(worlds, answers, strict=True)]
+        for row, (user, answer) in enumerate(zip(met, agent.step(met), strict=True)):
+            if answer.frames is not None:
+                faces[row].append(read(answer.frames))
+            is_kept = row < keep_frames
+            users[row].append(user if is_kept else replace(user, frames=user.frames[:0]))
+            answers[row].append(answer if is_kept else replace(answer, frames=None))
+    return [
+        _talk(cast, users[row], answers[row], faces[row], row < keep_frames) for row, cast in enumerate(casts)
+    ]
+
+
+def _talk(
+    cast: Cast,
+    users: list[UserUnit],
+    answers: list[Answer],
+    faces: list[dict[str, NDArray[np.float32]]],
+    has_frames: bool,
+) -> Talk:
+    events = [answer.event for answer in answers]
+    shown = [answer.frames for answer in answers if answer.frames is not None]
+    return Talk(
+        cast=cast,
+        cues=tuple(cue for user in users for cue in user.cues),
+        heard=np.concatenate([user.samples for user in users]),
+        samples=np.concatenate([answer.samples for answer in answers]).astype(np.float32),
+        face={name: np.concatenate([face[name] for face in faces]) for name in (faces[0] if faces else ())},
+        text=np.asarray([answer.token for answer in answers], np.int64),
+        events=None if None in events else np.asarray(events, np.int64),
+        frames=np.stack(shown) if has_frames and len(shown) == len(answers) else None,
+        seen=np.stack([user.frames for user in users]) if has_frames else None,
+    )
