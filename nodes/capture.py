@@ -228,7 +228,7 @@ class CaptureText(Node):
 
 
 class CaptureClock(Node):
-    """Nothing but time: a tick a unit. It paces nodes that have only feedback to go by, a simulated user for example."""
+    """Nothing but time: a tick a unit. It paces what has only feedback to go by, a simulated user for example."""
 
     tick = Output("tokens", "1", "int64", help="the unit's number")
 
