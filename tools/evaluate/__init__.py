@@ -2,7 +2,12 @@
 
 `talk` holds dialogues, `agents` are those that answer, `probes` what their users do, `turns` what should be answered;
 `sound`, `recogniser` and `eyes` hear and see an agent; `measures` make `figures` of it all; `course` puts probe and
-measures together, `rows` runs them.
+measures together, `rows` runs them, `report` and `plots` show them. `drift` is the long run, `recording` one's own
+voice.
 """
 
 from __future__ import annotations
+
+from .command import command
+
+__all__ = ["command"]

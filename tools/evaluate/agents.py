@@ -106,13 +106,9 @@ class ModelAgent:
         heard, self._ears = self._front_end(as_sounds([user.samples for user in users]), self._ears)
         typed = torch.tensor([user.text for user in users])
         unit = ModelUnit(seen[:, 0], heard[:, 0], typed)
-        thought = self._thinker.step(
-            self._thinking, unit, self._response, seed=self.seed, sessions=self._sessions
-        )
+        thought = self._thinker.step(self._thinking, unit, self._response, seed=self.seed, sessions=self._sessions)
         self._performer.append(self._performing, thought.slice)
-        latents = self._performer.generate(
-            self._performing, self._unit, self.steps, self.seed, self._sessions
-        )
+        latents = self._performer.generate(self._performing, self._unit, self.steps, self.seed, self._sessions)
         self._response = ResponseUnit(latents.audio, latents.video)
         self._unit += 1
         samples, frames, self._voice, self._face = shown(self.weights, latents, self._voice, self._face)

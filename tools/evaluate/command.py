@@ -104,7 +104,7 @@ def _evaluate(
             found[row].add(findings)
             advance(f"{row}: {station}")
     facts["seconds"] = round(time.monotonic() - began, 1)
-    named: dict[str, Findings] = dict(found)
+    named: dict[str, Findings] = {str(row): findings for row, findings in found.items()}
     if plots is not None:
         from .plots import draw
 

@@ -148,9 +148,7 @@ def hands(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
     probe = probes.hands(voices.synthetic, n)
     found = m.broken(hold(probe.casts, probe.units), hold(probe.twins, probe.units), "hand")
     stopped, control = m.hand_stops(found), m.hand_stops(found, of_twin=True)
-    return Findings(
-        {"raised hand, minus control": difference(stopped, control), "raised hand: stopped": stopped}
-    )
+    return Findings({"raised hand, minus control": difference(stopped, control), "raised hand: stopped": stopped})
 
 
 def cards(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:

@@ -20,7 +20,7 @@ from ..world.words import BACKCHANNELS
 from .eyes import count_events
 from .figures import Figure, mean, quantile, ratio, share
 from .recogniser import Recogniser
-from .sound import AUDIBLE, Stretch, first_onset, heard_at, silent_from, stretches
+from .sound import AUDIBLE, PAUSE_MS, Stretch, first_onset, heard_at, silent_from, stretches
 from .talk import Talk
 from .turns import Turn, turns
 
@@ -104,23 +104,25 @@ def false_starts(talks: Sequence[Talk], words: Words) -> Figure:
     for talk in talks:
         found = stretches(talk.samples)
         for start, end in (pause for turn in turns(talk) for pause in turn.pauses):
-            begins = first_onset(found, start, end)
-            said = words(talk, start, end + UNIT)
-            hits.append(begins is not None and not (said and all(word in BACKCHANNELS for word in said)))
+            early = next((stretch for stretch in found if start < stretch.start <= end), None)
+            said = [] if early is None else words(talk, early.start - UNIT, early.end)
+            hits.append(early is not None and not (said and all(word in BACKCHANNELS for word in said)))
     return share(hits)
 
 
 def words_right(talks: Sequence[Talk], words: Words) -> Figure:
     """Words of whole answers that are right: one less the edits for each word that was due."""
-    rows: list[list[tuple[float, float]]] = []
-    for talk in talks:
-        found = []
-        for turn in turns(talk):
-            if turn.is_whole:
-                said = [word for word in words(talk, turn.end - UNIT, turn.until) if word not in BACKCHANNELS]
-                found.append((max(0.0, len(turn.words) - edits(turn.words, said)), float(len(turn.words))))
-        rows.append(found)
-    return ratio(rows)
+    return ratio([right_words(talk, words) for talk in talks])
+
+
+def right_words(talk: Talk, words: Words, start: int = 0, end: int | None = None) -> list[tuple[float, float]]:
+    """Words that are right, and words that were due, of each whole answer to a turn that ended in this time."""
+    found = []
+    for turn in turns(talk):
+        if turn.is_whole and start <= turn.end < (talk.duration if end is None else end):
+            said = [word for word in words(talk, turn.end - UNIT, turn.until) if word not in BACKCHANNELS]
+            found.append((max(0.0, len(turn.words) - edits(turn.words, said)), float(len(turn.words))))
+    return found
 
 
 def turns_right(talks: Sequence[Talk], words: Words, kind: str = "") -> Figure:
@@ -181,7 +183,10 @@ def broken(talks: Sequence[Talk], twins: Sequence[Talk], kind: str) -> list[Brok
             continue  # it was over: there was nothing to break off
         last = max((s.end for s in its if s.start < at + _REPLY_MS * MS), default=at)
         kept = _spoken(mine, at) / max(1, _spoken(its, at))
-        found.append(Broken((last - at) / MS, _stopped(mine, at, end, by), _stopped(its, at, end, by), kept))
+        stopped = _stopped(mine, at, end, by)
+        if at + stopped * MS > last - PAUSE_MS * MS:
+            stopped = math.inf  # it came to its end by itself
+        found.append(Broken((last - at) / MS, stopped, _stopped(its, at, end, by), kept))
     return found
 
 

@@ -47,8 +47,7 @@ def pauses(speakers: Sequence[Speaker], dialogues: int) -> Probe:
 
     def draw(rng: np.random.Generator, _: Speaker) -> tuple[Act, ...]:
         return tuple(
-            Act("ask", _rest(rng), (_digits(rng, 1), _digits(rng, rng.integers(1, 3))), int(rng.uniform(480, 1300)))
-            for _ in range(2)
+            Act("ask", _rest(rng), (_digits(rng, 1), _digits(rng, 1, 2)), int(rng.uniform(480, 1300))) for _ in range(2)
         )
 
     return _probe("pauses", speakers, dialogues, 72, draw)
@@ -57,7 +56,11 @@ def pauses(speakers: Sequence[Speaker], dialogues: int) -> Probe:
 def typed(speakers: Sequence[Speaker], dialogues: int) -> Probe:
     """Digits typed."""
     return _probe(
-        "typed", speakers, dialogues, 50, lambda rng, _: tuple(Act("type", _rest(rng), (_digits(rng, 2),)) for _ in "12")
+        "typed",
+        speakers,
+        dialogues,
+        50,
+        lambda rng, _: tuple(Act("type", _rest(rng), (_digits(rng, 2),)) for _ in "12"),
     )
 
 
@@ -65,7 +68,7 @@ def interruptions(speakers: Sequence[Speaker], dialogues: int) -> Probe:
     """The agent's answer of four words is interrupted by other digits; not so in the twin."""
 
     def reaction(rng: np.random.Generator) -> Reaction:
-        return Reaction("interrupt", int(rng.uniform(160, 900)), (_digits(rng, rng.integers(1, 3)),))
+        return Reaction("interrupt", int(rng.uniform(160, 900)), (_digits(rng, 1, 2),))
 
     return _reactions("interruptions", speakers, dialogues, reaction)
 
@@ -89,7 +92,7 @@ def asides(speakers: Sequence[Speaker], dialogues: int) -> Probe:
     """Digits said to somebody else, with the gaze away; the twin says them to the agent."""
 
     def act(rng: np.random.Generator, is_aside: bool) -> tuple[Act, ...]:
-        words, rest = _digits(rng, rng.integers(1, 3)), _rest(rng)
+        words, rest = _digits(rng, 1, 2), _rest(rng)
         return (Act("aside", rest, (words,)) if is_aside else Act("ask", rest + 400, (words,)),)
 
     casts = _casts("asides", speakers, dialogues, lambda rng, _: act(rng, True))
@@ -166,13 +169,15 @@ def _asks(rng: np.random.Generator, speaker: Speaker) -> tuple[Act, ...]:
     """Three questions of one to three digits, a quarter of which end with a closing word."""
     acts = []
     for _ in range(3):
-        words, closes = _digits(rng, rng.integers(1, 4)), rng.random() < 0.25
+        words, closes = _digits(rng, 1, 3), rng.random() < 0.25
         words = (*words, CLOSING) if closes and speaker.synthesiser != "people" else words
         acts.append(Act("ask", _rest(rng), (words,)))
     return tuple(acts)
 
 
-def _digits(rng: np.random.Generator, count: int) -> tuple[str, ...]:
+def _digits(rng: np.random.Generator, least: int, most: int = 0) -> tuple[str, ...]:
+    """As many as that, or from ``least`` to ``most``."""
+    count = int(rng.integers(least, max(least, most) + 1))
     return tuple(str(word) for word in rng.choice(DIGITS, count))
 
 

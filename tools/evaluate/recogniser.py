@@ -55,7 +55,7 @@ class Recogniser(nn.Module):
 
     def forward(self, samples: Tensor) -> Tensor:
         """Of whole units."""
-        mel, _ = self.mel(samples.unflatten(1, (-1, UNIT)), self.mel.new_state(len(samples)))
+        mel, _ = self.mel(samples.reshape(len(samples), -1, UNIT), self.mel.new_state(len(samples)))
         x = mel.flatten(1, 2).transpose(1, 2)
         for number, layer in enumerate(self.layers):
             y = nn.functional.silu(layer(x))
@@ -115,7 +115,7 @@ def _train(net: Recogniser, bank: Bank, seed: int) -> None:
             zero_infinity=True,
         )  # fmt: skip
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(net.parameters(), 5.0)
         optimiser.step()
 
@@ -169,10 +169,9 @@ class _Maker:
         return spoken[0]
 
 
-
-
 def _hoarse(rng: np.random.Generator, piece: Sound) -> Sound:
     """With noise that is as loud as the voice at each moment, 6 to 30 dB below it: what codecs leave behind."""
     envelope = np.sqrt(np.convolve(piece**2, np.ones(320) / 320, "same")).astype(np.float32)
     noise = low_pass(rng.standard_normal(len(piece)).astype(np.float32), float(rng.uniform(1500, 7500)))
-    return piece + np.float32(10 ** -(rng.uniform(6, 30) / 20)) * envelope * noise
+    hoarse: Sound = piece + np.float32(10 ** -(rng.uniform(6, 30) / 20)) * envelope * noise
+    return hoarse

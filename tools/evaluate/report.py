@@ -114,13 +114,17 @@ def goal_text(measure: Measure) -> str:
         return f"reference +- {measure.goal:.0f}"
     sign = ">=" if measure.kind == "high" else "<="
     amount = f"{measure.goal:g}"
-    return {"nothing": f"{sign} {amount}", "times": f"{sign} {amount} x reference", "plus": f"{sign} reference + {amount}"}[
-        measure.over
-    ]
+    return {
+        "nothing": f"{sign} {amount}",
+        "times": f"{sign} {amount} x reference",
+        "plus": f"{sign} reference + {amount}",
+    }[measure.over]
 
 
 def as_table(rows: Mapping[str, Findings]) -> Table:
     """Measures down, rows across; the first row is the one that is judged."""
+    from rich.text import Text
+
     from ..tables import table
 
     names = list(rows)
@@ -134,7 +138,10 @@ def as_table(rows: Mapping[str, Findings]) -> Table:
         made.add_row(
             measure.name,
             goal_text(measure),
-            *("" if f is None else f"{f.text()}{f'  n={f.n}' if index == 0 else ''}" for index, f in enumerate(figures)),
+            *(
+                "" if f is None else f"{f.text()}{f'  n={f.n}' if index == 0 else ''}"
+                for index, f in enumerate(figures)
+            ),
             "" if measure.chance is None else f"{measure.chance:.2f}",
             {None: "", True: "yes", False: "no"}[met],
         )
@@ -148,9 +155,7 @@ def as_json(rows: Mapping[str, Findings], facts: Mapping[str, Any]) -> dict[str,
     reference = rows["reference"].figures if "reference" in rows else {}
     return {
         **facts,
-        "rows": {
-            name: {key: figure.plain() for key, figure in found.figures.items()} for name, found in rows.items()
-        },
+        "rows": {name: {key: figure.plain() for key, figure in found.figures.items()} for name, found in rows.items()},
         "goals": {
             measure.name: {
                 "goal": goal_text(measure),

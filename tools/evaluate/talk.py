@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..world.cues import Cue, UserUnit
-from ..world.persona import PERSONAS, Persona
 from ..world.person import Person
+from ..world.persona import PERSONAS, Persona
 from ..world.script import SCENARIOS, Scenario, Script
 from ..world.signal import UNIT, Sound
 from ..world.user import World
@@ -145,9 +145,7 @@ def hold(
             is_kept = row < keep_frames
             users[row].append(user if is_kept else replace(user, frames=user.frames[:0]))
             answers[row].append(answer if is_kept else replace(answer, frames=None))
-    return [
-        _talk(cast, users[row], answers[row], faces[row], row < keep_frames) for row, cast in enumerate(casts)
-    ]
+    return [_talk(cast, users[row], answers[row], faces[row], row < keep_frames) for row, cast in enumerate(casts)]
 
 
 def _talk(

@@ -66,11 +66,9 @@ def turns(talk: Talk) -> list[Turn]:
         right = cue.words if kind == "card" else _answers(said, card, talk)
         following = [other for other in cues[place + 1 :] if other.kind in _DOINGS]
         until = following[0].at if following else talk.duration
-        is_left = not following or following[0].kind not in ("hand",) and not _interrupts(following[0])
+        is_left = not following or (following[0].kind not in ("hand",) and not _interrupts(following[0]))
         if right and until - cue.at >= len(right) * 500 * MS:
-            found.append(
-                Turn(kind, start if kind == "asked" else cue.at, cue.at, until, right, tuple(pauses), is_left)
-            )
+            found.append(Turn(kind, start if kind == "asked" else cue.at, cue.at, until, right, tuple(pauses), is_left))
         pauses = []
     return found
 

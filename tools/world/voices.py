@@ -169,6 +169,18 @@ def read_recording(path: Path) -> Sound:
     Raises:
         MediaError: it cannot be read, or is silent.
     """
+    sound = trim(read_sound(path))
+    if len(sound) < RATE // 20:
+        raise MediaError(f"{path}: silent (expected a spoken word), remove or replace it")
+    return level(sound)
+
+
+def read_sound(path: Path) -> Sound:
+    """A recording of any rate, mono or stereo, at 16 kHz mono; empty if there is nothing in it.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
     import av
 
     try:
@@ -179,10 +191,7 @@ def read_recording(path: Path) -> Sound:
             ]
     except (OSError, IndexError, ValueError, av.FFmpegError) as error:
         raise MediaError(f"{path}: not a readable recording (expected a WAV file), remove or replace it") from error
-    sound = trim(np.concatenate(parts).astype(np.float32)) if parts else np.empty(0, np.float32)
-    if len(sound) < RATE // 20:
-        raise MediaError(f"{path}: silent (expected a spoken word), remove or replace it")
-    return level(sound)
+    return np.concatenate(parts).astype(np.float32) if parts else np.empty(0, np.float32)
 
 
 def _recordings(folder: Path) -> dict[str, dict[str, list[Path]]]:

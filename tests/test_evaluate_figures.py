@@ -1,0 +1,71 @@
+"""Figures and their intervals."""
+
+import math
+
+import numpy as np
+import pytest
+from wangraph.tools.evaluate.figures import NOTHING, average, difference, mean, quantile, ratio, share
+from wangraph.tools.evaluate.report import MEASURES, Measure
+
+
+def test_wilsons_interval_is_the_textbook_one():
+    found = share([True] * 8 + [False] * 2)
+    assert found.value == 0.8 and found.n == 10
+    assert found.low == pytest.approx(0.4902, abs=1e-4) and found.high == pytest.approx(0.9433, abs=1e-4)
+
+
+def test_all_hits_are_not_certain():
+    found = share([True] * 40)
+    assert found.value == found.high == 1.0 and found.low == pytest.approx(40 / (40 + 1.959964**2), abs=1e-3)
+
+
+def test_what_never_happened_counts_in_a_quantile():
+    found = quantile([[100.0, math.inf], [math.inf]])
+    assert math.isinf(found.value) and found.text() == "never [100, never]"
+
+
+def test_an_interval_of_dialogues_is_wider_than_one_of_single_values():
+    rng = np.random.default_rng(0)
+    dialogues = [[level + 0.01 * rng.standard_normal() for _ in range(50)] for level in rng.standard_normal(12)]
+    alone = [[value] for row in dialogues for value in row]
+    by_dialogue, by_value = mean(dialogues), mean(alone)
+    assert by_dialogue.value == pytest.approx(by_value.value)
+    assert by_dialogue.high - by_dialogue.low > 3 * (by_value.high - by_value.low)
+
+
+def test_a_bootstrap_holds_the_true_mean_about_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    hits = sum(f.low <= 0.0 <= f.high for f in (mean([[x] for x in rng.standard_normal(30)]) for _ in range(100)))
+    assert 85 <= hits <= 100
+
+
+def test_a_ratio_is_of_sums():
+    assert ratio([[(1.0, 2.0)], [(3.0, 3.0)]]).value == pytest.approx(4 / 5)
+
+
+def test_a_difference_has_a_wider_interval_than_either():
+    one, other = share([True] * 30 + [False] * 10), share([False] * 35 + [True] * 5)
+    found = difference(one, other)
+    assert found.value == pytest.approx(0.625)
+    assert found.low < one.low - other.value and found.high > one.high - other.value
+    assert average(one, other).value == pytest.approx(0.4375)
+
+
+def test_nothing_measured_is_no_figure():
+    assert share([]) == mean([]) == difference(NOTHING, share([True])) == NOTHING
+    assert NOTHING.text() == "-" and NOTHING.plain()["value"] is None
+
+
+def test_a_goal_is_met_by_the_worse_end_of_the_interval():
+    high = Measure("x", "high", 0.9)
+    assert high.is_met(share([True] * 100), None) is True
+    assert high.is_met(share([True] * 10), None) is False  # 1.0, but it might be 0.72
+    low = Measure("x", "low", 40.0, "plus")
+    assert low.is_met(quantile([[130.0]] * 9), quantile([[100.0]] * 9)) is True
+    assert low.is_met(quantile([[150.0]] * 9), quantile([[100.0]] * 9)) is False
+    assert low.is_met(NOTHING, quantile([[100.0]])) is None
+
+
+def test_every_measure_has_a_name_of_its_own():
+    names = [measure.name for measure in MEASURES]
+    assert len(set(names)) == len(names)

@@ -1,0 +1,137 @@
+"""Five minutes at a stretch: is the last minute still like the first?"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from ..world.persona import PERSONAS
+from ..world.signal import FRAME, FRAMES, RATE, UNIT, Sound, loudness
+from . import probes
+from .eyes import SHARPNESS
+from .figures import Figure, ratio, share
+from .measures import in_text, onset_of, right_words
+from .rows import Setting, tools
+from .sound import AUDIBLE, stretches
+from .talk import Talk
+from .turns import turns
+
+MINUTES = 5
+UNITS_PER_MINUTE = 60 * RATE // UNIT
+ROWS = 12
+
+CONTINUOUS = ("loudness of speech", "loudness of silence", "sharpness", "mouth open in speech")
+RATES = ("answered", "words, text", "persona: words by its rule, text")
+
+
+@dataclass(frozen=True)
+class Minute:
+    """One minute of all dialogues: means of what is continuous, and rates with their intervals."""
+
+    levels: Mapping[str, float]
+    rates: Mapping[str, Figure]
+
+
+def evaluate_drift(setting: Setting, as_json: bool, plots: Path | None) -> None:
+    """Hold long dialogues, print minute by minute, and the last against the first."""
+    minutes = long_run(setting)
+    if plots is not None:
+        _draw(minutes, plots)
+    if as_json:
+        click.echo(json.dumps({"minutes": [_plain(m) for m in minutes], "change": changes(minutes)}, indent=2))
+        return
+    from ..tables import console, table
+
+    made = table("measure", *(f"minute {n + 1}" for n in range(len(minutes))), "last against first")
+    change = changes(minutes)
+    for name in CONTINUOUS:
+        made.add_row(name, *(f"{m.levels[name]:.4g}" for m in minutes), f"{change[name]:+.1%}")
+    for name in RATES:
+        made.add_row(name, *(m.rates[name].text() for m in minutes), f"{100 * change[name]:+.1f} points")
+    console().print(made)
+
+
+def long_run(setting: Setting, rows: int = ROWS, minutes: int = MINUTES) -> list[Minute]:
+    """Free dialogues of that many minutes; half of the agents are told who they are."""
+    made = tools(setting)
+    casts = probes.free(made.voices.synthetic, rows).casts
+    names = list(PERSONAS)
+    told = [replace(c, persona=PERSONAS[names[i % len(names)]], is_told=True) for i, c in enumerate(casts[: rows // 2])]
+    hold = made.holder("model")
+    units = minutes * UNITS_PER_MINUTE
+    talks, personas = hold(casts[rows // 2 :], units), hold(told, units)
+    return [_minute(talks, personas, number) for number in range(minutes)]
+
+
+def changes(minutes: Sequence[Minute]) -> dict[str, float]:
+    """The last minute against the first: as a share of it for what is continuous, as a difference for rates."""
+    first, last = minutes[0], minutes[-1]
+    found = {name: last.levels[name] / max(1e-9, first.levels[name]) - 1 for name in CONTINUOUS}
+    return found | {name: last.rates[name].value - first.rates[name].value for name in RATES}
+
+
+def _minute(talks: Sequence[Talk], personas: Sequence[Talk], number: int) -> Minute:
+    start, end = number * UNITS_PER_MINUTE * UNIT, (number + 1) * UNITS_PER_MINUTE * UNIT
+    both = [*talks, *personas]
+    levels = [_levels(talk, start, end) for talk in both]
+    rates = {
+        "answered": share([hit for talk in both for hit in _answered(talk, start, end)]),
+        "words, text": ratio([right_words(talk, in_text, start, end) for talk in talks]),
+        "persona: words by its rule, text": ratio([right_words(talk, in_text, start, end) for talk in personas]),
+    }
+    return Minute({name: _mean([level[name] for level in levels]) for name in CONTINUOUS}, rates)
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.mean(known)) if known else math.nan
+
+
+def _levels(talk: Talk, start: int, end: int) -> dict[str, float]:
+    voice: Sound = loudness(talk.samples[start:end], FRAME)
+    speaks = voice > AUDIBLE
+    frames = slice(start // UNIT * FRAMES, end // UNIT * FRAMES)
+    mouth, sharp = talk.face["mouth"][frames], talk.face[SHARPNESS][frames]
+    return {
+        "loudness of speech": float(voice[speaks].mean()) if speaks.any() else math.nan,
+        "loudness of silence": float(voice[~speaks].mean()) if (~speaks).any() else math.nan,
+        "sharpness": float(sharp.mean()),
+        "mouth open in speech": float(mouth[speaks].mean()) if speaks.any() else math.nan,
+    }
+
+
+def _answered(talk: Talk, start: int, end: int) -> list[bool]:
+    found = stretches(talk.samples)
+    return [onset_of(turn, found) is not None for turn in turns(talk) if start <= turn.end < end]
+
+
+def _plain(minute: Minute) -> dict[str, Any]:
+    return {**minute.levels, **{name: figure.plain() for name, figure in minute.rates.items()}}
+
+
+def _draw(minutes: Sequence[Minute], folder: Path) -> None:
+    from .plots import pyplot
+
+    plt = pyplot()
+    folder.mkdir(parents=True, exist_ok=True)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
+    numbers = np.arange(1, len(minutes) + 1)
+    for name, mark in zip(CONTINUOUS, "os^D", strict=True):
+        left.plot(numbers, [m.levels[name] / minutes[0].levels[name] for m in minutes], marker=mark, label=name)
+    for name, mark in zip(RATES, "os^", strict=True):
+        right.plot(numbers, [m.rates[name].value for m in minutes], marker=mark, label=name)
+    left.set(title="against the first minute", xlabel="minute", ylim=(0.8, 1.2))
+    right.set(title="rates", xlabel="minute", ylim=(0, 1.02))
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(folder / "drift.png", dpi=100)
+    plt.close(figure)
