@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from wangraph.tools.evaluate.figures import NOTHING, average, difference, mean, quantile, ratio, share
 from wangraph.tools.evaluate.report import MEASURES, Measure
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from wangraph.tools.evaluate import measures as m
 from wangraph.tools.evaluate import probes
 from wangraph.tools.evaluate.eyes import count_events, reader
@@ -101,7 +102,7 @@ def test_an_agent_that_heeds_no_interruption_talks_on(voices, read):
     good = broken(voices, read, probe, "interruption")
     assert m.stopped(good).value == 1.0 and 200 <= m.stopped_ms(good).value <= 420
     deaf = broken(voices, read, probe, "interruption", spoil=without("speech"))
-    assert len(m.counted(deaf)) >= 2 and m.stopped(deaf).value == 0.0
+    assert len(m.telling(deaf)) >= 2 and m.stopped(deaf).value == 0.0
 
 
 def test_an_agent_that_is_stopped_by_a_murmur_does_not_talk_through(voices, read):

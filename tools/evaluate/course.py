@@ -118,7 +118,7 @@ def interruptions(hold: Holder, voices: Voices, heard: Words, n: int) -> Finding
             "interruptions: stopped after, median": m.stopped_ms(found),
             "interruptions: stopped after, p90": m.stopped_ms(found, 0.9),
         },
-        {"stop ms": [np.inf if e is None else e.stopped_ms for e in m.counted(found)]},
+        {"stop ms": [np.inf if e is None else e.stopped_ms for e in m.telling(found)]},
     )
 
 

@@ -20,7 +20,7 @@ from ..world.words import BACKCHANNELS
 from .eyes import count_events
 from .figures import Figure, mean, quantile, ratio, share
 from .recogniser import Recogniser
-from .sound import AUDIBLE, PAUSE_MS, Stretch, first_onset, heard_at, silent_from, stretches
+from .sound import AUDIBLE, Stretch, first_onset, heard_at, silent_from, stretches
 from .talk import Talk
 from .turns import Turn, turns
 
@@ -183,10 +183,7 @@ def broken(talks: Sequence[Talk], twins: Sequence[Talk], kind: str) -> list[Brok
             continue  # it was over: there was nothing to break off
         last = max((s.end for s in its if s.start < at + _REPLY_MS * MS), default=at)
         kept = _spoken(mine, at) / max(1, _spoken(its, at))
-        stopped = _stopped(mine, at, end, by)
-        if at + stopped * MS > last - PAUSE_MS * MS:
-            stopped = math.inf  # it came to its end by itself
-        found.append(Broken((last - at) / MS, stopped, _stopped(its, at, end, by), kept))
+        found.append(Broken((last - at) / MS, _stopped(mine, at, end, by), _stopped(its, at, end, by), kept))
     return found
 
 
@@ -224,14 +221,19 @@ def counted(found: Sequence[Broken | None]) -> list[Broken | None]:
     return [event for event in found if event is None or event.left_ms >= REPLY_LEFT_MS]
 
 
+def telling(found: Sequence[Broken | None]) -> list[Broken | None]:
+    """Those of them in which the twin talks on: elsewhere a silence between two words might pass for a stop."""
+    return [event for event in counted(found) if event is None or math.isinf(event.twin_stopped_ms)]
+
+
 def stopped(found: Sequence[Broken | None]) -> Figure:
     """Answers that were broken off."""
-    return share([event is not None and math.isfinite(event.stopped_ms) for event in counted(found)])
+    return share([event is not None and math.isfinite(event.stopped_ms) for event in telling(found)])
 
 
 def stopped_ms(found: Sequence[Broken | None], q: float = 0.5) -> Figure:
     """How soon."""
-    return quantile([[math.inf if event is None else event.stopped_ms] for event in counted(found)], q)
+    return quantile([[math.inf if event is None else event.stopped_ms] for event in telling(found)], q)
 
 
 def talked_through(found: Sequence[Broken | None]) -> Figure:

@@ -68,7 +68,7 @@ def interruptions(speakers: Sequence[Speaker], dialogues: int) -> Probe:
     """The agent's answer of four words is interrupted by other digits; not so in the twin."""
 
     def reaction(rng: np.random.Generator) -> Reaction:
-        return Reaction("interrupt", int(rng.uniform(160, 900)), (_digits(rng, 1, 2),))
+        return Reaction("interrupt", int(rng.uniform(160, 900)), (_digits(rng, 2),))
 
     return _reactions("interruptions", speakers, dialogues, reaction)
 

@@ -123,7 +123,6 @@ def goal_text(measure: Measure) -> str:
 
 def as_table(rows: Mapping[str, Findings]) -> Table:
     """Measures down, rows across; the first row is the one that is judged."""
-    from rich.text import Text
 
     from ..tables import table
 
