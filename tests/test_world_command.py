@@ -103,7 +103,7 @@ def test_an_unwritable_file_is_refused(tmp_path):
 def test_one_thing_at_a_time(wangraph):
     result = wangraph("--show", 1, "--check")
     assert isinstance(result.exception, UserError)
-    assert str(result.exception) == "world: expected exactly one of --show SEED, --clip SEED and --check"
+    assert str(result.exception) == "world: expected exactly one of --show SEED, --clip SEED, --check and --bank"
 
 
 def test_an_odd_size_is_refused(wangraph, tmp_path):
@@ -113,7 +113,7 @@ def test_an_odd_size_is_refused(wangraph, tmp_path):
 
 def test_a_film_needs_a_file(wangraph):
     result = wangraph("--show", 1)
-    assert str(result.exception) == "world: no file to write, add -o FILE.mp4"
+    assert str(result.exception) == "world: no file to write, add -o FILE"
 
 
 @needs_voices

@@ -15,7 +15,8 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--show", type=int, metavar="SEED", help="Film a dialogue: user left, ideal agent right.")
 @click.option("--clip", type=int, metavar="SEED", help="Film the bundled user: a fixed course of acts, one person.")
 @click.option("--check", is_flag=True, help="Prove that every change of the agent follows a cue that it could observe.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="MP4 to write.")
+@click.option("--bank", is_flag=True, help="Write the voices that are shipped: the agents', and held-out users'.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="MP4 (or ZIP) to write.")
 @click.option("--units", type=click.IntRange(min=1), help="Length, in units of 160 ms.")
 @click.option("--size", type=click.IntRange(16, 1024), default=64, show_default=True, help="Side of the pictures.")
 @click.option("--seeds", type=click.IntRange(min=1), default=20, show_default=True, help="Dialogues to check.")
@@ -28,6 +29,7 @@ def command(
     show: int | None,
     clip: int | None,
     check: bool,
+    bank: bool,
     output: Path | None,
     units: int | None,
     size: int,
@@ -45,22 +47,28 @@ def command(
     wangraph world --clip 1 -o user.mp4 --size 192  the bundled user
     wangraph world --check --seeds 50              the proof that it is fair
     """
-    if [show is not None, clip is not None, check].count(True) != 1:
-        raise UserError("world: expected exactly one of --show SEED, --clip SEED and --check")
+    if [show is not None, clip is not None, check, bank].count(True) != 1:
+        raise UserError("world: expected exactly one of --show SEED, --clip SEED, --check and --bank")
     if size % 2:
         raise UserError(f"world: --size {size} (expected an even number, for H.264), for example {size + 1}")
     if not check and output is None:
-        raise UserError("world: no file to write, add -o FILE.mp4")
+        raise UserError("world: no file to write, add -o FILE")
 
     from .script import scenario as scenario_named
     from .voices import HELD_OUT, Bank, Split
 
     behaviour = scenario_named(scenario)
-    bank = Bank(voices, hold_out or HELD_OUT)
+    voices_of = Bank(voices, hold_out or HELD_OUT)
+    if bank:
+        from .voices import write_shipped
+
+        assert output is not None
+        click.echo(f"{output}: {write_shipped(output)} speakers")
+        return
     if check:
         from .check import check_world
 
-        report = check_world(range(seeds), units or 120, bank, behaviour)
+        report = check_world(range(seeds), units or 120, voices_of, behaviour)
         click.echo(report.text())
         if not report.is_fair:
             raise click.exceptions.Exit(1)
@@ -72,7 +80,7 @@ def command(
         from .clip import CLIP_UNITS
         from .clip import clip as play_clip
 
-        write_user(play_clip(clip, bank, size, units or CLIP_UNITS), output)
+        write_user(play_clip(clip, voices_of, size, units or CLIP_UNITS), output)
     else:
         from .dialogue import play
         from .persona import persona as persona_named
@@ -80,5 +88,5 @@ def command(
         assert show is not None
         split: Split = "held-out" if held_out else "train"
         character = persona_named(persona)
-        write_both(play(show, units or 120, bank, behaviour, split=split, persona=character, size=size), output)
+        write_both(play(show, units or 120, voices_of, behaviour, split=split, persona=character, size=size), output)
     click.echo(f"{output}")
