@@ -75,7 +75,10 @@ class Packet(msgspec.Struct, frozen=True):
     @property
     def n_bytes(self) -> int:
         """Payload size in bytes."""
-        return sum(a.nbytes for a in self.tensors.values())
+        n_bytes = 0
+        for array in self.tensors.values():
+            n_bytes += array.nbytes
+        return n_bytes
 
     def keep(self) -> Packet:
         """A copy whose tensors outlive the unit: views into shared memory are valid for one unit only."""

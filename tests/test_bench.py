@@ -9,13 +9,15 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from wangraph.runtime.engine.keeping import recorded_streams
 from wangraph.runtime.engine.records import Note
 from wangraph.runtime.engine.run import Options, Run
 from wangraph.runtime.engine.statistics import Statistics
 from wangraph.runtime.errors import RunError, UserError
 from wangraph.runtime.plan.graph import Graph
 from wangraph.runtime.schedule.events import Firing
-from wangraph.tools.bench import clock, command, duplex, hop, model, overhead
+from wangraph.runtime.schedule.scheduler import Scheduler
+from wangraph.tools.bench import clock, command, duplex, hop, model, overhead, recording, tracing
 from wangraph.tools.bench.empty import WORD, empty_graph
 from wangraph.tools.bench.machine import kept_busy, machine_line
 from wangraph.tools.bench.overhead import SUPERVISOR, Sample, Samples, Slope, computed, slope
@@ -162,6 +164,41 @@ def test_pictures_cross_in_the_variant_that_says_so():
     assert "user.video" in crossing
 
 
+# Tracing
+
+
+def test_without_records_the_scheduler_decides_the_same():
+    plan = empty_graph("duplex").plan()
+    made = {}
+    for kind in (Scheduler, tracing.Silent):
+        settled = []
+        scheduler = kind(plan, limit=12, tap=lambda p, settled=settled: settled.append((p.stream, p.unit, p.validity)))
+        _, calls, events = tracing.drive(plan, scheduler)
+        made[kind] = (calls, settled)
+        assert bool(events) == (kind is Scheduler)
+    assert made[Scheduler] == made[tracing.Silent]
+    assert made[Scheduler][0] == 12 * len(plan.nodes)
+
+
+def test_what_follows_on_a_record_ends_in_a_trace():
+    plan = empty_graph("duplex").plan()
+    _, _, events = tracing.drive(plan, Scheduler(plan, limit=5))
+    spent, n_bytes = tracing.after(plan, events, 5)
+    assert spent > 0 and n_bytes > 50 * len(events)
+
+
+# Recording
+
+
+def test_a_disk_that_stalls_for_a_moment_loses_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(recording, "STALL_S", 0.2)
+    plan = empty_graph("duplex", 32, 16).plan()
+    found = recording.stalled(plan, 12, tmp_path, stall_after=20_000)
+    assert found["expected"] == 12 * len(recorded_streams(plan, ())) == found["packets"]
+    assert found["lost"] == 0
+    assert list(tmp_path.iterdir()) == []
+
+
 # Duplex
 
 
@@ -239,6 +276,13 @@ MEASURED = {
         "ratio": 2.1,
         "largest_difference": 1e-6,
     },
+    "tracing": dict.fromkeys(
+        ("on_us", "off_us", "adds_us", "records_per_unit", "after_us", "bytes_per_unit", "cpu_share"), 1.0
+    ),
+    "recording": {
+        **dict.fromkeys(("plain_ms", "recorded_ms", "cpu_share", "mb_per_s", "misses"), 1.0),
+        "stalled": dict.fromkeys(("packets", "expected", "lost", "misses"), 0),
+    },
     "hop": {"us": {"774 KB": {"copy": FIGURES, "in_place": FIGURES}}},
 }
 
@@ -291,7 +335,7 @@ def test_an_unknown_benchmark_is_answered_with_the_known_ones():
     with pytest.raises(UserError) as error:
         find("klock")
     assert str(error.value) == (
-        "bench: found 'klock' (available: cache, clock, duplex, hop, model, overhead, prediction); "
+        "bench: found 'klock' (available: cache, clock, duplex, hop, model, overhead, prediction, recording, tracing); "
         "did you mean 'clock'?"
     )
 

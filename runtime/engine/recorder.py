@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import msgspec
 
@@ -84,8 +84,9 @@ class Recorder:
         self._channels: dict[str, int] = {}
         writer_class = _mcap()
         try:
-            self._file = path.open("wb")
-            self._writer = writer_class(self._file, _CHUNK_BYTES, enable_crcs=True, compression=_no_compression())
+            self._file = _Counted(path.open("wb"))
+            target = cast(BinaryIO, self._file)
+            self._writer = writer_class(target, _CHUNK_BYTES, enable_crcs=True, compression=_no_compression())
             self._writer.start(profile="", library=f"wangraph {header.wangraph}")
             self._writer.add_metadata(HEADER, {"header": _encoder.encode(header).decode()})
             self._file.flush()
@@ -210,6 +211,28 @@ class Recorder:
         )
         self._channels[TOPICS[kind]] = self._writer.register_channel(TOPICS[kind], "json", schema)
         return self._channels[TOPICS[kind]]
+
+
+class _Counted:
+    """A file that tells how much was written, which a pipe does not."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._n_bytes = 0
+
+    def write(self, data: bytes) -> int:
+        n_bytes = self._file.write(data)
+        self._n_bytes += n_bytes
+        return n_bytes
+
+    def tell(self) -> int:
+        return self._n_bytes
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def check_mcap() -> None:

@@ -32,7 +32,7 @@ class Header(msgspec.Struct, tag="header", frozen=True):
     engine: str
 
 
-class Transfer(msgspec.Struct, tag="transfer", frozen=True):
+class Transfer(msgspec.Struct, tag="transfer", frozen=True, gc=False):
     """A packet that crossed processes: sent by ``sender`` at, arrived in ``reader`` at."""
 
     stream: str

@@ -1,7 +1,8 @@
 """What the scheduler decided, in the order in which it did: the decision log.
 
 A replay reads from it who fired with which units, mode and level, and how every (stream, unit) was settled. All
-times are nanoseconds after the run's origin.
+times are nanoseconds after the run's origin. Records are many and refer to nothing that refers to them: the garbage
+collector leaves them alone (``gc=False``).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import msgspec
 from ..plan.plan import Mode
 
 
-class Firing(msgspec.Struct, tag="firing", frozen=True):
+class Firing(msgspec.Struct, tag="firing", frozen=True, gc=False):
     """One call of a body: units ``first..last`` (equal for a step), in ``mode``, at ladder entry ``level``.
 
     ``ready_ns``: all inputs had settled; ``started_ns``/``finished_ns``: around the body; ``due_ns``: of the last
@@ -30,7 +31,7 @@ class Firing(msgspec.Struct, tag="firing", frozen=True):
     verdict: str
 
 
-class Settlement(msgspec.Struct, tag="settled", frozen=True):
+class Settlement(msgspec.Struct, tag="settled", frozen=True, gc=False):
     """The one outcome of (stream, unit): ``validity`` as in `packet.Validity`, and when its settler decided it."""
 
     stream: str

@@ -130,7 +130,7 @@ class Scheduler:
             state.chooser.observe(fire.level, now - fire.started_ns)
         if result.ended:
             self._end(state, fire.first, now)
-            self._record(fire, now, "end")
+            self._record(fire, now, "end", self._due(node, fire.last))
             return
         state.cursor = fire.last + 1
         for unit in fire.units:
@@ -141,7 +141,7 @@ class Scheduler:
                     packet = self._blank(stream, unit, Validity.EMPTY if fire.mode == "step" else Validity.MISSING)
                 self._give(node, replace(packet, generation=fire.generations.get(stream, 0), produced_ns=now), now)
         due = self._due(node, fire.last)
-        self._record(fire, now, "late" if due is not None and now > due and not node.paced else "real")
+        self._record(fire, now, "late" if due is not None and now > due and not node.paced else "real", due)
         self._forget(node)
 
     def fence(self, streams: list[str], generation: int, first_unit: int, now: int) -> None:
@@ -314,7 +314,7 @@ class Scheduler:
         for unit in fire.units:
             for port in state.plan.outputs:
                 self._give(state.plan, self._blank(f"{state.plan.name}.{port}", unit, Validity.MISSING), now)
-        self._record(fire, now, "late")
+        self._record(fire, now, "late", self._due(state.plan, fire.last))
         self._forget(state.plan)
 
     def _end(self, state: NodeState, unit: int, now: int) -> None:
@@ -421,7 +421,7 @@ class Scheduler:
         if self._settles(packet.stream):
             if self._tap is not None:
                 self._tap(packet)
-            self._decided(Settlement(packet.stream, packet.unit, packet.validity, now, packet.n_bytes))
+            self._record_settled(packet, now)
         if not self._readers.get(packet.stream):
             window.forget(packet.unit + 1)
         return True
@@ -436,10 +436,18 @@ class Scheduler:
             needed = [s.cursor - i.delay for s, i in self._readers[stream] if not s.ended]
             self.windows[stream].forget(min(needed, default=self.windows[stream].head))
 
-    def _record(self, fire: Fire, now: int, verdict: str) -> None:
-        due = self._due(self.nodes[fire.node].plan, fire.last)
-        times = (fire.ready_ns, fire.started_ns, now)
-        self._decided(Firing(fire.node, fire.first, fire.last, fire.mode, fire.level, *times, due, verdict))
+    # The decision log
+
+    def _record(self, fire: Fire, now: int, verdict: str, due: int | None) -> None:
+        self._n_decided += 1
+        self._events.append(
+            Firing(fire.node, fire.first, fire.last, fire.mode, fire.level,
+                   fire.ready_ns, fire.started_ns, now, due, verdict)
+        )  # fmt: skip
+
+    def _record_settled(self, packet: Packet, now: int) -> None:
+        self._n_decided += 1
+        self._events.append(Settlement(packet.stream, packet.unit, packet.validity, now, packet.n_bytes))
 
     def _decided(self, event: Event) -> None:
         self._events.append(event)
