@@ -13,16 +13,23 @@ from concurrent.futures import ThreadPoolExecutor
 import engine_toys as toys
 import msgspec
 import pytest
+import timing_toys as timing
 from click.testing import CliRunner
+from rich.console import Console
 
 from wangraph import Edge, Graph, run
 from wangraph.runtime.engine import runfile
+from wangraph.runtime.engine.inject import parse_fault
 from wangraph.runtime.engine.metrics import families
+from wangraph.runtime.engine.recent import LastMiss
 from wangraph.runtime.engine.run import Options, Run
 from wangraph.runtime.engine.runfile import RunFile, born, find_run, free_name, publish, running
+from wangraph.runtime.engine.simulate import simulate
+from wangraph.runtime.engine.statistics import Statistics
 from wangraph.runtime.engine.status import Asker
 from wangraph.runtime.errors import RunError, UserError
-from wangraph.tools.top import command
+from wangraph.runtime.schedule.events import Settlement
+from wangraph.tools.top import command, view
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +122,42 @@ def test_a_node_that_hangs_is_named_with_what_it_does_and_what_others_wait_for(t
     now = watched(looped(tmp_path / "out", toys.Hangs, gate=str(gate)), look, at_unit=1)
     assert now["nodes"]["mix"]["unit"] == 3
     assert now["nodes"]["play"]["doing"].startswith("unit ")
+
+
+def test_who_made_the_last_miss_is_told_by_name(tmp_path):
+    def look():
+        while (now := ask_once())["last_miss"] is None:
+            pass
+        return now
+
+    now = watched(looped(tmp_path / "out", toys.Blend), look, at_unit=1, faults=(parse_fault("mix: drop at=3"),))
+    assert now["last_miss"] == {
+        "unit": 3,
+        "node": "mix",
+        "kind": "lost",
+        "text": "mix answered unit 3 in time, and its answer was lost (injected: node 'mix', unit 3: drop)",
+    }
+    shown = Console(width=200)
+    with shown.capture() as captured:
+        shown.print(view(now))
+    assert "last miss, unit 3: mix answered unit 3 in time, and its answer was lost" in captured.get()
+
+
+def test_a_miss_is_looked_at_until_what_follows_it_is_known_and_then_no_more():
+    plan = timing.agent()
+    records = simulate(plan, timing.profile(), 40, 0, [parse_fault("act: stall=300ms at=20")]).records
+    statistics, last = Statistics(plan), LastMiss()
+    assert last.look(statistics) is None
+    missed = next(
+        i for i, r in enumerate(records) if isinstance(r, Settlement) and (r.stream, r.unit) == ("show.out", 20)
+    )
+    statistics.add(records[: missed + 1])
+    assert last.look(statistics)["unit"] == 20
+    statistics.add(records[missed + 1 :])
+    found = last.look(statistics)
+    assert found["text"].startswith("act computed 330.0 ms (usually 30.0) on unit 20")
+    statistics.recent.clear()
+    assert last.look(statistics) is found
 
 
 def test_nothing_more_is_told_while_nobody_asks(tmp_path):

@@ -41,6 +41,7 @@ def command(run: str | None, as_json: bool) -> None:
     send      its packets' way to other processes (p95)
     queue     settled units of its inputs that it has not taken
     late      calls that finished after their due; lost: units not computed; misses: units not real when presented
+    last miss who made it, and why: of the last seconds; wangraph explain tells it of any unit of a trace
     """
     from ..runtime.engine.runfile import find_run, running
     from ..runtime.engine.status import Asker
@@ -90,6 +91,8 @@ def view(now: dict[str, Any]) -> RenderableType:
     from rich.text import Text
 
     notes = [Text(f"{note['kind']}: {note['text']}", "yellow") for note in now["notes"][-3:]]
+    if (miss := now["last_miss"]) is not None:
+        notes.insert(0, Text(f"last miss, unit {miss['unit']}: {miss['text']}", "red"))
     return Group(_headline(now), _nodes(now), _processes(now), *notes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,6 +13,8 @@ from ..schedule.events import Firing, Settlement
 from .records import Note, Record, Transfer
 
 MS = 1e6
+RECENT_RECORDS = 4000
+"""Records kept as they are: several seconds of them."""
 
 
 class Statistics:
@@ -22,6 +24,7 @@ class Statistics:
         self.plan = plan
         self.units_presented = 0
         self.notes: list[Note] = []
+        self.recent: deque[Record] = deque(maxlen=RECENT_RECORDS)
         self.fired: Counter[str] = Counter()
         self.late: Counter[str] = Counter()
         self.levels: dict[str, Counter[int]] = defaultdict(Counter)
@@ -45,6 +48,7 @@ class Statistics:
     def add(self, records: Iterable[Record]) -> None:
         """Take these records in."""
         for record in records:
+            self.recent.append(record)
             if isinstance(record, Firing):
                 self._add_firing(record)
             elif isinstance(record, Settlement):

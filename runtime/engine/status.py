@@ -18,6 +18,7 @@ import zmq
 from ..errors import RunError
 from ..plan.plan import Plan
 from .control import Standing
+from .recent import LastMiss
 from .runfile import RunFile, born, free_name, publish
 from .statistics import Statistics, quantiles
 
@@ -49,8 +50,12 @@ class Watched(Protocol):
         ...
 
 
-def snapshot(statistics: Statistics, engine: Watched) -> dict[str, Any]:
-    """The run now; quantiles over the last `RECENT` units, in milliseconds."""
+def snapshot(statistics: Statistics, engine: Watched, last_miss: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The run now; quantiles over the last `RECENT` units, in milliseconds.
+
+    Args:
+        last_miss: as `LastMiss` says it.
+    """
     plan = statistics.plan
     standings = {standing.node: standing for standing in engine.standings}
     presented = statistics.presented_ns[-RECENT:]
@@ -62,6 +67,7 @@ def snapshot(statistics: Statistics, engine: Watched) -> dict[str, Any]:
         "fps": round((len(presented) - 1) * plan.clock.unit_frames * 1e9 / span_ns, 2) if span_ns else 0.0,
         "expected_fps": float(plan.fps),
         "misses": statistics.misses,
+        "last_miss": last_miss,
         "late": sum(statistics.late.values()),
         "latency_ms": quantiles(statistics.latency_ns[-RECENT:]),
         "model_latency_ms": quantiles(statistics.model_latency_ns[-RECENT:]),
@@ -106,6 +112,7 @@ class StatusServer:
         self._socket.setsockopt(zmq.LINGER, 100)
         self._waiting: list[tuple[float, list[bytes]]] = []
         self._path: Path | None = None
+        self._last_miss = LastMiss()
         if sys.platform == "linux":
             self._socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
         try:
@@ -130,7 +137,7 @@ class StatusServer:
         all_told = len(engine.standings) == len(statistics.plan.nodes)
         due = [route for until, route in self._waiting if all_told or time.monotonic() >= until]
         if due:
-            answer = msgspec.json.encode(snapshot(statistics, engine))
+            answer = msgspec.json.encode(snapshot(statistics, engine, self._last_miss.look(statistics)))
             for route in due:
                 self._socket.send_multipart([*route, answer])
             self._waiting = [(until, route) for until, route in self._waiting if route not in due]
