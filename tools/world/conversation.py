@@ -20,7 +20,7 @@ from .user import World
 from .voices import Bank
 
 Arrival: TypeAlias = Callable[[int], World]
-"""Makes a user, before the first unit, given the side of the pictures in pixels."""
+"""Makes a user, before the first unit, given the side of the pictures in pixels (0: none are drawn)."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Conversation:
     """One dialogue.
 
     Attributes:
-        heard: the user's units, as the agent got them, with their cues.
+        heard: the user's units, as the agent got them, with their cues; without pictures where it takes none.
         samples: [U, 2560] float32, the agent's voice.
         frames: [U, 4, H, W, 3] uint8, the agent's pictures; None: it shows none.
         text: [U] tokens of `wan_core.text`, the agent's words; None: it writes none.

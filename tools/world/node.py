@@ -151,8 +151,8 @@ class WorldUser(Node):
 
     @staticmethod
     def given(user: UserUnit) -> dict[str, Any]:
-        """A user's unit by output port."""
-        return {"video": user.frames, "audio": user.samples, "text": typed(user.text)}
+        """A user's unit by output port; no picture where none was drawn."""
+        return {"video": user.frames if user.frames.size else None, "audio": user.samples, "text": typed(user.text)}
 
     def gap(self, state: World, units: Sequence[Unit]) -> None:
         """The user goes on, and has heard nothing."""

@@ -55,7 +55,7 @@ class Seated:
         spec: the graph.
         user: the user's node.
         audio, video, text: streams of the answer; None: the graph gives none.
-        size: side of the user's pictures in pixels.
+        size: side of the user's pictures in pixels; 0: nothing in the graph looks at them.
     """
 
     spec: GraphSpec
@@ -103,7 +103,8 @@ def take_seat(spec: GraphSpec, seat: Seat, kind: type[WorldUser]) -> Seated:
     for name, node in rewired.items():
         rewired[name] = _typed(node, bound[name], user)
     guests = _guests(spec.nodes[user], user, audio, seat.delay, kind, size)
-    return Seated(replace(spec, nodes={**guests, **rewired}), user, audio, video, text, size)
+    is_seen = any(inlet.source == f"{user}.video" for node in rewired.values() for inlet in node.inputs.values())
+    return Seated(replace(spec, nodes={**guests, **rewired}), user, audio, video, text, size if is_seen else 0)
 
 
 def _user(where: str, spec: GraphSpec, bound: Mapping[str, Bound], seat: Seat) -> str:
