@@ -107,7 +107,7 @@ def test_all_mistakes_of_a_file_are_told_at_once(tmp_path):
 
 def test_a_missing_file_is_told_with_the_shipped_names():
     assert complaint(Path("none.yaml")).startswith(
-        "none.yaml: no such graph (expected a file, or one of: cascade_published, duplex, "
+        "none.yaml: no such graph (expected a file, or one of: cascade, cascade_published, duplex, "
     )
 
 
