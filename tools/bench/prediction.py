@@ -52,18 +52,19 @@ def rank(measured: Round) -> float:
 
 
 def table(report: Report) -> Table:
-    """A row per round and graph."""
+    """A row per round and graph: by sums, by simulation, and as it ran, in milliseconds; the simulation's error
+    against that run, and its own against the run that was profiled."""
     rows: list[tuple[Any, ...]] = []
     for r in report["rounds"]:
         for name, graph in r["graphs"].items():
             figures = [f"{graph['sums_ms']:.1f}"]
             for q in ("p50", "p95"):
                 figures += [f"{graph[key][q]:.1f}" for key in ("predicted_ms", "real_ms")]
-                figures += [f"{graph[key][q]:+.1%}" for key in ("error", "own_error")]
+                figures += [f"{graph[key][q]:+.0%}" for key in ("error", "own_error")]
             counts = f"{graph['misses']['predicted']:g}/{graph['misses']['real']}"
             rows.append((r["round"], r["load_1m"], name, *figures, counts, f"{graph['simulated_s']:.1f}"))
-    names = tuple(f"{q} {what}".strip() for q in ("p50", "p95") for what in ("", "real", "error", "own run"))
-    columns = ("sums", *names, "misses", "10 min in s")
+    names = tuple(f"{q} {what}" for q in ("p50", "p95") for what in ("simulated", "run", "error", "own"))
+    columns = ("predicted", *names, "misses", "10 min in s")
     return Table(("round", "load", "graph", *columns), rows)
 
 
