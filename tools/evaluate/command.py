@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ...runtime.errors import UserError
+from ..options import parse_sets, set_option
 
 if TYPE_CHECKING:
     from .course import Findings
@@ -32,6 +33,8 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--processes", type=click.IntRange(min=1), default=2, show_default=True, help="Side by side.")
 @click.option("--json", "as_json_", is_flag=True, help="Figures as JSON, with their intervals and goals.")
 @click.option("--plots", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Pictures, too.")
+@click.option("--graph", metavar="GRAPH", help="Instead of a checkpoint: any graph that takes a user in.")
+@set_option
 @click.option("--drift", is_flag=True, help="Instead: five minutes at a stretch, the last against the first.")
 @click.option("--audio", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
               help="Instead: a recording of somebody saying digits, and what is answered.")  # fmt: skip
@@ -47,6 +50,8 @@ def command(
     processes: int,
     as_json_: bool,
     plots: Path | None,
+    graph: str | None,
+    sets: tuple[str, ...],
     drift: bool,
     audio: Path | None,
 ) -> None:
@@ -57,14 +62,24 @@ def command(
     wangraph evaluate --voices DIR --plots out     with recorded people, and pictures
     wangraph evaluate --only hands --only cards    some kinds of dialogues
     wangraph evaluate --audio me.wav               what it makes of a recording
+    wangraph evaluate --graph cascade --set timeout_ms=400
     """
-    if drift and audio is not None:
-        raise UserError("evaluate: found --drift and --audio (expected one of them), run it twice")
+    if [drift, audio is not None, graph is not None].count(True) > 1:
+        raise UserError("evaluate: expected at most one of --graph, --drift and --audio, run it twice")
 
     from ...wan_core.errors import ModelError
     from .rows import Setting
 
-    setting = Setting(checkpoint, voices and voices.resolve(), tuple(sorted(hold_out)), dialogues, steps, seed)
+    setting = Setting(
+        checkpoint,
+        voices and voices.resolve(),
+        tuple(sorted(hold_out)),
+        dialogues,
+        steps,
+        seed,
+        graph or "",
+        tuple(parse_sets(sets).items()),
+    )
     try:
         if audio is not None:
             from .recording import listen
@@ -75,7 +90,8 @@ def command(
 
             evaluate_drift(setting, as_json_, plots)
         else:
-            rows: tuple[Row, ...] = ("model", "reference") if no_floors else ("model", "reference", "astray", "random")
+            rows: tuple[Row, ...] = ("graph" if graph else "model", "reference")
+            rows += () if no_floors or graph else ("astray", "random")
             _evaluate(setting, rows, only, processes, as_json_, plots)
     except ModelError as error:
         raise UserError(str(error)) from error

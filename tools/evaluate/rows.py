@@ -18,15 +18,17 @@ import torch
 from .course import BY_SIGHT, STATIONS, Findings, Holder
 from .eyes import Reader, reader
 from .measures import in_sound
+from .outsiders import graph_holder
 from .recogniser import Recogniser, recogniser
 from .talk import Agent, Cast, Talk, hold
 from .voices import Voices
 
-Row = Literal["reference", "model", "random", "astray"]
-"""The ideal agent through the codecs; the checkpoint; untrained weights; the checkpoint seeing another user."""
+Row = Literal["model", "graph", "reference", "astray", "random"]
+"""The checkpoint; a graph; the ideal agent through the codecs; the checkpoint seeing another user; untrained weights."""
 
 STATIONS_OF: Mapping[Row, tuple[str, ...]] = {
     "model": tuple(STATIONS),
+    "graph": tuple(name for name in STATIONS if name != "told"),
     "reference": tuple(STATIONS),
     "astray": BY_SIGHT,
     "random": ("asks", "interruptions", "asides", "cards"),
@@ -46,6 +48,8 @@ class Setting:
         dialogues: of each station.
         steps: of the solver.
         seed: of the noise.
+        graph: path or shipped name of the graph that the row ``graph`` is of; empty: none.
+        sets: its parameters, in order.
     """
 
     checkpoint: str
@@ -54,12 +58,15 @@ class Setting:
     dialogues: int = 48
     steps: int = 2
     seed: int = 0
+    graph: str = ""
+    sets: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Tools:
     """What every job needs, made once in each process."""
 
+    setting: Setting
     voices: Voices
     net: Recogniser
     read: Reader
@@ -68,6 +75,9 @@ class Tools:
 
     def holder(self, row: Row) -> Holder:
         """Dialogues with the agent of a row."""
+        if row == "graph":
+            setting = self.setting
+            return graph_holder(setting.graph, dict(setting.sets), self.voices.bank, self.read, self.size)
 
         def held(casts: Sequence[Cast], units: int) -> list[Talk]:
             talks: list[Talk] = []
@@ -98,7 +108,7 @@ def tools(setting: Setting) -> Tools:
         "astray": lambda: Astray(ModelAgent(weights, setting.steps, setting.seed)),
         "random": lambda: ModelAgent(untrained(), setting.steps, setting.seed),
     }
-    return Tools(voices, recogniser(voices.bank), reader(weights.size), weights.size, agents)
+    return Tools(setting, voices, recogniser(voices.bank), reader(weights.size), weights.size, agents)
 
 
 def jobs_of(rows: Sequence[Row], stations: Sequence[str]) -> list[tuple[Row, str]]:
