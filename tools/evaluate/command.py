@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +33,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--plots", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Pictures, too.")
 @click.option("--graph", metavar="GRAPH", help="Instead of a checkpoint: any graph that takes a user in.")
 @set_option
+@click.option("--cascade", is_flag=True, help="Instead: a cascade that waits for silence, over its timeout.")
 @click.option("--drift", is_flag=True, help="Instead: five minutes at a stretch, the last against the first.")
 @click.option("--audio", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
               help="Instead: a recording of somebody saying digits, and what is answered.")  # fmt: skip
@@ -52,6 +51,7 @@ def command(
     plots: Path | None,
     graph: str | None,
     sets: tuple[str, ...],
+    cascade: bool,
     drift: bool,
     audio: Path | None,
 ) -> None:
@@ -64,8 +64,8 @@ def command(
     wangraph evaluate --audio me.wav               what it makes of a recording
     wangraph evaluate --graph cascade --set timeout_ms=400
     """
-    if [drift, audio is not None, graph is not None].count(True) > 1:
-        raise UserError("evaluate: expected at most one of --graph, --drift and --audio, run it twice")
+    if [cascade, drift, audio is not None, graph is not None].count(True) > 1:
+        raise UserError("evaluate: expected at most one of --graph, --cascade, --drift and --audio, run it twice")
 
     from ...wan_core.errors import ModelError
     from .rows import Setting
@@ -85,6 +85,10 @@ def command(
             from .recording import listen
 
             listen(setting, audio, as_json_)
+        elif cascade:
+            from .sweep import sweep
+
+            sweep(setting, processes, as_json_, plots)
         elif drift:
             from .drift import evaluate_drift
 
@@ -104,7 +108,7 @@ def _evaluate(
     from ..tables import console
     from .course import STATIONS, Findings
     from .pace import facts_of
-    from .report import as_json, as_table
+    from .report import as_json, as_table, progress
     from .rows import jobs_of, run
 
     for name in only:
@@ -113,10 +117,10 @@ def _evaluate(
     began = time.monotonic()
     facts = facts_of(setting)
     found: dict[Row, Findings] = {row: Findings() for row in rows}
-    jobs = jobs_of(rows, only or tuple(STATIONS))
+    jobs = jobs_of(setting, rows, only or tuple(STATIONS))
     out = console()
-    with _progress(len(jobs)) as advance:
-        for row, station, findings in run(setting, jobs, processes):
+    with progress(len(jobs)) as advance:
+        for (_, row, station), findings in run(jobs, processes):
             found[row].add(findings)
             advance(f"{row}: {station}")
     facts["seconds"] = round(time.monotonic() - began, 1)
@@ -131,16 +135,3 @@ def _evaluate(
     out.print(as_table(named))
     for key, value in facts.items():
         out.print(f"{key}: {value}")
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[str], None]]:
-    """A bar on the terminal's error stream; nothing where that is none."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    out = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
-        line = bar.add_task("dialogues", total=total)
-        yield lambda done: bar.update(line, advance=1, description=done)

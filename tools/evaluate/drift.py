@@ -64,7 +64,7 @@ def long_run(setting: Setting, rows: int = ROWS, minutes: int = MINUTES) -> list
     casts = probes.free(made.voices.synthetic, rows).casts
     names = list(PERSONAS)
     told = [replace(c, persona=PERSONAS[names[i % len(names)]], is_told=True) for i, c in enumerate(casts[: rows // 2])]
-    hold = made.holder("model")
+    hold = made.holder("model", setting)
     units = minutes * UNITS_PER_MINUTE
     talks, personas = hold(casts[rows // 2 :], units), hold(told, units)
     return [_minute(talks, personas, number) for number in range(minutes)]

@@ -19,14 +19,17 @@ _TIMED, _WARM = 40, 8
 
 def facts_of(setting: Setting) -> dict[str, Any]:
     """The weights, the solver, and the milliseconds to add to index times on this machine."""
+    voices = ", ".join(speaker.name for speaker in tools(setting).voices.synthetic)
+    shared = {"dialogues of each kind": setting.dialogues, "voices": voices}
+    if setting.graph:
+        return {"graph": " ".join((setting.graph, *(f"{key}={value}" for key, value in setting.sets))), **shared}
     weights = Weights.load(setting.checkpoint)
     compute = unit_ms(setting, weights)
     return {
         "checkpoint": setting.checkpoint,
         "weights": weights.description,
         "solver steps": setting.steps,
-        "dialogues of each kind": setting.dialogues,
-        "voices": ", ".join(speaker.name for speaker in tools(setting).voices.synthetic),
+        **shared,
         "wall clock": f"index time + {UNIT // MS} ms (the unit must be complete) + {compute:.0f} ms (median of a unit "
         f"at batch 1, {torch.get_num_threads()} threads)",
     }

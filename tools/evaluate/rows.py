@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +24,7 @@ from .talk import Agent, Cast, Talk, hold
 from .voices import Voices
 
 Row = Literal["model", "graph", "reference", "astray", "random"]
-"""The checkpoint; a graph; the ideal agent through the codecs; the checkpoint seeing another user; untrained weights."""
+"""The checkpoint; a graph; the ideal agent through the codecs; the checkpoint seeing another user; random weights."""
 
 STATIONS_OF: Mapping[Row, tuple[str, ...]] = {
     "model": tuple(STATIONS),
@@ -66,17 +66,15 @@ class Setting:
 class Tools:
     """What every job needs, made once in each process."""
 
-    setting: Setting
     voices: Voices
     net: Recogniser
     read: Reader
     size: int
     agents: Mapping[Row, Callable[[], Agent]]
 
-    def holder(self, row: Row) -> Holder:
+    def holder(self, row: Row, setting: Setting) -> Holder:
         """Dialogues with the agent of a row."""
         if row == "graph":
-            setting = self.setting
             return graph_holder(setting.graph, dict(setting.sets), self.voices.bank, self.read, self.size)
 
         def held(casts: Sequence[Cast], units: int) -> list[Talk]:
@@ -89,14 +87,18 @@ class Tools:
         return held
 
 
-@functools.lru_cache(maxsize=1)
 def tools(setting: Setting) -> Tools:
-    """Voices, ears, eyes and agents of a setting.
+    """Voices, ears, eyes and agents of a setting, whatever graph it names.
 
     Raises:
         ModelError: the checkpoint cannot be used.
         MediaError, MissingExtra: the voices cannot be used.
     """
+    return _tools(replace(setting, graph="", sets=()))
+
+
+@functools.lru_cache(maxsize=1)
+def _tools(setting: Setting) -> Tools:
     from .agents import Astray, IdealAgent, ModelAgent, Weights
 
     voices = Voices.held_out(setting.recordings, setting.hold_out)
@@ -108,29 +110,35 @@ def tools(setting: Setting) -> Tools:
         "astray": lambda: Astray(ModelAgent(weights, setting.steps, setting.seed)),
         "random": lambda: ModelAgent(untrained(), setting.steps, setting.seed),
     }
-    return Tools(setting, voices, recogniser(voices.bank), reader(weights.size), weights.size, agents)
+    return Tools(voices, recogniser(voices.bank), reader(weights.size), weights.size, agents)
 
 
-def jobs_of(rows: Sequence[Row], stations: Sequence[str]) -> list[tuple[Row, str]]:
+Job = tuple[Setting, Row, str]
+"""Of a setting, a row and a station."""
+
+
+def jobs_of(setting: Setting, rows: Sequence[Row], stations: Sequence[str]) -> list[Job]:
     """Every station of every row, the longest first."""
-    wanted = [(row, station) for row in rows for station in STATIONS_OF[row] if station in stations]
-    return sorted(wanted, key=lambda job: job[1] not in ("asks", "free", "told", "asks-flite", "asks-person"))
+    wanted = [(setting, row, station) for row in rows for station in STATIONS_OF[row] if station in stations]
+    return sorted(wanted, key=lambda job: job[2] not in _LONG)
 
 
-def run(setting: Setting, jobs: Sequence[tuple[Row, str]], processes: int) -> Iterator[tuple[Row, str, Findings]]:
+_LONG = ("asks", "free", "told", "asks-flite", "asks-person")
+
+
+def run(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Findings]]:
     """Do these jobs, yielding what each found as soon as it is known."""
-    tools(setting)  # errors, and what is made once, before there are several processes
-    work = [(setting, *job) for job in jobs]
+    for setting in dict.fromkeys(job[0] for job in jobs):
+        tools(setting)  # errors, and what is made once, before there are several processes
     if processes < 2:
-        yield from map(_job, work)
+        yield from map(_done, jobs)
         return
     context = multiprocessing.get_context("spawn")
-    with context.Pool(min(processes, len(work)), torch.set_num_threads, (1,)) as pool:
-        yield from pool.imap_unordered(_job, work)
+    with context.Pool(min(processes, len(jobs)), torch.set_num_threads, (1,)) as pool:
+        yield from pool.imap_unordered(_done, jobs)
 
 
-def _job(work: tuple[Setting, Row, str]) -> tuple[Row, str, Findings]:
-    setting, row, station = work
+def _done(job: Job) -> tuple[Job, Findings]:
+    setting, row, station = job
     made = tools(setting)
-    found = STATIONS[station](made.holder(row), made.voices, in_sound(made.net), setting.dialogues)
-    return row, station, found
+    return job, STATIONS[station](made.holder(row, setting), made.voices, in_sound(made.net), setting.dialogues)
