@@ -1,12 +1,20 @@
+import re
 import runpy
 from pathlib import Path
 
 import pytest
+import timing_toys as toys
 
+from wangraph.runtime.engine.explain import path as explained
+from wangraph.runtime.engine.history import History
+from wangraph.runtime.engine.inject import parse_fault
 from wangraph.runtime.engine.records import Footer, TraceWriter
+from wangraph.runtime.engine.simulate import simulate
+from wangraph.runtime.plan.plan import to_plain
 from wangraph.tools.timeline.columns import view_of
 from wangraph.tools.timeline.facts import misses, read_run
 from wangraph.tools.timeline.html import page_of
+from wangraph.tools.timeline.story import story
 
 pytestmark = pytest.mark.browser
 
@@ -35,7 +43,7 @@ def write(folder, records):
     writer.write(records)
     writer.close()
     run = read_run(folder / "run.trace")
-    (folder / "run.html").write_text(page_of(view_of(run)), "utf-8")
+    (folder / "run.html").write_text(page_of(view_of(run, blamed=story(run, misses(run)))), "utf-8")
     return folder / "run.html", run
 
 
@@ -57,6 +65,7 @@ def opened(browser, shown):
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: None if request.url.startswith("file:") else complaints.append(request.url))
         page.goto((path or shown[0]).as_uri() + address)
+        page.wait_for_function("globalThis.timeline")
         page.evaluate(SETTLE)
         return page
 
@@ -64,6 +73,14 @@ def opened(browser, shown):
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+def simulated(*faults, seed=0, units=40, spread=1.5, **agent):
+    """Records of a simulated run of the toy agent, the header first."""
+    plan = toys.agent(**agent)
+    profile = toys.profile(spread=spread, transfer_ms=4)
+    made = simulate(plan, profile, units, seed, [parse_fault(fault) for fault in faults])
+    return [MADE["header"](plan=to_plain(plan)), *made.records, Footer({})]
 
 
 def window(page):
@@ -134,7 +151,7 @@ def test_a_click_on_a_bar_follows_its_unit_and_another_beside_it_lets_go(opened)
     page.evaluate(SETTLE)
     assert selected(page) == unit
     assert page.locator("#panel h2").inner_text() == f"Unit {unit}"
-    assert page.locator("#panel table").first.locator("tbody tr").count() == 10
+    assert page.locator("#panel table.nodes tbody tr").count() == 10
     assert page.url.endswith(f"#unit={unit}")
     x, y = place(page, "side", unit)
     page.mouse.click(x + 60, y)
@@ -149,7 +166,7 @@ def test_the_panel_tells_ready_start_finish_due_and_slack(opened, shown):
     release = 4 * MADE["UNIT_NS"]
     times = [firing.ready_ns, firing.started_ns, firing.finished_ns, firing.due_ns]
     expected = [(t - release) / 1e6 for t in times] + [(firing.due_ns - firing.finished_ns) / 1e6]
-    row = page.locator("#panel tbody tr", has_text="perform").first
+    row = page.locator("#panel .nodes tbody tr", has_text="perform").first
     found = [float(text) for text in row.locator("td").all_inner_texts()[1:]]
     assert found == pytest.approx(expected, abs=0.06)
 
@@ -295,3 +312,68 @@ def test_a_run_that_never_fired_is_an_empty_page(opened, tmp_path, records):
     page.evaluate(SETTLE)
     assert selected(page) is None
     assert page.locator("#miss-count").inner_text() == "no misses"
+
+
+# the critical path
+
+
+PATHS = """() => timeline.run.sides[0].rows.length && Array.from({ length: timeline.run.units }, (_, unit) =>
+  timeline.pathOf(timeline.run.sides[0], unit).map((s) => [s.part, s.row.name, s.unit, s.text, s.from, s.to, s.usual]))"""
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        MADE["trace_of"](150),
+        simulated(),
+        simulated("act: stall=300ms at=20", seed=1),
+        simulated("see: slow=9 at=5..9", "think: stall=90ms at=12", seed=2),
+        simulated("show: stall=150ms at=9", seed=3, latency_ms=400),
+        simulated("user: stall=400ms at=11", seed=4, spread=3.0),
+    ],
+    ids=["made", "calm", "stall", "slow and stall", "lane", "clock"],
+)
+def test_the_page_tells_every_units_critical_path_as_explain_does(opened, tmp_path, records):
+    path, run = write(tmp_path, records)
+    history = History(run.plan, run.records)
+    told = opened(path).evaluate(PATHS)
+    assert len(told) == history.n_units
+    for unit, steps in enumerate(told):
+        steps_us = [(s, round(s.to_ns / 1000) - round(s.from_ns / 1000)) for s in explained(history, unit)]
+        expected = [s for s, us in steps_us if us >= 3 or "given up" in s.text]
+        found = [s for s in steps if s[5] - s[4] >= 3 or "given up" in s[3]]
+        assert [s[:4] for s in found] == [[s.part, s.node, s.unit, s.text] for s in expected], unit
+        numbers = [value for s in found for value in s[4:]]
+        assert numbers == pytest.approx([v / 1000 for s in expected for v in (s.from_ns, s.to_ns, s.usual_ns)], abs=2)
+
+
+def test_a_planted_fault_is_named_on_the_page_where_it_is_to_blame(opened, tmp_path):
+    page = opened(write(tmp_path, simulated("act: stall=300ms at=20"))[0], address="#unit=20")
+    culprit = page.locator("#panel .culprit").first.inner_text()
+    assert re.match(r"act computed 3\d\d\.\d ms \(usually \d+\.\d\) on unit 20 \(injected: .*stall\)", culprit)
+    assert "most of what is unusual: act: computes" in page.locator("#panel").inner_text()
+
+
+# from afar
+
+
+LOADS = """(group) => timeline.run.rows.map((row) => {
+  const loads = timeline.loadsOf(row, group);
+  return [row.name, ...["busy", "late", "lost"].map((key) => loads[key].reduce((a, b) => a + b, 0)), Math.max(...loads.worst)];
+})"""
+
+
+@pytest.mark.parametrize("group", [4, 8, 64, 1024])
+def test_however_many_units_are_taken_together_nothing_is_lost(opened, shown, group):
+    page, run = opened(), shown[1]
+    for name, busy, late, lost, worst in page.evaluate(LOADS, group):
+        firings = [f for f in run.firings[name] if f.verdict != "end"]
+        assert busy == pytest.approx(sum(f.finished_ns - f.started_ns for f in firings) / 1000, abs=len(firings))
+        assert late == sum(f.verdict == "late" and name != "sync" for f in firings if f.mode == "step")
+        assert lost == sum(f.last - f.first + 1 for f in firings if f.mode != "step")
+        assert worst == pytest.approx(max(f.finished_ns - f.started_ns for f in firings) / 1000, abs=1)
+    marked = page.evaluate(
+        "(g) => [...timeline.groupsOf(timeline.run.curves[0], g).lost.keys()].filter((k) => timeline.groupsOf(timeline.run.curves[0], g).lost[k])",
+        group,
+    )
+    assert marked == sorted({unit // group for unit in misses(run)})

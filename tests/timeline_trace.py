@@ -1,7 +1,7 @@
 """A made-up run of the duplex graph: what a trace looks like when a performer stumbles.
 
 Not a test: `trace_of` places every body in its lane at the earliest free moment, with seeded costs and a few scripted
-accidents. Tests load this file with ``runpy``, since test files are no package.
+accidents, in whole microseconds as the page counts them. Tests load this file with ``runpy``, since test files are no package.
 """
 
 import random
@@ -41,6 +41,7 @@ NODES = {
     "file": ("sink.mp4", "main", "io", 5.0, 400,
              {"video": ("side.video", 0), "audio": ("sync.audio", 0), "text": ("sync.text", 0)}, {}),
 }  # fmt: skip
+TRAILING = ("side", "file")
 LADDER = [{"steps": 4}, {"steps": 2}, {"steps": 1}]
 LEVEL_COST = (1.0, 0.6, 0.35)
 
@@ -49,18 +50,31 @@ def plan(extra=None):
     """The duplex plan as plain data."""
     nodes, streams = {}, {}
     for name, (kind, process, lane, cost, due, inputs, outputs) in NODES.items():
+        kinds = {s: NODES[s.split(".")[0]][6][s.split(".")[1]] for s, _ in inputs.values()}
         nodes[name] = {
-            "name": name, "type": kind, "process": process, "lane": lane, "cost_ns": int(cost * MS),
-            "due_ns": None if due is None else due * MS, "paced": name == "sync", "stateful": True,
-            "inputs": [{"port": p, "stream": s, "delay": d} for p, (s, d) in inputs.items()],
+            "name": name, "type": kind, "target": "made:Up", "params": {}, "process": process, "lane": lane,
+            "cost_ns": int(cost * MS), "due_ns": None if due is None else due * MS, "enforced": name not in TRAILING,
+            "paced": name == "sync", "stateful": True,
+            "inputs": [
+                {"port": p, "stream": s, "delay": d, "late": "hold" if d else "gap", "kind": kinds[s]}
+                for p, (s, d) in inputs.items()
+            ],
             "outputs": list(outputs),
             "ladder": LADDER if name == "perform" else [],
         }  # fmt: skip
         for port, stream_kind in outputs.items():
-            streams[f"{name}.{port}"] = {"name": f"{name}.{port}", "node": name, "port": port, "kind": stream_kind}
+            stream = f"{name}.{port}"
+            readers = {NODES[n][1] for n in NODES if any(s == stream for s, _ in NODES[n][5].values())}
+            streams[stream] = {
+                "name": stream, "node": name, "port": port, "kind": stream_kind, "tensors": [],
+                "is_log": stream_kind == "context", "process": process, "settler": process, "settle_ns": None,
+                "window": 3, "readers": sorted(readers - {process}),
+                "carrier": "shared" if readers - {process} else "reference",
+            }  # fmt: skip
     return {
         "name": "duplex", "clock": {"fps": "25", "unit_frames": 4}, "latency_ns": LATENCY_NS, "seed": 0,
-        "nodes": nodes, "streams": streams, **(extra or {}),
+        "nodes": nodes, "streams": streams, "processes": {p: {"name": p} for p in ("main", "performer")},
+        **(extra or {}),
     }  # fmt: skip
 
 
@@ -109,7 +123,7 @@ class _Simulation:
             cost = 172.0
         if name == "perform" and unit == self.stall:
             cost = 520.0
-        return int(cost * MS)
+        return int(cost * 1000) * 1000
 
     def place(self, lane, ready, cost):
         """Earliest start at or after ``ready`` in which the lane is free for ``cost``."""
@@ -147,7 +161,7 @@ class _Simulation:
         elif lost and name in ("show", "speak"):
             mode = "gap"
         cost = int(0.3 * MS) if mode == "gap" else self.cost_ns(name, unit, level)
-        wake = int(self.random.expovariate(8) * MS)
+        wake = int(self.random.expovariate(8) * 1000) * 1000
         start = wake + self.place((process, lane), max(ready, max(arrivals)) if name != "sync" else due, wake + cost)
         finish = start + cost
         if due is not None and finish > due and name != "sync" and mode == "step":

@@ -13,12 +13,17 @@ import msgspec
 
 from ...runtime.engine.records import Transfer
 from ...runtime.engine.statistics import quantiles
-from ...runtime.schedule.events import Firing
-from .facts import NodeInfo, Run, is_late, lateness_ns, misses, model_latency_ns, skew_ns
+from ...runtime.packet import Validity
+from ...runtime.plan.plan import NodePlan, StreamPlan
+from ...runtime.schedule.events import Firing, Settlement
+from .facts import Run, lateness_ns, misses, model_latency_ns, skew_ns
+from .story import Blamed
 
 MODES = ("step", "absorb", "gap", "skip")
 VERDICTS = ("real", "late", "discarded", "end")
 LEVEL_SHIFT, VERDICT_SHIFT = 4, 2
+UNSETTLED = -1
+"""In the place of a validity: nothing settled, though a body ran."""
 
 
 class Bars(msgspec.Struct):
@@ -36,16 +41,17 @@ class Bars(msgspec.Struct):
 
 
 class Row(msgspec.Struct):
-    """A node. ``inputs`` are (port, index of the producing row, delay, stream)."""
+    """A node. ``inputs`` are (port, index of the producing row, delay, stream, look-ahead)."""
 
     name: str
     type: str
     process: str
     lane: str
     paced: bool
+    sink: bool
     due: int | None
     levels: list[str]
-    inputs: list[tuple[str, int, int, str]]
+    inputs: list[tuple[str, int, int, str, int]]
     bars: Bars
 
 
@@ -63,34 +69,65 @@ class Sends(msgspec.Struct):
     bytes_delta: list[int]
 
 
+class Settled(msgspec.Struct):
+    """The outcomes of one stream that do not follow from its firings and transfers.
+
+    What follows: a unit settles as real when its body has finished, or, in another process, when its packet arrived.
+    The others are units, times after their release, and validities (`UNSETTLED`: none).
+    """
+
+    stream: str
+    settler: str
+    unit_delta: list[int]
+    after: list[int]
+    validity: list[int]
+
+
 class Curve(msgspec.Struct):
-    """One value per unit, from unit 0; None where there is none."""
+    """One value per unit, from unit ``first``; None where there is none."""
 
     name: str
     help: str
     limit: int | None
+    first: int
     values: list[int | None]
 
 
 class View(msgspec.Struct):
-    """Everything the page shows."""
+    """Everything the page shows of one run, or what is new of one that goes on. ``misses`` and curves are complete
+    from unit ``since`` on."""
 
+    name: str
     graph: str
     facts: dict[str, Any]
     period: float
     latency: int
+    since: int
+    first: int
     units: int
     rows: list[Row]
     sends: list[Sends]
+    settled: list[Settled]
     curves: list[Curve]
     misses: list[tuple[int, str]]
+    blamed: list[Blamed]
     notes: list[tuple[int, str, str, str]]
     fences: list[tuple[int, int, int, list[str]]]
 
 
-def view_of(run: Run) -> View:
-    """Pack a run for the page."""
-    ordered = by_place(run.nodes.values())
+def view_of(
+    run: Run, *, name: str = "", blamed: Sequence[Blamed] = (), fresh: Run | None = None, since: int = 0
+) -> View:
+    """Pack a run for the page.
+
+    Args:
+        name: what the page calls it beside another one.
+        blamed: who made units miss.
+        fresh: of a run that goes on: its newest records alone. Bars, packets and notes are told of these.
+        since: misses and curves are told from this unit on.
+    """
+    told = run if fresh is None else fresh
+    ordered = by_place(run.plan.nodes.values())
     index = {node.name: i for i, node in enumerate(ordered)}
     rows = [
         Row(
@@ -99,36 +136,47 @@ def view_of(run: Run) -> View:
             process=node.process,
             lane=node.lane,
             paced=node.paced,
+            sink=node.is_sink,
             due=None if node.due_ns is None else _us(node.due_ns),
             levels=[level_name(entry) for entry in node.ladder],
-            inputs=[(i.port, index[i.source], i.delay, i.stream) for i in node.inlets if i.source in index],
-            bars=_bars(run, node, [f for f in run.firings[node.name] if f.verdict != "end"]),
+            inputs=[(i.port, index[run.source(i)], i.delay, i.stream, i.look_ahead) for i in node.inputs],
+            bars=_bars(run, node, [f for f in told.firings[node.name] if f.verdict != "end"]),
         )
         for node in ordered
     ]
-    latency, skew = model_latency_ns(run), skew_ns(run)
     return View(
-        graph=str(run.header.plan.get("name", "graph")),
-        facts=facts_of(run, latency),
-        period=float(run.clock.period * 1_000_000),
-        latency=_us(run.latency_ns),
+        name=name,
+        graph=run.plan.name,
+        facts=facts_of(run),
+        period=float(run.plan.clock.period * 1_000_000),
+        latency=_us(run.plan.latency_ns),
+        since=since,
+        first=run.first_unit,
         units=run.n_units,
         rows=rows,
-        sends=_sends(run, index),
-        curves=[
-            Curve("model latency", "release to the last part of the answer", _us(run.latency_ns), _all_us(latency)),
-            Curve("lateness", "worst node: finished minus due", 0, _all_us(lateness_ns(run))),
-            *([Curve("A/V skew", "picture shown older than sound played", None, _all_us(skew))] if skew else []),
-        ],
-        misses=list(misses(run).items()),
-        notes=[(_us(n.at_ns), n.process, n.kind, n.text) for n in sorted(run.notes, key=lambda n: n.at_ns)],
-        fences=[(_us(f.at_ns), f.first_unit, f.generation, f.streams) for f in run.fences],
+        sends=_sends(run, index, [t for t in told.transfers if t.unit < run.n_units]),
+        settled=[_settled(run, told, stream) for stream in run.plan.streams.values()],
+        curves=_curves(run, since),
+        misses=list(misses(run, since).items()),
+        blamed=list(blamed),
+        notes=[(_us(n.at_ns), n.process, n.kind, n.text) for n in sorted(told.notes, key=lambda n: n.at_ns)],
+        fences=[(_us(f.at_ns), f.first_unit, f.generation, f.streams) for f in told.fences],
     )
 
 
-def by_place(nodes: Iterable[NodeInfo]) -> list[NodeInfo]:
+def _curves(run: Run, since: int) -> list[Curve]:
+    first, limit = run.units(since).start, _us(run.plan.latency_ns)
+    latency, lateness, skew = (of(run, since) for of in (model_latency_ns, lateness_ns, skew_ns))
+    return [
+        Curve("model latency", "release to the last part of the answer", limit, first, _all_us(latency)),
+        Curve("lateness", "worst node: finished minus due", 0, first, _all_us(lateness)),
+        *([Curve("A/V skew", "picture shown older than sound played", None, first, _all_us(skew))] if skew else []),
+    ]
+
+
+def by_place(nodes: Iterable[NodePlan]) -> list[NodePlan]:
     """Nodes in the plan's order, those of one process and one lane together."""
-    places: dict[str, dict[str, list[NodeInfo]]] = {}
+    places: dict[str, dict[str, list[NodePlan]]] = {}
     for node in nodes:
         places.setdefault(node.process, {}).setdefault(node.lane, []).append(node)
     return [node for lanes in places.values() for members in lanes.values() for node in members]
@@ -139,15 +187,15 @@ def level_name(entry: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in entry.items())
 
 
-def facts_of(run: Run, latency: Sequence[int | None]) -> dict[str, Any]:
+def facts_of(run: Run) -> dict[str, Any]:
     """The header's numbers; percentiles in milliseconds of the model latency of units that were presented real."""
-    lost = misses(run)
-    told = quantiles([v for unit, v in enumerate(latency) if v is not None and unit not in lost])
+    lost, latency = misses(run), zip(run.units(), model_latency_ns(run), strict=True)
+    told = quantiles([v for unit, v in latency if v is not None and unit not in lost])
     machine = {k: v for k, v in run.header.machine.items() if isinstance(v, str | int | float)}
     return {
-        "fps": float(run.clock.fps),
+        "fps": float(run.plan.fps),
         "misses": len(lost),
-        "late": sum(f.last - f.first + 1 for fs in run.firings.values() for f in fs if is_late(run, f)),
+        "late": run.n_late,
         "p50_ms": told.get("p50"),
         "p95_ms": told.get("p95"),
         "max_ms": told.get("max"),
@@ -168,10 +216,10 @@ def _weights(told: object) -> str | None:
     return None if told is None else str(told)
 
 
-def _bars(run: Run, node: NodeInfo, firings: list[Firing]) -> Bars:
+def _bars(run: Run, node: NodePlan, firings: list[Firing]) -> Bars:
     dues: list[tuple[int, int | None]] = []
     for i, firing in enumerate(firings):
-        planned = None if node.due_ns is None else run.clock.release_ns(firing.last) + node.due_ns
+        planned = None if node.due_ns is None else run.release_ns(firing.last) + node.due_ns
         if firing.due_ns != planned:
             dues.append((i, None if firing.due_ns is None else _us(firing.due_ns)))
     return Bars(
@@ -190,19 +238,18 @@ def _flags(firing: Firing) -> int:
     return max(firing.level, 0) << LEVEL_SHIFT | verdict << VERDICT_SHIFT | MODES.index(firing.mode)
 
 
-def _sends(run: Run, index: dict[str, int]) -> list[Sends]:
+def _sends(run: Run, index: dict[str, int], transfers: Iterable[Transfer]) -> list[Sends]:
     edges: dict[tuple[str, str], list[Transfer]] = {}
-    for transfer in run.sent:
+    for transfer in transfers:
         edges.setdefault((transfer.stream, transfer.reader), []).append(transfer)
     found = []
     for (stream, reader), sent in edges.items():
-        row = index.get(run.header.plan["streams"].get(stream, {}).get("node", stream.rpartition(".")[0]))
-        if row is None:
+        if stream not in run.plan.streams:
             continue
         sent.sort(key=lambda t: t.sent_ns)
         found.append(
             Sends(
-                row=row,
+                row=index[run.plan.streams[stream].node],
                 stream=stream,
                 sender=sent[0].sender,
                 reader=reader,
@@ -214,6 +261,27 @@ def _sends(run: Run, index: dict[str, int]) -> list[Sends]:
             )
         )
     return found
+
+
+def _settled(run: Run, told: Run, stream: StreamPlan) -> Settled:
+    """What cannot be told from firings and transfers."""
+    outcomes, bodies = told.settled.get(stream.name, {}), run.bodies[stream.node]
+    arrived = run.arrived.get((stream.name, stream.settler), {})
+    found = []
+    for unit, outcome in outcomes.items():
+        body = bodies.get(unit)
+        implied = None if body is None else arrived.get(unit, max(body.finished_ns, body.ready_ns))
+        if unit < run.n_units and not _follows(outcome, implied):
+            found.append((unit, _us(outcome.at_ns - run.release_ns(unit)), outcome.validity))
+    if told is run:
+        found += [(unit, 0, UNSETTLED) for unit in bodies if unit not in outcomes]
+    units, after, validity = zip(*sorted(found), strict=True) if found else ((), (), ())
+    return Settled(stream.name, stream.settler, _deltas(units), list(after), list(validity))
+
+
+def _follows(outcome: Settlement, implied_ns: int | None) -> bool:
+    is_there = outcome.validity in (Validity.REAL, Validity.EMPTY)
+    return is_there and implied_ns is not None and abs(outcome.at_ns - implied_ns) < 1000
 
 
 def _us(ns: int) -> int:

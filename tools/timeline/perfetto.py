@@ -16,9 +16,10 @@ from typing import Any
 
 import msgspec
 
+from ...runtime.plan.plan import NodePlan
 from ...runtime.schedule.events import Firing
 from .columns import by_place, level_name
-from .facts import NodeInfo, Run, lateness_ns, misses, model_latency_ns, skew_ns
+from .facts import Run, lateness_ns, misses, model_latency_ns, skew_ns
 
 Event = dict[str, Any]
 RUN_PID = 1
@@ -34,7 +35,7 @@ def chrome_trace(run: Run) -> str:
         "traceEvents": events,
         "displayTimeUnit": "ms",
         "otherData": {
-            "graph": run.header.plan.get("name"),
+            "graph": run.plan.name,
             "wangraph": run.header.wangraph,
             "started": run.header.started,
             "origin_us": writer.us(0),
@@ -48,7 +49,7 @@ class _Writer:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.order = by_place(run.nodes.values())
+        self.order = by_place(run.plan.nodes.values())
         processes = dict.fromkeys(node.process for node in self.order)
         self.pids = {name: RUN_PID + 1 + i for i, name in enumerate(processes)}
         sent = dict.fromkeys((t.stream, t.sender, t.reader) for t in run.sent if t.sender in self.pids)
@@ -62,7 +63,7 @@ class _Writer:
         """Nanoseconds after the origin as the file's time."""
         return (ns - self.start_ns) // 1000
 
-    def place(self, node: NodeInfo) -> Event:
+    def place(self, node: NodePlan) -> Event:
         return {"pid": self.pids[node.process], "tid": self.tids[node.name]}
 
     def names(self) -> Iterator[Event]:
@@ -91,7 +92,7 @@ class _Writer:
                 yield self._bar(node, firing, name, "computing", firing.started_ns, firing.finished_ns)
                 free_ns = max(free_ns, firing.finished_ns)
 
-    def _bar(self, node: NodeInfo, firing: Firing, name: str, cat: str, start_ns: int, end_ns: int) -> Event:
+    def _bar(self, node: NodePlan, firing: Firing, name: str, cat: str, start_ns: int, end_ns: int) -> Event:
         args: Event = {
             "unit": _units(firing),
             "mode": firing.mode,
@@ -125,23 +126,23 @@ class _Writer:
         steps = {name: {f.last: f for f in firings if f.mode != "skip"} for name, firings in self.run.firings.items()}
         number = 0
         for node in self.order:
-            for inlet in node.inlets:
+            for inlet in node.inputs:
                 for unit, firing in steps[node.name].items():
-                    made = steps.get(inlet.source, {}).get(unit - inlet.delay)
+                    made = steps.get(self.run.source(inlet), {}).get(unit - inlet.delay)
                     if made is None or made.finished_ns > firing.started_ns:
                         continue
                     number += 1
                     within_ns = made.started_ns + (made.finished_ns - made.started_ns) * 9 // 10
                     common = {"name": f"unit {unit - inlet.delay}", "cat": "path", "id": number}
-                    source = self.place(self.run.nodes[inlet.source])
+                    source = self.place(self.run.plan.nodes[self.run.source(inlet)])
                     yield {"ph": "s", **common, **source, "ts": self.us(within_ns)}
                     yield {"ph": "f", "bp": "e", **common, **self.place(node), "ts": self.us(firing.started_ns)}
 
     def units(self) -> Iterator[Event]:
         """Release and deadline of each unit, misses, notes."""
         lost = misses(self.run)
-        for unit in range(self.run.n_units):
-            yield self._instant(f"release {unit}", "p", self.run.clock.release_ns(unit))
+        for unit in self.run.units():
+            yield self._instant(f"release {unit}", "p", self.run.release_ns(unit))
             if unit in lost:
                 name, args = f"miss {unit}", {"unit": unit, "why": lost[unit]}
                 yield self._instant(name, "g", self.run.deadline_ns(unit)) | {"args": args}
@@ -165,7 +166,7 @@ class _Writer:
         """Counters, one value per unit, at its deadline."""
         curves = {"model latency": model_latency_ns, "lateness": lateness_ns, "A/V skew": skew_ns}
         for name, values in curves.items():
-            for unit, value in enumerate(values(self.run)):
+            for unit, value in zip(self.run.units(), values(self.run), strict=False):
                 if value is not None:
                     at = self.us(self.run.deadline_ns(unit))
                     yield {

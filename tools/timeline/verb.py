@@ -10,9 +10,10 @@ import click
 
 from ...runtime.errors import UserError
 from .columns import view_of
-from .facts import read_run
+from .facts import misses, read_run
 from .html import page_of
 from .perfetto import chrome_trace
+from .story import story
 
 Format = Literal["html", "perfetto"]
 SUFFIX: dict[Format, str] = {"html": ".html", "perfetto": ".perfetto.json"}
@@ -45,7 +46,9 @@ def command(trace: Path, output: Path | None, form: Format, show: bool) -> None:
     if target.resolve() == trace.resolve():
         raise UserError(f"{target}: found the trace itself (expected another file to write), give -o FILE")
     run = read_run(trace)
-    text = page_of(view_of(run)) if form == "html" else chrome_trace(run)
+    text = (
+        page_of(view_of(run, name=trace.name, blamed=story(run, misses(run)))) if form == "html" else chrome_trace(run)
+    )
     try:
         target.write_text(text, "utf-8")
     except OSError as error:

@@ -3,32 +3,32 @@
 const HEAD = 26; // height of a process's heading
 const MIN_BAR = 1.4;
 const TALLEST = 48;
-const DENSE = 4; // pixels per unit under which rows show load instead of bars
 let places = []; // [{kind: "process" | "row", y, height, ...}]
 
-// Where everything stands; rows share the height there is.
+// Where everything stands; rows share the height there is. `space` null: as tall as they like.
 function layOut(space) {
-  const heads = new Set(run.rows.map((row) => row.process)).size;
-  const free = (space - heads * HEAD - 8) / Math.max(1, run.rows.length);
+  const heads = new Set(run.rows.map(headOf)).size;
+  const free = space === null ? TALLEST : (space - heads * HEAD - 8) / Math.max(1, run.rows.length);
   view.rowHeight = Math.round(Math.min(TALLEST, Math.max(view.width < 600 ? 25 : 27, free)));
   places = [];
   let y = 0;
-  let process = null;
+  let head = null;
   let lane = null;
   for (const row of run.rows) {
-    if (row.process !== process) {
-      places.push({ kind: "process", name: row.process, y, height: HEAD });
+    if (headOf(row) !== head) {
+      places.push({ kind: "process", name: headOf(row), y, height: HEAD });
       y += HEAD;
       lane = null;
     }
     places.push({ kind: "row", row, y, height: view.rowHeight, opensLane: row.lane !== lane });
     row.y = y;
     y += view.rowHeight;
-    [process, lane] = [row.process, row.lane];
+    [head, lane] = [headOf(row), row.lane];
   }
   return y + 8;
 }
 
+const headOf = (row) => (run.isPair ? `${row.side.letter}: ${row.process} (${row.side.name})` : row.process);
 const barHeight = () => Math.round(view.rowHeight * 0.58);
 const middleOf = (row) => row.y + view.rowHeight / 2 - 1;
 
@@ -36,7 +36,7 @@ const middleOf = (row) => row.y + view.rowHeight / 2 - 1;
 function visibleUnits(margin = 1) {
   const first = Math.floor((view.from - 2 * run.latency) / run.period) - 1 - margin;
   const last = Math.ceil(view.to / run.period) + margin;
-  return [Math.max(0, first), Math.min(run.units - 1, last)];
+  return [Math.max(run.first, first), Math.min(run.units - 1, last)];
 }
 
 function drawLanes(canvas, space) {
@@ -59,6 +59,7 @@ function drawLanes(canvas, space) {
   for (const place of places) if (place.kind === "row") paintRow(c, place.row, perUnit);
   if (perUnit >= DENSE) drawSends(c);
   drawMisses(c);
+  drawBlamed(c);
   if (view.unit !== null) drawPath(c);
   drawHover(c, height);
   c.restore();
@@ -69,8 +70,9 @@ function drawLanes(canvas, space) {
 function drawGrid(c, perUnit, top, bottom) {
   const [first, last] = visibleUnits();
   const step = perUnit > 9 ? 1 : Math.round(niceStep(9 / perUnit));
-  for (let unit = first; unit <= last; unit++) {
-    if (unit % step && unit !== view.unit) continue;
+  const units = view.unit === null ? [] : [view.unit];
+  for (let unit = Math.ceil(first / step) * step; unit <= last; unit += step) if (unit !== view.unit) units.push(unit);
+  for (const unit of units) {
     const chosen = unit === view.unit;
     c.globalAlpha = chosen ? 1 : perUnit > 26 && view.unit === null ? 0.45 : 0.14;
     upright(c, xOf(release(unit)), top, bottom, colourOf(unit), chosen ? 2 : 1);
@@ -78,7 +80,7 @@ function drawGrid(c, perUnit, top, bottom) {
     if (perUnit > 40 || chosen)
       upright(c, xOf(deadline(unit)), top, bottom, chosen ? ink.select : ink.faint, chosen ? 1.6 : 1, chosen ? [5, 3] : [2, 4]);
   }
-  for (const [at] of run.fences) upright(c, xOf(at), top, bottom, ink.warn, 1.5, [1, 3]);
+  for (const side of run.sides) for (const [at] of side.fences) upright(c, xOf(at), top, bottom, ink.warn, 1.5, [1, 3]);
 }
 
 function drawRow(c, row, perUnit) {
@@ -235,8 +237,8 @@ function barText(c, row, i, mode, x0, x1, y, h) {
 
 // Packets on their way to another process: a thin line under the bar that made them.
 function drawSends(c) {
-  for (const send of run.sends) {
-    const y = Math.round(middleOf(run.rows[send.row]) + barHeight() / 2) + 2;
+  for (const send of run.sides.flatMap((side) => [...side.sends.values()])) {
+    const y = Math.round(middleOf(send.row) + barHeight() / 2) + 2;
     let edge = -Infinity;
     for (let i = atLeast(send.arrived, view.from); i < send.sent.length && send.sent[i] <= view.to; i++) {
       const x0 = xOf(send.sent[i]);
@@ -251,15 +253,51 @@ function drawSends(c) {
   c.globalAlpha = 1;
 }
 
-// A cross where a unit was presented that was not real.
+// A cross where a unit was presented that was not real; where there are too many for crosses, a line joins them.
 function drawMisses(c) {
-  const rows = run.rows.filter((row) => row.paced);
-  const ends = rows.length ? rows : run.rows.filter((row) => !run.rows.some((r) => r.inputs.some(([, from]) => from === row.index)));
-  for (const [unit] of run.misses)
-    for (const row of ends) {
-      const x = xOf(deadline(unit));
-      if (x > view.gutter - 8 && x < view.width + 8) cross(c, x, middleOf(row), Math.min(6, barHeight() / 2.6), ink.warn, 2.2);
+  for (const side of run.sides) {
+    const { misses } = side;
+    const [from, to] = [view.from, view.to].map((time) => (time - side.latency) / run.period - 1);
+    let [edge, group] = [-Infinity, -Infinity];
+    for (let k = atLeast(misses, from - 1); k < misses.length && misses[k] <= to + 1; k++) {
+      const x = xOf(deadline(misses[k], side));
+      if (x - edge < 5) {
+        for (const row of side.ends) line(c, group, middleOf(row), x, middleOf(row), ink.warn, 3);
+        group = x;
+      } else {
+        for (const row of side.ends) cross(c, x, middleOf(row), Math.min(6, barHeight() / 2.6), ink.warn, 2.2);
+        edge = group = x;
+      }
     }
+  }
+}
+
+// Who made units miss: the bar in a double outline, and what it did beside it, where there is room.
+function drawBlamed(c) {
+  const told = new Map(); // by row: where its last caption ends
+  for (const side of run.sides)
+    for (const [row, i, text] of culpritsOf(side)) {
+      const [x0, x1] = [xOf(row.bars.start[i]), Math.max(xOf(row.bars.end[i]), xOf(row.bars.start[i]) + 3)];
+      if (x1 < view.gutter || x0 > view.width) continue;
+      const [tall, y] = [barHeight(), Math.round(middleOf(row) - barHeight() / 2)];
+      outline(c, x0 - 2.5, x1 + 2.5, y - 2.5, tall + 5, ink.warn, 2);
+      font(c, 11, 600);
+      const width = c.measureText(text).width;
+      const left = Math.max(view.gutter + 6, Math.min(x0, view.width - width - 10));
+      if (left < (told.get(row) ?? -Infinity)) continue;
+      told.set(row, left + width + 8);
+      caption(c, text, left + width, y + tall + 10, ink.warn);
+    }
+}
+
+// Of a run: [row, firing, what it did], each once, in order of time.
+function culpritsOf(side) {
+  side.culprits ??= new Map([...side.blamed.values()].flat().map((culprit) => {
+    const row = side.rows.find((r) => r.name === culprit.node);
+    const i = row ? firingOf(row, culprit.of) : -1;
+    return [`${culprit.node} ${i}`, [row, i, culprit.text.replace(/ \(injected: .*?: (.*)\)/, ", injected $1")]];
+  }).filter(([, [, i]]) => i >= 0));
+  return side.culprits.values();
 }
 
 function drawHover(c, height) {
@@ -279,6 +317,11 @@ function drawGutter(c) {
     upright(c, view.gutter - 1, y, y + height, ink.line);
     const narrow = view.gutter < 120;
     font(c, narrow ? 11.5 : 13, row.paced ? 600 : 400);
+    c.fillStyle = ink.ink;
+    if (view.row === row) {
+      c.fillStyle = ink.select;
+      c.fillRect(0, y + 3, 4, height - 6);
+    }
     c.fillStyle = ink.ink;
     c.fillText(row.name, narrow ? 8 : 24, y + height / 2, view.gutter - (narrow ? 12 : 76));
     if (place.opensLane && !narrow) {
@@ -310,7 +353,7 @@ function drawRuler(canvas) {
   c.rect(view.gutter, 0, width - view.gutter, height);
   c.clip();
   drawFlags(c, perUnit, height);
-  for (const [at] of run.notes) diamond(c, xOf(at), 22, 4);
+  for (const side of run.sides) for (const [at] of side.notes) diamond(c, xOf(at), 22, 4);
   c.restore();
   font(c, 11);
   c.fillStyle = ink.faint;
@@ -327,7 +370,10 @@ function drawFlags(c, perUnit, height) {
   const every = Math.max(1, Math.round(perUnit > wide ? 1 : niceStep(wide / perUnit)));
   font(c, 11, 600);
   c.textAlign = "left";
-  for (let unit = first; unit <= last; unit++) {
+  const from = Math.floor(first / every) * every;
+  const flags = view.unit === null ? [] : [view.unit];
+  for (let unit = from; unit <= last; unit += every) if (unit >= first && unit !== view.unit) flags.push(unit);
+  for (const unit of flags) {
     const chosen = unit === view.unit;
     if ((unit % every || (view.unit !== null && Math.abs(unit - view.unit) * perUnit < wide)) && !chosen) continue;
     const x = xOf(release(unit));
@@ -342,10 +388,18 @@ function drawFlags(c, perUnit, height) {
     c.fillText(`${unit}`, x + 4.5, 36);
     c.globalAlpha = 1;
   }
+  let edge = -Infinity;
+  for (const unit of run.misses) {
+    const x = xOf(deadline(unit));
+    if (x - edge < 3 || x < view.gutter || x > view.width) continue;
+    cross(c, x, height - 8, 4, ink.warn, 2, 0);
+    edge = x;
+  }
+  if (perUnit <= 60 && view.unit === null) return;
   for (let unit = first; unit <= last; unit++) {
     const x = xOf(deadline(unit));
-    if (run.lost.has(unit)) cross(c, x, height - 8, 4, ink.warn, 2, 0);
-    else if (perUnit > 60 || unit === view.unit) triangle(c, x, height - 1, unit === view.unit ? ink.select : ink.soft);
+    if (isLost(unit)) continue;
+    if (perUnit > 60 || unit === view.unit) triangle(c, x, height - 1, unit === view.unit ? ink.select : ink.soft);
   }
 }
 
@@ -368,7 +422,7 @@ function diamond(c, x, y, r) {
   c.fill();
 }
 
-// What is under a point of the lanes: {row, i}, {row, load: [first, last, share, lost]} or {row}.
+// What is under a point of the lanes: {row, i}, {row, load} or {row}.
 function hit(x, y) {
   const place = places.find((p) => p.kind === "row" && y >= p.y && y < p.y + p.height);
   if (!place || x < view.gutter) return null;

@@ -5,25 +5,32 @@ const stage = byId("stage");
 
 function draw(reselected) {
   if (reselected) fillPanel();
+  drawAll(byId("scroll").clientHeight);
+}
+
+// `space`: how tall the lanes may be; null: as tall as they like.
+function drawAll(space) {
   [view.width, view.height] = [stage.clientWidth, stage.clientHeight];
   view.gutter = view.width < 600 ? 78 : 168;
   drawOverview(canvases.overview);
   drawRuler(canvases.ruler);
   drawCurves(canvases.curves);
-  drawLanes(canvases.lanes, byId("scroll").clientHeight);
+  drawLanes(canvases.lanes, space);
 }
 
 const middleUnit = () => Math.round(((view.from + view.to) / 2 - run.latency / 2) / run.period) - 1;
 
-function toMiss(direction) {
+// To the next or previous thing found, or miss when nothing was searched for.
+function walk(direction) {
+  if (found.query) return choose(found.at < 0 && direction < 0 ? -1 : found.at + direction);
   const here = view.unit ?? middleUnit();
-  const units = run.misses.map(([unit]) => unit);
+  const units = run.misses;
   const next = direction > 0 ? units.find((u) => u > here) ?? units[0] : units.findLast((u) => u < here) ?? units.at(-1);
   if (next !== undefined) toUnit(next);
 }
 
 function toUnit(unit) {
-  if (!Number.isInteger(unit) || unit < 0 || unit >= run.units) return;
+  if (!Number.isInteger(unit) || unit < run.first || unit >= run.units) return;
   select(unit);
   lookAtUnit(unit);
 }
@@ -74,19 +81,20 @@ function bindLanes(element, canSelect) {
 }
 
 function click(event) {
-  const found = hit(event.offsetX, event.offsetY);
-  select(found && found.i !== undefined ? found.row.bars.last[found.i] : null);
+  const under = hit(event.offsetX, event.offsetY);
+  if (under?.load) return toUnit(under.load.missed[0] ?? under.load.unit);
+  select(under && under.i !== undefined ? under.row.bars.last[under.i] : null);
 }
 
 function hover(event, canSelect) {
   if (event.pointerType === "touch") return;
-  const found = canSelect ? hit(event.offsetX, event.offsetY) : null;
+  const under = canSelect ? hit(event.offsetX, event.offsetY) : null;
   view.hover = event.offsetX > view.gutter ? timeAt(event.offsetX) : null;
   const box = stage.getBoundingClientRect();
-  const on = found && found.i !== undefined;
-  canvases.lanes.classList.toggle("over", Boolean(on));
+  const on = under && under.i !== undefined;
+  canvases.lanes.classList.toggle("over", Boolean(on || under?.load));
   const note = canSelect ? null : noteAt(event);
-  const lines = on ? tipLines(found) : found?.load ? loadLines(found.row, found.load) : note;
+  const lines = on ? tipLines(under) : under?.load ? loadLines(under.row, under.load) : note;
   showTip(lines, event.clientX - box.left, event.clientY - box.top);
   changed();
 }
@@ -94,8 +102,8 @@ function hover(event, canSelect) {
 function noteAt(event) {
   if (event.target !== canvases.ruler) return null;
   const near = (at) => Math.abs(xOf(at) - event.offsetX) < 7;
-  const notes = run.notes.filter(([at]) => near(at)).map(([, process, kind, text]) => `${kind} in ${process}: ${text}`);
-  const fences = run.fences.filter(([at]) => near(at))
+  const notes = run.sides.flatMap((side) => side.notes).filter(([at]) => near(at)).map(([, process, kind, text]) => `${kind} in ${process}: ${text}`);
+  const fences = run.sides.flatMap((side) => side.fences).filter(([at]) => near(at))
     .map(([, unit, generation, streams]) => `fence from unit ${unit}, generation ${generation}: ${streams.join(", ")}`);
   const lines = [...notes, ...fences].map((text) => el("div", {}, text));
   return lines.length ? lines : null;
@@ -114,15 +122,16 @@ function wheel(event) {
 const KEYS = {
   "+": () => zoom(1.6), "=": () => zoom(1.6), "-": () => zoom(1 / 1.6), _: () => zoom(1 / 1.6),
   ArrowLeft: () => pan((view.from - view.to) * 0.2), ArrowRight: () => pan((view.to - view.from) * 0.2),
-  ArrowUp: () => zoom(1.6), ArrowDown: () => zoom(1 / 1.6), Home: lookAtWhole,
-  n: () => toMiss(1), p: () => toMiss(-1),
+  ArrowUp: () => zoom(1.6), ArrowDown: () => zoom(1 / 1.6), Home: lookAtWhole, End: lookAtEnd,
+  n: () => walk(1), p: () => walk(-1),
   "]": () => toUnit(view.unit === null ? middleUnit() : view.unit + 1),
   "[": () => toUnit(view.unit === null ? middleUnit() : view.unit - 1),
-  g: () => byId("unit").select(), Escape: () => select(null), "?": () => byId("help").showModal(),
+  g: () => byId("search").select(), "/": () => byId("search").select(), "?": () => byId("help").showModal(),
+  Escape: () => (found.query ? forget() : select(null)),
 };
 
 document.addEventListener("keydown", (event) => {
-  if (event.target instanceof HTMLInputElement || byId("help").open || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!run || event.target instanceof HTMLInputElement || byId("help").open || event.ctrlKey || event.metaKey || event.altKey) return;
   const act = KEYS[event.key];
   if (!act) return;
   event.preventDefault();
@@ -132,21 +141,22 @@ document.addEventListener("keydown", (event) => {
 function bindButtons() {
   const acts = { "previous-miss": KEYS.p, "next-miss": KEYS.n, in: KEYS["+"], out: KEYS["-"], whole: lookAtWhole, "help-button": KEYS["?"] };
   for (const [id, act] of Object.entries(acts)) byId(id).onclick = act;
-  byId("jump").addEventListener("submit", (event) => {
-    event.preventDefault();
-    toUnit(Number.parseInt(byId("unit").value, 10));
-    byId("unit").blur();
-  });
   byId("help").addEventListener("click", (event) => event.target === byId("help") && byId("help").close());
 }
+
+const linkedUnit = () => Number.parseInt(/unit=(\d+)/.exec(location.hash)?.[1] ?? "", 10);
 
 // Begin where the story is: around the first miss, else at the start; a link's unit comes first.
 function begin() {
   const wide = Math.max(4, Math.round(stage.clientWidth / 165)) * run.period;
-  const linked = Number.parseInt(/unit=(\d+)/.exec(location.hash)?.[1] ?? "", 10);
-  const centre = run.misses.length ? deadline(run.misses[0][0]) : release(0) + wide * 0.4;
+  const centre = run.misses.length ? deadline(run.misses[0]) : release(run.first) + wide * 0.4;
   look(centre - wide / 2, centre + wide / 2);
-  toUnit(linked);
+  toUnit(linkedUnit());
+}
+
+function followLink() {
+  if (Number.isNaN(linkedUnit())) select(null);
+  else toUnit(linkedUnit());
 }
 
 function repaint() {
@@ -155,17 +165,45 @@ function repaint() {
   changed(true);
 }
 
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
-new ResizeObserver(() => changed()).observe(stage);
-addEventListener("hashchange", () => toUnit(Number.parseInt(/unit=(\d+)/.exec(location.hash)?.[1] ?? "", 10)));
-view.listeners.push(draw);
-readTheme();
-fillHeader();
-fillLegend();
-bindOverview(canvases.overview);
-bindLanes(canvases.lanes, true);
-bindLanes(canvases.ruler, false);
-bindLanes(canvases.curves, false);
-bindButtons();
-begin();
-globalThis.timeline = { run, view, look, select, toUnit, draw };
+// On paper: the window that is being looked at, all rows in full, in the light colours, as wide as a sheet.
+function bindPrinting() {
+  addEventListener("beforeprint", () => {
+    document.documentElement.classList.add("printing");
+    readTheme();
+    drawAll(null);
+  });
+  addEventListener("afterprint", () => {
+    document.documentElement.classList.remove("printing");
+    repaint();
+  });
+}
+
+async function open() {
+  try {
+    decode(await unpack(byId("trace").textContent));
+  } catch (error) {
+    byId("about").textContent = `this page cannot be shown: ${error.message}; it needs a browser of 2023 or later, or was cut: make it again with wangraph timeline`;
+    return;
+  }
+  byId("trace").remove();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+  new ResizeObserver(() => changed()).observe(stage);
+  addEventListener("hashchange", followLink);
+  view.listeners.push(draw);
+  readTheme();
+  fillHeader();
+  fillLegend();
+  fillCount();
+  bindOverview(canvases.overview);
+  bindLanes(canvases.lanes, true);
+  bindLanes(canvases.ruler, false);
+  bindLanes(canvases.curves, false);
+  bindButtons();
+  bindSearch();
+  bindPrinting();
+  begin();
+  if (run.live !== null) follow();
+  globalThis.timeline = { run, view, look, select, toUnit, draw, pathOf, search, loadsOf, groupsOf };
+}
+
+open();

@@ -36,19 +36,25 @@ function drawSky(c, width, height) {
   }
   c.globalAlpha = 1;
   line(c, 24, height - 3 - tall(run.latency), width - 24, height - 3 - tall(run.latency), ink.faint, 1, [4, 3]);
-  for (const [unit] of run.misses) cross(c, overX(deadline(unit), width), 9, 3.2, ink.warn, 1.6, 0);
+  let edge = -Infinity;
+  for (const unit of run.misses) {
+    const x = overX(deadline(unit), width);
+    if (x - edge < 2) continue;
+    cross(c, x, 9, 3.2, ink.warn, 1.6, 0);
+    edge = x;
+  }
   if (view.unit !== null) upright(c, overX(release(view.unit), width), 0, height, ink.select, 1.5);
 }
 
 function highest(width) {
-  const key = `${width}`;
+  const key = `${width} ${run.units} ${run.end}`;
   if (whole.key === key) return whole.image;
   const values = run.curves[0].values;
   const w = Math.max(1, ((width - 48) * run.period) / (run.end - run.begin) - 0.6);
   const columns = new Map();
-  for (let unit = 0; unit < values.length; unit++) {
+  for (let unit = run.first; unit < values.length; unit++) {
     const x = w > 1 ? overX(release(unit), width) : Math.round(overX(release(unit), width));
-    if (values[unit] !== null) columns.set(x, Math.max(values[unit], columns.get(x) ?? 0));
+    if (isNumber(values[unit])) columns.set(x, Math.max(values[unit], columns.get(x) ?? 0));
   }
   whole.key = key;
   whole.image = [...columns].map(([x, value]) => [x, w, value]);

@@ -1,4 +1,4 @@
-// Words and numbers: the header, the tooltip, the panel of the selected unit, the help.
+// Words and numbers: the header, the tooltip, the panel of the selected unit.
 
 const byId = (id) => document.getElementById(id);
 
@@ -15,31 +15,40 @@ function el(tag, attributes = {}, ...children) {
 }
 
 function fillHeader() {
-  const { facts } = run;
   byId("graph").textContent = run.graph;
-  const { cpu, cores } = facts.machine;
-  const about = [
-    `${facts.clock} clock`, facts.engine, cpu, cores ? `${cores} cores` : null, facts.weights ? `weights: ${facts.weights}` : null,
-    facts.is_whole ? null : "the trace ends early: the run was cut",
-  ];
-  byId("about").textContent = about.filter(Boolean).join("  ·  ");
-  byId("about").title = Object.entries(facts.machine).map(([key, value]) => `${key}: ${value}`).join("\n");
-  const short = (value) => (value === null ? "–" : value.toFixed(0));
-  const seconds = (run.units * run.period) / 1e6;
-  const numbers = [
-    ["units", `${run.units}`, `${seconds.toFixed(seconds < 100 ? 1 : 0)} s`, "minor"],
-    ["fps", `${+facts.fps.toFixed(2)}`, `unit ${+(run.period / 1000).toFixed(2)} ms`, "minor"],
-    ["misses", `${facts.misses}`, "", facts.misses ? "bad" : ""],
-    ["late", `${facts.late}`, "", ""],
-    ["model latency p50", short(facts.p50_ms), "ms", ""],
-    ["p95", short(facts.p95_ms), "ms", ""],
-    ["max", short(facts.max_ms), "ms", ""],
-    ["presented after", short(run.latency / 1000), "ms", "minor"],
-  ];
-  byId("numbers").append(...numbers.map(([name, value, note, kind]) =>
+  const lines = run.sides.map((side) => {
+    const line = aboutOf(side).join("  ·  ");
+    const all = Object.entries(side.facts.machine).map(([key, value]) => `${key}: ${value}`).join("\n");
+    return el("span", { title: all }, run.isPair ? `${side.letter}  ${side.name}  ·  ${line}` : line);
+  });
+  byId("about").replaceChildren(...lines);
+  byId("numbers").replaceChildren(...numbersOf().map(([name, value, note, kind]) =>
     el("div", { class: kind }, el("dt", {}, name), el("dd", {}, value, el("small", {}, note)))));
-  byId("miss-count").textContent = run.misses.length === 1 ? "1 miss" : `${run.misses.length || "no"} misses`;
-  for (const id of ["previous-miss", "next-miss"]) byId(id).disabled = !run.misses.length;
+}
+
+function aboutOf({ facts }) {
+  const { cpu, cores } = facts.machine;
+  return [
+    `${facts.clock} clock`, facts.engine, cpu, cores ? `${cores} cores` : null, facts.weights ? `weights: ${facts.weights}` : null,
+    facts.is_whole || run.live !== null ? null : "the trace ends early: the run was cut",
+  ].filter(Boolean);
+}
+
+// Of two runs: both values, the first run's first.
+function numbersOf() {
+  const short = (value) => (isNumber(value) ? value.toFixed(0) : "–");
+  const each = (what) => run.sides.map((side) => what(side.facts)).join(" | ");
+  const seconds = ((run.units - run.first) * run.period) / 1e6;
+  return [
+    ["units", `${run.units - run.first}`, `${seconds.toFixed(seconds < 100 ? 1 : 0)} s`, "minor"],
+    ["fps", `${+run.sides[0].facts.fps.toFixed(2)}`, `unit ${+(run.period / 1000).toFixed(2)} ms`, "minor"],
+    ["misses", each((facts) => facts.misses), "", run.misses.length ? "bad" : ""],
+    ["late", each((facts) => facts.late), "", ""],
+    ["model latency p50", each((facts) => short(facts.p50_ms)), "ms", ""],
+    ["p95", each((facts) => short(facts.p95_ms)), "ms", ""],
+    ["max", each((facts) => short(facts.max_ms)), "ms", ""],
+    ["presented after", run.sides.map((side) => short(side.latency / 1000)).join(" | "), "ms", "minor"],
+  ];
 }
 
 const said = (row, i) => {
@@ -51,12 +60,14 @@ const said = (row, i) => {
     isLate(row, i) ? "late" : VERDICTS[bars.verdict[i]] === "discarded" ? "discarded" : null].filter(Boolean);
 };
 
-function loadLines(row, [first, last, share, lost]) {
+function loadLines(row, { first, last, share, worst, unit, late, lost, missed }) {
   return [
-    el("div", {}, el("b", {}, `${row.name} · units ${first}–${last}`)),
-    el("div", {}, `busy ${(share * 100).toFixed(1)} % of the time`),
-    lost ? el("div", { class: "warn" }, `${lost} late, absorbed or lost`) : null,
-    el("div", { class: "soft" }, "zoom in for single units"),
+    el("div", {}, el("b", {}, `${titleOf(row)} · units ${first}–${last}`)),
+    el("div", {}, `busy ${(share * 100).toFixed(1)} % of the time, longest ${ms(worst)} ms, on unit ${unit}`),
+    late ? el("div", { class: "warn" }, `${late} late`) : null,
+    lost ? el("div", { class: "warn" }, `${lost} absorbed or lost`) : null,
+    missed.length ? el("div", { class: "warn" }, `✕ missed: ${missed.slice(0, 4).join(", ")}${missed.length > 4 ? ` and ${missed.length - 4} more` : ""}`) : null,
+    el("div", { class: "soft" }, "a click shows these units"),
   ].filter(Boolean);
 }
 
@@ -67,13 +78,13 @@ function tipLines({ row, i }) {
   const slack = slackOf(row, i);
   const held = bars.ready[i] > bars.end[i];
   return [
-    el("div", {}, el("b", {}, `${row.name} · ${words}`)),
+    el("div", {}, el("b", {}, `${titleOf(row)} · ${words}`)),
     more.length ? el("div", { class: isLate(row, i) ? "warn" : "soft" }, more.join(" · ")) : null,
     el("div", {}, `${held ? `called ahead, held ${ms(bars.out[i] - bars.end[i])} ms` : `waited ${ms(bars.start[i] - bars.ready[i])} ms`}, computed ${ms(bars.end[i] - bars.start[i], 2)} ms`),
     el("div", {}, `finished ${plusMs(bars.end[i] - base)} ms after release`),
     Number.isNaN(slack) ? null
       : el("div", { class: slack < 0 && !row.paced ? "warn" : "" }, `due ${plusMs(bars.due[i] - base)} ms, slack ${ms(slack)} ms`),
-    run.lost.has(bars.last[i]) ? el("div", { class: "warn" }, `✕ missed: ${run.lost.get(bars.last[i])}`) : null,
+    row.side.lost.has(bars.last[i]) ? el("div", { class: "warn" }, `✕ missed: ${row.side.lost.get(bars.last[i])}`) : null,
     el("div", { class: "soft" }, `${row.type} in ${row.process} / ${row.lane}`),
   ].filter(Boolean);
 }
@@ -94,37 +105,78 @@ function fillPanel() {
   panel.hidden = view.unit === null;
   if (panel.hidden) return;
   const unit = view.unit;
-  const latency = run.curves[0].values[unit];
-  const lost = run.lost.get(unit);
+  panel.replaceChildren(
+    el("header", {}, el("h2", {}, el("i", { style: `background:${colourOf(unit)}` }), `Unit ${unit}`), unitButtons(unit)),
+    ...(run.isPair ? [comparison(unit)] : []),
+    ...run.sides.flatMap((side) => ofSide(side, unit)),
+  );
+}
+
+function comparison(unit) {
+  const [a, b] = run.sides.map((side) => side.curves[0].values[unit]);
+  if (!isNumber(a) || !isNumber(b)) return el("p", { class: "why" }, "the answer was not there in both runs");
+  return el("p", { class: "why" }, "the answer was there ", el("b", {}, `${ms(Math.abs(b - a))} ms ${b < a ? "earlier" : "later"}`), " in B");
+}
+
+function ofSide(side, unit) {
+  const latency = side.curves[0].values[unit] ?? null;
   const times = [
     ["release", `${(release(unit) / 1e6).toFixed(3)} s`],
     ["model latency", latency === null ? "–" : `${ms(latency)} ms`],
-    ["margin", latency === null ? "–" : `${ms(run.latency - latency)} ms`],
+    ["margin", latency === null ? "–" : `${ms(side.latency - latency)} ms`],
   ];
-  panel.replaceChildren(
-    el("header", {}, el("h2", {}, el("i", { style: `background:${colourOf(unit)}` }), `Unit ${unit}`), unitButtons(unit)),
+  return [
+    ...(run.isPair ? [el("h3", { class: "side" }, `${side.letter}  ${side.name}`)] : []),
     el("div", { class: "times" }, ...times.map(([name, value]) => el("div", {}, name, el("b", {}, value)))),
-    el("p", { class: `why ${lost ? "warn" : "soft"}` }, lost ? `✕ missed: ${lost}`
-      : `presented ${ms(run.latency, 0)} ms after release, at ${(deadline(unit) / 1e6).toFixed(3)} s`),
-    nodeTable(unit),
+    ...whyMissed(side, unit),
+    ...pathTable(pathOf(side, unit), unit),
+    el("h3", {}, "nodes"),
+    nodeTable(side, unit),
     el("p", { class: "note" }, "ms after release; slack = due − finish"),
-    ...sendTable(unit),
-  );
+    ...sendTable(side, unit),
+  ];
+}
+
+// Who made the unit miss, by name, and the way from what was missing to there.
+function whyMissed(side, unit) {
+  const lost = side.lost.get(unit);
+  if (!lost) return [el("p", { class: "why soft" }, `presented ${ms(side.latency, 0)} ms after release, at ${(deadline(unit, side) / 1e6).toFixed(3)} s`)];
+  const culprits = side.blamed.get(unit) ?? [];
+  const lines = culprits.map((culprit) => el("div", { class: "culprit" }, el("b", { class: "warn" }, culprit.text),
+    el("ol", {}, ...culprit.because.map((sentence) => el("li", {}, sentence)))));
+  const rest = lines.length ? null : el("p", { class: "note" }, `wangraph explain ${side.name} --unit ${unit} says why`);
+  return [el("p", { class: "why warn" }, `✕ missed: ${lost}`), ...lines, rest].filter(Boolean);
+}
+
+function pathTable(steps, unit) {
+  if (!steps.length) return [];
+  const longest = Math.max(...steps.map((part) => part.to - part.from), 1);
+  const worst = steps.filter((part) => part.part !== "due").sort((a, b) => excess(b) - excess(a))[0];
+  const lines = steps.filter((part) => part.to - part.from >= 50 || part.text.endsWith("given up")).map((part) => {
+    const much = part === worst && excess(part) > 1000;
+    const bar = el("i", { class: `part ${part.part}`, style: `width:${Math.max(1, ((part.to - part.from) / longest) * 100)}%` });
+    const text = part.unit === unit ? part.text : `${part.text} (unit ${part.unit})`;
+    return el("tr", { class: much ? "much" : "" }, el("td", { class: "told" }, text, bar), el("td", {}, ms(part.to - part.from)), el("td", { class: "soft" }, ms(part.usual)));
+  });
+  const head = ["critical path", "took", "usually"].map((name) => el("th", {}, name));
+  const most = worst && excess(worst) > 1000
+    ? [el("p", { class: "note" }, `most of what is unusual: ${worst.text}, ${ms(excess(worst))} ms longer than usual`)] : [];
+  return [el("table", { class: "path" }, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...lines)), ...most];
 }
 
 function unitButtons(unit) {
   const go = (to) => () => { select(to); lookAtUnit(to); };
   const previous = el("button", { "aria-label": "Previous unit", title: "Previous unit ([)", onclick: go(unit - 1) }, "‹");
   const next = el("button", { "aria-label": "Next unit", title: "Next unit (])", onclick: go(unit + 1) }, "›");
-  previous.disabled = unit <= 0;
+  previous.disabled = unit <= run.first;
   next.disabled = unit >= run.units - 1;
   const close = el("button", { "aria-label": "Close", title: "Close (Esc)", onclick: () => select(null) }, "✕");
   return el("div", { class: "group" }, previous, next, close);
 }
 
-function nodeTable(unit) {
+function nodeTable(side, unit) {
   const head = ["node", "ready", "start", "finish", "due", "slack"].map((name) => el("th", {}, name));
-  return el("table", {}, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...run.rows.map((row) => nodeLine(row, unit))));
+  return el("table", { class: "nodes" }, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...side.rows.map((row) => nodeLine(row, unit))));
 }
 
 function nodeLine(row, unit) {
@@ -140,51 +192,13 @@ function nodeLine(row, unit) {
     el("td", { class: late ? "warn" : "" }, row.paced ? "paced" : ms(slack)));
 }
 
-function sendTable(unit) {
-  const lines = run.sends.flatMap((send) => {
-    const i = atLeast(send.unit, unit);
-    if (send.unit[i] !== unit) return [];
+function sendTable(side, unit) {
+  const lines = [...side.sends.values()].flatMap((send) => {
+    const i = send.byUnit.get(unit);
+    if (i === undefined) return [];
     const size = send.bytes[i] >= 1024 ? `${(send.bytes[i] / 1024).toFixed(1)} KiB` : `${send.bytes[i]} B`;
     const cells = [size, send.carrier, `${ms(send.took[i], 2)} ms`].map((text) => el("td", {}, text));
     return [el("tr", {}, el("td", {}, `${send.stream} → ${send.reader}`), ...cells)];
   });
   return lines.length ? [el("h3", {}, "sent"), el("table", {}, el("tbody", {}, ...lines))] : [];
-}
-
-const MARKS = [
-  ["waiting", (c) => { c.globalAlpha = 0.6; c.fillStyle = hatchOf(0); c.fillRect(1, 4, 24, 8); }],
-  ["computing", (c) => { c.fillStyle = colourOf(0); roundBox(c, 1, 2, 24, 12); c.fill(); }],
-  ["sending", (c) => { c.fillStyle = colourOf(0); c.fillRect(1, 7, 24, 2.5); }],
-  ["due", (c) => { c.strokeStyle = colourOf(0); c.lineWidth = 1.25; c.beginPath(); c.moveTo(9, 1.5); c.lineTo(13, 1.5); c.lineTo(13, 14.5); c.lineTo(9, 14.5); c.stroke(); }],
-  ["deadline", (c) => { triangle(c, 13, 7, ink.soft); upright(c, 13, 7, 16, ink.soft, 1, [2, 2]); }],
-  ["late", (c) => { c.fillStyle = ink.lateHatch; c.fillRect(2, 3, 22, 10); outline(c, 3, 23, 4, 8, ink.warn, 1.6); }],
-  ["miss", (c) => cross(c, 13, 8, 4.5, ink.warn)],
-  ["absorb", (c) => { c.fillStyle = colourOf(2); roundBox(c, 1, 2, 24, 12); c.fill(); c.fillStyle = ink.absorbHatch; c.fill(); }],
-  ["gap", (c) => drawLost(c, "gap", 1, 2, 24, 2, 12)],
-  ["skip", (c) => drawLost(c, "skip", 1, 2, 24, 1, 14)],
-  ["lower level", (c) => { c.fillStyle = colourOf(3); roundBox(c, 1, 8, 24, 6); c.fill(); line(c, 1, 2, 25, 2, ink.line); }],
-  ["note", (c) => diamond(c, 13, 8, 4.5)],
-];
-
-function mark([name, paint]) {
-  const ratio = Math.max(2, Math.ceil(devicePixelRatio));
-  const canvas = el("canvas", { style: "width:26px;height:16px", width: 26 * ratio, height: 16 * ratio });
-  const c = canvas.getContext("2d");
-  c.scale(ratio, ratio);
-  paint(c);
-  return el("span", {}, canvas, name);
-}
-
-function fillLegend() {
-  byId("legend").replaceChildren(...MARKS.slice(0, 7).map(mark));
-  const keys = [["← →", "pan"], ["+ −", "zoom"], ["Home", "whole run"], ["n p", "next, previous miss"], ["[ ]", "previous, next unit"],
-    ["g", "go to a unit"], ["Esc", "deselect"], ["?", "this help"]];
-  byId("help").replaceChildren(
-    el("h2", {}, "Keyboard"),
-    el("div", { class: "columns" }, ...keys.map(([key, what]) => el("span", {}, el("kbd", {}, key), what))),
-    el("p", { class: "soft" }, "Wheel or pinch zooms, dragging pans, a click on a bar follows its unit: thick arrows are the inputs that decided when a node was ready, dashed ones go to a later unit, dotted ones came too late."),
-    el("h2", {}, "Marks"),
-    el("div", { class: "columns" }, ...MARKS.map(mark)),
-    el("p", {}, el("button", { onclick: () => byId("help").close() }, "Close")),
-  );
 }

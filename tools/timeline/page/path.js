@@ -1,52 +1,33 @@
-// One unit's way through the graph: arrows from the body that made a packet to the one that took it in.
+// The chosen unit's way through the graph: thin arrows from the body that made a packet to the one that took it in, and
+// over them, thick, the critical path.
 
-// Edges around a unit: {from, i, to, j, delay, arrived, missed, decides}. Into its own firings, and, delayed, out of them.
+// Edges around a unit: {from, i, to, j, delay, missed}. Into its own firings, and, delayed, out of them.
 function edgesOf(unit) {
-  const edges = [];
-  for (const to of run.rows) {
-    const own = [];
-    for (const [port, source, delay, stream] of to.inputs) {
-      const from = run.rows[source];
-      const made = edgeBetween(from, unit - delay, to, unit, stream, delay);
-      if (made) own.push({ ...made, port });
-      if (delay) {
-        const later = edgeBetween(from, unit, to, unit + delay, stream, delay);
-        if (later) edges.push({ ...later, port });
+  const edges = new Map();
+  for (const to of run.rows)
+    for (const input of to.inputs)
+      for (const taken of input.delay ? [unit - input.delay, unit] : [unit]) {
+        const edge = edgeBetween(input, taken, to, taken + input.delay);
+        if (edge) edges.set(`${edge.from.index} ${edge.i} ${to.index} ${edge.j}`, edge);
       }
-    }
-    const latest = Math.max(...own.filter((e) => !e.missed).map((e) => e.arrived));
-    for (const edge of own) edge.decides = edge.arrived === latest;
-    edges.push(...own);
-  }
-  return edges;
+  return [...edges.values()];
 }
 
-function edgeBetween(from, made, to, taken, stream, delay) {
-  const [i, j] = [firingOf(from, made), firingOf(to, taken)];
+function edgeBetween(input, made, to, taken) {
+  const [i, j] = [firingOf(input.from, made), firingOf(to, taken)];
   if (i < 0 || j < 0) return null;
-  const arrived = arrival(from, i, made, to, stream);
-  return { from, i, to, j, delay, stream, arrived, missed: arrived > to.bars.start[j] + 1 || made !== from.bars.last[i], decides: false };
-}
-
-function arrival(from, i, unit, to, stream) {
-  const send = run.sends.find((s) => s.stream === stream && s.reader === to.process);
-  const sent = send ? atLeast(send.unit, unit) : -1;
-  return send && send.unit[sent] === unit ? Math.max(send.arrived[sent], from.bars.out[i]) : from.bars.out[i];
+  const k = sendOf(to.side, input.stream, to.process)?.byUnit.get(made);
+  const arrived = Math.max(input.from.bars.out[i], k === undefined ? -Infinity : sendOf(to.side, input.stream, to.process).arrived[k]);
+  return { from: input.from, i, to, j, delay: input.delay, missed: arrived > to.bars.start[j] + 1 || made !== input.from.bars.last[i] };
 }
 
 function drawPath(c) {
-  const seen = new Set();
-  const edges = edgesOf(view.unit).sort((a, b) => a.decides - b.decides);
-  for (const edge of edges) {
-    const key = `${edge.from.index} ${edge.i} ${edge.to.index} ${edge.j}`;
-    if (seen.has(key) && !edge.decides) continue;
-    seen.add(key);
-    drawArrow(c, edge);
-  }
+  for (const edge of edgesOf(view.unit)) drawArrow(c, edge);
+  for (const side of run.sides) drawCause(c, pathOf(side, view.unit));
 }
 
 // Same time, two rows: a plumb line; else an S from the end of one bar to the moment at which the other was ready.
-function drawArrow(c, { from, i, to, j, delay, missed, decides }) {
+function drawArrow(c, { from, i, to, j, delay, missed }) {
   const x0 = xOf(from.bars.out[i]);
   const x1 = xOf(missed ? to.bars.start[j] : Math.max(to.bars.ready[j], Math.min(from.bars.out[i], to.bars.start[j])));
   const down = to.y > from.y ? 1 : -1;
@@ -54,9 +35,9 @@ function drawArrow(c, { from, i, to, j, delay, missed, decides }) {
   const y1 = middleOf(to) - down * (barHeight() / 2 + 1);
   const colour = missed ? ink.warn : ink.select;
   const bend = Math.max(5, Math.min(60, Math.abs(x1 - x0) * 0.55));
-  c.globalAlpha = decides || missed ? 0.95 : delay ? 0.55 : 0.4;
+  c.globalAlpha = missed ? 0.9 : delay ? 0.5 : 0.35;
   c.strokeStyle = colour;
-  c.lineWidth = decides ? 1.8 : 1.15;
+  c.lineWidth = 1.15;
   c.setLineDash(missed ? [1.5, 3] : delay ? [5, 3] : []);
   c.beginPath();
   c.moveTo(x0, y0);
@@ -70,7 +51,22 @@ function drawArrow(c, { from, i, to, j, delay, missed, decides }) {
   c.lineTo(x1, y1);
   c.fill();
   c.beginPath();
-  c.arc(x0, y0, decides ? 2.6 : 2, 0, 7);
+  c.arc(x0, y0, 2, 0, 7);
   c.fill();
   c.globalAlpha = 1;
+}
+
+// A step of the path is drawn by what it is: computing solid, travelling dashed, waiting dotted.
+const DASHES = { compute: [], travel: [6, 3], queue: [2, 2.5], clock: [2, 2.5], release: [2, 2.5], due: [2, 5] };
+
+// Along the foot of the bars, from release to presentation, with plumb lines from row to row.
+function drawCause(c, steps) {
+  const foot = (row) => Math.round(middleOf(row) + barHeight() / 2) + 1;
+  for (const [colour, extra] of [[ink.paper, 3.5], [ink.select, 0]])
+    for (const [n, part] of steps.entries()) {
+      const y = foot(part.row);
+      const solid = part.part === "compute";
+      if (n && steps[n - 1].row !== part.row) line(c, xOf(part.from), foot(steps[n - 1].row), xOf(part.from), y, colour, 2 + extra);
+      line(c, xOf(part.from), y, xOf(part.to), y, colour, (solid ? 4.5 : 3) + extra, extra ? [] : DASHES[part.part]);
+    }
 }

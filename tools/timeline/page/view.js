@@ -6,6 +6,8 @@ const view = {
   from: 0,
   to: 1,
   unit: null, // selected
+  row: null, // what was found last
+  follows: false, // moves on as a live run does
   hover: null, // time under the pointer
   gutter: 150,
   width: 1000,
@@ -23,6 +25,7 @@ function look(from, to) {
   const air = (run.end - run.begin) * 0.01 + 20_000;
   const [low, high] = [run.begin - air, run.end + air];
   const length = Math.min(Math.max(to - from, SHORTEST_US), high - low);
+  view.follows = run.live !== null && (from + to) / 2 + length / 2 >= run.end;
   const middle = (from + to) / 2;
   view.from = Math.min(Math.max(middle - length / 2, low), high - length);
   view.to = view.from + length;
@@ -33,6 +36,7 @@ const zoom = (factor, around = (view.from + view.to) / 2) =>
   look(around - (around - view.from) / factor, around + (view.to - around) / factor);
 const pan = (us) => look(view.from + us, view.to + us);
 const lookAtWhole = () => look(run.begin, run.end);
+const lookAtEnd = () => look(run.end - (view.to - view.from), run.end);
 
 // Bring a unit into the middle without changing the zoom, unless it would be a speck or burst the window.
 function lookAtUnit(unit) {

@@ -1,0 +1,39 @@
+"""Who made units miss, as ``wangraph explain`` tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from ...runtime.engine.explain import explain
+from ...runtime.engine.history import History
+from .facts import Run
+
+MOST = 500
+"""Misses that are explained; a run that misses more has its reason among the first."""
+
+
+class Blamed(msgspec.Struct):
+    """One culprit of a missed unit: what ``node`` did on unit ``of``, and the sentences that lead there."""
+
+    unit: int
+    kind: str
+    node: str
+    of: int
+    text: str
+    because: tuple[str, ...]
+
+
+def story(run: Run, missed: Iterable[int]) -> list[Blamed]:
+    """The culprits of these units, the first `MOST` of them, in order of unit."""
+    units = sorted(missed)[:MOST]
+    if not units:
+        return []
+    history = History(run.plan, run.records)
+    known = [unit for unit in units if history.first_unit <= unit < history.n_units]
+    return [
+        Blamed(unit, c.kind, c.node, c.unit, c.text, c.because)
+        for unit in known
+        for c in explain(history, unit).culprits
+    ]
