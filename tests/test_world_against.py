@@ -1,5 +1,6 @@
 """A user of the world in a graph: what he hears, that he can be made again, and which graphs he can talk with."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +168,25 @@ def test_seeds_name_users_whose_voices_training_never_heard(voices):
     same(replayed(guest, talks[0].samples), talks[0].heard)
 
 
+@pytest.mark.slow
+def test_the_graph_of_the_document_is_put_before_the_world(capsys):
+    document = (Path(__file__).parents[1] / "docs" / "benchmark.md").read_text()
+    code = next(block for block in re.findall(r"```python\n(.*?)```", document, re.DOTALL) if '"mirror"' in block)
+    exec(code, {})
+    assert capsys.readouterr().out.count("(25, 2560) (25, 4, 64, 64, 3)") == 2
+
+
+def test_the_node_of_the_document_is_the_user_of_its_guest(tmp_path, guest):
+    document = (Path(__file__).parents[1] / "docs" / "benchmark.md").read_text()
+    node = next(block for block in re.findall(r"```yaml\n(.*?)```", document, re.DOTALL) if "WorldUser" in block)
+    (tmp_path / "g.yaml").write_text(
+        f"nodes:\n{node}  speak: {{type: {world_toys.__file__}:Echo, inputs: {{audio: user.audio}}}}\n"
+    )
+    plan = Graph.load(tmp_path / "g.yaml").plan()
+    assert plan.nodes["clock"].params == {"units": 400}
+    assert WorldUser(**plan.nodes["user"].params).guest == Guest(7, "overlap", "held-out")
+
+
 def test_words_come_one_a_unit_and_pictures_stay():
     assert written(["one two", None, "—", "? xyzzy"]).tolist() == [TOKENS["one"], TOKENS["two"], STOP, 3]
     assert written([None, ""]).tolist() == [PAD, PAD]
@@ -285,4 +305,3 @@ def test_wrong_voices_are_told_before_the_run(tmp_path):
     with pytest.raises(UserError) as caught:
         WorldUser.check({"hold_out": ["nobody"]})
     assert str(caught.value) == ("hold-out: nobody is called 'nobody' (people: none; synthesisers: espeak-ng, flite)")
-    assert Path(world_toys.__file__).exists()

@@ -89,3 +89,13 @@ class Depth(Node):
 
     def step(self, unit, samples, depth):
         return {"voice": samples}
+
+
+class Echo(Node):
+    """Says what it hears."""
+
+    audio = Input("audio", "S", "float32", rate_hz=RATE)
+    samples = Output("audio", "S", "float32", rate_hz=RATE)
+
+    def step(self, unit, audio):
+        return {"samples": audio}

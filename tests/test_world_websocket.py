@@ -1,0 +1,282 @@
+"""Agents behind a WebSocket: the protocol by its laws, and dialogues over the loopback with real servers."""
+
+import json
+import re
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from websockets.sync.server import serve
+from world_toys import ONLY_TONES, tones
+
+from wangraph.runtime.errors import MissingExtra, RunError, UserError
+from wangraph.tools.world.conversation import arrivals
+from wangraph.tools.world.node import Guest, replayed
+from wangraph.tools.world.protocol import greeting, manners, packed, unpacked
+from wangraph.tools.world.websocket import converse_over, converse_with_websocket
+from wangraph.wan_core.text import TOKENS
+
+HELLO = {"type": "hello", "name": "toy"}
+
+
+@contextmanager
+def serving(talk):
+    """An agent on the loopback; gives its URL."""
+    with serve(talk, "127.0.0.1", 0, max_size=None) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def agent(answer, **hello):
+    """An agent that sends what ``answer(header, body)`` gives, and a hello first."""
+
+    def talk(line):
+        line.recv()
+        line.send(json.dumps({**HELLO, **hello}))
+        for message in line:
+            header = json.loads(message)
+            if header["type"] == "end":
+                return
+            for part in answer(header, line.recv()):
+                line.send(part)
+
+    return talk
+
+
+@pytest.fixture(scope="module")
+def guest(tmp_path_factory):
+    folder = tones(tmp_path_factory.mktemp("people"))
+    return Guest(5, "digits", voices=folder, hold_out=ONLY_TONES, size=32)
+
+
+# Messages -------------------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**31), st.text(), st.sampled_from(["rgb", "none"]), st.integers(0, 2**32 - 1))
+def test_a_unit_is_read_as_it_was_written(unit, text, coding, seed):
+    rng = np.random.default_rng(seed)
+    samples = (rng.integers(-32767, 32768, 2560) / np.float32(32767)).astype(np.float32)
+    pictures = rng.integers(0, 256, (4, 8, 8, 3), np.uint8)
+    header, body = packed(unit, samples, pictures, text, coding)
+    sound, seen, said = unpacked("here", unit, header, body, coding, 8)
+    assert np.array_equal(sound, samples) and said == text
+    assert seen is None if coding == "none" else np.array_equal(seen, pictures)
+
+
+def test_jpeg_keeps_pictures_to_a_few_shades_at_any_size():
+    y, x = np.mgrid[0:96, 0:96]
+    picture = np.stack([2 * x, 2 * y, x + y], axis=-1).astype(np.uint8)
+    pictures = np.stack([np.roll(picture, 8 * k, axis=0) for k in range(4)])
+    header, body = packed(3, np.zeros(2560, np.float32), pictures, None, "jpeg")
+    seen = unpacked("here", 3, header, body, "jpeg", 1)[1]
+    assert seen.shape == pictures.shape and np.abs(seen.astype(int) - pictures).mean() < 4
+    assert len(body) < pictures.nbytes / 4
+
+
+def test_sound_beyond_full_scale_is_clipped():
+    sound = unpacked("", 0, *packed(0, np.full(2560, 3.0, np.float32), np.empty(0), None, "none"), "none", 8)[0]
+    assert (sound == 1.0).all()
+
+
+def test_the_greeting_tells_what_is_coming():
+    assert json.loads(greeting(200, 64)) == {
+        "type": "hello", "protocol": 1, "fps": 25, "frames": 4, "rate_hz": 16000, "samples": 2560, "size": 64,
+        "pictures": ["rgb", "jpeg", "none"], "units": 200,
+    }  # fmt: skip
+
+
+def unit_message(body_bytes=5120, **facts):
+    return json.dumps({"type": "unit", "unit": 7, "text": "", "pictures": [], **facts}), bytes(body_bytes)
+
+
+BAD_UNITS = [
+    (("hello", b""), "none", """found 'hello' (expected a JSON text {"type": "unit", ...})"""),
+    ((bytes(9), b""), "none", """found 9 bytes (expected a JSON text {"type": "unit", ...})"""),
+    (unit_message(unit=6), "none", "found an answer to unit 6 (expected 7), answer each unit once, in order"),
+    (unit_message(text=3), "none", "found text 3 (expected a string), send words or nothing"),
+    (unit_message(pictures="4"), "rgb", "found pictures '4' (expected their lengths in bytes), send a list"),
+    (unit_message(pictures=[5]), "none", "found 1 pictures (expected none, as its hello says), send so many"),
+    (unit_message(pictures=[5, 5]), "rgb", "found 2 pictures (expected 4 or none), send so many"),
+    (
+        unit_message(5000),
+        "none",
+        "found 5000 bytes (expected 5120 bytes: 2560 samples of 16 bits, then the pictures), "
+        "send one binary message after the header",
+    ),
+    (
+        (unit_message()[0], "sound"),
+        "none",
+        "found a text (expected 5120 bytes: 2560 samples of 16 bits, then the pictures), "
+        "send one binary message after the header",
+    ),
+    (
+        unit_message(5124, pictures=[1] * 4),
+        "rgb",
+        "found a picture of 1 bytes (expected 192: 8x8 RGB), say its size in the hello",
+    ),
+    (unit_message(5128, pictures=[2] * 4), "jpeg", "found 2 bytes that are no picture (expected a JPEG)"),
+]
+
+
+@pytest.mark.parametrize(("messages", "coding", "message"), BAD_UNITS)
+def test_what_is_no_answer_is_told(messages, coding, message):
+    with pytest.raises(RunError) as caught:
+        unpacked("ws://a, unit 7", 7, *messages, coding, 8)
+    assert str(caught.value) == f"ws://a, unit 7: {message}"
+
+
+@pytest.mark.parametrize(
+    ("hello", "message"),
+    [
+        ({**HELLO, "takes": "gif"}, "found takes 'gif' (expected one of: jpeg, none, rgb), correct its hello"),
+        ({**HELLO, "size": 0}, "found size 0 (expected 1 to 4096 pixels), correct its hello"),
+        ({"type": "hi"}, """found '{"type": "hi"}' (expected a JSON text {"type": "hello", ...})"""),
+    ],
+)
+def test_a_hello_that_is_none_is_told(hello, message):
+    with pytest.raises(RunError) as caught:
+        manners("ws://a", json.dumps(hello), 64)
+    assert str(caught.value) == f"ws://a: {message}"
+
+
+# Dialogues ------------------------------------------------------------------------------------------------------------
+
+
+def silence(header, body):
+    return unit_message(unit=header["unit"])
+
+
+def test_the_agent_of_the_document_talks_and_the_user_hears_it(guest):
+    document = (Path(__file__).parents[1] / "docs" / "benchmark.md").read_text()
+    code = next(block for block in re.findall(r"```python\n(.*?)```", document, re.DOTALL) if "serve_forever" in block)
+    names = {"__name__": "agent"}
+    exec(code, names)
+    with serving(names["talk"]) as url:
+        talk = converse_over(url, arrivals([guest]), 60, size=32)[0]
+    again = replayed(guest, talk.samples)
+    for one, other in zip(again, talk.heard, strict=True):
+        assert np.array_equal(one.samples, other.samples) and np.array_equal(one.frames, other.frames)
+        assert one.cues == other.cues
+    assert np.array_equal(talk.frames, 255 - np.stack([unit.frames for unit in talk.heard]))
+    beeps = np.flatnonzero(talk.samples.any(axis=1))
+    assert len(beeps) and talk.text[beeps].tolist() == [TOKENS["yes"]] * len(beeps)
+    assert talk.waited_ms.shape == (60,) and (talk.waited_ms > 0).all()
+    unanswered = replayed(guest, np.zeros_like(talk.samples))
+    assert any(not np.array_equal(a.samples, b.samples) for a, b in zip(unanswered, talk.heard, strict=True))
+
+
+def test_an_agent_that_takes_no_pictures_gets_none_and_one_that_takes_jpeg_gets_files(guest):
+    got = {}
+
+    def record(coding):
+        def answer(header, body):
+            got.setdefault(coding, []).append((header, body))
+            return silence(header, body)
+
+        return agent(answer, takes=coding)
+
+    for coding in ("none", "jpeg"):
+        with serving(record(coding)) as url:
+            talk = converse_over(url, arrivals([guest]), 3, size=32)[0]
+        assert talk.frames is None and not talk.samples.any()
+    assert [(h["pictures"], len(b)) for h, b in got["none"]] == [([], 5120)] * 3
+    for header, body in got["jpeg"]:
+        assert len(header["pictures"]) == 4 and body[5120:5122] == b"\xff\xd8"
+
+
+def test_every_dialogue_has_a_connection_of_its_own(guest):
+    begun = []
+
+    def talk(line):
+        begun.append(1)
+        agent(silence)(line)
+
+    with serving(talk) as url:
+        talks = converse_with_websocket(
+            url, [1, 2], 4, "digits", held_out=False, voices=guest.voices, hold_out=ONLY_TONES, size=32
+        )
+    assert len(begun) == len(talks) == 2
+    assert not np.array_equal(talks[0].heard[0].samples, talks[1].heard[0].samples)
+
+
+def failure(talk, guest, kind=RunError, units=4, deadline_s=10.0):
+    with serving(talk) as url:
+        with pytest.raises(kind) as caught:
+            converse_over(url, arrivals([guest]), units, size=32, deadline_s=deadline_s)
+        return str(caught.value).replace(url, "ws://a")
+
+
+def test_an_agent_that_does_not_answer_in_time_is_named_with_the_unit(guest):
+    message = failure(agent(lambda h, b: silence(h, b) if h["unit"] < 2 else ()), guest, deadline_s=0.3)
+    assert message == (
+        "ws://a, unit 2: no answer within 0.3 s (expected one to every unit), "
+        "see the agent's log or give it a longer deadline"
+    )
+
+
+def test_an_agent_that_hangs_up_is_named_with_the_unit(guest):
+    def talk(line):
+        line.recv()
+        line.send(json.dumps(HELLO))
+        line.close()
+
+    message = failure(talk, guest)
+    assert message.startswith("ws://a, unit 0: the agent hung up (")
+    assert message.endswith("; expected an answer), see its log")
+
+
+def test_an_agent_that_answers_something_else_is_told(guest):
+    message = failure(agent(lambda h, b: unit_message(10, unit=h["unit"])), guest)
+    assert message.startswith("ws://a, unit 0: found 10 bytes (expected 5120 bytes")
+
+
+def test_pictures_that_change_their_size_are_refused(guest):
+    def answer(header, body):
+        side = 16 + 16 * (header["unit"] > 1)
+        return packed(header["unit"], np.zeros(2560), np.zeros((4, side, side, 3), np.uint8), "", "jpeg")
+
+    assert failure(agent(answer, sends="jpeg"), guest) == (
+        "ws://a, unit 2: found pictures of another size than before (expected one size), scale them"
+    )
+
+
+def test_an_agent_may_leave_after_its_last_answer(guest):
+    def talk(line):
+        line.recv()
+        line.send(json.dumps(HELLO))
+        for unit in range(2):
+            line.recv(), line.recv()
+            for part in unit_message(unit=unit):
+                line.send(part)
+
+    with serving(talk) as url:
+        assert len(converse_over(url, arrivals([guest]), 2, size=32)[0]) == 2
+
+
+@pytest.mark.parametrize("url", ["ws://127.0.0.1:1", "http://127.0.0.1:1", "nonsense"])
+def test_nobody_there_is_told(guest, url):
+    with pytest.raises(UserError) as caught:
+        converse_over(url, arrivals([guest]), 2)
+    message = str(caught.value)
+    assert message.startswith(f"{url}: cannot be reached (")
+    assert message.endswith("; expected an agent that listens there), start it first")
+
+
+def test_a_missing_library_is_named_with_its_extra(guest, monkeypatch):
+    monkeypatch.setitem(sys.modules, "websockets.exceptions", None)
+    with pytest.raises(MissingExtra) as caught:
+        converse_over("ws://127.0.0.1:1", arrivals([guest]), 2)
+    assert str(caught.value) == (
+        "world: found no package 'websockets' (expected the extra 'world'), install it: pip install 'wangraph[world]'"
+    )
