@@ -30,7 +30,7 @@ def test_a_slice_holds_the_last_response_then_the_user_then_the_decision():
     tokens = tokens_of(SLOTS, 7, 1, with_noisy=True)
     assert tokens.order.tolist() == [20] * 4 + [21] * 5 + [22] * 3 + [23] * 4
     assert tokens.unit.tolist() == [6] * 4 + [7] * 12
-    assert tokens.noisy.tolist() == [False] * 12 + [True] * 4
+    assert tokens.noisy.tolist() == [0] * 12 + [1] * 4
 
 
 def test_the_response_does_not_see_the_user_unit_it_travels_with(sees):
@@ -84,3 +84,13 @@ def test_the_mask_of_a_pass_shows_the_whole_history(length):
         scores = tail.over(length, room, torch.zeros(()))
         expected = torch.cat([torch.ones(3, length - 3).bool(), among], 1).repeat(2, 1)
         assert torch.equal(scores == 0, expected) and torch.equal(scores == float("-inf"), ~expected)
+
+
+def test_noisy_sound_and_picture_see_only_their_own_kind_unless_joint():
+    joint, apart = (tokens_of(SLOTS, 0, 2, True, is_joint=is_joint) for is_joint in (True, False))
+    between = visible(joint, joint) & ~visible(apart, apart)
+    assert not (visible(apart, apart) & ~visible(joint, joint)).any()
+    is_noisy, is_picture = joint.noisy > 0, apart.noisy == 2
+    same_unit = joint.unit[:, None] == joint.unit[None]
+    kinds_differ = is_picture[:, None] != is_picture[None]
+    assert torch.equal(between, is_noisy[:, None] & is_noisy[None] & same_unit & kinds_differ)

@@ -99,7 +99,7 @@ def test_a_mask_that_shows_the_next_unit_is_found_out(model, tracks, monkeypatch
     """The planted bug."""
 
     def leaky(queries, keys):
-        return visible(queries, keys) | ((keys.order[None] <= queries.order[:, None] + 3) & ~keys.noisy[None])
+        return visible(queries, keys) | ((keys.order[None] <= queries.order[:, None] + 3) & (keys.noisy[None] == 0))
 
     monkeypatch.setattr(attention, "visible", leaky)
     user, agent, decisions, noisy, t = tracks

@@ -5,7 +5,8 @@ slice k is ``[y_{k-1}, u_k, s_k]``, in training followed by the noisy tokens of 
 
 - A clean token sees the clean tokens of smaller order, and those of its own group: all of them inside u and inside y,
   only itself and earlier ones inside s.
-- A noisy token of y_i sees the clean tokens of order <= 3i + 1, and the noisy tokens of its own unit.
+- A noisy token of y_i sees the clean tokens of order <= 3i + 1, and the noisy tokens of its own unit: sound and picture
+  together, or, where they are not generated jointly, each its own kind.
 - Nothing else sees noisy tokens.
 
 So y_{k-1} does not see u_k and may be committed before u_k exists.
@@ -30,7 +31,7 @@ class Tokens(NamedTuple):
         unit: [T] unit they belong to.
         order: [T] order key.
         place: [T] place inside s, 0 elsewhere: tokens of one group see each other up to their own place.
-        noisy: [T] whether they are being denoised.
+        noisy: [T] 0 for clean ones; those being denoised see each other where the number is the same.
         position: [T] what they are rotated by: their unit, or their place in the sequence of tokens.
     """
 
@@ -43,7 +44,7 @@ class Tokens(NamedTuple):
     @property
     def slices(self) -> Tensor:
         """[T] the slice each of them travels in: that of its unit, but clean y in the next one."""
-        return self.unit + ((self.order % 3 == 2) & ~self.noisy)
+        return self.unit + ((self.order % 3 == 2) & (self.noisy == 0))
 
     def part(self, first: int, last: int) -> Tokens:
         """Tokens first..last-1."""
@@ -56,14 +57,20 @@ def joined(one: Tokens, other: Tokens) -> Tokens:
 
 
 def tokens_of(
-    slots: SlotConfig, first_unit: int, units: int, with_noisy: bool = False, position: Position = "unit"
+    slots: SlotConfig,
+    first_unit: int,
+    units: int,
+    with_noisy: bool = False,
+    position: Position = "unit",
+    is_joint: bool = True,
 ) -> Tokens:
     """The tokens of slices ``first_unit .. first_unit + units - 1``, in sequence.
 
-    By ``position`` ``token``, noisy tokens stand where they will stand when they are clean: in the next slice.
+    By ``position`` ``token``, noisy tokens stand where they will stand when they are clean: in the next slice. Unless
+    they are joint, those of sound and of picture do not see each other.
     """
-    groups = [(slots.y, -1, 2, False), (slots.u, 0, 0, False), (slots.s, 0, 1, False)]
-    groups += [(slots.noisy, 0, 2, True)] if with_noisy else []
+    groups = [(slots.y, -1, 2, 0), (slots.u, 0, 0, 0), (slots.s, 0, 1, 0)]
+    groups += [(slots.y_audio, 0, 2, 1), (slots.y_video, 0, 2, 1 if is_joint else 2)] if with_noisy else []
     # rows of (unit - k, order - 3k, place, noisy), the same for every slice k
     rows = [
         (unit, 3 * unit + rank, place if rank == 1 else 0, noisy)
@@ -78,7 +85,7 @@ def tokens_of(
         (unit + k).flatten(),
         (order + 3 * k).flatten(),
         place.repeat(units),
-        noisy.bool().repeat(units),
+        noisy.repeat(units),
         at.flatten(),
     )
 
@@ -116,6 +123,6 @@ class TailMask:
 def visible(queries: Tokens, keys: Tokens) -> Tensor:
     """[Q, N] bool: whether each query sees each key."""
     q_order, k_order = queries.order[:, None], keys.order[None]
-    earlier = (k_order < q_order) & ~keys.noisy[None]
+    earlier = (k_order < q_order) & (keys.noisy[None] == 0)
     same_group = (k_order == q_order) & (queries.noisy[:, None] == keys.noisy[None])
     return earlier | (same_group & (keys.place[None] <= queries.place[:, None]))

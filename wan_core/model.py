@@ -25,7 +25,7 @@ from .errors import ModelError
 from .flow import Latents
 from .guard import check_input
 from .kvcache import KVCache
-from .mask import Tokens, joined, tokens_of
+from .mask import TailMask, Tokens, joined, tokens_of, visible
 from .patches import from_patches
 from .text import EVENT_STATES, GESTURES, WORDS
 from .transformer import Transformer
@@ -67,8 +67,10 @@ class DuplexModel(nn.Module):
         self.video_head = nn.Linear(width, preset.video.latent_size // self.slots.y_video)
         self.geometry = Geometry(preset.backbone, preset.stride)
         self.cache = KVCache(preset, self.geometry)
-        tokens = tokens_of(self.slots, 0, 1, with_noisy=True, position=preset.backbone.position)
-        self.noisy_offsets = tokens.position[self.slots.clean :]  # from the position of their unit's slice
+        tokens = tokens_of(self.slots, 0, 1, True, preset.backbone.position, preset.is_joint)
+        noisy = tokens.part(self.slots.clean, len(tokens.unit))
+        self.noisy_offsets = noisy.position  # from the position of their unit's slice
+        self.noisy_mask = None if preset.is_joint else TailMask(visible(noisy, noisy), self.geometry.groups)
 
     @property
     def is_local(self) -> bool:
@@ -128,7 +130,7 @@ class DuplexModel(nn.Module):
             parts.append(self.embed.noisy(noisy, t))
         x = torch.cat(parts, 2)
         position = self.preset.backbone.position
-        told, tokens = None, tokens_of(self.slots, first_unit, units, noisy is not None, position)
+        told, tokens = None, tokens_of(self.slots, first_unit, units, noisy is not None, position, self.preset.is_joint)
         origin = first_unit - gap_units
         if world is not None:
             told = self.embed.world(world, batch, self._units(world.user, world.agent)[1])

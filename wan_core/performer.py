@@ -111,7 +111,8 @@ def predict_clean(model: DuplexModel, cache: KVState, unit: int, z: Latents, t: 
     """One evaluation of the network: clean latents as seen from z [B, 1, ...] at flow time t."""
     x = model.embed.noisy(z, z.audio.new_full((len(z.audio), 1), t))
     ahead = unit - cache.units[0]  # -1: the slice of their unit is closed
-    memory = CachePass(model.cache, cache, model.noisy_offsets + model.preset.stride * ahead)
+    offsets = model.noisy_offsets + model.preset.stride * ahead
+    memory = CachePass(model.cache, cache, offsets, model.noisy_mask)
     clean = model.read_clean(model.backbone(x[:, 0], memory)[:, None])
     return Latents(widened(clean.audio), widened(clean.video))
 
