@@ -143,9 +143,10 @@ class Workshop:
         seconds = time.monotonic() - began
         self.console.print(f"{spec.kind}, {spec.split}: {spec.dialogues} dialogues, {units / seconds:.0f} units/s")
 
-    def drive(self, stage: str, loop: Loop) -> Drive:
-        """A drive of this stage, where it is to be gone on with."""
-        budget = Budget(self.hours * 3600 * self.plan.shares[stage], self.steps.get(stage))
+    def drive(self, stage: str, loop: Loop, share: float | None = None) -> Drive:
+        """A drive of this stage, where it is to be gone on with; ``share`` of the hours, if not that of the plan."""
+        share = self.plan.shares[stage] if share is None else share
+        budget = Budget(self.hours * 3600 * share, self.steps.get(stage))
         drive = Drive(stage, loop, self.out, budget, self.identity(stage), self.console)
         drive.checkpoint_steps = self.checkpoint_steps
         if self.resume and drive.state_path.exists():

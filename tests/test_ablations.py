@@ -1,0 +1,55 @@
+"""Trainings that lack one thing."""
+
+import json
+
+import pytest
+import torch
+from click.testing import CliRunner
+from train_toys import sequences
+
+from wangraph.tools import ablate, ablations, train
+from wangraph.tools.ablations import VARIANTS, behind, stage_of
+from wangraph.wan_core.config import preset
+from wangraph.wan_core.model import DuplexModel
+from wangraph.wan_core.train.interact import InteractTask, Learner
+
+
+def test_the_first_variant_is_the_model_as_it_is():
+    nano = preset("nano")
+    assert VARIANTS[0].shapes(nano) == nano
+    assert len({stage_of(variant) for variant in VARIANTS}) == len(VARIANTS)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=stage_of)
+def test_every_variant_can_be_learned(variant):
+    torch.manual_seed(0)
+    learner = Learner(DuplexModel(variant.shapes(preset("nano"))), 6)
+    draw = behind(lambda generator, progress, weights: sequences(2, 12), variant.behind)
+    loss = InteractTask(learner, draw, variant.corruption).loss(torch.Generator().manual_seed(1), 0.5)
+    loss.total.backward()
+    assert torch.isfinite(loss.total)
+    assert sum(float(p.grad.abs().sum()) for p in learner.model.parameters() if p.grad is not None) > 0
+
+
+def test_a_thinker_that_is_behind_meets_the_user_one_unit_later_and_the_agent_on_time():
+    batch = sequences(2, 8)
+    late = behind(lambda *_: batch, 1)(torch.Generator(), 0.0, torch.ones(6))
+    assert torch.equal(late.user_audio[:, 1:], batch.user_audio[:, :-1]) and not late.user_audio[:, 0].any()
+    assert torch.equal(late.user_video[:, 1:], batch.user_video[:, :-1])
+    assert torch.equal(late.user_video[:, 0], batch.user_video[:, 0])
+    assert torch.equal(late.heard["digit"][:, 1:], batch.heard["digit"][:, :-1])
+    assert late.text is batch.text and late.agent is batch.agent
+
+
+@pytest.mark.slow
+def test_variants_are_learned_measured_and_told_in_one_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(ablations, "VARIANTS", VARIANTS[:2])
+    monkeypatch.setattr(ablations, "MEASURED", ("hands",))
+    common = ("--preset", "nano", "--out", str(tmp_path), "--steps", "2", "--threads", "1")
+    assert CliRunner().invoke(train.command, ["codecs", "--hours", "0.005", *common]).exit_code == 0
+    result = CliRunner().invoke(ablate.command, ["--hours", "0.005", "--dialogues", "2", *common])
+    assert result.exit_code == 0, result.exception
+    assert "sound and picture apart" in result.output and "reduced runs" in result.output
+    found = json.loads((tmp_path / "ablations.json").read_text())
+    assert list(found) == ["as it is", "sound and picture apart"]
+    assert "raised hand, minus control" in found["as it is"]
