@@ -33,8 +33,11 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--plots", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Pictures, too.")
 @click.option("--graph", metavar="GRAPH", help="Instead of a checkpoint: any graph that takes a user in.")
 @set_option
+@click.option("--agent", metavar="URL", help="Instead of a checkpoint: an agent behind a WebSocket.")
 @click.option("--cascade", is_flag=True, help="Instead: a cascade that waits for silence, over its timeout.")
 @click.option("--drift", is_flag=True, help="Instead: five minutes at a stretch, the last against the first.")
+@click.option("--fit-recogniser", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Instead: train what hears the agents' words anew.")  # fmt: skip
 @click.option("--audio", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
               help="Instead: a recording of somebody saying digits, and what is answered.")  # fmt: skip
 def command(
@@ -51,8 +54,10 @@ def command(
     plots: Path | None,
     graph: str | None,
     sets: tuple[str, ...],
+    agent: str | None,
     cascade: bool,
     drift: bool,
+    fit_recogniser: Path | None,
     audio: Path | None,
 ) -> None:
     """Measure how a model converses: it hears, sees and answers users whom it never met, who react to it.
@@ -63,9 +68,12 @@ def command(
     wangraph evaluate --only hands --only cards    some kinds of dialogues
     wangraph evaluate --audio me.wav               what it makes of a recording
     wangraph evaluate --graph cascade --set timeout_ms=400
+    wangraph evaluate --agent ws://127.0.0.1:8765 --processes 1
     """
-    if [cascade, drift, audio is not None, graph is not None].count(True) > 1:
-        raise UserError("evaluate: expected at most one of --graph, --cascade, --drift and --audio, run it twice")
+    if [cascade, drift, audio is not None, graph is not None, agent is not None].count(True) > 1:
+        raise UserError(
+            "evaluate: expected at most one of --graph, --agent, --cascade, --drift and --audio, run it twice"
+        )
 
     from ...wan_core.errors import ModelError
     from .rows import Setting
@@ -79,7 +87,14 @@ def command(
         seed,
         graph or "",
         tuple(parse_sets(sets).items()),
+        agent or "",
     )
+    if fit_recogniser is not None:
+        from ..world.voices import Bank
+        from .recogniser import fit
+
+        click.echo(f"{fit_recogniser}: {fit(Bank(), fit_recogniser):.1%} of clips without a mistake")
+        return
     try:
         if audio is not None:
             from .recording import listen
@@ -94,8 +109,8 @@ def command(
 
             evaluate_drift(setting, as_json_, plots)
         else:
-            rows: tuple[Row, ...] = ("graph" if graph else "model", "reference")
-            rows += () if no_floors or graph else ("astray", "random")
+            rows: tuple[Row, ...] = ("graph" if graph else "agent" if agent else "model", "reference")
+            rows += () if no_floors or rows[0] != "model" else ("astray", "random")
             _evaluate(setting, rows, only, processes, as_json_, plots)
     except ModelError as error:
         raise UserError(str(error)) from error

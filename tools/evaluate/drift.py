@@ -18,6 +18,7 @@ from . import probes
 from .eyes import SHARPNESS
 from .figures import Figure, ratio, share
 from .measures import in_text, onset_of, right_words
+from .memory import memory_of
 from .rows import Setting, tools
 from .sound import AUDIBLE, stretches
 from .talk import Talk
@@ -41,11 +42,12 @@ class Minute:
 
 def evaluate_drift(setting: Setting, as_json: bool, plots: Path | None) -> None:
     """Hold long dialogues, print minute by minute, and the last against the first."""
-    minutes = long_run(setting)
+    minutes, memory = long_run(setting), memory_of(setting)
     if plots is not None:
         _draw(minutes, plots)
     if as_json:
-        click.echo(json.dumps({"minutes": [_plain(m) for m in minutes], "change": changes(minutes)}, indent=2))
+        told = {"minutes": [_plain(m) for m in minutes], "change": changes(minutes)}
+        click.echo(json.dumps(told | {"memory": memory.effects, "memory span": memory.span}, indent=2))
         return
     from ..tables import console, table
 
@@ -56,6 +58,9 @@ def evaluate_drift(setting: Setting, as_json: bool, plots: Path | None) -> None:
     for name in RATES:
         made.add_row(name, *(m.rates[name].text() for m in minutes), f"{100 * change[name]:+.1f} points")
     console().print(made)
+    for distance, effect in memory.effects.items():
+        console().print(f"what was heard and seen {distance} units ago moves the state by {effect:.4f} of its size")
+    console().print(f"effective memory: {memory.span} units, {memory.span * UNIT / RATE:.1f} s")
 
 
 def long_run(setting: Setting, rows: int = ROWS, minutes: int = MINUTES) -> list[Minute]:

@@ -1,4 +1,4 @@
-"""Graphs that are measured like the model: any graph that takes a user in, one dialogue after the other."""
+"""Agents that are measured like the model, one dialogue after the other: any graph, any program behind a WebSocket."""
 
 from __future__ import annotations
 
@@ -28,6 +28,18 @@ def graph_holder(graph: str, sets: Mapping[str, str], bank: Bank, read: Read, si
     def held(casts: Sequence[Cast], units: int) -> list[Talk]:
         users = [lambda side, cast=cast: cast.world(bank, side) for cast in casts]
         found = converse(graph, users, units, set=dict(sets), seeds=[cast.seed for cast in casts])
+        return [_talk(cast, one, read, size) for cast, one in zip(casts, found, strict=True)]
+
+    return held
+
+
+def socket_holder(url: str, bank: Bank, read: Read, size: int) -> Holder:
+    """Lets an agent behind a WebSocket talk with users; arguments as of `graph_holder`."""
+    from ..world.websocket import converse_over
+
+    def held(casts: Sequence[Cast], units: int) -> list[Talk]:
+        users = [lambda side, cast=cast: cast.world(bank, side) for cast in casts]
+        found = converse_over(url, users, units, size=size)
         return [_talk(cast, one, read, size) for cast, one in zip(casts, found, strict=True)]
 
     return held

@@ -23,6 +23,8 @@ def facts_of(setting: Setting) -> dict[str, Any]:
     shared = {"dialogues of each kind": setting.dialogues, "voices": voices}
     if setting.graph:
         return {"graph": " ".join((setting.graph, *(f"{key}={value}" for key, value in setting.sets))), **shared}
+    if setting.agent:
+        return {"agent": setting.agent, **shared}
     weights = Weights.load(setting.checkpoint)
     compute = unit_ms(setting, weights)
     return {

@@ -15,20 +15,22 @@ from typing import Literal
 
 import torch
 
+from ..world.voices import Bank
 from .course import BY_SIGHT, STATIONS, Findings, Holder
 from .eyes import Reader, reader
 from .measures import in_sound
-from .outsiders import graph_holder
+from .outsiders import graph_holder, socket_holder
 from .recogniser import Recogniser, recogniser
 from .talk import Agent, Cast, Talk, hold
 from .voices import Voices
 
-Row = Literal["model", "graph", "reference", "astray", "random"]
-"""The checkpoint; a graph; the ideal agent through the codecs; the checkpoint seeing another user; random weights."""
+Row = Literal["model", "graph", "agent", "reference", "astray", "random"]
+"""The checkpoint; a graph; who is behind a WebSocket; the ideal agent through the codecs; the checkpoint seeing another user; random weights."""
 
 STATIONS_OF: Mapping[Row, tuple[str, ...]] = {
     "model": tuple(STATIONS),
     "graph": tuple(name for name in STATIONS if name != "told"),
+    "agent": tuple(name for name in STATIONS if name != "told"),
     "reference": tuple(STATIONS),
     "astray": BY_SIGHT,
     "random": ("asks", "interruptions", "asides", "cards"),
@@ -50,6 +52,7 @@ class Setting:
         seed: of the noise.
         graph: path or shipped name of the graph that the row ``graph`` is of; empty: none.
         sets: its parameters, in order.
+        agent: address of the WebSocket that the row ``agent`` is of; empty: none.
     """
 
     checkpoint: str
@@ -60,6 +63,7 @@ class Setting:
     seed: int = 0
     graph: str = ""
     sets: tuple[tuple[str, str], ...] = ()
+    agent: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,24 +81,31 @@ class Tools:
         if row == "graph":
             return graph_holder(setting.graph, dict(setting.sets), self.voices.bank, self.read, self.size)
 
-        def held(casts: Sequence[Cast], units: int) -> list[Talk]:
-            talks: list[Talk] = []
-            for first in range(0, len(casts), ROWS_AT_ONCE):
-                some = casts[first : first + ROWS_AT_ONCE]
-                talks += hold(self.agents[row](), some, units, self.voices.bank, self.read, self.size)
-            return talks
+        if row == "agent":
+            return socket_holder(setting.agent, self.voices.bank, self.read, self.size)
+        return holder_of(self.agents[row], self.voices.bank, self.read, self.size)
 
-        return held
+
+def holder_of(agent: Callable[[], Agent], bank: Bank, read: Reader, size: int) -> Holder:
+    """Dialogues with an agent, `ROWS_AT_ONCE` in a batch."""
+
+    def held(casts: Sequence[Cast], units: int) -> list[Talk]:
+        talks: list[Talk] = []
+        for first in range(0, len(casts), ROWS_AT_ONCE):
+            talks += hold(agent(), casts[first : first + ROWS_AT_ONCE], units, bank, read, size)
+        return talks
+
+    return held
 
 
 def tools(setting: Setting) -> Tools:
-    """Voices, ears, eyes and agents of a setting, whatever graph it names.
+    """Voices, ears, eyes and agents of a setting, whatever graph or agent it names.
 
     Raises:
         ModelError: the checkpoint cannot be used.
         MediaError, MissingExtra: the voices cannot be used.
     """
-    return _tools(replace(setting, graph="", sets=()))
+    return _tools(replace(setting, graph="", sets=(), agent=""))
 
 
 @functools.lru_cache(maxsize=1)
@@ -110,7 +121,7 @@ def _tools(setting: Setting) -> Tools:
         "astray": lambda: Astray(ModelAgent(weights, setting.steps, setting.seed)),
         "random": lambda: ModelAgent(untrained(), setting.steps, setting.seed),
     }
-    return Tools(voices, recogniser(voices.bank), reader(weights.size), weights.size, agents)
+    return Tools(voices, recogniser(), reader(weights.size), weights.size, agents)
 
 
 Job = tuple[Setting, Row, str]
