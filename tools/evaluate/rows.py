@@ -25,7 +25,8 @@ from .talk import Agent, Cast, Talk, hold
 from .voices import Voices
 
 Row = Literal["model", "graph", "agent", "reference", "astray", "random"]
-"""The checkpoint; a graph; who is behind a WebSocket; the ideal agent through the codecs; the checkpoint seeing another user; random weights."""
+"""The checkpoint; a graph; who is behind a WebSocket; the ideal agent through the codecs; the checkpoint seeing another
+user; random weights."""
 
 STATIONS_OF: Mapping[Row, tuple[str, ...]] = {
     "model": tuple(STATIONS),
