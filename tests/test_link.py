@@ -105,6 +105,22 @@ def test_a_packet_reaches_every_reader_through_one_slot(rigs):
     assert rig.main.pool.holders(STREAM) == {}
 
 
+def test_packets_of_one_message_are_received_one_by_one_each_from_its_slot(rigs):
+    rig = rigs(plan("a", "b"), here=("main", "a", "b"))
+    sent = [packet(5, pattern(5)), packet(6, pattern(6)), packet(7, None)]
+    assert rig.main.publisher.publish_all(sent, ["a", "b"]) == ["shared", "shared", "inline"]
+    for name in "ab":
+        inbox, arrived, more = rig.ends[name].inbox, [], []
+        for _ in sent:
+            arrived.append(inbox.receive())
+            more.append(inbox.has_more)
+        assert [p.unit for p in arrived] == [5, 6, 7] and more == [True, True, False]
+        assert all((p.array == pattern(p.unit)).all() for p in arrived[:2])
+        assert rig.main.pool.holders(STREAM)[name] == 2
+        del arrived
+    assert rig.main.pool.holders(STREAM) == {}
+
+
 def test_only_the_readers_named_get_it(rigs):
     rig = rigs(plan("a", "b"), here=("main", "a", "b"))
     rig.main.publisher.publish(packet(1, pattern(1)), ["b"])
@@ -209,7 +225,7 @@ def test_what_is_not_ours_is_refused_and_the_next_message_read(rigs):
         inbox.receive()
     with pytest.raises(RunError, match=r"^message: found a broken packet header \(expected version 1\): "):
         inbox.receive()
-    with pytest.raises(RunError, match=r"^message: found kind b'\?' \(expected b'P', a packet\)$"):
+    with pytest.raises(RunError, match=r"^message: found kind b'\?' \(expected b'P' or b'M', packets\)$"):
         inbox.receive()
     assert inbox.receive() == packet(1, None)
 

@@ -12,14 +12,17 @@ from hypothesis.extra import numpy as npst
 from wangraph.runtime.channel.wire import (
     DTYPES,
     PACKET,
+    PACKETS,
     WAKE,
     WIRE_VERSION,
     PacketHeader,
     TensorHeader,
     decode,
     encode,
+    encode_all,
     head,
     opened,
+    packets_in,
 )
 from wangraph.runtime.errors import RunError
 from wangraph.runtime.packet import Packet, Validity
@@ -87,6 +90,24 @@ def test_a_packet_arrives_as_it_was_sent(packet):
         assert arrived.tensors[name].shape == array.shape
         assert arrived.tensors[name].tobytes() == array.tobytes()
         assert not arrived.tensors[name].flags.writeable
+
+
+@given(st.lists(packets, min_size=1, max_size=4))
+def test_packets_in_one_message_arrive_as_they_were_sent_and_in_order(sent):
+    frames = plain(encode_all([(packet, None) for packet in sent], "main"))
+    kind, body = opened(frames[0])
+    arrived = packets_in(kind, body, frames, {})
+    assert len(arrived) == len(sent)
+    for packet, found in zip(sent, arrived, strict=True):
+        assert msgspec.structs.replace(found, tensors={}) == msgspec.structs.replace(packet, tensors={})
+        assert {name: (a.shape, a.dtype, a.tobytes()) for name, a in found.tensors.items()} == {
+            name: (a.shape, a.dtype, a.tobytes()) for name, a in packet.tensors.items()
+        }
+
+
+def test_a_message_of_no_packets_is_refused():
+    with pytest.raises(RunError, match=r"^message: found no packet in it \(expected one or more, version 1\)$"):
+        packets_in(PACKETS, memoryview(msgspec.msgpack.encode([])), [b""], {})
 
 
 def test_inline_tensors_are_neither_copied_out_nor_in():

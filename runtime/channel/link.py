@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 import zmq
@@ -18,7 +19,7 @@ from ..errors import RunError, StartError
 from ..packet import Packet
 from ..plan.plan import Plan
 from .segment import plain_name, shared_folder
-from .wire import WAKE, Frame, Looker, head, opened, packet_in
+from .wire import WAKE, Frame, Looker, head, opened, packets_in
 
 SPARE_MESSAGES = 64
 """Room in every queue beyond the windows, for what a process settles at one stroke after it stood still. It also keeps
@@ -132,6 +133,7 @@ class Inbox:
         self._segments = segments
         self._inside = f"inproc://{plain_name(run, process)}-wake"
         self._timeout_ms = -1
+        self._ready: deque[Packet] = deque()
         self._socket: zmq.Socket[bytes] = context.socket(zmq.PULL)
         self._socket.set_hwm(bound)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -153,11 +155,20 @@ class Inbox:
         Raises:
             RunError: what came is no packet, another version, or one that points outside of its slot or frames.
         """
-        frames = self._frames(timeout_ms)
-        if not frames:
-            return None
-        kind, body = opened(bytes(frames[0]))
-        return None if kind == WAKE else packet_in(kind, body, frames, self._segments)
+        if not self._ready:
+            frames = self._frames(timeout_ms)
+            if not frames:
+                return None
+            kind, body = opened(bytes(frames[0]))
+            if kind == WAKE:
+                return None
+            self._ready.extend(packets_in(kind, body, frames, self._segments))
+        return self._ready.popleft()
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the message that `receive` gave a packet of holds another one."""
+        return bool(self._ready)
 
     def wake(self) -> None:
         """Let `receive` return None, now or when it is called next. From any thread."""

@@ -10,8 +10,8 @@ from numpy.typing import DTypeLike
 
 from ..packet import Array, Packet
 from .link import Outbox
-from .pool import Pool
-from .wire import Frame, encode
+from .pool import Pool, Slot
+from .wire import encode_all
 
 Way = Literal["shared", "inline"]
 """How a payload went: in a slot, or behind its header."""
@@ -44,24 +44,35 @@ class Publisher:
             PeerFull: a reader does not read; the others got the packet.
             RunError: a dtype that does not travel.
         """
-        way, refused = self._send(packet, readers)
-        if refused:
-            raise self._outbox.full(refused, f"unit {packet.unit} of '{packet.stream}'")
+        (way,) = self.publish_all([packet], readers)
         return packet.n_bytes, way
 
-    def _send(self, packet: Packet, readers: Sequence[str]) -> tuple[Way, tuple[str, ...]]:
-        """How the payload went, and who did not take it."""
+    def publish_all(self, packets: Sequence[Packet], readers: Sequence[str]) -> list[Way]:
+        """Send several packets to the same readers in one message; see `publish`. Returns how each payload went."""
+        parts = [(packet, self._leased(packet, readers)) for packet in packets]
+        frames = encode_all(parts, self._process)
+        refused = tuple(reader for reader in readers if not self._outbox.offer(reader, frames))
+        if refused:
+            self._release([slot for _, slot in parts if slot is not None], refused)
+            raise self._outbox.full(refused, ", ".join(f"unit {p.unit} of '{p.stream}'" for p in packets))
+        return ["inline" if slot is None else "shared" for _, slot in parts]
+
+    def _leased(self, packet: Packet, readers: Sequence[str]) -> Slot | None:
+        """The slot of the payload, leased to its readers; None where it has to travel.
+
+        All leases come before any header: a quick reader must not free a slot under a slow one. And before the next
+        packet is placed, which would get the same slot.
+        """
         placed = self._pool.place(packet.stream, packet.tensors) if self._pool and packet.tensors else None
         if self._pool is None or placed is None:
-            return "inline", self._offer(encode(packet), readers)
+            return None
         slot, _ = placed
-        frames = encode(packet, slot, self._process)
-        for reader in readers:  # all leases before any header: a quick reader must not free the slot under a slow one
+        for reader in readers:
             self._pool.lease(slot, reader)
-        refused = self._offer(frames, readers)
-        for reader in refused:
-            self._pool.release(slot, reader)
-        return "shared", refused
+        return slot
 
-    def _offer(self, frames: Sequence[Frame], readers: Sequence[str]) -> tuple[str, ...]:
-        return tuple(reader for reader in readers if not self._outbox.offer(reader, frames))
+    def _release(self, slots: Sequence[Slot], readers: Sequence[str]) -> None:
+        for slot in slots:
+            for reader in readers:
+                assert self._pool is not None, slot
+                self._pool.release(slot, reader)

@@ -1,6 +1,7 @@
 """What goes over a socket: a versioned header, then the tensors that do not lie in shared memory.
 
-    frame 0     b"WG", protocol version, kind; then the msgpack body
+    frame 0     b"WG", protocol version, kind; then the msgpack body: a header, or a list of them (packets that one
+                call of a body made for the same readers)
     frame 1...  bytes of inline tensors, C order, little-endian
 
 The version stands before the body, so that another version is told apart before anything is read as what it is not.
@@ -23,8 +24,8 @@ from .pool import Bytes, Slot
 
 WIRE_VERSION = 1
 
-PACKET, WAKE = b"P", b"W"
-"""Kinds: a packet, and what a process sends itself so that its receiver looks up."""
+PACKET, PACKETS, WAKE = b"P", b"M", b"W"
+"""Kinds: a packet, several, and what a process sends itself so that its receiver looks up."""
 
 _MAGIC = b"WG"
 _PREFIX = len(_MAGIC) + 2
@@ -78,6 +79,7 @@ class Looker(Protocol):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(PacketHeader)
+_list_decoder = msgspec.msgpack.Decoder(list[PacketHeader])
 
 
 def head(kind: bytes, body: bytes = b"") -> bytes:
@@ -110,6 +112,23 @@ def encode(packet: Packet, slot: Slot | None = None, owner: str = "") -> list[Fr
         RunError: a dtype that does not travel.
     """
     frames: list[Frame] = [b""]
+    header = _header(packet, slot, owner, _placed(packet, slot, frames))
+    frames[0] = head(PACKET, _encoder.encode(header))
+    return frames
+
+
+def encode_all(parts: Sequence[tuple[Packet, Slot | None]], owner: str) -> list[Frame]:
+    """The frames of several packets in one message, each with the slot that its tensors lie in; see `encode`."""
+    if len(parts) == 1:
+        return encode(*parts[0], owner)
+    frames: list[Frame] = [b""]
+    headers = [_header(packet, slot, owner, _placed(packet, slot, frames)) for packet, slot in parts]
+    frames[0] = head(PACKETS, _encoder.encode(headers))
+    return frames
+
+
+def _placed(packet: Packet, slot: Slot | None, frames: list[Frame]) -> tuple[TensorHeader, ...]:
+    """Where the tensors of a packet are: in its slot, or in frames that are added here."""
     tensors = []
     for name, array in packet.tensors.items():
         dtype = _NAMES.get(array.dtype) or _NAMES.get(array.dtype.newbyteorder("="))
@@ -123,8 +142,7 @@ def encode(packet: Packet, slot: Slot | None = None, owner: str = "") -> list[Fr
             continue
         tensors.append(TensorHeader(name, dtype, array.shape, len(frames), 0))
         frames.append(_bytes(array))
-    frames[0] = head(PACKET, _encoder.encode(_header(packet, slot, owner, tuple(tensors))))
-    return frames
+    return tuple(tensors)
 
 
 def decode(frames: Sequence[Frame], segments: Mapping[str, Looker]) -> Packet:
@@ -137,18 +155,32 @@ def decode(frames: Sequence[Frame], segments: Mapping[str, Looker]) -> Packet:
         RunError: not a packet, another version, or one that points outside of its slot or frames.
     """
     kind, body = opened(bytes(frames[0]) if frames else b"")
-    return packet_in(kind, body, frames, segments)
-
-
-def packet_in(kind: bytes, body: memoryview, frames: Sequence[Frame], segments: Mapping[str, Looker]) -> Packet:
-    """`decode` for a message whose first frame is `opened` already."""
     if kind != PACKET:
         raise RunError(f"message: found kind {kind!r} (expected {PACKET!r}, a packet)")
+    (packet,) = packets_in(kind, body, frames, segments)
+    return packet
+
+
+def packets_in(
+    kind: bytes, body: memoryview, frames: Sequence[Frame], segments: Mapping[str, Looker]
+) -> list[Packet]:  # fmt: skip
+    """The packets of a message whose first frame is `opened` already; see `decode`."""
+    if kind not in (PACKET, PACKETS):
+        raise RunError(f"message: found kind {kind!r} (expected {PACKET!r} or {PACKETS!r}, packets)")
     try:
-        header = _decoder.decode(body)
-        validity = Validity(header.validity)
+        headers = [_decoder.decode(body)] if kind == PACKET else _list_decoder.decode(body)
+        validities = [Validity(header.validity) for header in headers]
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise RunError(f"message: found a broken packet header (expected version {WIRE_VERSION}): {error}") from error
+    if not headers:
+        raise RunError(f"message: found no packet in it (expected one or more, version {WIRE_VERSION})")
+    pairs = zip(headers, validities, strict=True)
+    return [_packet(header, validity, frames, segments) for header, validity in pairs]
+
+
+def _packet(
+    header: PacketHeader, validity: Validity, frames: Sequence[Frame], segments: Mapping[str, Looker]
+) -> Packet:  # fmt: skip
     where = f"message: stream '{header.stream}', unit {header.unit}"
     root = _look(where, header, segments)
     tensors = {t.name: _tensor(where, t, root, frames) for t in header.tensors}

@@ -13,7 +13,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import groupby
 
 from ..channel.endpoint import Endpoint
 from ..errors import WangraphError
@@ -53,8 +54,12 @@ loading = ""
 SWITCH_INTERVAL_S = 0.0005
 """How long a lane may keep the interpreter from another one that wants it (Python's own 5 ms are a unit's tail)."""
 
-REPORT_EVERY_MS = 160
-"""How often records go to the supervisor, and stalls are looked for: also how much a killed process takes with it."""
+LOOK_EVERY_MS = 160
+"""How often stalls are looked for."""
+
+REPORT_EVERY_MS = 320
+"""How often records go to the supervisor, unless there is a stall to tell: also how much a killed process takes with
+it."""
 
 
 class ProcessHost:
@@ -138,14 +143,22 @@ class ProcessHost:
 
     def batch(self) -> Batch:
         """What happened since the last call, with stalls noticed on the way."""
+        self.look()
         with self._lock:
             records: list[Happening] = [*self.scheduler.take_events(), *self._noticed]
             self._noticed = []
-            if self.clock is not None:
-                now = self.clock.now()
-                records += [Note(now, self.process, "stall", text) for text in self._stalls.look(now)]
-            stand = standings(self.scheduler) if time.monotonic() < self._watched_until else []
+            stand = standings(self.scheduler) if self.is_watched else []
         return Batch(records, *usage(), stand)
+
+    def look(self) -> bool:
+        """Look for stalls; whether there is a new one, which the next batch tells."""
+        with self._lock:
+            if self.clock is None:
+                return False
+            now = self.clock.now()
+            stalls = [Note(now, self.process, "stall", text) for text in self._stalls.look(now)]
+            self._noticed += stalls
+        return bool(stalls)
 
     def watch(self, for_ms: int) -> None:
         """Say in the next batches where every node stands."""
@@ -165,6 +178,11 @@ class ProcessHost:
         if self._taps is not None:
             self._taps.close()
         self._endpoint.close()
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody wants to know soon where nodes stand."""
+        return time.monotonic() < self._watched_until
 
     @property
     def reports(self) -> list[tuple[str, str, str]]:
@@ -234,23 +252,25 @@ class ProcessHost:
 
     def _listen(self) -> None:
         """Take packets from other processes as they come."""
-        while isinstance(packet := self._endpoint.inbox.receive(), Packet):
-            self._arrive(packet)
-            del packet  # the slot is free as soon as the scheduler lets go of it
+        inbox = self._endpoint.inbox
+        while (packet := inbox.receive()) is not None:
+            packets = [packet]
+            while inbox.has_more and (packet := inbox.receive()) is not None:
+                packets.append(packet)
+            self._arrive(packets)
+            del packet, packets  # slots are free as soon as the scheduler lets go of them
 
-    def _arrive(self, packet: Packet) -> None:
+    def _arrive(self, packets: list[Packet]) -> None:
+        """What came in one message: taken in as a whole before anything fires."""
         with self._lock:
             assert self.clock is not None
             now = self.clock.now()
-            stream = self.plan.streams[packet.stream]
-            if packet.is_payload:
-                times = (packet.produced_ns, now)
-                self._noticed.append(
-                    Transfer(
-                        packet.stream, packet.unit, stream.process, self.process, *times, packet.n_bytes, stream.carrier
-                    )
-                )
-            self.scheduler.arrive(packet, now)
+            for packet in packets:
+                stream = self.plan.streams[packet.stream]
+                if packet.is_payload:
+                    way = (stream.process, self.process, packet.produced_ns, now)
+                    self._noticed.append(Transfer(packet.stream, packet.unit, *way, packet.n_bytes, stream.carrier))
+                self.scheduler.arrive(packet, now)
             self._dispatch()
             outgoing = self.scheduler.take_outgoing()
         self._send(outgoing)
@@ -298,9 +318,14 @@ class ProcessHost:
     # Without the lock
 
     def _send(self, packets: list[Packet]) -> None:
-        for packet in packets:
+        for readers, several in groupby(packets, lambda packet: self.plan.streams[packet.stream].readers):
+            self._publish(list(several), readers)
+
+    def _publish(self, packets: list[Packet], readers: Sequence[str]) -> None:
+        """In one message."""
+        ways = self._endpoint.publisher.publish_all(packets, readers)
+        for packet, way in zip(packets, ways, strict=True):
             stream = self.plan.streams[packet.stream]
-            _, way = self._endpoint.publisher.publish(packet, stream.readers)
             if way == "inline" and packet.tensors and stream.carrier == "shared" and stream.name not in self._copied:
                 self._warn_of_copies(stream.name, packet.unit)
 
@@ -352,9 +377,10 @@ def main(process: str, address: str, parent: int) -> None:
 def _serve(host: ProcessHost, control: ProcessEnd, pending: list[Opening | Failed], parent: int) -> None:
     """Answer the supervisor until the nodes have ended or something failed."""
     said_ready = False
+    next_look = time.monotonic() + LOOK_EVERY_MS / 1000
     next_batch = time.monotonic() + REPORT_EVERY_MS / 1000
     while not host.ended.is_set() and not host.failed.is_set():
-        message = control.receive(20 if not said_ready else round(1000 * max(0.0, next_batch - time.monotonic())))
+        message = control.receive(20 if not said_ready else round(1000 * max(0.0, next_look - time.monotonic())))
         if isinstance(message, Begin):
             host.begin(message.origin_ns)
         elif isinstance(message, Halt):
@@ -372,8 +398,10 @@ def _serve(host: ProcessHost, control: ProcessEnd, pending: list[Opening | Faile
             gc.collect()
             gc.freeze()  # what is there now stays: no collection looks at it again
             control.send(Ready(host.reports))
-        if time.monotonic() >= next_batch:
-            next_batch = time.monotonic() + REPORT_EVERY_MS / 1000
-            control.send(host.batch())
+        if (now := time.monotonic()) >= next_look:
+            next_look = now + LOOK_EVERY_MS / 1000
+            if host.look() or host.is_watched or now >= next_batch:
+                next_batch = now + (REPORT_EVERY_MS - LOOK_EVERY_MS / 2) / 1000  # at a look, not just after one
+                control.send(host.batch())
         if os.getppid() != parent:
             os._exit(1)
