@@ -64,7 +64,8 @@ def test_a_goal_is_met_by_the_worse_end_of_the_interval():
     low = Measure("x", "low", 40.0, "plus")
     assert low.is_met(quantile([[130.0]] * 9), quantile([[100.0]] * 9)) is True
     assert low.is_met(quantile([[150.0]] * 9), quantile([[100.0]] * 9)) is False
-    assert low.is_met(NOTHING, quantile([[100.0]])) is None
+    assert low.is_met(NOTHING, quantile([[100.0]])) is False, "it left nothing to be measured"
+    assert Measure("x").is_met(share([True]), None) is None, "there is no goal"
 
 
 def test_every_measure_has_a_name_of_its_own():

@@ -16,15 +16,18 @@ from torch import Tensor
 
 from ...wan_core.audio import AudioCodec, AudioDecoderState, AudioEncoderState
 from ...wan_core.checkpoint import load_part, untrained
+from ...wan_core.checkpoint_header import find, inspect
+from ...wan_core.errors import ModelError
 from ...wan_core.exchange import ResponseUnit, WorldUnit, told_in_words
 from ...wan_core.exchange import UserUnit as ModelUnit
 from ...wan_core.flow import Latents
 from ...wan_core.mel import LogMel, MelState
 from ...wan_core.model import DuplexModel
 from ...wan_core.performer import Performer, PerformerState
-from ...wan_core.text import EVENT_STATES, GESTURES
+from ...wan_core.text import EVENT_STATES, GESTURES, PAD
 from ...wan_core.thinker import Thinker, ThinkerState
 from ...wan_core.video import VideoCodec, VideoDecoderState, VideoEncoderState
+from ..train.data import WORLD_VERSION
 from ..train.told import words_for
 from ..world.cues import UserUnit
 from ..world.face import render
@@ -57,6 +60,7 @@ class Weights:
         Raises:
             ModelError: the checkpoint cannot be used.
         """
+        check_world(checkpoint)
         audio = load_part(checkpoint, "audio_codec", lambda shapes: AudioCodec(shapes.audio)).module
         video = load_part(checkpoint, "video_codec", lambda shapes: VideoCodec(shapes.video)).module
         loaded = load_part(checkpoint, "model", DuplexModel)
@@ -70,6 +74,21 @@ class Weights:
         return self.video.config.height
 
 
+def check_world(checkpoint: str | Path) -> None:
+    """Pass if a checkpoint was trained on the world as it is now, or was not trained.
+
+    Raises:
+        ModelError: on another one.
+    """
+    path = find(checkpoint)
+    for facts in {} if path is None else inspect(path).metadata.values():
+        version = facts.get("world", str(WORLD_VERSION))
+        if version != str(WORLD_VERSION):
+            raise ModelError(
+                f"checkpoint {path}: trained in version {version} of the world (expected {WORLD_VERSION}), train again"
+            )
+
+
 class ModelAgent:
     """A checkpoint, by the same thinker and performer that a graph runs, many dialogues in a batch.
 
@@ -77,10 +96,15 @@ class ModelAgent:
         weights: of everything.
         steps: of the solver.
         seed: of the noise, with the number of the dialogue.
+        behind: units by which the user reaches it later.
+        remembers: whether its own clean latents come back to it.
     """
 
-    def __init__(self, weights: Weights, steps: int = STEPS, seed: int = 0) -> None:
+    def __init__(
+        self, weights: Weights, steps: int = STEPS, seed: int = 0, behind: int = 0, remembers: bool = True
+    ) -> None:
         self.weights, self.steps, self.seed = weights, steps, seed
+        self._behind, self._remembers = behind, remembers
         self._thinker, self._performer = Thinker(weights.model), Performer(weights.model)
         self._front_end = LogMel(weights.model.preset.mel)
 
@@ -95,6 +119,7 @@ class ModelAgent:
         self._face: VideoDecoderState = weights.video.new_decoder_state(rows)
         self._voice: AudioDecoderState = weights.audio.new_decoder_state(rows)
         self._response = ResponseUnit()
+        self._late: list[Sequence[UserUnit]] = []
         self._unit = 0
         for slice_ in self._thinker.prefill(self._thinking, told(casts)):
             self._performer.append(self._performing, slice_)
@@ -102,6 +127,8 @@ class ModelAgent:
     @torch.inference_mode()
     def step(self, users: Sequence[UserUnit]) -> list[Answer]:
         """As in `talk.Agent`."""
+        self._late.append(users)
+        users = self._late.pop(0) if len(self._late) > self._behind else [_nobody(user) for user in users]
         seen, self._eyes = self.weights.video.encode(as_pictures([user.frames for user in users]), self._eyes)
         heard, self._ears = self._front_end(as_sounds([user.samples for user in users]), self._ears)
         typed = torch.tensor([user.text for user in users])
@@ -109,7 +136,7 @@ class ModelAgent:
         thought = self._thinker.step(self._thinking, unit, self._response, seed=self.seed, sessions=self._sessions)
         self._performer.append(self._performing, thought.slice)
         latents = self._performer.generate(self._performing, self._unit, self.steps, self.seed, self._sessions)
-        self._response = ResponseUnit(latents.audio, latents.video)
+        self._response = ResponseUnit(latents.audio, latents.video) if self._remembers else ResponseUnit()
         self._unit += 1
         samples, frames, self._voice, self._face = shown(self.weights, latents, self._voice, self._face)
         return [
@@ -169,6 +196,11 @@ class Astray:
         """As in `talk.Agent`."""
         others = [*users[1:], users[0]]
         return self._agent.step([replace(u, frames=other.frames) for u, other in zip(users, others, strict=True)])
+
+
+def _nobody(user: UserUnit) -> UserUnit:
+    """The user's picture, and silence."""
+    return replace(user, samples=np.zeros_like(user.samples), text=PAD)
 
 
 def told(casts: Sequence[Cast]) -> list[WorldUnit]:

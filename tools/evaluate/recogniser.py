@@ -1,21 +1,23 @@
 """Hears which words an agent said: a small network trained on the agents' own voices, never through a codec.
 
 What is none of their words (other people, words run together, backwards or mangled) is heard as `REJECTED`, so that a
-murmur cannot pass for a digit. Trained in half a minute when first needed, and kept beside the voices.
+murmur cannot pass for a digit. It is shipped trained; ``wangraph evaluate --fit-recogniser FILE`` does it again.
 
 # B batch, T frames of 10 ms, C classes
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ...runtime.errors import MediaError
 from ...wan_core.config import MelConfig
 from ...wan_core.mel import LogMel
 from ..world.persona import PERSONAS
@@ -28,8 +30,7 @@ REJECTED = "?"
 CLASSES = (REJECTED, *AGENT_WORDS)
 """Class 0 is silence between words; the others come in this order."""
 
-RECIPE = 2
-"""Counts changes of the training, so that an older network is not used."""
+SHIPPED = Path(__file__).with_name("recogniser.safetensors")
 STEPS, BATCH = 900, 24
 SECONDS = 2.4
 _HOP_MS = 10
@@ -76,24 +77,39 @@ class Recogniser(nn.Module):
         return found
 
 
-def recogniser(bank: Bank, seed: int = 0) -> Recogniser:
-    """The trained network, from disk where it was trained before."""
+def recogniser() -> Recogniser:
+    """The shipped network, trained.
+
+    Raises:
+        MediaError: its file is damaged.
+    """
     net = Recogniser()
-    path = bank.cache / f"recogniser-{_key(seed)}.pt"
-    if path.exists():
-        net.load_state_dict(torch.load(path, weights_only=True))
-        return net.eval()
-    _train(net, bank, seed)
-    bank.cache.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}.part")
-    torch.save(net.state_dict(), unfinished)
-    unfinished.replace(path)
+    try:
+        net.load_state_dict({name: tensor.float() for name, tensor in load_file(SHIPPED).items()})
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise MediaError(f"{SHIPPED}: damaged ({type(error).__name__}), install wangraph again") from error
     return net.eval()
 
 
-def _key(seed: int) -> str:
-    facts = (RECIPE, seed, STEPS, BATCH, SECONDS, CLASSES, [repr(persona) for persona in PERSONAS.values()])
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+def fit(bank: Bank, path: Path, seed: int = 0) -> float:
+    """Train a network and write it, in half precision; returns the share of clips that it hears without a mistake.
+
+    Raises:
+        MissingExtra: a synthesiser is not installed.
+        MediaError: the file cannot be written.
+    """
+    net, rng = Recogniser(), np.random.default_rng((seed, 52))
+    _train(net, bank, seed)
+    try:
+        save_file({name: tensor.half().contiguous() for name, tensor in net.state_dict().items()}, path)
+    except (OSError, SafetensorError) as error:
+        raise MediaError(f"{path}: cannot be written ({error}), choose another file") from error
+    maker = _Maker(bank)
+    clips = [maker.clip(rng) for _ in range(_TESTED)]
+    return sum([CLASSES.index(w) + 1 for w, _ in net.eval().words(sound)] == said for sound, said in clips) / _TESTED
+
+
+_TESTED = 200
 
 
 def _train(net: Recogniser, bank: Bank, seed: int) -> None:

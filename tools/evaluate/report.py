@@ -42,13 +42,18 @@ class Measure:
         return self.goal * reference.value if self.over == "times" else self.goal + reference.value
 
     def is_met(self, found: Figure, reference: Figure | None) -> bool | None:
-        """Whether the worse end of the interval reaches the goal; None: there is none, or nothing was measured."""
+        """Whether the worse end of the interval reaches the goal; None: there is none, or none that is known.
+
+        An agent that leaves nothing to be measured (it never lets the user speak) misses it.
+        """
         limit = self.limit(reference)
+        if math.isnan(found.value):
+            return None if self.goal is None else False
         if self.kind == "near":
-            if self.goal is None or reference is None or math.isnan(found.value + reference.value):
+            if self.goal is None or reference is None or math.isnan(reference.value):
                 return None
             return max(abs(found.low - reference.value), abs(found.high - reference.value)) <= self.goal
-        if limit is None or math.isnan(found.value):
+        if limit is None:
             return None
         return found.low >= limit if self.kind == "high" else found.high <= limit
 
@@ -99,7 +104,7 @@ MEASURES: tuple[Measure, ...] = (
 def judged(measure: Measure, found: Figure, reference: Figure | None) -> bool | None:
     """Whether a goal is met; rates of gestures must be within their share of the reference."""
     if measure.name in ("blinks", "nods"):
-        if reference is None or math.isnan(found.value + reference.value) or measure.goal is None:
+        if reference is None or math.isnan(reference.value) or measure.goal is None:
             return None
         return abs(found.value - reference.value) <= measure.goal * reference.value
     return measure.is_met(found, reference)

@@ -1,0 +1,138 @@
+"""Agents that are measured, on random weights: many dialogues at once are what each is by itself."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from wangraph.tools.evaluate import measures as m
+from wangraph.tools.evaluate import probes
+from wangraph.tools.evaluate.agents import Astray, IdealAgent, ModelAgent, Weights, check_world
+from wangraph.tools.evaluate.eyes import reader
+from wangraph.tools.evaluate.measures import in_sound, in_text
+from wangraph.tools.evaluate.outsiders import graph_holder
+from wangraph.tools.evaluate.recogniser import recogniser
+from wangraph.tools.evaluate.talk import Cast, hold
+from wangraph.tools.evaluate.voices import Voices
+from wangraph.tools.world.persona import PERSONAS
+from wangraph.tools.world.signal import UNIT
+from wangraph.tools.world.words import AGENT_WORDS
+from wangraph.wan_core.audio import AudioCodec
+from wangraph.wan_core.checkpoint import save, untrained
+from wangraph.wan_core.config import preset
+from wangraph.wan_core.errors import ModelError
+from wangraph.wan_core.model import DuplexModel
+from wangraph.wan_core.video import VideoCodec
+
+
+@pytest.fixture(scope="module")
+def voices():
+    return Voices.held_out(None)
+
+
+@pytest.fixture(scope="module")
+def read():
+    return reader(32)
+
+
+@pytest.fixture(scope="module")
+def weights():
+    """A model whose every choice depends on what it meets: random, and not one that begins as the identity."""
+    shapes = preset("nano")
+    model = untrained(shapes, "model", DuplexModel)
+    generator = torch.Generator().manual_seed(3)
+    for parameter in model.parameters():
+        parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+    audio = untrained(shapes, "audio_codec", lambda s: AudioCodec(s.audio))
+    video = untrained(shapes, "video_codec", lambda s: VideoCodec(s.video))
+    return Weights(model, audio, video, "random")
+
+
+def talks(agent, casts, units, voices, read):
+    return hold(agent, casts, units, voices.bank, read, 32)
+
+
+def test_dialogues_in_a_batch_are_those_held_one_by_one(weights, voices, read):
+    casts = probes.asks(voices.synthetic, 3).casts
+    together = talks(ModelAgent(weights), casts, 12, voices, read)
+    alone = [talks(ModelAgent(weights), [cast], 12, voices, read)[0] for cast in casts]
+    for one, other in zip(together, alone, strict=True):
+        assert np.array_equal(one.text, other.text) and np.array_equal(one.events, other.events)
+        assert one.cues == other.cues
+        np.testing.assert_allclose(one.samples, other.samples, atol=1e-4)
+        np.testing.assert_allclose(one.face["mouth"], other.face["mouth"], atol=0.05)
+    assert not np.array_equal(together[0].samples, together[1].samples)
+
+
+def test_an_agent_that_is_told_who_it_is_says_something_else(weights, voices, read):
+    cast = probes.asks(voices.synthetic, 1).casts[0]
+    told = replace(cast, persona=PERSONAS["otto"], is_told=True)
+    plain, other = (talks(ModelAgent(weights), [c], 4, voices, read)[0] for c in (cast, told))
+    assert not np.allclose(plain.samples, other.samples, atol=1e-3)
+
+
+def test_an_agent_led_astray_sees_another_user_and_hears_its_own(weights, voices, read):
+    casts = probes.cards(voices.synthetic, 2).casts
+    straight, astray = (
+        talks(agent, casts, 12, voices, read) for agent in (ModelAgent(weights), Astray(ModelAgent(weights)))
+    )
+    assert not np.allclose(straight[0].samples, astray[0].samples, atol=1e-4)
+    assert np.array_equal(straight[0].heard[: 4 * UNIT], astray[0].heard[: 4 * UNIT])
+
+
+@pytest.mark.slow
+def test_with_random_weights_every_measure_falls_to_its_floor(weights, voices, read):
+    heard = in_sound(recogniser())
+    asked = talks(ModelAgent(weights), probes.asks(voices.synthetic, 4).casts, 60, voices, read)
+    shown = talks(ModelAgent(weights), probes.cards(voices.synthetic, 4).casts, 70, voices, read)
+    assert m.words_right(asked, in_text).value < 0.15 and m.words_right(asked, heard).value < 0.15
+    assert m.turns_right(asked, in_text).value == 0.0
+    assert m.cards_named(shown, in_text).value == m.cards_named(shown, heard).value == 0.0
+
+
+def test_the_ideal_agent_decides_the_same_through_any_codecs(weights, voices, read):
+    casts = probes.typed(voices.synthetic, 2).casts
+    found = talks(IdealAgent(weights, voices.bank), casts, 40, voices, read)
+    assert m.turns_right(found, in_text).value == 1.0 and m.turns_right(found, in_text).n >= 2
+
+
+def test_the_recogniser_hears_every_word_of_every_agent_and_no_other(voices):
+    net, bank = recogniser(), voices.bank
+    for persona in PERSONAS.values():
+        for word in AGENT_WORDS:
+            sound = np.zeros(6 * UNIT, np.float32)
+            take = bank.takes(persona.quick)[word][0]
+            sound[2000 : 2000 + len(take)] = take
+            assert [w for w, _ in net.words(sound)] == [word], (persona.name, word)
+            assert [w for w, _ in net.words(np.ascontiguousarray(sound[::-1]))] != [word], (persona.name, word)
+    assert net.words(np.zeros(6 * UNIT, np.float32)) == []
+
+
+def test_a_checkpoint_of_another_world_is_refused(weights, tmp_path):
+    path = tmp_path / "old.safetensors"
+    save(path, {"model": weights.model}, "nano", {"world": "1"})
+    with pytest.raises(ModelError) as caught:
+        check_world(path)
+    assert str(caught.value) == (f"checkpoint {path}: trained in version 1 of the world (expected 2), train again")
+    save(path, {"model": weights.model}, "nano", {"world": "2"})
+    check_world(path)
+
+
+def test_casts_are_the_same_people_every_time(voices):
+    one, other = (probes.free(voices.synthetic, 3).casts for _ in range(2))
+    assert [c.seed for c in one] == [c.seed for c in other]
+    assert len({c.seed for c in one}) == 3
+    worlds = [Cast.world(c, voices.bank, 0) for c in (one[0], other[0])]
+    assert np.array_equal(worlds[0].step().samples, worlds[1].step().samples)
+
+
+def test_a_graph_is_measured_like_the_model(voices):
+    casts = probes.typed(voices.synthetic, 2).casts
+    found = graph_holder("mirror", {}, voices.bank, reader(64), 64)(casts, 10)
+    assert [talk.cast.seed for talk in found] == [cast.seed for cast in casts]
+    for talk in found:
+        assert len(talk) == 10 and talk.samples.shape == talk.heard.shape == (10 * UNIT,)
+        assert talk.face["mouth"].shape == (40,) and talk.events is None
+    quiet = graph_holder("mirror", {}, voices.bank, reader(32), 32)(casts[:1], 4)[0]
+    assert quiet.face == {}, "pictures of another size than the reader's are not read"

@@ -1,0 +1,116 @@
+"""`wangraph evaluate`, as it is typed."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from wangraph.runtime.errors import MediaError, UserError
+from wangraph.tools.evaluate.recording import in_units
+from wangraph.tools.evaluate.report import MEASURES
+from wangraph.tools.world.signal import UNIT
+from wangraph.wan_core.audio import AudioCodec
+from wangraph.wan_core.checkpoint import save, untrained
+from wangraph.wan_core.config import preset
+from wangraph.wan_core.model import DuplexModel
+from wangraph.wan_core.train.interact import Understanding
+from wangraph.wan_core.video import VideoCodec
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    shapes = preset("nano")
+    parts = {
+        "model": untrained(shapes, "model", DuplexModel),
+        "understanding": untrained(shapes, "understanding", lambda s: Understanding(s.backbone.width)),
+        "audio_codec": untrained(shapes, "audio_codec", lambda s: AudioCodec(s.audio)),
+        "video_codec": untrained(shapes, "video_codec", lambda s: VideoCodec(s.video)),
+    }
+    path = tmp_path_factory.mktemp("weights") / "nano.safetensors"
+    save(path, parts, "nano", {"trained": "not at all"})
+    return path
+
+
+def evaluate(*args):
+    from wangraph.tools.evaluate import command
+
+    return CliRunner().invoke(command, [str(arg) for arg in args])
+
+
+@pytest.mark.slow
+def test_figures_come_with_intervals_goals_and_a_reference(checkpoint):
+    result = evaluate(
+        "--checkpoint", checkpoint, "--dialogues", 2, "--only", "cards", "--processes", 1, "--no-floors", "--json"
+    )
+    assert result.exit_code == 0, result.exception
+    found = json.loads(result.stdout)
+    assert found["weights"] == "nano.safetensors, trained not at all"
+    named = found["rows"]["model"]["card named, text"]
+    assert named == {"value": 0.0, "low": 0.0, "high": pytest.approx(0.658, abs=1e-3), "n": 2, "unit": "share"}
+    assert found["goals"]["card named, text"] == {"goal": ">= 0.9", "met": False}
+    assert set(found["rows"]["model"]) <= {measure.name for measure in MEASURES}
+
+
+def test_an_unknown_kind_of_dialogue_is_named():
+    result = evaluate("--only", "card")
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception) == (
+        "--only: found 'card' (available: asides, asks, asks-flite, asks-person, backchannels, cards, free, hands, "
+        "interruptions, pauses, told, typed); did you mean 'cards'?"
+    )
+
+
+def test_only_one_thing_is_evaluated_at_a_time():
+    result = evaluate("--drift", "--cascade")
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception) == (
+        "evaluate: expected at most one of --graph, --agent, --cascade, --drift and --audio, run it twice"
+    )
+
+
+def write_wav(path, rate, channels, seconds=0.5, loud=0.2):
+    import wave
+
+    n = int(rate * seconds)
+    tone = (loud * 32767 * np.sin(np.arange(n) * 2 * np.pi * 220 / rate)).astype(np.int16)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(np.repeat(tone[:, None], channels, 1).tobytes())
+    return path
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (48_000, 2), (8_000, 1)])
+def test_a_recording_of_any_rate_is_listened_to(checkpoint, tmp_path, rate, channels):
+    path = write_wav(tmp_path / "me.wav", rate, channels)
+    result = evaluate("--checkpoint", checkpoint, "--audio", path, "--json")
+    assert result.exit_code == 0, result.exception
+    moments = json.loads(result.stdout)
+    assert {moment["what"] for moment in moments} <= {"heard", "state", "says"}
+    assert moments[0]["seconds"] == 0.16
+
+
+def test_a_silent_recording_is_refused(checkpoint, tmp_path):
+    path = write_wav(tmp_path / "me.wav", 16_000, 1, loud=0.0)
+    result = evaluate("--checkpoint", checkpoint, "--audio", path)
+    assert isinstance(result.exception, MediaError)
+    assert str(result.exception) == f"{path}: silent (expected somebody who says digits), record it louder"
+
+
+def test_a_file_that_is_no_recording_is_refused(checkpoint, tmp_path):
+    path = tmp_path / "me.wav"
+    path.write_bytes(b"not a recording")
+    result = evaluate("--checkpoint", checkpoint, "--audio", path)
+    assert isinstance(result.exception, MediaError)
+    assert str(result.exception) == f"{path}: not a readable recording (expected a WAV file), remove or replace it"
+
+
+def test_a_recording_is_played_as_loud_as_users_are_and_time_is_left_to_answer():
+    quiet = 0.01 * np.sin(np.arange(5000) * 0.1).astype(np.float32)
+    units = in_units(quiet)
+    assert all(unit.shape == (UNIT,) and unit.dtype == np.float32 for unit in units)
+    whole = np.concatenate(units)
+    assert np.abs(whole[8000:13_000]).max() > 0.15
+    assert len(whole) >= 8000 + 5000 + 48_000
