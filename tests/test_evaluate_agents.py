@@ -14,6 +14,7 @@ from wangraph.tools.evaluate.measures import in_sound, in_text
 from wangraph.tools.evaluate.outsiders import graph_holder
 from wangraph.tools.evaluate.recogniser import recogniser
 from wangraph.tools.evaluate.talk import Cast, hold
+from wangraph.tools.evaluate.turns import turns
 from wangraph.tools.evaluate.voices import Voices
 from wangraph.tools.world.persona import PERSONAS
 from wangraph.tools.world.signal import UNIT
@@ -93,8 +94,9 @@ def test_with_random_weights_every_measure_falls_to_its_floor(weights, voices, r
 
 def test_the_ideal_agent_decides_the_same_through_any_codecs(weights, voices, read):
     casts = probes.typed(voices.synthetic, 2).casts
-    found = talks(IdealAgent(weights, voices.bank), casts, 40, voices, read)
-    assert m.turns_right(found, in_text).value == 1.0 and m.turns_right(found, in_text).n >= 2
+    for talk in talks(IdealAgent(weights, voices.bank), casts, 30, voices, read):
+        turn = turns(talk)[0]
+        assert in_text(talk, turn.end, turn.until) == list(turn.words)
 
 
 def test_the_recogniser_hears_every_word_of_every_agent_and_no_other(voices):
