@@ -94,7 +94,7 @@ def test_with_random_weights_every_measure_falls_to_its_floor(weights, voices, r
 
 def test_the_ideal_agent_decides_the_same_through_any_codecs(weights, voices, read):
     casts = probes.typed(voices.synthetic, 2).casts
-    for talk in talks(IdealAgent(weights, voices.bank), casts, 30, voices, read):
+    for talk in talks(IdealAgent(weights, voices.bank), casts, 80, voices, read):
         turn = turns(talk)[0]
         assert in_text(talk, turn.end, turn.until) == list(turn.words)
 
