@@ -35,7 +35,8 @@ CACHES = {
 
 
 def like_qwen(cache="full", tied=True, **changes):
-    flags = {"text_decode": "token", "tie_embeddings": tied, "slot_init": "zero", "backbone": BACKBONE, **changes}
+    flags = {"text_decode": "token", "tie_embeddings": tied, "slot_init": "zero", "flow_time": "modulation",
+             "backbone": BACKBONE, **changes}  # fmt: skip
     return replace(NANO, cache=CACHES[cache], **flags)
 
 
@@ -141,9 +142,8 @@ def size(module):
 
 
 def test_one_table_of_words_serves_all_and_reads_them_where_they_are_tied():
-    own, shared, tied = (
-        DuplexModel(p) for p in (NANO, like_qwen(tied=False, backbone=NANO.backbone), like_qwen(backbone=NANO.backbone))
-    )
+    flags = {"backbone": NANO.backbone, "flow_time": "added"}
+    own, shared, tied = (DuplexModel(p) for p in (NANO, like_qwen(tied=False, **flags), like_qwen(**flags)))
     table = NANO.vocabulary * NANO.backbone.width
     assert size(own.embed) - size(shared.embed) == table
     assert size(shared) - size(tied) == table

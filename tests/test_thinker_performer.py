@@ -16,7 +16,7 @@ from wangraph.wan_core.errors import ModelError
 from wangraph.wan_core.exchange import Decision, ResponseUnit, UserUnit
 from wangraph.wan_core.flow import Latents
 from wangraph.wan_core.kvcache import KVCache
-from wangraph.wan_core.model import DuplexModel
+from wangraph.wan_core.model import DuplexModel, laid_out
 from wangraph.wan_core.performer import Performer
 from wangraph.wan_core.thinker import Thinker
 from wangraph.wan_core.whole import Whole
@@ -52,6 +52,14 @@ def test_streaming_equals_one_pass_where_sound_and_picture_are_not_joint(randomi
     assert worst(streamed(model, given), offline(model, given)) < 1e-4
     model.noisy_mask = None  # the planted bug: the performer lets them see each other all the same
     assert worst(streamed(model, given), offline(model, given)) > 1e-3
+
+
+def test_how_matrices_lie_in_memory_changes_nothing_but_rounding(model):
+    given, before = dialogue(batch=1, units=20), {name: x.clone() for name, x in model.state_dict().items()}
+    expected = streamed(model, given)
+    assert worst(streamed(laid_out(model), given), expected) < 1e-4
+    assert model.backbone.blocks[0].ffn.gate_up.weight.stride(0) == 1
+    assert all(torch.equal(x, before[name]) for name, x in model.state_dict().items())
 
 
 @pytest.mark.parametrize("commit_first", [lambda k: True, lambda k: False], ids=["committed before", "in one pass"])

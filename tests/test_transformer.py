@@ -37,9 +37,9 @@ def tracks():
     return user, agent, decisions, noisy, torch.rand(B, U, generator=generator)
 
 
-@pytest.fixture
-def model(randomise):
-    return randomise(DuplexModel(NANO))
+@pytest.fixture(params=["added", "modulation"])
+def model(randomise, request):
+    return randomise(DuplexModel(replace(NANO, flow_time=request.param)))
 
 
 @torch.inference_mode()

@@ -39,7 +39,7 @@ class Memory(Protocol):
 
 
 class Attention(nn.Module):
-    """[B, T, width] -> [B, T, width]."""
+    """What is learned of attention: `project`, then a `Memory`, then ``out``, [B, T, H * D] -> [B, T, width]."""
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
@@ -50,15 +50,14 @@ class Attention(nn.Module):
         gain = torch.ones(self.heads + self.kv_heads, self.head_dim)
         self.qk_gain = nn.Parameter(gain) if config.qk_norm == "gain" else None
 
-    def forward(self, x: Tensor, memory: Memory, layer: int) -> Tensor:
-        """Attend from the tokens x to whatever ``memory`` shows them."""
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, T, width] -> un-rotated queries and keys [B, T, H + KV, D], values [B, T, KV, D]."""
         batch, length, _ = x.shape
         heads = self.qkv(x).view(batch, length, self.heads + 2 * self.kv_heads, self.head_dim)
         qk, v = heads[:, :, : -self.kv_heads], heads[:, :, -self.kv_heads :]
         if self.qk_gain is not None:
             qk = F.rms_norm(qk, (self.head_dim,), eps=self.rms_eps) * self.qk_gain
-        y: Tensor = self.out(memory.attend(layer, qk, v))
-        return y
+        return qk, v
 
 
 class Geometry:
@@ -78,7 +77,7 @@ class Geometry:
         self.slopes = torch.tensor(config.alibi_slopes or (0.0,) * config.heads).view(self.kv_heads, self.groups)
         slopes = self.slopes[..., None, None]
         constant = torch.cat([slopes, torch.ones_like(slopes)], -1) / self.scale
-        self._constant = constant  # [KV, G, 1, CACHE_CHANNELS]: the queries' side of the extra channels
+        self._constant: Tensor = constant  # [KV, G, 1, CACHE_CHANNELS]: the queries' side of the extra channels
 
     def rotation(self, positions: Tensor, like: Tensor) -> Rotation:
         """Factors for tokens at these positions, [T] or [B, T], where ``like`` is, in its precision or float32."""
@@ -87,12 +86,24 @@ class Geometry:
 
     def fold(self, q: Tensor) -> Tensor:
         """Rotated q [B, T, H, D]: add the channels, lay the G queries of a key head end to end: [B, KV, G*T, E]."""
-        batch, length = q.shape[:2]
-        if self._constant.device != q.device or self._constant.dtype != q.dtype:
-            self._constant = self._constant.to(q)
-        heads = q.reshape(batch, length, self.kv_heads, self.groups, -1).permute(0, 2, 3, 1, 4)
-        constant = self._constant.expand(batch, -1, -1, length, -1)
-        return torch.cat([heads, constant], -1).view(batch, self.kv_heads, self.groups * length, -1)
+        constant = self._channels(q).expand(len(q), -1, -1, q.shape[1], -1)
+        return torch.cat([self.grouped(q), constant], -1).flatten(2, 3)
+
+    def room_for_queries(self, batch: int, length: int, like: Tensor) -> Tensor:
+        """[B, KV, G, T, E] with the channels set; the queries of every layer of a pass can be written into it."""
+        room = like.new_empty(batch, self.kv_heads, self.groups, length, self.head_dim + CACHE_CHANNELS)
+        room[..., self.head_dim :] = self._channels(like)
+        return room
+
+    def _channels(self, like: Tensor) -> Tensor:
+        """The queries' side of the extra channels, where ``like`` is."""
+        if self._constant.device != like.device or self._constant.dtype != like.dtype:
+            self._constant = self._constant.to(like)
+        return self._constant
+
+    def grouped(self, q: Tensor) -> Tensor:
+        """[B, T, H, D] seen as [B, KV, G, T, D]."""
+        return torch.unflatten(q, 2, (self.kv_heads, self.groups)).permute(0, 2, 3, 1, 4)
 
     def unfold(self, y: Tensor, length: int) -> Tensor:
         """[B, KV, G*T, E] -> [B, T, H * D]."""

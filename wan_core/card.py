@@ -17,6 +17,8 @@ FP32_BYTES, BF16_BYTES = 4, 2
 TIME_FREQUENCIES = 16
 AUDIO_CODEC_BANDS = 40
 N_MODALITIES = 7
+MODULATIONS = 6
+"""Vectors of a block's width that flow time gives it, under ``modulation``."""
 
 WAN_VAE_PARAMETERS = 126_892_531
 """Of `AutoencoderKLWan` as published."""
@@ -95,6 +97,21 @@ class Card:
         """How long the cache grows."""
         return self.cap_units * self.preset.unit_seconds / 60
 
+    @property
+    def at_cap(self) -> str:
+        """What becomes of a session that goes on when its cache is full."""
+        cache = self.preset.cache
+        if cache.n_sinks:
+            return f"keeps the first {cache.n_sinks} units and the last {cache.ring_units}, forgets those between"
+        return "forgets the oldest unit with every new one"
+
+    def mask_bytes(self, number_bytes: int) -> int:
+        """Most bytes of the masks that thinking needs, for however many sessions: a row a query, a column a token."""
+        slots, b = self.preset.slots, self.preset.backbone
+        queries = slots.y + slots.u + (slots.s if self.preset.text_decode == "local" else slots.s - 1)
+        columns = (self.cap_units + 1) * slots.clean + slots.noisy
+        return b.heads // b.kv_heads * queries * columns * number_bytes
+
     def units_in(self, minutes: float) -> int:
         """Units that a cache holds after this time."""
         return min(round(minutes * 60 / self.preset.unit_seconds), self.cap_units)
@@ -116,7 +133,8 @@ class Card:
         width, audio, video = self.preset.backbone.width, self.preset.audio, self.preset.video
         sizes = (audio.latent_size, self.preset.slots.y_audio), (video.latent_size, self.preset.slots.y_video)
         ends = 2 * sum(_mlp_products(size // n, width) * n + size // n * width * n for size, n in sizes)
-        time = 2 * _mlp_products(2 * TIME_FREQUENCIES, width)
+        modulation = MODULATIONS * width * width if self.preset.flow_time == "modulation" else 0
+        time = 2 * (_mlp_products(2 * TIME_FREQUENCIES, width) + modulation)
         return self._pass_flops(noisy, history_units * self.preset.slots.clean + noisy) + ends + time
 
     @property
@@ -157,7 +175,10 @@ class Card:
         hearing = sum(linear(2 * join * a, b) for join, a, b in _hearing_layers(p.mel, slots.u_audio, width))
         tables = (1 if p.text_decode == "token" else 2) * p.vocabulary
         rows = tables + len(EVENT_STATES) + len(GESTURES) + 2 + N_MODALITIES + 2 + slots.clean + slots.noisy
-        return latents + hearing + rows * width + _mlp(2 * TIME_FREQUENCIES, width)
+        time = _mlp(2 * TIME_FREQUENCIES, width)
+        if p.flow_time == "modulation":
+            time += linear(width, MODULATIONS * width) + p.backbone.layers * MODULATIONS * width
+        return latents + hearing + rows * width + time
 
     def _backbone(self) -> int:
         b = self.preset.backbone

@@ -157,6 +157,7 @@ class Preset:
         text_decode: where the agent's word is read: ``local``: by a small network from the last user token and the
             event; ``token``: as language models do, from the token before it, with one table for all words.
         tie_embeddings: the table of words is also the matrix that reads them; with text_decode ``token``.
+        flow_time: how noisy tokens know it: ``added`` to their embedding, or by ``modulation`` of every block.
         is_joint: whether sound and picture of a unit see each other while they are denoised, as in the paper.
         slot_init: what slot embeddings begin as; ``zero`` leaves a language model as it was.
         dtype: of weights and cache when it runs; softmax sums, rotations and the solver are in fp32 all the same.
@@ -173,6 +174,7 @@ class Preset:
     unit_seconds: float = 0.16
     text_decode: Literal["local", "token"] = "local"
     tie_embeddings: bool = False
+    flow_time: Literal["added", "modulation"] = "added"
     is_joint: bool = True
     slot_init: Literal["noise", "zero"] = "noise"
     dtype: Dtype = "float32"
@@ -250,6 +252,7 @@ def _on_qwen(
         vocabulary=vocabulary,
         text_decode="token",
         tie_embeddings=tied,
+        flow_time="modulation",
         slot_init="zero",
         dtype="bfloat16",
     )

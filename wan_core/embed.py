@@ -9,7 +9,7 @@ the response before the first unit.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -20,11 +20,15 @@ from .errors import ModelError
 from .flow import Latents
 from .guard import check_input
 from .hearing import Hearing, HearingState
+from .modulation import FlowModulation, Modulation, modulations
 from .patches import to_patches
 from .text import EVENT_STATES, GESTURES
 
 MODALITIES = ("y_audio", "y_video", "u_text", "u_audio", "u_video", "event", "text")
 """What can be absent."""
+
+Flow = Sequence[Modulation] | None
+"""What flow time does in each block; None: it was added to the tokens."""
 
 Absent = Mapping[str, Tensor]
 """By modality, [B, U] bool: True where it is absent although the track has numbers there."""
@@ -115,6 +119,8 @@ class Embeddings(nn.Module):
         slots = torch.randn(self.slots.clean + self.slots.noisy, width) * 0.5
         self.slot = nn.Parameter(slots.zero_() if preset.slot_init == "zero" else slots)
         self.time = FlowTime(width)
+        is_modulated = preset.flow_time == "modulation"
+        self.modulation = FlowModulation(width, preset.backbone.layers) if is_modulated else None
         self.told = nn.Parameter(torch.randn(width) * (0.0 if preset.slot_init == "zero" else 0.5))
         for table in (self.u_text, self.s_text, self.state, self.gesture, self.spare, self.absent):
             if table is not None:
@@ -166,13 +172,25 @@ class Embeddings(nn.Module):
         embedded: Tensor = self.state(event[..., 0]) + self.gesture(event[..., 1])
         return embedded
 
-    def noisy(self, z: Latents, t: Tensor) -> Tensor:
-        """Tokens being denoised [B, U, noisy, d]; the flow time t [B, U] is added to each of them."""
+    def noisy(self, z: Latents, t: Tensor, clean: int = 0) -> tuple[Tensor, Flow]:
+        """Tokens being denoised [B, U, noisy, d] at flow times t [B, U].
+
+        Args:
+            z: latents of U units.
+            t: added to each token, or it modulates the blocks.
+            clean: tokens that each unit has before these in the pass.
+
+        Returns:
+            The tokens, and what flow time does to them in the blocks; None where it was added.
+        """
         batch, units = t.shape
         audio = self.y_audio(self._as_weights(z.audio).reshape(batch, units, self.slots.y_audio, -1))
         video = self.y_video(to_patches(self._as_weights(z.video), self.preset.video.patch_of(self.slots.y_video)))
-        time: Tensor = self.time(t)[:, :, None]
-        return torch.cat([audio, video], 2) + self.slot[self.slots.clean :] + time
+        tokens = torch.cat([audio, video], 2) + self.slot[self.slots.clean :]
+        time: Tensor = self.time(t)
+        if self.modulation is None:
+            return tokens + time[:, :, None], None
+        return tokens, modulations(self.modulation(time), clean, clean + self.slots.noisy)
 
     def _heard(self, track: UserTrack, state: HearingState, batch: int, units: int) -> tuple[Tensor, HearingState]:
         """Absent audio is heard as zeros, so that what hearing keeps does not depend on what was there."""

@@ -353,7 +353,7 @@ class CachePass:
         mask: TailMask | None = None,
         fresh: Tensor | None = None,
     ) -> None:
-        self.cache, self.state, self.fresh = cache, state, fresh
+        self.cache, self.state = cache, state
         self.length = len(offsets)
         cache.reserve(state, self.length)
         self.first, self.last = state.filled, state.filled + self.length
@@ -361,18 +361,25 @@ class CachePass:
         self.by = cache.geometry.rotation(positions, state.keys)
         cache.write_channels(state, self.first, positions)
         self.mask = None if mask is None else mask.over(self.last, state.keys.shape[-2], state.keys)
+        # what each layer reads and where it writes, as [B, T, KV, D]: made once, for all layers
+        keys, values, width = state.keys[..., : self.last, :], state.values[..., : self.last, :], cache.head_dim
+        new_keys, new_values = (x[..., self.first :, :width].transpose(2, 3).unbind(1) for x in (keys, values))
+        unrotated = [None] * cache.layers if fresh is None else fresh.transpose(2, 3).unbind(1)
+        self.layers = list(zip(keys.unbind(1), values.unbind(1), new_keys, new_values, unrotated, strict=True))
+        room = cache.geometry.room_for_queries(state.batch, self.length, state.keys)
+        self.queries, self.folded = room[..., :width], room.flatten(2, 3)
 
     def attend(self, layer: int, qk: Tensor, v: Tensor) -> Tensor:
         """As in `attention.Memory`."""
-        geometry, width, kv_heads = self.cache.geometry, self.cache.head_dim, self.cache.kv_heads
-        keys, values = self.state.keys[:, layer, :, : self.last], self.state.values[:, layer, :, : self.last]
-        rotated = rotate(qk, self.by)
-        keys[:, :, self.first :, :width] = rotated[:, :, -kv_heads:].transpose(1, 2)
-        values[:, :, self.first :, :width] = v.transpose(1, 2)
-        if self.fresh is not None:
-            self.fresh[:, layer] = qk[:, :, -kv_heads:].transpose(1, 2)
-        folded = geometry.fold(rotated[:, :, :-kv_heads])
-        return geometry.unfold(geometry.attend(folded, keys, values, self.mask), self.length)
+        geometry, kv_heads = self.cache.geometry, self.cache.kv_heads
+        keys, values, new_keys, new_values, unrotated = self.layers[layer]
+        q, k = torch.split(rotate(qk, self.by), [qk.shape[2] - kv_heads, kv_heads], 2)
+        new_keys.copy_(k)
+        new_values.copy_(v)
+        if unrotated is not None:
+            unrotated.copy_(qk[:, :, -kv_heads:])
+        self.queries.copy_(geometry.grouped(q))
+        return geometry.unfold(geometry.attend(self.folded, keys, values, self.mask), self.length)
 
     def keep(self) -> None:
         """After the last layer: the tokens belong to the pending slices."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from .anchored import AnchoredSequence
 from .attention import Geometry, Memory, WholeSequence
 from .config import Preset
-from .embed import AgentTrack, DecisionTrack, Embeddings, UserTrack, WorldTrack
+from .embed import AgentTrack, DecisionTrack, Embeddings, Flow, UserTrack, WorldTrack
 from .errors import ModelError
 from .flow import Latents
 from .guard import check_input
@@ -122,12 +122,13 @@ class DuplexModel(nn.Module):
         """
         batch, units = self._extent(user, history, decisions)
         clean = self._clean_tokens(user, history, decisions, batch, units)
-        parts = [clean]
+        parts, flow = [clean], None
         if noisy is not None:
             if t is None:
                 raise ModelError("model: found noisy latents without flow times (expected t of shape [B, U])")
             self.check_latents("model: noisy", noisy, batch, units)
-            parts.append(self.embed.noisy(noisy, t))
+            tokens_of_noisy, flow = self.embed.noisy(noisy, t, self.slots.clean)
+            parts.append(tokens_of_noisy)
         x = torch.cat(parts, 2)
         position = self.preset.backbone.position
         told, tokens = None, tokens_of(self.slots, first_unit, units, noisy is not None, position, self.preset.is_joint)
@@ -137,7 +138,7 @@ class DuplexModel(nn.Module):
             before = tokens_of(self.slots, origin - told.shape[1], told.shape[1], position=position)
             tokens = joined(before, tokens)
         memory = self._memory(tokens, origin, world is not None, x.shape[2], attention_dtype)
-        hidden = self._run(told, x, memory)
+        hidden = self._run(told, x, memory, flow)
         user_hidden = hidden[:, :, self.slots.y + self.slots.u - 1]
         state_logits, gesture_logits = self.read_event(user_hidden)
         event = decisions.event
@@ -158,12 +159,12 @@ class DuplexModel(nn.Module):
             return AnchoredSequence(self.geometry, config, tokens, origin, self.embed.null, dtype)
         return WholeSequence(self.geometry, tokens, per_unit, self.embed.null, dtype)
 
-    def _run(self, told: Tensor | None, x: Tensor, memory: Memory) -> Tensor:
+    def _run(self, told: Tensor | None, x: Tensor, memory: Memory, flow: Flow) -> Tensor:
         """Hidden states of the dialogue x [B, U, T, d], the world [B, P, clean, d] before it."""
         flat = x.flatten(1, 2)
         if told is not None:
             flat = torch.cat([told.flatten(1, 2), flat], 1)
-        hidden: Tensor = self.backbone(flat, memory)
+        hidden: Tensor = self.backbone(flat, memory, flow)
         return hidden[:, -x.shape[1] * x.shape[2] :].view(x.shape)
 
     def read_event(self, user_hidden: Tensor) -> tuple[Tensor, Tensor]:
@@ -226,6 +227,18 @@ class DuplexModel(nn.Module):
             if x is not None:
                 return x.shape[0], x.shape[1]
         raise ModelError("model: found tracks without any content (expected at least one field)")
+
+
+def laid_out(model: DuplexModel) -> DuplexModel:
+    """The model, its matrices lying in memory as passes of a few tokens read them fastest on a processor.
+
+    Names, shapes and values stay; sums are rounded differently, so both halves of an agent want the same layout.
+    """
+    if model.device.type == "cpu" and model.dtype == torch.float32:
+        for module in model.modules():
+            if isinstance(module, nn.Linear):
+                module.weight.data = module.weight.data.t().contiguous().t()
+    return model
 
 
 def _text_head(preset: Preset) -> nn.Module | None:

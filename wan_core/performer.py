@@ -100,7 +100,8 @@ def solve(
     """
     rows = range(cache.batch) if sessions is None else sessions
     z = _starting_noise(model, seed, rows, [unit + other - cache.units[0] for other in cache.units])
-    for x in exits(lambda z, t: predict_clean(model, cache, unit, z, t), z, steps, solver):
+    memory = _noisy_pass(model, cache, unit)
+    for x in exits(lambda z, t: _predict(model, memory, z, t), z, steps, solver):
         clean = x
     model.check_latents("performer: generated", clean, cache.batch, 1)
     return Latents(clean.audio[:, 0], clean.video[:, 0])
@@ -109,11 +110,19 @@ def solve(
 @torch.inference_mode()
 def predict_clean(model: DuplexModel, cache: KVState, unit: int, z: Latents, t: float) -> Latents:
     """One evaluation of the network: clean latents as seen from z [B, 1, ...] at flow time t."""
-    x = model.embed.noisy(z, z.audio.new_full((len(z.audio), 1), t))
+    return _predict(model, _noisy_pass(model, cache, unit), z, t)
+
+
+def _noisy_pass(model: DuplexModel, cache: KVState, unit: int) -> CachePass:
+    """What noisy tokens of the unit meet. It is never kept, so every step of a solve can use the same."""
     ahead = unit - cache.units[0]  # -1: the slice of their unit is closed
     offsets = model.noisy_offsets + model.preset.stride * ahead
-    memory = CachePass(model.cache, cache, offsets, model.noisy_mask)
-    clean = model.read_clean(model.backbone(x[:, 0], memory)[:, None])
+    return CachePass(model.cache, cache, offsets, model.noisy_mask)
+
+
+def _predict(model: DuplexModel, memory: CachePass, z: Latents, t: float) -> Latents:
+    x, flow = model.embed.noisy(z, z.audio.new_full((len(z.audio), 1), t))
+    clean = model.read_clean(model.backbone(x[:, 0], memory, flow)[:, None])
     return Latents(widened(clean.audio), widened(clean.video))
 
 

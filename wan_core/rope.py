@@ -48,5 +48,5 @@ def rotate(x: Tensor, by: Rotation) -> Tensor:
     a vector register, and a receiver that rotates other shapes would no longer be bit-equal to the sender. They are
     done in the precision of the factors; the result has that of x.
     """
-    first, second = x.chunk(2, -1)
-    return (x * by.cos + torch.cat([second, first], -1) * by.sin).to(x.dtype)
+    swapped = x.roll(x.shape[-1] // 2, -1)
+    return (x * by.cos + swapped * by.sin).to(x.dtype)

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from .attention import Attention, Memory
 from .config import BackboneConfig
+from .modulation import ATTENTION, FEED_FORWARD, Modulation
 
 
 class SwiGLU(nn.Module):
@@ -40,11 +43,23 @@ class Block(nn.Module):
             # the stream's variance then does not grow with depth
             nn.init.normal_(linear.weight, std=(2 * config.layers * linear.in_features) ** -0.5)
 
-    def forward(self, x: Tensor, memory: Memory, layer: int) -> Tensor:
-        """[B, T, width] -> the same."""
-        x = x + self.attention(self.attention_norm(x), memory, layer)
-        y: Tensor = x + self.ffn(self.ffn_norm(x))
-        return y
+    def forward(self, x: Tensor, memory: Memory, layer: int, flow: Modulation | None = None) -> Tensor:
+        """[B, T, width] -> the same; ``flow`` is what flow time does to the noisy ones of the tokens."""
+        qk, v = self.look(x, flow)
+        return self.take_in(x, memory.attend(layer, qk, v), flow)
+
+    def look(self, x: Tensor, flow: Modulation | None) -> tuple[Tensor, Tensor]:
+        """The stream [B, T, width] -> what goes to the memory."""
+        normal = self.attention_norm(x)
+        return self.attention.project(normal if flow is None else flow.before(normal, ATTENTION))
+
+    def take_in(self, x: Tensor, found: Tensor, flow: Modulation | None) -> Tensor:
+        """The stream, and what the memory gave [B, T, H * D] -> the stream after this block."""
+        y = self.attention.out(found)
+        x = x + (y if flow is None else flow.after(y, ATTENTION))
+        normal = self.ffn_norm(x)
+        y = self.ffn(normal if flow is None else flow.before(normal, FEED_FORWARD))
+        return x + (y if flow is None else flow.after(y, FEED_FORWARD))
 
 
 class Transformer(nn.Module):
@@ -55,9 +70,9 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width, config.rms_eps)
 
-    def forward(self, x: Tensor, memory: Memory) -> Tensor:
-        """[B, T, width] embeddings -> [B, T, width] hidden states."""
+    def forward(self, x: Tensor, memory: Memory, flow: Sequence[Modulation] | None = None) -> Tensor:
+        """[B, T, width] embeddings -> [B, T, width] hidden states; ``flow`` is what flow time does in each block."""
         for layer, block in enumerate(self.blocks):
-            x = block(x, memory, layer)
+            x = block(x, memory, layer, None if flow is None else flow[layer])
         y: Tensor = self.norm(x)
         return y

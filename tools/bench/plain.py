@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from ...wan_core.embed import Flow
 from ...wan_core.exchange import Decision, ResponseUnit, UserUnit, agent_track, decision_track, user_track
 from ...wan_core.flow import Latents, euler, noise, schedule
 from ...wan_core.mask import Tokens, tokens_of, visible
@@ -92,14 +93,14 @@ class Plain:
             both[:, audio.latent_size :].reshape(1, 1, *video.latent_shape),
         )
         for t, s in pairwise(schedule(steps)):
-            noisy = self.model.embed.noisy(z, torch.full((1, 1), t))
-            x = self.model.read_clean(self._pass(noisy[:, 0], tokens, keeps=False)[:, None])
+            noisy, flow = self.model.embed.noisy(z, torch.full((1, 1), t))
+            x = self.model.read_clean(self._pass(noisy[:, 0], tokens, keeps=False, flow=flow)[:, None])
             z = Latents(euler(z.audio, x.audio, t, s), euler(z.video, x.video, t, s))
         return Latents(z.audio[:, 0], z.video[:, 0])
 
-    def _pass(self, x: Tensor, tokens: Tokens, keeps: bool) -> Tensor:
+    def _pass(self, x: Tensor, tokens: Tokens, keeps: bool, flow: Flow = None) -> Tensor:
         memory = PlainPass(self, tokens)
-        hidden: Tensor = self.model.backbone(x, memory)
+        hidden: Tensor = self.model.backbone(x, memory, flow)
         if keeps:
             pairs = zip(self.layers, memory.made, strict=True)
             self.layers = [(torch.cat([k, a], 1), torch.cat([v, b], 1)) for (k, v), (a, b) in pairs]
