@@ -10,7 +10,7 @@ that misses slices all the same, or holds others, says which it ``need``s and an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -48,8 +48,8 @@ class ThinkerSession:
 
     model: ThinkerState
     log: ContextLog
+    ears: Ears
     need: int | None = None
-    ears: Ears = field(default_factory=Ears)
 
 
 class ThinkerNode(ListeningNode):
@@ -111,7 +111,7 @@ class ThinkerNode(ListeningNode):
         from ..wan_core.refill import FROM_THE_START, ContextLog
 
         log = ContextLog(self._model.cache, None if self._keeps_log else 0)
-        session = ThinkerSession(self._thinker.new_state(), log)
+        session = ThinkerSession(self._thinker.new_state(), log, self.new_ears())
         for slice_ in self._thinker.prefill(session.model, self.world()):
             log.append(slice_)
             session.need = FROM_THE_START
@@ -122,7 +122,7 @@ class ThinkerNode(ListeningNode):
         user = self.user_unit(state.ears, unit, inputs)
         response = self._response(state.ears, unit, inputs)
         thought = self._thinker.step(state.model, user, response, seed=unit.seed, sessions=[unit.session])
-        return {"context": self._packet(state, thought.slice, inputs), **self.said(thought)}
+        return {"context": self._packet(state, thought.slice, inputs), **self.said(state.ears, thought)}
 
     def absorb(self, state: ThinkerSession, units: Sequence[tuple[Unit, Mapping[str, Any]]]) -> list[Outputs]:
         """Several units in one pass: their slices, no decisions."""
@@ -221,7 +221,7 @@ class WholeSession:
     """State of `WholeNode`."""
 
     model: WholeState
-    ears: Ears = field(default_factory=Ears)
+    ears: Ears
 
 
 class WholeNode(ListeningNode):
@@ -261,7 +261,7 @@ class WholeNode(ListeningNode):
         """Nothing seen yet, but told who to be."""
         state = self._whole.new_state()
         self._whole.prefill(state, self.world())
-        return WholeSession(state)
+        return WholeSession(state, self.new_ears())
 
     def step(self, state: WholeSession, unit: Unit, **inputs: Any) -> Outputs:
         """One unit in, its whole answer out."""
@@ -271,7 +271,7 @@ class WholeNode(ListeningNode):
             state.model, user, steps, seed=unit.seed, sessions=[unit.session], solver=solver
         )
         state.ears.responses.add(unit.index)
-        return {**spoken(latents), **self.said(thought)}
+        return {**spoken(latents), **self.said(state.ears, thought)}
 
     def absorb(self, state: WholeSession, units: Sequence[tuple[Unit, Mapping[str, Any]]]) -> None:
         """Several units in one pass, unanswered."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..runtime.errors import CheckpointError, MissingExtra
 from ..runtime.node import NodeContext, Param, Unit
 from ..runtime.packet import Array
 from ..runtime.ports import DTYPE_BYTES, Input, Output
+from ..wan_core.adapters.folder import EXTRA, is_installed
+from ..wan_core.adapters.tokenizer import check_language, load_language
 from ..wan_core.card import Card
 from ..wan_core.config import Preset
-from ..wan_core.text import WORDS, TypedText, word_of
+from ..wan_core.errors import ModelError
+from ..wan_core.text import WORLD_LANGUAGE, Language, TypedText
 from .codecs import CodecNode, shape_words
 
 if TYPE_CHECKING:
@@ -60,6 +64,7 @@ class BackboneNode(CodecNode):
             "cache bytes per unit": per_unit,
             "minutes to the cache's cap": round(card.cap_minutes, 2),
             "cache bytes at the cap": card.cap_units * per_unit,
+            "at the cap": card.at_cap,
         }
 
     @classmethod
@@ -71,11 +76,12 @@ class BackboneNode(CodecNode):
         """Load the weights."""
         import torch
 
-        from ..wan_core.model import DuplexModel
+        from ..wan_core.model import DuplexModel, laid_out
 
         self.device = ctx.device
         model = self.load(ctx, DuplexModel)
-        self.setup(model.to(getattr(torch, self.precision(self.values, model.preset))))
+        self.n_words = model.preset.vocabulary
+        self.setup(laid_out(model.to(getattr(torch, self.precision(self.values, model.preset)))))
 
     def setup(self, model: DuplexModel) -> None:
         """Keep what runs the model."""
@@ -94,10 +100,12 @@ class Ears:
 
     Attributes:
         typed: text that the model has not read yet.
+        reader: what is shown for a token that the agent says.
         responses: units whose response was committed, and of which it is not known whether they were heard.
     """
 
-    typed: TypedText = field(default_factory=TypedText)
+    typed: TypedText
+    reader: Callable[[int], str]
     responses: set[int] = field(default_factory=set)
 
     def was_lost(self, unit: int, played: Array | None) -> bool:
@@ -116,11 +124,62 @@ class ListeningNode(BackboneNode):
 
     persona: str = Param("", help="what the agent is told before unit 0, in the words of its vocabulary")
 
+    tokenizer: str = Param("", path="input", help="folder of a language model whose tokens are typed, said and told; "
+                           "if empty, the world's words")  # fmt: skip
+
+    @classmethod
+    def check(cls, params: Mapping[str, Any]) -> None:
+        """Look at the checkpoint's header, and for the tokenizer.
+
+        Raises:
+            CheckpointError: it cannot be used.
+            MissingExtra: the tokenizer's package is not installed.
+        """
+        super().check(params)
+        folder = str(params.get("tokenizer") or "")
+        if not folder:
+            return
+        try:
+            check_language(folder)
+        except ModelError as error:
+            raise CheckpointError(str(error)) from error
+        if not is_installed("tokenizers"):
+            raise MissingExtra(
+                f"tokenizer {folder}: package 'tokenizers' not found (expected the extra '{EXTRA}'), "
+                f"pip install 'wangraph[{EXTRA}]'"
+            )
+
+    @classmethod
+    def facts(cls, params: Mapping[str, Any]) -> Mapping[str, int | float | str]:
+        """Those of every backbone, and the masks of thinking."""
+        facts, preset = super().facts(params), cls.preset(params)
+        if preset is None:
+            return facts
+        return {**facts, "mask bytes at the cap": Card(preset).mask_bytes(DTYPE_BYTES[cls.precision(params, preset)])}
+
+    def open(self, ctx: NodeContext) -> None:
+        """Load the weights, and the tokenizer.
+
+        Raises:
+            CheckpointError: one of them cannot be used.
+        """
+        super().open(ctx)
+        self.language: Language = WORLD_LANGUAGE
+        if self.tokenizer:
+            try:
+                self.language = load_language(self.tokenizer, self.n_words)
+            except ModelError as error:
+                raise CheckpointError(str(error)) from error
+
     def world(self) -> list[WorldUnit]:
         """The persona, one token a unit."""
         from ..wan_core.exchange import told_in_words
 
-        return told_in_words(self.persona, 1, self.device)
+        return told_in_words(self.persona, 1, self.device, self.language)
+
+    def new_ears(self) -> Ears:
+        """Nothing typed, nothing said."""
+        return Ears(TypedText(language=self.language), self.language.new_reader())
 
     def user_unit(self, ears: Ears, unit: Unit, inputs: Mapping[str, Any]) -> UserUnit:
         """The inputs of one unit as the model takes them."""
@@ -138,11 +197,9 @@ class ListeningNode(BackboneNode):
         )
 
     @staticmethod
-    def said(thought: Thought) -> dict[str, Any]:
+    def said(ears: Ears, thought: Thought) -> dict[str, Any]:
         """Text and event of one unit."""
-        token = int(thought.text[0])
-        word = word_of(token) if token < len(WORDS) else f"<{token}>"  # of a language model's vocabulary
-        return {"text": word or None, "event": thought.event[0].cpu().numpy()}
+        return {"text": ears.reader(int(thought.text[0])) or None, "event": thought.event[0].cpu().numpy()}
 
 
 def user_inputs(inputs: Mapping[str, Input], preset: Preset) -> dict[str, Input]:

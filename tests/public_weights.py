@@ -58,3 +58,22 @@ def save_qwen(folder: Path, version: str = "2.5", tied: bool = True, shard: str 
     qwen = _shuffled(model(config(**{**sizes, **changes})), 3, 1.0)
     qwen.save_pretrained(folder, max_shard_size=shard)
     return qwen
+
+
+def save_tokenizer(folder: Path, size: int = 300, pad: str | None = "<|endoftext|>"):
+    """A byte-level tokenizer of the kind that Qwen has, trained on a few sentences."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    specials = ["<|endoftext|>", "<|im_end|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
+    )
+    made.train_from_iterator(["hello there, what is the colour of the card?", "the card is red"] * 4, trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=made, pad_token=pad, eos_token="<|im_end|>")
+    fast.save_pretrained(folder)
+    return fast

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -12,7 +13,8 @@ from wangraph.runtime.errors import GraphError
 from wangraph.runtime.node import Node
 from wangraph.tools.cli import cli
 from wangraph.wan_core.card import Card
-from wangraph.wan_core.config import preset
+from wangraph.wan_core.config import CacheConfig, preset
+from wangraph.wan_core.exchange import UserUnit
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.thinker import Thinker
 
@@ -80,6 +82,30 @@ def test_memory_grows_by_the_bytes_per_unit_that_were_told(name):
     assert told == {grown // 20}
 
 
+@pytest.mark.parametrize("text_decode", ["local", "token"])
+def test_masks_take_at_the_cap_what_was_told(text_decode):
+    backbone = replace(preset("nano").backbone, alibi_slopes=(), position="token")
+    p = replace(
+        preset("nano"), cache=CacheConfig(cap_units=4, chunk_units=3), text_decode=text_decode, backbone=backbone
+    )
+    thinker = Thinker(DuplexModel(p).eval().requires_grad_(False))
+    state = thinker.new_state()
+    for _ in range(7):
+        thinker.step(state, UserUnit())
+    spans = (thinker._yu, thinker._s) if text_decode == "local" else (thinker._yu, thinker._event, thinker._after_event)
+    masks = [span.mask._buffer.nbytes for span in spans if span.mask is not None]
+    assert sum(masks) == Card(p).mask_bytes(4) and len(masks) == 2
+
+
+def test_what_becomes_of_a_full_cache_is_told():
+    window = CacheConfig(policy="window", window_units=375, sink_units=4)
+    assert Card(replace(preset("tiny"), cache=window)).at_cap == (
+        "keeps the first 4 units and the last 374, forgets those between"
+    )
+    sinkless = CacheConfig(policy="window", window_units=9, sink_units=0)
+    assert Card(replace(preset("tiny"), cache=sinkless)).at_cap == "forgets the oldest unit with every new one"
+
+
 def test_an_unknown_checkpoint_tells_nothing():
     assert ThinkerNode.facts({"checkpoint": "tinny"}) == {}
 
@@ -87,14 +113,14 @@ def test_an_unknown_checkpoint_tells_nothing():
 def test_the_duplex_graph_tells_of_both_caches():
     facts = json.loads(check("duplex", "--json").output)["facts"]
     tiny = preset("tiny")
-    assert set(facts) == {"think", "perform"}
-    for told in facts.values():
-        assert told == {
-            "weights bytes": 4 * Card(tiny).model_parameters,
-            "cache bytes per unit": tiny.cache_bytes_per_unit,
-            "minutes to the cache's cap": 10.0,
-            "cache bytes at the cap": 3750 * tiny.cache_bytes_per_unit,
-        }
+    both = {
+        "weights bytes": 4 * Card(tiny).model_parameters,
+        "cache bytes per unit": tiny.cache_bytes_per_unit,
+        "minutes to the cache's cap": 10.0,
+        "cache bytes at the cap": 3750 * tiny.cache_bytes_per_unit,
+        "at the cap": "forgets the oldest unit with every new one",
+    }
+    assert facts == {"think": {**both, "mask bytes at the cap": Card(tiny).mask_bytes(4)}, "perform": both}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

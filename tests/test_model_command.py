@@ -36,9 +36,10 @@ def test_the_printed_card_says_what_it_assumes():
     text = shown("tiny")
     assert "video codec  1,307,664" in text
     assert (
-        "cache: 39,168 bytes per unit in fp32, 19,584 in bf16; grows for 10 minutes, then forgets the oldest unit"
-        in text
+        "cache: 39,168 bytes per unit in fp32, 19,584 in bf16; grows for 10 minutes, "
+        "then forgets the oldest unit with every new one" in text
     )
+    assert "masks: up to 6,482,304 bytes in fp32, 3,241,152 in bf16, shared by all sessions" in text
     assert "40% of the peak operations and 60% of the peak bandwidth" in text
 
 

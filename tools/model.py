@@ -69,6 +69,8 @@ def describe(preset: Preset, minutes: float, steps: int) -> dict[str, Any]:
             "bytes_per_unit": {name: card.kv_bytes_per_unit(size) for name, size in sizes.items()},
             "units_to_cap": card.cap_units,
             "minutes_to_cap": card.cap_minutes,
+            "at_cap": card.at_cap,
+            "mask_bytes": {name: card.mask_bytes(size) for name, size in sizes.items()},
         },
         "at": {"minutes": minutes, "units": units, "steps": steps},
         "flops": {
@@ -127,8 +129,10 @@ def _print(out: Console, report: dict[str, Any]) -> None:
     out.print(f"\nunit: {tokens['clean']} tokens stay, {tokens['noisy']} are denoised")
     out.print(
         f"cache: {per_unit['fp32']:,} bytes per unit in fp32, {per_unit['bf16']:,} in bf16; "
-        f"grows for {cache['minutes_to_cap']:g} minutes, then forgets the oldest unit"
+        f"grows for {cache['minutes_to_cap']:g} minutes, then {cache['at_cap']}"
     )
+    masks = cache["mask_bytes"]
+    out.print(f"masks: up to {masks['fp32']:,} bytes in fp32, {masks['bf16']:,} in bf16, shared by all sessions")
     out.print(f"\nafter {at['minutes']:g} minutes ({at['units']:,} units in the cache), {at['steps']} solver step(s):")
     rows = table("  operations per unit", "", right=("",))
     for name, flops in report["flops"].items():

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .embed import AgentTrack, DecisionTrack, UserTrack, WorldTrack
 from .kvslice import KVSlice
-from .text import TypedText
+from .text import WORLD_LANGUAGE, Language, TypedText
 
 
 @dataclass
@@ -122,9 +122,11 @@ def world_track(world: Sequence[WorldUnit]) -> WorldTrack:
     return WorldTrack(user_track([w.user for w in world])[0], agent_track([w.agent for w in world]))
 
 
-def told_in_words(text: str, batch: int = 1, device: torch.device | str = "cpu") -> list[WorldUnit]:
+def told_in_words(
+    text: str, batch: int = 1, device: torch.device | str = "cpu", language: Language = WORLD_LANGUAGE
+) -> list[WorldUnit]:
     """A world of words: lines as the user would type them, one token per unit, for every row of a batch."""
-    typed = TypedText()
+    typed = TypedText(language=language)
     typed.type(text)
     return [WorldUnit(UserUnit(text=torch.full((batch,), token, device=device))) for token in typed.waiting]
 

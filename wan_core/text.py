@@ -7,7 +7,8 @@ of which reaches the model per unit, and `ENTER` ends it. The agent says one tok
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 PAD = 0
 """Nothing typed, nothing said."""
@@ -74,6 +75,45 @@ def line_of(tokens: Iterable[int]) -> str:
     return " ".join(word for word in map(word_of, tokens) if word)
 
 
+class Language(Protocol):
+    """What typed lines and spoken tokens are read with: the words of the world, or a language model's tokenizer."""
+
+    @property
+    def pad(self) -> int:
+        """Nothing typed, nothing said."""
+        ...
+
+    @property
+    def enter(self) -> Sequence[int]:
+        """The end of a typed line."""
+        ...
+
+    def tokens_of(self, line: str, goes_on: bool = False) -> list[int]:
+        """Tokens of a typed line without its end; ``goes_on``: of words that follow others."""
+        ...
+
+    def new_reader(self) -> Callable[[int], str]:
+        """What is shown for each token of a session, in turn; ``""`` for nothing."""
+        ...
+
+
+class WorldLanguage:
+    """The vocabulary above. Tokens beyond it, of a model that knows more, are shown by number."""
+
+    pad, enter = PAD, (ENTER,)
+
+    def tokens_of(self, line: str, goes_on: bool = False) -> list[int]:
+        """As the function of this name."""
+        return tokens_of(line)
+
+    def new_reader(self) -> Callable[[int], str]:
+        """As `word_of`."""
+        return lambda token: word_of(token) if token < len(WORDS) else f"<{token}>"
+
+
+WORLD_LANGUAGE = WorldLanguage()
+
+
 class TypedText:
     """What the user has typed and the model has not read yet: first in, first out, one token per unit.
 
@@ -81,24 +121,25 @@ class TypedText:
         waiting: tokens still to be read, the next one first.
     """
 
-    def __init__(self, waiting: Iterable[int] = ()) -> None:
+    def __init__(self, waiting: Iterable[int] = (), language: Language = WORLD_LANGUAGE) -> None:
         self.waiting = list(waiting)
+        self._language = language
         self._is_open = False
 
     def type(self, text: str) -> None:
-        """Add lines; every one of them, blank ones apart, ends with `ENTER`.
+        """Add lines; every one of them, blank ones apart, gets its end.
 
         A text that ends with a blank is the beginning of a line that goes on with the next text: what somebody types
         while it is typed, word by word and then ``"\\n"``.
         """
         for line in text.splitlines(keepends=True):
-            tokens = tokens_of(line)
+            tokens = self._language.tokens_of(line, self._is_open)
             self.waiting += tokens
             self._is_open |= bool(tokens)
             if self._is_open and not line.endswith(" "):
-                self.waiting.append(ENTER)
+                self.waiting += self._language.enter
                 self._is_open = False
 
     def next(self) -> int:
-        """The token of this unit; `PAD` when there is none."""
-        return self.waiting.pop(0) if self.waiting else PAD
+        """The token of this unit; padding when there is none."""
+        return self.waiting.pop(0) if self.waiting else self._language.pad
