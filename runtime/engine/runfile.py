@@ -77,6 +77,11 @@ def publish(run: RunFile) -> Path:
     return path
 
 
+def is_published(run: RunFile) -> bool:
+    """Whether its file is there still: it is removed when the run ends, before its process does."""
+    return (runs_folder() / f"{run.name}.json").exists()
+
+
 def running() -> list[RunFile]:
     """The runs of this user that go on; files of those that are gone are removed."""
     found = []
@@ -92,8 +97,8 @@ def running() -> list[RunFile]:
     return found
 
 
-def find_run(name: str, runs: list[RunFile]) -> RunFile:
-    """A run by its name, its graph's name or its pid.
+def find_run(name: str, runs: list[RunFile], who: str = "top") -> RunFile:
+    """A run by its name, its graph's name or its pid. ``who`` asks, for messages.
 
     Raises:
         UserError: there is none, or several.
@@ -102,9 +107,11 @@ def find_run(name: str, runs: list[RunFile]) -> RunFile:
     found = exact or [run for run in runs if run.graph == name]
     if not found:
         names = [run.name for run in runs]
-        raise UserError(f"top: no run '{name}' (running: {listing(names)}){did_you_mean(name, names)}")
+        raise UserError(f"{who}: no run '{name}' (running: {listing(names)}){did_you_mean(name, names)}")
     if len(found) > 1:
-        raise UserError(f"top: found {len(found)} runs of '{name}' (expected one of: {listing(r.name for r in found)})")
+        raise UserError(
+            f"{who}: found {len(found)} runs of '{name}' (expected one of: {listing(r.name for r in found)})"
+        )
     return found[0]
 
 

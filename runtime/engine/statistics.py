@@ -24,6 +24,7 @@ class Statistics:
         self.plan = plan
         self.units_presented = 0
         self.notes: list[Note] = []
+        self.n_records = 0
         self.recent: deque[Record] = deque(maxlen=RECENT_RECORDS)
         self.fired: Counter[str] = Counter()
         self.late: Counter[str] = Counter()
@@ -49,6 +50,7 @@ class Statistics:
         """Take these records in."""
         for record in records:
             self.recent.append(record)
+            self.n_records += 1
             if isinstance(record, Firing):
                 self._add_firing(record)
             elif isinstance(record, Settlement):

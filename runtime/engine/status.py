@@ -1,4 +1,6 @@
-"""A run as others see it while it goes on: a snapshot, and the socket that gives it to who asks.
+"""A run as others see it while it goes on: a snapshot, its newest records, and the socket that gives them to who asks.
+
+``?`` asks for a snapshot, ``records N`` for the records from number N on: answered as soon as there are any.
 
 Nothing is made and no process tells more than usual unless somebody has asked lately.
 """
@@ -18,8 +20,10 @@ import zmq
 from ..errors import RunError
 from ..plan.plan import Plan
 from .control import Standing
+from .newest import Newest, newest
 from .recent import LastMiss
-from .runfile import RunFile, born, free_name, publish
+from .records import Header
+from .runfile import RunFile, born, free_name, is_published, publish
 from .statistics import Statistics, quantiles
 
 RECENT = 50
@@ -106,7 +110,10 @@ class StatusServer:
         RunError: the run file cannot be written.
     """
 
-    def __init__(self, plan: Plan, started: str) -> None:
+    def __init__(self, plan: Plan, header: Header) -> None:
+        self._header = header
+        self._statistics = Statistics(plan)
+        self._following: dict[bytes, tuple[list[bytes], int]] = {}
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 100)
@@ -122,16 +129,17 @@ class StatusServer:
             where = self._socket.getsockopt(zmq.LAST_ENDPOINT)
             assert isinstance(where, bytes)
             address = where.rstrip(b"\0").decode()
-            self._path = publish(RunFile(name, plan.name, os.getpid(), born(os.getpid()), address, started))
+            self._path = publish(RunFile(name, plan.name, os.getpid(), born(os.getpid()), address, header.started))
         except (RunError, zmq.ZMQError):
             self.close()
             raise
 
     def serve(self, statistics: Statistics, engine: Watched) -> None:
         """Answer who has asked. Costs a look at a socket when nobody has."""
-        while self._socket.poll(0):
+        self._statistics = statistics
+        if self._read():
             engine.watch(WATCH_MS)
-            self._waiting.append((time.monotonic() + PATIENCE_S, self._socket.recv_multipart()[:-1]))
+        self._tell_followers()
         if not self._waiting:
             return
         all_told = len(engine.standings) == len(statistics.plan.nodes)
@@ -142,8 +150,30 @@ class StatusServer:
                 self._socket.send_multipart([*route, answer])
             self._waiting = [(until, route) for until, route in self._waiting if route not in due]
 
+    def _read(self) -> bool:
+        """Take in questions; whether somebody asked for a snapshot."""
+        asked = len(self._waiting)
+        while self._socket.poll(0):
+            *route, question = self._socket.recv_multipart()
+            word, _, since = question.partition(b" ")
+            if word == b"records":
+                self._following[route[0]] = (route, int(since) if since.isdigit() else 0)
+            else:
+                self._waiting.append((time.monotonic() + PATIENCE_S, route))
+        return len(self._waiting) > asked
+
+    def _tell_followers(self, *, has_ended: bool = False) -> None:
+        """Those who wait for records get them, if there are any."""
+        for follower, (route, since) in list(self._following.items()):
+            if has_ended or since < self._statistics.n_records:
+                told = newest(self._statistics, self._header, since, has_ended=has_ended)
+                self._socket.send_multipart([*route, msgspec.json.encode(told)])
+                del self._following[follower]
+
     def close(self) -> None:
-        """Nobody finds the run any more."""
+        """Nobody finds the run any more; those who follow it get its last records."""
+        self._read()
+        self._tell_followers(has_ended=True)
         if self._path is not None:
             self._path.unlink(missing_ok=True)
         self._socket.close()
@@ -151,10 +181,10 @@ class StatusServer:
 
 
 class Asker:
-    """The other end: asks a run for snapshots."""
+    """The other end: asks a run for snapshots or records. ``who`` asks, for messages."""
 
-    def __init__(self, run: RunFile) -> None:
-        self._run = run
+    def __init__(self, run: RunFile, who: str = "top") -> None:
+        self._run, self._who = run, who
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -166,15 +196,26 @@ class Asker:
         Raises:
             RunError: it goes on, but does not answer.
         """
-        self._socket.send_multipart([b"", b"?"])
+        answer = self._answer(b"?", timeout_s)
+        if answer is None:
+            return None
+        snapshot: dict[str, Any] = msgspec.json.decode(answer)
+        return snapshot
+
+    def records(self, since: int) -> Newest | None:
+        """Records from number ``since`` on, waited for as long as the run lives; None when it is gone."""
+        answer = self._answer(b"records %d" % since, float("inf"))
+        return None if answer is None else msgspec.json.decode(answer, type=Newest)
+
+    def _answer(self, question: bytes, timeout_s: float) -> bytes | None:
+        self._socket.send_multipart([b"", question])
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
             if self._socket.poll(100):
-                answer: dict[str, Any] = msgspec.json.decode(self._socket.recv_multipart()[-1])
-                return answer
-            if born(self._run.pid) != self._run.born:
+                return self._socket.recv_multipart()[-1]
+            if born(self._run.pid) != self._run.born or not is_published(self._run):
                 return None
-        raise RunError(f"top: run '{self._run.name}' does not answer for {timeout_s:g} s (expected a snapshot)")
+        raise RunError(f"{self._who}: run '{self._run.name}' does not answer for {timeout_s:g} s (expected a snapshot)")
 
     def close(self) -> None:
         """Hang up."""

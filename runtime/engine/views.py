@@ -1,8 +1,7 @@
-"""Those who look at a run from outside while it goes on: ``wangraph top`` and Prometheus."""
+"""Those who look at a run from outside while it goes on: ``wangraph top``, the live timeline and Prometheus."""
 
 from __future__ import annotations
 
-import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import zmq
 
 from ..errors import RunError
 from ..plan.plan import Plan
+from .keeping import make_header
 from .metrics import MetricsServer
 from .records import Note
 from .statistics import Statistics
@@ -36,7 +36,7 @@ class Views:
             where = f"http://127.0.0.1:{self._metrics.port}/metrics"
             self.notes.append(Note(0, "supervisor", "metrics", where))
         try:
-            self._status = StatusServer(plan, datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+            self._status = StatusServer(plan, make_header(plan, options))
         except (RunError, zmq.ZMQError) as error:
             self.notes.append(Note(0, "supervisor", "warning", f"wangraph top will not find this run: {error}"))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from ...runtime.engine.explain import explain
 from ...runtime.engine.history import History
+from ...runtime.engine.records import Record
 from .facts import Run
 
 MOST = 500
@@ -25,12 +26,16 @@ class Blamed(msgspec.Struct):
     because: tuple[str, ...]
 
 
-def story(run: Run, missed: Iterable[int]) -> list[Blamed]:
-    """The culprits of these units, the first `MOST` of them, in order of unit."""
+def story(run: Run, missed: Iterable[int], records: Sequence[Record] | None = None) -> list[Blamed]:
+    """The culprits of these units, the first `MOST` of them, in order of unit.
+
+    Args:
+        records: where to look for them; all of the run's by default.
+    """
     units = sorted(missed)[:MOST]
     if not units:
         return []
-    history = History(run.plan, run.records)
+    history = History(run.plan, run.records if records is None else records)
     known = [unit for unit in units if history.first_unit <= unit < history.n_units]
     return [
         Blamed(unit, c.kind, c.node, c.unit, c.text, c.because)

@@ -7,8 +7,8 @@ const RULER = 62;
 // Curves take what the lanes leave, within limits.
 function curvesHeight() {
   const heads = new Set(run.rows.map(headOf)).size;
-  const left = view.height - RULER - heads * HEAD - run.rows.length * TALLEST - 8;
-  const [least, most] = view.width < 600 ? [56, 72] : [CURVE, 150];
+  const left = view.height - RULER - heads * headTall() - run.rows.length * (run.isPair ? shortest() : TALLEST) - 12;
+  const [least, most] = view.width < 600 || run.isPair ? [48, 72] : [CURVE, 150];
   return run.curves.length * Math.round(Math.min(most, Math.max(least, left / run.curves.length)));
 }
 

@@ -26,8 +26,7 @@ function decodeSide(view, index) {
   const side = {
     index, letter: "AB"[index], name: view.name, graph: view.graph, period: view.period, latency: view.latency,
     rows: view.rows.map((row) => ({ ...row, bars: emptyBars(), loads: new Map(), usual: null })),
-    curves: view.curves.map(({ name, help, limit }) => ({ name, help, limit, values: [] })),
-    sends: new Map(), settled: new Map(), lost: new Map(), blamed: new Map(), notes: [], fences: [],
+    curves: [], sends: new Map(), settled: new Map(), lost: new Map(), blamed: new Map(), notes: [], fences: [],
   };
   for (const row of side.rows) {
     row.side = side;
@@ -49,11 +48,11 @@ function append(side, view) {
   }
   for (const send of view.sends) addSends(side, send);
   for (const settled of view.settled) addSettled(side, settled);
-  for (const [i, curve] of side.curves.entries()) {
-    const told = view.curves[i];
-    if (told) for (let k = 0; k < told.values.length; k++) curve.values[told.first + k] = told.values[k];
-    curve.range = null;
-    curve.groups = new Map();
+  for (const { name, help, limit, first, values } of view.curves) {
+    if (!side.curves.some((curve) => curve.name === name)) side.curves.push({ name, help, limit, values: [] });
+    const curve = side.curves.find((c) => c.name === name);
+    for (let k = 0; k < values.length; k++) curve.values[first + k] = values[k];
+    Object.assign(curve, { range: null, groups: new Map() });
   }
   for (const unit of side.lost.keys()) if (unit >= view.since) side.lost.delete(unit);
   for (const [unit, why] of view.misses) side.lost.set(unit, why);

@@ -1,23 +1,24 @@
 // Ruler and lanes: process -> lane -> node; a bar per firing, in the colour of its unit.
 
-const HEAD = 26; // height of a process's heading
+const headTall = () => (run.isPair ? 20 : 26); // height of a process's heading
+const shortest = () => (view.onPaper ? 16 : view.width < 600 ? 25 : run.isPair ? 21 : 27);
 const MIN_BAR = 1.4;
 const TALLEST = 48;
 let places = []; // [{kind: "process" | "row", y, height, ...}]
 
-// Where everything stands; rows share the height there is. `space` null: as tall as they like.
+// Where everything stands; rows share the height there is.
 function layOut(space) {
   const heads = new Set(run.rows.map(headOf)).size;
-  const free = space === null ? TALLEST : (space - heads * HEAD - 8) / Math.max(1, run.rows.length);
-  view.rowHeight = Math.round(Math.min(TALLEST, Math.max(view.width < 600 ? 25 : 27, free)));
+  const free = (space - heads * headTall() - 8) / Math.max(1, run.rows.length);
+  view.rowHeight = Math.round(Math.min(TALLEST, Math.max(shortest(), free)));
   places = [];
   let y = 0;
   let head = null;
   let lane = null;
   for (const row of run.rows) {
     if (headOf(row) !== head) {
-      places.push({ kind: "process", name: headOf(row), y, height: HEAD });
-      y += HEAD;
+      places.push({ kind: "process", name: headOf(row), y, height: headTall() });
+      y += headTall();
       lane = null;
     }
     places.push({ kind: "row", row, y, height: view.rowHeight, opensLane: row.lane !== lane });
@@ -25,7 +26,7 @@ function layOut(space) {
     y += view.rowHeight;
     [head, lane] = [headOf(row), row.lane];
   }
-  return y + 8;
+  return y + 12;
 }
 
 const headOf = (row) => (run.isPair ? `${row.side.letter}: ${row.process} (${row.side.name})` : row.process);
@@ -274,7 +275,7 @@ function drawMisses(c) {
 
 // Who made units miss: the bar in a double outline, and what it did beside it, where there is room.
 function drawBlamed(c) {
-  const told = new Map(); // by row: where its last caption ends
+  const ends = new Map(); // by row: where its last caption ends
   for (const side of run.sides)
     for (const [row, i, text] of culpritsOf(side)) {
       const [x0, x1] = [xOf(row.bars.start[i]), Math.max(xOf(row.bars.end[i]), xOf(row.bars.start[i]) + 3)];
@@ -282,11 +283,14 @@ function drawBlamed(c) {
       const [tall, y] = [barHeight(), Math.round(middleOf(row) - barHeight() / 2)];
       outline(c, x0 - 2.5, x1 + 2.5, y - 2.5, tall + 5, ink.warn, 2);
       font(c, 11, 600);
-      const width = c.measureText(text).width;
+      const fits = (told) => c.measureText(told).width < view.width - view.gutter - 16;
+      const told = [text, text.replace(/ \(usually [^)]*\)/, ""), text.replace(/(?: \(| on unit).*/, "")];
+      const shown = told.find(fits) ?? told.at(-1);
+      const width = c.measureText(shown).width;
       const left = Math.max(view.gutter + 6, Math.min(x0, view.width - width - 10));
-      if (left < (told.get(row) ?? -Infinity)) continue;
-      told.set(row, left + width + 8);
-      caption(c, text, left + width, y + tall + 10, ink.warn);
+      if (left < (ends.get(row) ?? -Infinity)) continue;
+      ends.set(row, left + width + 8);
+      caption(c, shown, left + width, y + tall + 10, ink.warn);
     }
 }
 

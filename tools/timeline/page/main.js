@@ -8,7 +8,7 @@ function draw(reselected) {
   drawAll(byId("scroll").clientHeight);
 }
 
-// `space`: how tall the lanes may be; null: as tall as they like.
+// `space`: how tall the lanes may be.
 function drawAll(space) {
   [view.width, view.height] = [stage.clientWidth, stage.clientHeight];
   view.gutter = view.width < 600 ? 78 : 168;
@@ -150,6 +150,7 @@ const linkedUnit = () => Number.parseInt(/unit=(\d+)/.exec(location.hash)?.[1] ?
 function begin() {
   const wide = Math.max(4, Math.round(stage.clientWidth / 165)) * run.period;
   const centre = run.misses.length ? deadline(run.misses[0]) : release(run.first) + wide * 0.4;
+  view.wide = wide;
   look(centre - wide / 2, centre + wide / 2);
   toUnit(linkedUnit());
 }
@@ -165,16 +166,23 @@ function repaint() {
   changed(true);
 }
 
-// On paper: the window that is being looked at, all rows in full, in the light colours, as wide as a sheet.
+const SHEET = 430; // what header and ruler leave of a sheet
+
+// On paper: the window that is being looked at, all rows on one sheet, in the light colours; then curves and the panel.
 function bindPrinting() {
-  addEventListener("beforeprint", () => {
-    document.documentElement.classList.add("printing");
+  const turn = (onPaper) => {
+    view.onPaper = onPaper;
+    document.documentElement.classList.toggle("printing", onPaper);
     readTheme();
-    drawAll(null);
+    fillLegend();
+  };
+  addEventListener("beforeprint", () => {
+    turn(true);
+    drawAll(SHEET);
   });
   addEventListener("afterprint", () => {
-    document.documentElement.classList.remove("printing");
-    repaint();
+    turn(false);
+    changed(true);
   });
 }
 

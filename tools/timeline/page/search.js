@@ -3,7 +3,7 @@
 const SHOWN = 60; // lines listed; all that is found can be walked through
 const found = { query: "", items: [], at: -1 };
 
-// Things that can be found: {unit, row, text, words}; `weight` orders those that only match a node's name.
+// Things that can be found: {unit, row, text, words}, in order of unit; a node's name finds its longest calls besides.
 function search(query) {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
   const number = /^(?:unit\s*)?#?(\d+)$/.exec(query.trim().toLowerCase());
@@ -11,7 +11,9 @@ function search(query) {
   if (!words.length) return [];
   if (words.join() === "worst") return worstItems();
   const odd = oddItems().filter((item) => words.every((word) => item.words.includes(word)));
-  return odd.length ? odd.sort((a, b) => a.unit - b.unit) : longestItems(words);
+  const known = new Set(odd.map(({ unit, row }) => `${row?.index} ${unit}`));
+  const longest = longestItems(words).filter(({ unit, row }) => !known.has(`${row.index} ${unit}`));
+  return [...odd.sort((a, b) => a.unit - b.unit), ...longest];
 }
 
 function unitItem(unit) {

@@ -7,6 +7,8 @@ const view = {
   to: 1,
   unit: null, // selected
   row: null, // what was found last
+  wide: 1, // how long a window was asked for: a live run has yet to fill it
+  onPaper: false,
   follows: false, // moves on as a live run does
   hover: null, // time under the pointer
   gutter: 150,
@@ -32,11 +34,14 @@ function look(from, to) {
   changed();
 }
 
-const zoom = (factor, around = (view.from + view.to) / 2) =>
+function zoom(factor, around = (view.from + view.to) / 2) {
   look(around - (around - view.from) / factor, around + (view.to - around) / factor);
+  view.wide = view.to - view.from;
+}
+
 const pan = (us) => look(view.from + us, view.to + us);
 const lookAtWhole = () => look(run.begin, run.end);
-const lookAtEnd = () => look(run.end - (view.to - view.from), run.end);
+const lookAtEnd = () => look(run.end - view.wide, run.end);
 
 // Bring a unit into the middle without changing the zoom, unless it would be a speck or burst the window.
 function lookAtUnit(unit) {
