@@ -379,6 +379,66 @@ def test_a_plan_without_a_clock_is_told(tmp_path):
         read_run(path)
 
 
+def test_a_header_that_was_cut_is_told_from_a_foreign_file(trace, tmp_path):
+    path = tmp_path / "cut.trace"
+    path.write_bytes(trace.read_bytes()[:300])
+    message = (
+        f"{path}: found a header that is cut (expected a whole first line): the file is not complete, "
+        "copy it or record it again"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        read_run(path)
+
+
+def test_a_rate_that_is_no_number_is_told(tmp_path):
+    plan = MADE["plan"]()
+    plan["clock"]["fps"] = "1/0"
+    path = write(tmp_path / "odd.trace", [MADE["header"](plan=plan)])
+    message = (
+        f"{path}:1: plan: found '1/0' (expected a fraction) - at `$.clock.fps` "
+        "(expected the plan of this version of wangraph), make it again"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        read_run(path)
+
+
+def test_a_unit_number_that_cannot_be_is_told(tmp_path):
+    far = firing("see", 0, 0, 5, first=10**9, last=10**9)
+    path = write(tmp_path / "odd.trace", [MADE["header"](), far])
+    message = (
+        f"{path}: found units 1000000000 to 1000000000 of 'see' at 0.165 s (expected units of that time): "
+        "the file is damaged, record it again"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        read_run(path)
+
+
+@pytest.mark.parametrize("n", [0, 3])
+def test_one_trace_or_two_are_asked_for(trace, n):
+    assert str(invoke(*[trace] * n).exception) == (
+        f"timeline: found {n} traces (expected one, or two to compare), make one with: wangraph run GRAPH --trace FILE"
+    )
+
+
+def test_two_runs_make_one_page_named_after_both(trace, tmp_path):
+    paths = [tmp_path / "before.trace", tmp_path / "after.trace"]
+    for path in paths:
+        path.write_bytes(trace.read_bytes())
+    assert invoke(*paths).output == f"{tmp_path / 'before-after.html'}\n"
+    runs = data_of((tmp_path / "before-after.html").read_text("utf-8"))["runs"]
+    assert [run["name"] for run in runs] == ["before.trace", "after.trace"]
+
+
+def test_runs_of_different_units_cannot_be_compared(trace, tmp_path):
+    plan = MADE["plan"]()
+    plan["clock"]["unit_frames"] = 2
+    other = write(tmp_path / "short.trace", [MADE["header"](plan=plan)])
+    assert str(invoke(trace, other).exception) == (
+        f"{other}: found units of 80 ms (expected 160 ms, as in {trace}), "
+        "compare runs of one clock, or make a page of each"
+    )
+
+
 def test_two_runs_in_one_file_are_refused(tmp_path):
     path = write(tmp_path / "two.trace", [MADE["header"](), MADE["header"]()])
     message = f"{path}: found a second header (expected one run), split the file"

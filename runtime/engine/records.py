@@ -103,6 +103,11 @@ def read_trace(path: Path) -> Iterator[Record]:
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             if number == len(lines) and number > 1:
                 return
+            if number == len(lines) and line.startswith(b'{"type":"header"'):
+                raise UserError(
+                    f"{path}: found a header that is cut (expected a whole first line): the file is not complete, "
+                    "copy it or record it again"
+                ) from error
             raise UserError(
                 f"{path}:{number}: found {line[:40]!r} (expected a trace record), "
                 "make one with: wangraph run GRAPH --trace FILE"

@@ -210,4 +210,7 @@ def _encode(value: Any) -> Any:
 
 
 def _decode(kind: type, value: Any) -> Any:
-    return Fraction(value) if kind is Fraction else value
+    try:
+        return Fraction(value) if kind is Fraction else value
+    except ZeroDivisionError as error:
+        raise ValueError(f"found {value!r} (expected a fraction)") from error

@@ -18,6 +18,9 @@ from ...runtime.packet import Validity
 from ...runtime.plan.plan import InputPlan, NodePlan, Plan, from_plain
 from ...runtime.schedule.events import Fenced, Firing, Settlement
 
+AHEAD_UNITS = 1000
+"""No body goes through a unit that is released so much later."""
+
 NOT_REAL = (Validity.MISSING, Validity.REPEATED, Validity.CONCEALED)
 
 
@@ -155,9 +158,19 @@ def _checked(path: Path, run: Run, records: Iterable[Record]) -> Iterable[Record
         if isinstance(record, Firing) and record.node not in run.plan.nodes:
             nodes = listing(run.plan.nodes)
             raise UserError(f"{path}: found a firing of '{record.node}' (the plan has: {nodes}), record it again")
+        if isinstance(record, Firing):
+            _check_unit(path, run.plan, record)
         if isinstance(record, Header):
             raise UserError(f"{path}: found a second header (expected one run), split the file")
         yield record
+
+
+def _check_unit(path: Path, plan: Plan, firing: Firing) -> None:
+    """A damaged number must not make a page of a million empty units."""
+    soonest_ns = plan.release_ns(firing.last - AHEAD_UNITS)
+    if not 0 <= firing.first <= firing.last or soonest_ns > firing.finished_ns:
+        found = f"units {firing.first} to {firing.last} of '{firing.node}' at {firing.finished_ns / 1e9:.3f} s"
+        raise UserError(f"{path}: found {found} (expected units of that time): the file is damaged, record it again")
 
 
 def misses(run: Run, since: int = 0) -> dict[int, str]:
