@@ -51,7 +51,7 @@ def follow(name: str | None, port: int, output: Path | None, show: bool) -> None
                 if told is not None:
                     feed.take(told)
             feed.end()
-            click.echo(f"the run has ended, {feed.n_units} units")
+            click.echo(f"the run {'is gone' if told is None else 'has ended'}, {feed.n_units} units")
         except KeyboardInterrupt:
             feed.end()
         server.close()
