@@ -4,7 +4,8 @@ The thinker hears, sees and reads the user and writes one slice of keys and valu
 performer reads the log and makes voice and face of it; they come back to the thinker as ``response_*`` one unit later.
 
 A log has no holes: units that the thinker absorbs, or that are lost, give a slice as well, and no answer. A performer
-that misses slices all the same, or holds others, says which it ``need``s and answers again when it has them.
+that misses slices all the same, or holds others, says which it ``need``s and answers again when it has them. A thinker
+that has lost its past gets it back the same way: see `recovery`.
 """
 
 from __future__ import annotations
@@ -20,8 +21,18 @@ from ..runtime.packet import Array
 from ..runtime.ports import Input, Output
 from ..wan_core.config import Preset
 from .codecs import shape_words
-from .context import REFILL_UNITS, Context, context_input, context_output, packed, unpacked
+from .context import (
+    REFILL_UNITS,
+    Context,
+    context_input,
+    context_output,
+    packed,
+    returned_input,
+    returned_output,
+    unpacked,
+)
 from .listening import AUDIO, EVENT, PLAYED, TEXT, VIDEO, WORD, BackboneNode, Ears, ListeningNode, sized, user_inputs
+from .recovery import PATIENCE_UNITS, record_lost, take_up
 
 if TYPE_CHECKING:
     from ..wan_core.exchange import ResponseUnit
@@ -44,12 +55,14 @@ class ThinkerSession:
     Attributes:
         log: what was sent, and what the performer has not been sent yet.
         need: the first unit that the next packet begins with, besides its own.
+        asked: units in a row in which it has asked for its past in vain.
     """
 
     model: ThinkerState
     log: ContextLog
     ears: Ears
     need: int | None = None
+    asked: int = 0
 
 
 class ThinkerNode(ListeningNode):
@@ -63,9 +76,11 @@ class ThinkerNode(ListeningNode):
         "response_audio": Input("latent", "N C", "float32", late="empty", help="the agent's voice of unit k - 1"),
         "played": PLAYED,
         "need": Input("tokens", "1", "int64", late="empty", optional=True, help="first unit that the performer misses"),
+        "log": returned_input(None, ""),
     }
     outputs: ClassVar[Mapping[str, Output]] = {
         "context": context_output(None, 0, ""),
+        "lost": Output("tokens", "1", "int64", help="first unit that it has lost, for the performer; empty: none"),
         "text": WORD,
         "event": EVENT,
     }
@@ -82,6 +97,7 @@ class ThinkerNode(ListeningNode):
             **user_inputs(cls.inputs, preset),
             "response_video": sized(cls.inputs["response_video"], preset.video.latent_shape),
             "response_audio": sized(cls.inputs["response_audio"], preset.audio.latent_shape),
+            "log": returned_input(preset, cls.precision(params, preset)),
         }
         refill_units = params.get("refill_units", cls.params["refill_units"].default)
         return inputs, {**cls.outputs, "context": context_output(preset, refill_units, cls.precision(params, preset))}
@@ -89,7 +105,8 @@ class ThinkerNode(ListeningNode):
     def open(self, ctx: NodeContext) -> None:
         """Load the weights; without a performer that asks, nothing of the log is kept."""
         super().open(ctx)
-        self._keeps_log = "need" in ctx.connected_inputs
+        self._can_ask = "log" in ctx.connected_inputs
+        self._keeps_log = self._can_ask or "need" in ctx.connected_inputs
 
     def setup(self, model: DuplexModel) -> None:
         """A thinker."""
@@ -106,26 +123,53 @@ class ThinkerNode(ListeningNode):
             self._thinker.step(state, UserUnit())
         self._thinker.gap(state, 2)
 
-    def new_state(self) -> ThinkerSession:
+    def new_state(self, first_unit: int = 0) -> ThinkerSession:
         """Nothing seen yet, but told who to be."""
         from ..wan_core.refill import FROM_THE_START, ContextLog
 
         log = ContextLog(self._model.cache, None if self._keeps_log else 0)
-        session = ThinkerSession(self._thinker.new_state(), log, self.new_ears())
+        session = ThinkerSession(self._thinker.new_state(1, first_unit), log, self.new_ears())
         for slice_ in self._thinker.prefill(session.model, self.world()):
             log.append(slice_)
             session.need = FROM_THE_START
         return session
 
     def step(self, state: ThinkerSession, unit: Unit, **inputs: Any) -> Outputs:
-        """One unit: commit the response, take the user in, decide."""
+        """One unit: commit the response, take the user in, decide; or ask for a past that it has lost."""
+        if self._is_lost(state, unit):
+            need = self._recover(state, unit, inputs.get("log"))
+            if need is not None:
+                state.ears.typed.type(inputs.get("text") or "")
+                return {"lost": np.array([need], np.int64)}
         user = self.user_unit(state.ears, unit, inputs)
         response = self._response(state.ears, unit, inputs)
         thought = self._thinker.step(state.model, user, response, seed=unit.seed, sessions=[unit.session])
         return {"context": self._packet(state, thought.slice, inputs), **self.said(state.ears, thought)}
 
+    def _is_lost(self, state: ThinkerSession, unit: Unit) -> bool:
+        return self._can_ask and state.model.unit < unit.index
+
+    def _recover(self, state: ThinkerSession, unit: Unit, log: Context | None) -> int | None:
+        """Take up the past that came; the first unit that is still needed, None when it can go on."""
+        from ..wan_core.refill import FROM_THE_START
+
+        slices = [] if log is None else unpacked(log, self.device)
+        need = take_up(self._thinker, state.model, state.log, slices)
+        state.asked = 0 if slices else state.asked + 1
+        if state.asked > PATIENCE_UNITS:
+            anew = self.new_state(unit.index)
+            state.model, state.log, state.need, state.asked = anew.model, anew.log, FROM_THE_START, 0
+            return None
+        if need is None:
+            state.need, state.asked = record_lost(self._thinker, state.model, state.log, unit.index), 0
+        return need
+
     def absorb(self, state: ThinkerSession, units: Sequence[tuple[Unit, Mapping[str, Any]]]) -> list[Outputs]:
-        """Several units in one pass: their slices, no decisions."""
+        """Several units in one pass: their slices, no decisions; none of them while the past is lost."""
+        if self._is_lost(state, units[0][0]):
+            for _, inputs in units:
+                state.ears.typed.type(inputs.get("text") or "")
+            return [{} for _ in units]
         users = [self.user_unit(state.ears, unit, inputs) for unit, inputs in units]
         responses = [self._response(state.ears, unit, inputs) for unit, inputs in units]
         slices = self._thinker.absorb(state.model, users, responses)
@@ -135,6 +179,8 @@ class ThinkerNode(ListeningNode):
 
     def gap(self, state: ThinkerSession, units: Sequence[Unit]) -> list[Outputs]:
         """Lost units: everything in them is absent."""
+        if self._is_lost(state, units[0]):
+            return [{} for _ in units]
         return [{"context": self._packet(state, s, {})} for s in self._thinker.gap(state.model, len(units))]
 
     def _packet(self, state: ThinkerSession, slice_: KVSlice, inputs: Mapping[str, Any]) -> dict[str, Array]:
@@ -154,16 +200,37 @@ class ThinkerNode(ListeningNode):
         return ResponseUnit(self.tensor(audio), self.tensor(video))
 
 
+@dataclass
+class PerformerSession:
+    """State of `PerformerNode`.
+
+    Attributes:
+        log: what the thinker may ask back.
+    """
+
+    model: PerformerState
+    log: ContextLog
+
+
 class PerformerNode(BackboneNode):
     """Reads the context, solves the flow for the agent's voice and face of the unit."""
 
-    context = context_input(None, "")
-    video = Output("latent", "h w C", "float32", help="clean latents, for decode.video")
-    audio = Output("latent", "N C", "float32", help="clean latents, for decode.audio")
-    need = Output("tokens", "1", "int64", help="first unit that it misses, for the thinker; empty: it misses nothing")
+    inputs: ClassVar[Mapping[str, Input]] = {
+        "context": context_input(None, ""),
+        "lost": Input("tokens", "1", "int64", late="empty", optional=True, help="first unit that the thinker has lost"),
+    }
+    outputs: ClassVar[Mapping[str, Output]] = {
+        "video": Output("latent", "h w C", "float32", help="clean latents, for decode.video"),
+        "audio": Output("latent", "N C", "float32", help="clean latents, for decode.audio"),
+        "need": Output(
+            "tokens", "1", "int64", help="first unit that it misses, for the thinker; empty: it misses nothing"
+        ),
+        "log": returned_output(None, 0, ""),
+    }
 
     steps: int = Param(2, min=1, max=64, help="solver steps, where the ladder says nothing else")
     solver: str = Param("euler", choices=SOLVERS, help="the same; heun takes nearly twice as long")
+    refill_units: int = Param(REFILL_UNITS, min=1, max=4096, help="slices that it can send back besides its newest")
 
     @classmethod
     def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
@@ -171,7 +238,17 @@ class PerformerNode(BackboneNode):
         preset = cls.preset(params)
         if preset is None:
             return cls.inputs, cls.outputs
-        return {"context": context_input(preset, cls.precision(params, preset))}, _answer_outputs(cls.outputs, preset)
+        dtype = cls.precision(params, preset)
+        most = params.get("refill_units", cls.params["refill_units"].default)
+        return (
+            {**cls.inputs, "context": context_input(preset, dtype)},
+            {**_answer_outputs(cls.outputs, preset), "log": returned_output(preset, most, dtype)},
+        )
+
+    def open(self, ctx: NodeContext) -> None:
+        """Load the weights; for a thinker that cannot ask, nothing of the log is kept."""
+        super().open(ctx)
+        self._keeps_log = "lost" in ctx.connected_inputs
 
     def setup(self, model: DuplexModel) -> None:
         """A performer."""
@@ -189,28 +266,39 @@ class PerformerNode(BackboneNode):
             self._performer.append(state, slice_)
             self._performer.generate(state, slice_.unit, self.steps, solver=self.solver)
 
-    def new_state(self) -> PerformerState:
+    def new_state(self) -> PerformerSession:
         """An empty log."""
-        return self._performer.new_state()
+        from ..wan_core.refill import ContextLog
 
-    def step(self, state: PerformerState, unit: Unit, context: Context | None) -> Outputs:
+        return PerformerSession(self._performer.new_state(), ContextLog(self._model.cache))
+
+    def step(self, state: PerformerSession, unit: Unit, context: Context | None, lost: Array | None = None) -> Outputs:
         """One slice in, one response out; none where the thinker did not answer, or while slices are missing."""
         slices = self._slices(context)
-        need = self._performer.follow(state, slices, unit.index)
+        need = self._follow(state, slices, unit)
+        sent = [] if lost is None else state.log.slices_up_to_newest(int(lost[0]), self.refill_units)
+        outputs: Outputs = {"log": packed(sent)} if sent else {}
         if need is not None:
-            return {"need": np.array([need], np.int64)}
+            return {**outputs, "need": np.array([need], np.int64)}
         if not slices or not slices[-1].answers:
-            return {}
+            return outputs
         steps, solver = int(unit.level.get("steps", self.steps)), str(unit.level.get("solver", self.solver))
-        return spoken(self._performer.generate(state, unit.index, steps, unit.seed, [unit.session], solver))
+        latents = self._performer.generate(state.model, unit.index, steps, unit.seed, [unit.session], solver)
+        return {**outputs, **spoken(latents)}
 
-    def absorb(self, state: PerformerState, units: Sequence[tuple[Unit, Mapping[str, Any]]]) -> None:
+    def absorb(self, state: PerformerSession, units: Sequence[tuple[Unit, Mapping[str, Any]]]) -> None:
         """Every slice belongs to the history, answered or not."""
         for unit, inputs in units:
-            self._performer.follow(state, self._slices(inputs["context"]), unit.index)
+            self._follow(state, self._slices(inputs["context"]), unit)
 
-    def gap(self, state: PerformerState, units: Sequence[Unit]) -> None:
+    def gap(self, state: PerformerSession, units: Sequence[Unit]) -> None:
         """Nothing to do: the slice that comes next will not follow the last one."""
+
+    def _follow(self, state: PerformerSession, slices: Sequence[KVSlice], unit: Unit) -> int | None:
+        need = self._performer.follow(state.model, slices, unit.index)
+        if self._keeps_log:
+            state.log.keep(slices, state.model.last_digest)
+        return need
 
     def _slices(self, context: Context | None) -> list[KVSlice]:
         return [] if context is None else unpacked(context, self.device)

@@ -6,6 +6,7 @@ Usually there is one. Others come before it when the reader needs them once more
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,6 +52,19 @@ def context_input(preset: Preset | None, dtype: str) -> Input:
     layers, kv_heads, _, head_dim = preset.slice_shape
     tensors = _tensors(f"{layers} {kv_heads} N {head_dim}", "U", dtype)
     return Input("context", tensors=tensors, late="wait", help="keys and values of the unit")
+
+
+def returned_output(preset: Preset | None, refill_units: int, dtype: str) -> Output:
+    """The port of a reader that sends slices back. Not a log: nobody waits for it, what is late is asked for again."""
+    port = context_output(preset, refill_units, dtype)
+    return replace(port, kind="latent", help="slices that the thinker has lost, when it asks for them")
+
+
+def returned_input(preset: Preset | None, dtype: str) -> Input:
+    """The port of a writer that may ask its reader for slices."""
+    port = context_input(preset, dtype)
+    told = "slices that the performer holds and the thinker has lost"
+    return replace(port, kind="latent", late="empty", optional=True, help=told)
 
 
 def _tensors(shape: str, slices: str, dtype: str) -> Tensors:

@@ -47,9 +47,9 @@ def afresh(performer, packets):
     slices = {s.unit: s for packet in packets for s in unpacked(packet)}
     state = performer.new_state()
     for k in sorted(slices):
-        performer._performer.append(state, slices[k])
+        performer._performer.append(state.model, slices[k])
         if k >= 0:
-            yield performer._performer.generate(state, k, performer.steps)
+            yield performer._performer.generate(state.model, k, performer.steps)
 
 
 def check(thinker, performer, lost, accident=lambda k, packet: packet, restarts=(), units=20):

@@ -35,19 +35,34 @@ class ContextLog:
         kept = cache.ring_units + 1  # the newest slice, and those that it sees
         self._anchors: list[KVSlice] = []
         self._recent: deque[KVSlice] = deque(maxlen=kept if retention_units is None else min(kept, retention_units))
-        self._n_sinks = cache.n_sinks
+        self._sinks_missing = self._n_sinks = cache.n_sinks
         self._last: KVSlice | None = None
 
     def append(self, slice_: KVSlice) -> None:
         """The next slice; the log keeps its tensors, which nobody may change any more."""
         if slice_.is_world:
             self._anchors.append(slice_)
-        elif self._n_sinks:
+        elif self._sinks_missing:
             self._anchors.append(slice_)
-            self._n_sinks -= 1
+            self._sinks_missing -= 1
         else:
             self._recent.append(slice_)
         self._last = slice_
+
+    def keep(self, slices: Sequence[KVSlice], digest: bytes) -> None:
+        """Append what a reader has taken of these: up to the slice with this digest, the last that it holds.
+
+        Those that are kept already are left out; where the reader took another past, the log begins anew with it.
+        """
+        taken = [index for index, slice_ in enumerate(slices) if slice_.digest == digest]
+        for slice_ in slices[: taken[-1] + 1] if taken else ():
+            if self._last is not None and slice_.start <= self._last.start:
+                if any(slice_.digest == s.digest for s in (*self._anchors, *self._recent)):
+                    continue
+                self._anchors.clear()
+                self._recent.clear()
+                self._sinks_missing = self._n_sinks
+            self.append(slice_)
 
     def slices_since(self, unit: int, most: int | None = None) -> list[KVSlice]:
         """The slices of ``unit`` and later, as many as wanted, the oldest first.
@@ -61,6 +76,11 @@ class ContextLog:
         else:
             found += (s for s in self._recent if s.unit >= unit)
         return found[:most]
+
+    def slices_up_to_newest(self, unit: int, most: int) -> list[KVSlice]:
+        """As `slices_since`, and the newest slice in any case: a reader then sees whether others are missing."""
+        found = self.slices_since(unit, most)
+        return found if self._last is None or (found and found[-1].start == self._last.start) else [*found, self._last]
 
     def _is_whole(self) -> bool:
         """Whether nothing is missing between the anchors and the others."""
@@ -107,10 +127,10 @@ def follow(cache: KVCache, state: ContextState, slices: Sequence[KVSlice], prese
         state.reset()
     if present is not None:
         is_behind = state.unit != present + 1
-    return _needed(state) if is_behind else None
+    return needed(state) if is_behind else None
 
 
-def _needed(state: ContextState) -> int:
+def needed(state: ContextState) -> int:
     """The unit that a reader needs next."""
     return state.unit if state.cache.slices else FROM_THE_START
 

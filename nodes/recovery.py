@@ -1,0 +1,48 @@
+"""How a thinker that has lost the thread finds it again in the performer's log, as the performer does in the thinker's.
+
+    perform.log  ->  think.log, delay 1      slices that the performer holds, where the thinker misses them
+    think.lost   ->  perform.lost            first unit that the thinker misses
+
+A thinker that restarts, or whose past ends earlier than the present unit, answers nothing and asks; the next unit
+brings slices. When it has them all, units that nobody has thought of are recorded as lost, and it goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..wan_core.kvslice import KVSlice
+    from ..wan_core.refill import ContextLog
+    from ..wan_core.thinker import Thinker, ThinkerState
+
+PATIENCE_UNITS = 8
+"""A thinker that has asked so often in vain begins anew: nobody holds the past any more."""
+
+
+def take_up(thinker: Thinker, state: ThinkerState, log: ContextLog, slices: Sequence[KVSlice]) -> int | None:
+    """Take what the performer has sent, in place, into the thinker's past and into its own log.
+
+    Args:
+        thinker: of the state.
+        state: of a thinker that is behind.
+        log: what the thinker can send itself.
+        slices: the oldest first, the performer's newest last; none where nothing came.
+
+    Returns:
+        The first unit that is still needed; None: nothing is.
+    """
+    from ..wan_core.refill import needed
+
+    is_behind = thinker.follow(state, slices) is not None
+    log.keep(slices, state.last_digest)
+    return needed(state) if is_behind or not slices else None
+
+
+def record_lost(thinker: Thinker, state: ThinkerState, log: ContextLog, unit: int) -> int | None:
+    """Let everything be absent in the units between the thinker's past and this one: the first of them, if any."""
+    first = state.unit
+    for slice_ in thinker.gap(state, unit - first):
+        log.append(slice_)
+    return first if unit > first else None
