@@ -14,6 +14,15 @@ from ..wan_core.checkpoint_header import check_part, preset_of
 from ..wan_core.config import Preset
 from ..wan_core.errors import ModelError
 
+COMPILE = ("none", "inductor")
+"""What can run what a node computes each unit: operators one by one, or kernels made of many."""
+
+
+def compile_param() -> Any:
+    """How a node's model runs."""
+    return Param("none", choices=COMPILE, help="inductor: torch.compile what runs each unit; takes minutes to start")
+
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 

@@ -49,8 +49,10 @@ class DecodeVideo(VideoCodecNode):
         self._remembers = 1 if config.kind == "own" else FAR_UNITS
 
     def warm(self) -> None:
-        """Decode a unit of zeros."""
-        self._decode(self.new_state(), self._inlet.fill(0.0))
+        """Decode two units of zeros: a fresh state and a later one may be compiled apart."""
+        state = self.new_state()
+        for _ in range(2):
+            self._decode(state, self._inlet.fill(0.0))
 
     def new_state(self) -> Any:
         """Nothing shown yet."""
@@ -108,8 +110,10 @@ class DecodeAudio(AudioCodecNode):
         self._remembers = 1 if config.kind == "own" else FAR_UNITS
 
     def warm(self) -> None:
-        """Decode a unit of zeros."""
-        self._decode(self.new_state(), self._inlet.fill(0.0))
+        """Decode two units of zeros: a fresh state and a later one may be compiled apart."""
+        state = self.new_state()
+        for _ in range(2):
+            self._decode(state, self._inlet.fill(0.0))
 
     def new_state(self) -> Any:
         """Nothing said yet."""

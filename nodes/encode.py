@@ -58,8 +58,10 @@ class Encoder(CodecNode):
         self._encode, self._after, self._remembers = encode, after, remembers
 
     def warm(self) -> None:
-        """Encode a blank unit."""
-        self._answer(self.new_state(), self._inlet.fill(self.blank))
+        """Encode two blank units: a fresh state and a later one may be compiled apart."""
+        state = self.new_state()
+        for _ in range(2):
+            self._answer(state, self._inlet.fill(self.blank))
 
     def step(self, state: State, unit: Unit, **inputs: Array | None) -> Outputs:
         """Latents of one unit; black or silent where there is no payload."""

@@ -18,7 +18,7 @@ from ..wan_core.card import Card
 from ..wan_core.config import Preset
 from ..wan_core.errors import ModelError
 from ..wan_core.text import WORLD_LANGUAGE, Language, TypedText
-from .codecs import CodecNode, shape_words
+from .codecs import CodecNode, compile_param, shape_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,6 +49,7 @@ class BackboneNode(CodecNode):
 
     part: ClassVar[str] = "model"
 
+    compile: str = compile_param()
     dtype: str = Param("", choices=("", *DTYPES), help="of weights and cache; as the preset says, if empty")
 
     @classmethod
@@ -73,7 +74,11 @@ class BackboneNode(CodecNode):
         return params.get("dtype") or preset.dtype
 
     def open(self, ctx: NodeContext) -> None:
-        """Load the weights."""
+        """Load the weights.
+
+        Raises:
+            CheckpointError: they cannot be used, or not be compiled for.
+        """
         import torch
 
         from ..wan_core.model import DuplexModel, laid_out
@@ -81,7 +86,15 @@ class BackboneNode(CodecNode):
         self.device = ctx.device
         model = self.load(ctx, DuplexModel)
         self.n_words = model.preset.vocabulary
-        self.setup(laid_out(model.to(getattr(torch, self.precision(self.values, model.preset)))))
+        model = laid_out(model.to(getattr(torch, self.precision(self.values, model.preset))))
+        if self.compile == "inductor":
+            from ..wan_core.compiling import compiled
+
+            try:
+                model = compiled(model)
+            except ModelError as error:
+                raise CheckpointError(str(error)) from error
+        self.setup(model)
 
     def setup(self, model: DuplexModel) -> None:
         """Keep what runs the model."""

@@ -11,10 +11,12 @@ from ..runtime.node import NodeContext, Param
 from ..wan_core.adapters.folder import EXTRA, audio_config, is_installed, video_config
 from ..wan_core.config import AudioCodecConfig, VideoCodecConfig
 from ..wan_core.errors import ModelError
-from .codecs import CodecNode
+from .codecs import CodecNode, compile_param
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from .codecs import Part
 
 FAR_UNITS = 8
 """Public codecs remember further than one unit; of many missed units, this many are caught up on."""
@@ -61,6 +63,7 @@ class ChosenCodecNode(CodecNode):
 
     codec: str = Param("own", help="own, with the weights of the checkpoint, or a public codec's name")
     path: str = Param("", path="input", help="folder with the public codec's weights")
+    compile: str = compile_param()
 
     @classmethod
     def is_public(cls, params: Mapping[str, Any]) -> bool:
@@ -79,6 +82,10 @@ class ChosenCodecNode(CodecNode):
             super().check(params)
             cls._check_own(params)
             return
+        if params.get("compile", "none") != "none":
+            raise CheckpointError(
+                f"codec '{cls.public}': found compile '{params['compile']}' (expected none), only our own are compiled"
+            )
         try:
             cls.public_config(params)
         except ModelError as error:
@@ -97,6 +104,21 @@ class ChosenCodecNode(CodecNode):
             ModelError: no folder is given, or it cannot be used.
         """
         raise NotImplementedError
+
+    def compiled(self, codec: Part) -> Part:
+        """The codec as ``compile`` asks for it.
+
+        Raises:
+            CheckpointError: there is no compiler.
+        """
+        if self.compile == "none":
+            return codec
+        from ..wan_core.compiling import compiled_codec
+
+        try:
+            return compiled_codec(codec)
+        except ModelError as error:
+            raise CheckpointError(str(error)) from error
 
     @classmethod
     def _folder(cls, params: Mapping[str, Any]) -> str:
@@ -153,7 +175,7 @@ class VideoCodecNode(ChosenCodecNode):
         if not self.is_public(self.values):
             from ..wan_core.video import VideoCodec
 
-            own = self.load(ctx, lambda preset: VideoCodec(preset.video))
+            own = self.compiled(self.load(ctx, lambda preset: VideoCodec(preset.video)))
             return own, own.config
         from ..wan_core.adapters.wan_vae import load_wan_vae
 
@@ -199,7 +221,7 @@ class AudioCodecNode(ChosenCodecNode):
         if not self.is_public(self.values):
             from ..wan_core.audio import AudioCodec
 
-            own = self.load(ctx, lambda preset: AudioCodec(preset.audio))
+            own = self.compiled(self.load(ctx, lambda preset: AudioCodec(preset.audio)))
             return own, own.config
         from ..wan_core.adapters.mimi import load_mimi
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from dialogue_toys import dialogue
 
-from wangraph.tools.bench import cache, model, plain
+from wangraph.tools.bench import cache, model, pair, plain
 from wangraph.wan_core.config import CacheConfig, preset
-from wangraph.wan_core.exchange import Decision
+from wangraph.wan_core.exchange import Decision, ResponseUnit
+from wangraph.wan_core.flow import Latents
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.whole import Whole
 
@@ -57,7 +58,7 @@ def test_the_cache_bench_reports_what_it_measured():
 
 
 def test_the_model_bench_reports_every_stage_at_every_history():
-    scale = model.Scale("nano", histories_s=(0.32, 0.8), steps=1)
+    scale = model.Scale("nano", histories_s=(0.32, 0.8), steps=1, codec_repeats=(1, 3))
     report = model.run(2, 0.32, scale=scale)
     assert json.dumps(report) and report["parameters"]["tokens per unit"] == "12 clean + 4 noisy"
     for measured in report["rounds"]:
@@ -65,9 +66,45 @@ def test_the_model_bench_reports_every_stage_at_every_history():
         for histories in measured["policies"].values():
             assert list(histories) == ["0.32 s", "0.8 s"]
             assert all(set(found) == {*model.STAGES, "sum"} for found in histories.values())
+        assert list(measured["processes"]) == ["1 x", "3 x"]
     rows = model.table(report).rows
-    assert len(rows) == 2 * 2 * 2 and all(len(row) == len(model.table(report).columns) for row in rows)
+    assert len(rows) == 2 * (2 * 2 + 2) and all(len(row) == len(model.table(report).columns) for row in rows)
     assert torch.get_num_threads() == 1
+
+
+def test_two_processes_say_what_one_says_and_stay_in_step():
+    ours, theirs = (model.Session(NANO, 3, 1) for _ in range(2))
+    with pair.remote(model._alone, (NANO, 3, 1, False, 1)) as performer, torch.inference_mode():
+        for _ in range(4):
+            performer.ask(ours.think(ours.encode()))
+            ours.response = ResponseUnit(*performer.answer())
+            theirs.unit()
+            assert torch.equal(ours.response.audio, theirs.response.audio)
+            assert torch.equal(ours.response.video, theirs.response.video)
+
+
+@pytest.mark.parametrize(
+    ("codecs", "two", "bound", "of_bound"), [(5.0, 20.0, 1.25, 1.0), (30.0, 50.0, 1.25, 0.8), (0.0, 20.0, 1.0, 1.0)]
+)
+def test_what_two_processes_gain_is_compared_with_the_longest_cycle(codecs, two, bound, of_bound):
+    one = {"codecs": codecs, "think": 10.0, "solve": 10.0, "sum": 20.0 + codecs}
+    found = pair.compared(one, two)
+    assert (found["bound"], found["of_bound"]) == (bound, of_bound)
+
+
+def test_two_processes_overlap_codecs_with_solving():
+    """By a clock that counts what is done here, and a performer that takes as long as it is told."""
+    done = []
+
+    class Known:
+        response = None
+
+        def __getattr__(self, name):
+            return lambda *_: done.append(name) or Latents(torch.zeros(1), torch.zeros(1))
+
+    known = Known()
+    pair.in_two(known, known, 1, 1, lambda: 0.0)
+    assert done == ["encode", "think", "ask", "encode", "answer", *["think", "ask", "decode", "encode", "answer"] * 2]
 
 
 def test_where_a_line_meets_the_budget():

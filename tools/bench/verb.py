@@ -33,8 +33,9 @@ BENCHES: dict[str, str] = {
 @click.argument("name", metavar="NAME")
 @click.option("--rounds", type=click.IntRange(min=1, max=1000), metavar="N", help="Measure N times; all are printed.")
 @click.option("--seconds", type=click.FloatRange(min=1, max=3600), metavar="S", help="Length of one measured run.")
+@click.option("--compile", "is_compiled", is_flag=True, help="With model: run what torch.compile makes of it.")
 @click.option("--json", "json_to", metavar="FILE", help="Write the report as JSON; - for standard output.")
-def command(name: str, rounds: int | None, seconds: float | None, json_to: str | None) -> None:
+def command(name: str, rounds: int | None, seconds: float | None, is_compiled: bool, json_to: str | None) -> None:
     """Measure this machine. Every round is printed with the load it met, the best one marked.
 
     \b
@@ -43,9 +44,17 @@ def command(name: str, rounds: int | None, seconds: float | None, json_to: str |
     wangraph bench overhead --json overhead.json
     """
     bench = find(name)
+    if is_compiled and name != "model":
+        raise UserError(f"--compile: found it with '{name}' (expected 'model'), leave it out")
     _check_json(json_to)
     rounds = bench.ROUNDS if rounds is None else rounds
-    report = bench.run(rounds, bench.SECONDS if seconds is None else seconds, _progress(rounds))
+    seconds = bench.SECONDS if seconds is None else seconds
+    if is_compiled:
+        from . import model
+
+        report = model.run(rounds, seconds, _progress(rounds), model.Scale(compile=True))
+    else:
+        report = bench.run(rounds, seconds, _progress(rounds))
     if json_to is not None:
         _write_json(report, json_to)
     if json_to != "-":
