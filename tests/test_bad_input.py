@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from dialogue_toys import dialogue, streamed
 
+from wangraph import load, run
+from wangraph.runtime.errors import NodeError, WangraphError
+from wangraph.runtime.plan import check as plans
 from wangraph.wan_core.config import CacheConfig, preset
 from wangraph.wan_core.errors import ModelError
 from wangraph.wan_core.exchange import ResponseUnit, UserUnit, WorldUnit
@@ -164,3 +168,59 @@ def test_an_absent_response_is_not_an_error(model):
     for response in (None, ResponseUnit(), ResponseUnit(audio=torch.zeros(1, *NANO.audio.latent_shape))):
         thinker.step(state, UserUnit(), response)
     assert state.unit == 3
+
+
+BAD_GRAPHS = {
+    "audio of another rate": ({"user.rate_hz": 24_000}, "node 'hear': input 'samples' [2560] float32 cannot take user.audio "
+                              "[3840] float32: found 24000 Hz (expected 16000 Hz), set the same rate at both ends"),
+    "frames of another size": ({"user.width": 48}, "node 'see': input 'frames' [4 64 64 3] uint8 cannot take user.video "
+                               "[4 64 48 3] uint8: found 48 (expected 64), make both ends agree"),
+    "halves of different presets": ({"think.params.checkpoint": "nano"}, "node 'perform': input 'context' tensor 'keys' "
+                                    "[6 2 396 32] float32 cannot take think.context [2 1 N<=396 32] float32: "
+                                    "found 2 (expected 6), make both ends agree"),
+    "halves of different precision": ({"think.params.dtype": "bfloat16"}, "node 'perform': input 'context' tensor 'keys' "
+                                      "[6 2 396 32] float32 cannot take think.context [6 2 N<=396 32] bfloat16: "
+                                      "found dtype bfloat16 (expected float32), convert it between"),
+    "an unknown preset": ({"checkpoint": "tinny"}, "node 'think': checkpoint 'tinny': no such file (presets: nano, paper-0.5b, "
+                          "paper-7b, small, tiny); did you mean 'tiny'?"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", BAD_GRAPHS)
+def test_what_does_not_fit_the_model_is_told_before_a_weight_is_loaded(mistake):
+    sets, message = BAD_GRAPHS[mistake]
+    with pytest.raises(WangraphError) as raised:
+        plans.check(plans.load("duplex", sets))
+    assert [line.partition(": ")[2] for line in str(raised.value).splitlines() if line.endswith(message)] == [message]
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbage", "without the codecs"])
+def test_a_checkpoint_that_cannot_be_used_is_told_before_a_weight_is_loaded(model, tmp_path, damage):
+    from wangraph.wan_core.checkpoint import save
+
+    file = tmp_path / "model.safetensors"
+    save(file, {"model": model}, "nano")
+    if damage == "without the codecs":
+        message = (
+            f"checkpoint {file}: no part 'video_codec' (it has: model), train that part or name another checkpoint"
+        )
+    elif damage == "cut":
+        file.write_bytes(file.read_bytes()[:-100])
+        size = file.stat().st_size
+        message = f"checkpoint {file}: found {size} bytes (expected {size + 100}), it is damaged: copy it again"
+    else:
+        file.write_bytes(b"not a checkpoint")
+        message = f"checkpoint {file}: no readable header (expected a safetensors file), copy it again"
+    with pytest.raises(WangraphError, match=re.escape(f"node 'see': {message}")):
+        plans.check(plans.load("duplex", {"checkpoint": str(file)}))
+
+
+def test_numbers_that_are_none_end_a_run_and_name_node_unit_and_input(tmp_path):
+    spoilt = f"{Path(__file__).with_name('spoilt_encoder.py')}:Spoilt"
+    sets = {"output": str(tmp_path / "out.mp4"), "checkpoint": "nano", "user.width": 32, "user.height": 32,
+            "see.type": spoilt, "see.params.at": 3}  # fmt: skip
+    with pytest.raises(NodeError, match=(
+        r"^node 'think', unit 3: ModelError: user video: found NaN or infinity \(expected finite numbers\), "
+        r"check what produced it$"
+    )):  # fmt: skip
+        run(load("duplex", set=sets), units=6, clock="virtual")
