@@ -176,6 +176,14 @@ def test_columns_added_up_again_are_the_firings(run):
             assert abs((start + busy) * 1000 - f.finished_ns) <= 1000
 
 
+def test_what_a_flight_recorder_kept_begins_where_it_begins(tmp_path):
+    made = run_of(tmp_path, *(firing("see", unit, 0, 5, due_ns=(unit + 2) * UNIT_NS) for unit in (100, 101, 102)))
+    view = view_of(made)
+    assert (view.first, view.units) == (100, 103)
+    assert [(curve.first, len(curve.values)) for curve in view.curves] == [(100, 3)] * len(view.curves)
+    assert view.curves[1].values == [5_000 - 160_000] * 3
+
+
 def test_only_dues_that_differ_from_the_plan_are_kept(tmp_path):
     planned = firing("see", 0, 0, 5, due_ns=UNIT_NS + 120 * MS)
     moved = firing("see", 1, 0, 5, due_ns=2 * UNIT_NS + 90 * MS)

@@ -14,7 +14,8 @@ import msgspec
 from .columns import View
 
 SCRIPTS = (
-    "data", "view", "paint", "ruler", "lanes", "load", "cause", "path", "curves", "overview", "panel", "search", "help", "main",
+    "data", "view", "paint", "ruler", "lanes", "load", "cause", "path", "curves", "overview", "panel", "search", "help",
+    "main",
 )  # fmt: skip
 """In the order in which they build on each other; they share one scope."""
 
