@@ -111,6 +111,7 @@ def test_where_a_line_meets_the_budget():
     assert model.crossing((10, 300), [20.0, 78.0], 160) == pytest.approx(710)
     assert model.crossing((10, 300), [20.0, 20.0], 160) is None
     assert model.crossing((10,), [20.0], 160) is None
+    assert model.crossing((10, 300), [200.0, 500.0], 160) == 0
 
 
 def test_the_window_is_compared_where_it_is_full():

@@ -244,9 +244,9 @@ def window_is_full(cache: CacheConfig, histories_s: tuple[float, ...], unit_s: f
 
 
 def crossing(x: tuple[float, ...], y: list[float], limit: float) -> float | None:
-    """Where the straight line nearest to the points meets the limit; None when it never rises to it."""
+    """Where the straight line nearest to the points meets the limit, 0 when it begins above; None: it never does."""
     slope, base = np.polyfit(x, y, 1) if len(x) > 1 else (0.0, y[0])
-    return round(float((limit - base) / slope), 1) if slope > 0 else None
+    return round(max(0.0, float((limit - base) / slope)), 1) if slope > 0 else None
 
 
 def spread(values: list[float]) -> float | None:
