@@ -267,6 +267,7 @@ MEASURED = {
     },
     "model": {
         "policies": {p: {"10 s": dict.fromkeys((*model.STAGES, "sum"), FIGURES)} for p in ("full", "window")},
+        "processes": {"1 x": dict.fromkeys(("one_ms", "two_ms", "bound", "gain", "of_bound"), 1.0)},
         "crosses_s": None,
         "window_spread": 1.02,
     },
