@@ -20,7 +20,9 @@ COMPILE = ("none", "inductor")
 
 def compile_param() -> Any:
     """How a node's model runs."""
-    return Param("none", choices=COMPILE, help="inductor: torch.compile what runs each unit; takes minutes to start")
+    return Param(
+        "none", choices=COMPILE, help="inductor: torch.compile what runs each unit; starts slowly, gains little on CPUs"
+    )
 
 
 if TYPE_CHECKING:

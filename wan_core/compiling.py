@@ -4,6 +4,9 @@ Compiled are those passes through the blocks that every unit makes, and one unit
 (catching up, prefill) stay as they are, or every new length would be compiled while somebody waits. The cache is never
 inside: its history grows by a unit each time, and a compiled write to a part of it copies all of it. For the same
 reason there are no CUDA graphs, which want the same shapes and the same addresses each time.
+
+What it gains is time between small kernels. On a processor, calls of compiled functions cost about as much as the
+operators that they replace: compare ``wangraph bench model`` with and without ``--compile``.
 """
 
 from __future__ import annotations
