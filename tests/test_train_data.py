@@ -15,7 +15,7 @@ from wangraph.tools.train.sheet import spectrogram, stack, strip, write_png
 from wangraph.tools.train.told import told_tokens, words_for
 from wangraph.tools.world.dialogue import play
 from wangraph.tools.world.persona import PERSONAS
-from wangraph.tools.world.script import Act, fixed
+from wangraph.tools.world.script import Act, Reaction, fixed
 from wangraph.tools.world.voices import Bank
 from wangraph.wan_core.text import EVENT_STATES, PAD, TOKENS
 from wangraph.wan_core.train.sequences import HEARD
@@ -57,6 +57,27 @@ def test_labels_are_in_the_unit_in_which_the_cue_is_complete(talk, rows):
 
 
 @needs_voices
+def test_doing_nothing_counts_where_a_pause_might_be_an_end_and_a_murmur_an_interruption(tmp_path):
+    bank = Bank(cache=tmp_path)
+    acts = (
+        Act(
+            "ask", 300, (("seven",), ("two", "three", "four")), 900, reaction=Reaction("backchannel", 300, (("okay",),))
+        ),
+        Act("aside", 300, (("one",),)),
+    )
+    talk = play(5, 60, bank, script=fixed(*acts), size=0)
+    holds = tensors_of(talk)["holds"].nonzero().flatten().tolist()
+    pause = next(cue.at for cue in talk.cues if cue.kind == "pause")
+    murmur = next(cue.at for cue in talk.cues if cue.kind == "speech" and cue.manner == "backchannel")
+    quiet = [cue.at for cue in talk.cues if cue.kind == "quiet"]
+    assert len(quiet) == 2, "the murmur's and the side talk's"
+    wanted = [-(-(at + ms * 16) // 2560) for at, ms in ((pause, 80), (murmur, 240), *((at, 80) for at in quiet))]
+    assert holds == sorted(set(wanted))
+    state = [talk.states[unit] for unit in holds]
+    assert state[0] == "listen" and "stop" not in state, "the ideal agent did nothing there"
+
+
+@needs_voices
 def test_the_ideal_agents_words_and_states_are_kept(talk, rows):
     words = [int(token) for token in rows["agent_text"] if token != PAD]
     assert words[:3] == [TOKENS["eight"], TOKENS["three"], TOKENS["blue"]]
@@ -68,6 +89,7 @@ def tracks(rows=6, units=20, scenario=0):
     quiet = {name: torch.zeros(rows, units, dtype=torch.int8) for name in HEARD}
     return {
         **quiet,
+        "holds": torch.zeros(rows, units, dtype=torch.int8),
         "user_audio": torch.randint(-999, 999, (rows, units, 2560), generator=chance, dtype=torch.int16),
         "user_frames": torch.randn(rows, units, 2, 2, 16, generator=chance).half(),
         "agent_latents": torch.randn(rows, units, 8, 16, generator=chance).half(),

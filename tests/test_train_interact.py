@@ -14,6 +14,8 @@ from wangraph.wan_core.train.interact import (
     Learner,
     changes,
     decision_losses,
+    flow_losses,
+    forgotten_before,
     noised,
     validate,
 )
@@ -45,6 +47,35 @@ def test_no_corruption_leaves_everything_as_it_is():
     mel = LogMel(NANO.mel)
     torch.testing.assert_close(user.mel, mel(batch.user_audio, mel.new_state(2))[0], atol=1e-5, rtol=0)
     assert not any(mask.any() for track in (history, user, decisions) for mask in track.absent.values())
+
+
+def test_sound_is_not_learned_where_what_it_follows_is_forgotten(learner):
+    batch, t = sequences(rows=4, units=12), torch.full((4, 12), 0.5)
+    history = corruptor(forgetful_share=1.0, forget_response=0.5).history(batch, chance())
+    is_open = forgotten_before(history)
+    assert torch.equal(is_open[:, 1:], history.absent["y_audio"][:, :-1]) and not is_open[:, 0].any()
+    found = learner.model(
+        corruptor().user(batch, chance()), history, corruptor().decisions(batch, chance()),
+        noised(batch.agent, t, chance()), t,
+    )  # fmt: skip
+    wrong = found.clean.audio + 10 * is_open[:, :, None, None]
+    worse = replace(found, clean=found.clean._replace(audio=wrong))
+    assert torch.equal(flow_losses(worse, batch, t, is_open=is_open)["audio"],
+                       flow_losses(found, batch, t, is_open=is_open)["audio"])  # fmt: skip
+    assert flow_losses(worse, batch, t)["audio"] > flow_losses(found, batch, t)["audio"]
+
+
+def test_holding_back_counts_as_much_as_a_change(learner):
+    batch, none = sequences(rows=2, units=12), corruptor()
+    batch = replace(batch, event=torch.zeros_like(batch.event))
+    found = learner.model(none.user(batch, chance()), none.history(batch, chance()), none.decisions(batch, chance()))
+    one_wrong = replace(found, state_logits=found.state_logits.clone())
+    one_wrong.state_logits[0, 5, 1] += 9
+    free, held = (replace(batch, holds=torch.zeros_like(batch.holds)) for _ in range(2))
+    held.holds[0, 5] = True
+    with torch.no_grad():
+        rise = [decision_losses(one_wrong, b)["state"] - decision_losses(found, b)["state"] for b in (free, held)]
+    assert rise[1] > 3 * rise[0] > 0
 
 
 def test_history_is_noisy_and_has_holes_as_often_as_asked():

@@ -28,5 +28,6 @@ def sequences(rows: int = 2, units: int = 6, seed: int = 0, shapes: Preset | Non
         text=classes(6),
         is_loud=classes(2) > 0,
         heard={name: classes(size) for name, size in HEARD.items()},
+        holds=classes(4) == 0,
         scenario=torch.zeros(rows, dtype=torch.int64),
     )

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 WORLD_VERSION = 2
 """Counts changes of the world after which dialogues of the same seed are other ones."""
 
+LABELS_VERSION = 1
+"""Counts changes of what is kept of a dialogue."""
+
 Kind = Literal["films", "tracks"]
 SCENARIO_NAMES = tuple(SCENARIOS)
 
@@ -79,7 +82,7 @@ class DataSpec:
     @property
     def digest(self) -> str:
         """Of all that the data depend on, except how many shards there are."""
-        facts = {**asdict(self), "dialogues": None, "world": WORLD_VERSION}
+        facts = {**asdict(self), "dialogues": None, "world": WORLD_VERSION, "labels": LABELS_VERSION}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
     def bank(self) -> Bank:

@@ -13,7 +13,8 @@ from torch import Tensor
 from ...wan_core.text import EVENT_STATES, GESTURES
 from ..world.dialogue import Dialogue
 from ..world.face import CARD_COLOURS, Pose
-from ..world.signal import UNIT
+from ..world.oracle import REACTION_MS, YIELD_MS
+from ..world.signal import MS, UNIT
 from ..world.words import DIGITS
 
 POSE = ("mouth", "blink", "gaze_x", "gaze_y", "brow", "nod", "hand", *CARD_COLOURS)
@@ -27,7 +28,8 @@ def tensors_of(dialogue: Dialogue) -> dict[str, Tensor]:
         ``user_audio``, ``agent_audio`` [U, 2560] int16; ``user_video``, ``agent_video`` [U, F, S, S, 3] uint8;
         ``user_text``, ``agent_text`` [U] int16; ``event`` [U, 2] int8; ``user_pose``, ``agent_pose`` [U, len(POSE)]
         float16; and, for the auxiliary heads, [U] int8 each: ``speaking``, ``addressed``, ``end``, ``hand`` (0 or 1),
-        ``digit`` (0, or 1 + the digit whose word ended here), ``card`` (0, or 1 + its colour).
+        ``digit`` (0, or 1 + the digit whose word ended here), ``card`` (0, or 1 + its colour); and ``holds`` [U] int8,
+        where the agent rightly does nothing.
     """
     units = len(dialogue)
     events = [
@@ -50,6 +52,7 @@ def tensors_of(dialogue: Dialogue) -> dict[str, Tensor]:
         "hand": (user_pose[:, POSE.index("hand")] > 0.5).astype(np.int8),
         "card": np.where(card.max(1) > 0.5, 1 + card.argmax(1), 0).astype(np.int8),
         **_heard(dialogue),
+        "holds": _holds(dialogue),
     }
     return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in made.items()}
 
@@ -78,3 +81,20 @@ def _heard(dialogue: Dialogue) -> dict[str, NDArray[np.int8]]:
         elif cue.kind == "end":
             end[unit] = 1
     return {"digit": digit, "end": end}
+
+
+def _holds(dialogue: Dialogue) -> NDArray[np.int8]:
+    """1 where an agent would answer that took a pause, or side talk, for the end of a turn, or would stop that took a
+    murmur for an interruption: there it counts to do nothing."""
+    holds = np.zeros(len(dialogue), np.int8)
+    for cue in dialogue.cues:
+        if cue.kind in ("pause", "quiet"):
+            wait_ms = REACTION_MS
+        elif cue.kind == "speech" and cue.manner == "backchannel":
+            wait_ms = YIELD_MS
+        else:
+            continue
+        unit = -(-(cue.at + wait_ms * MS) // UNIT)
+        if unit < len(dialogue):
+            holds[unit] = 1
+    return holds

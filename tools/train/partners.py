@@ -130,6 +130,7 @@ class WorldPartners:
             text=data["agent_text"].long(),
             is_loud=agent_audio.square().mean(2).sqrt() > 0.01,
             heard={name: data[name].long() for name in HEARD},
+            holds=data["holds"].bool(),
             scenario=torch.tensor(self._kinds, device=self._device),
             world=self._world,
         )

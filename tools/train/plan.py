@@ -70,7 +70,7 @@ PLANS: dict[str, TrainingPlan] = {
         shares=_SHARES,
         films=320,
         film_units=48,
-        tracks_per_hour=900,
+        tracks_per_hour=1500,
         track_units=96,
         validation=64,
         clips=8,
@@ -81,7 +81,7 @@ PLANS: dict[str, TrainingPlan] = {
         rows_rolled=8,
         roll_units=48,
         personas=("iris", "iris", "iris", "otto", "vera"),
-        told_share=0.2,
+        told_share=0.35,
     ),
 }
 

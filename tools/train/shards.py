@@ -171,6 +171,7 @@ class Tracks:
             text=cut("agent_text").long(),
             is_loud=cut("agent_loudness") > 0.01,
             heard={name: cut(name).long() for name in HEARD},
+            holds=cut("holds").bool(),
             scenario=self.data["scenario"][[row for row, _ in windows]].long().to(self.device),
         )
 

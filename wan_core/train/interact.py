@@ -13,10 +13,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ..embed import AgentTrack
 from ..flow import Latents, interpolate, loss_weight, training_times
 from ..mel import LogMel
 from ..model import DuplexModel, Predictions
-from ..text import PAD
+from ..text import GESTURES, PAD
 from .loop import Loss, generator_on
 from .losses import accuracy, flow_loss, weighted_cross_entropy
 from .schedule import Recipe
@@ -25,13 +26,16 @@ from .sequences import HEARD, NOTHING, Corruption, Corruptor, Sequences
 INTERACT_RECIPE = Recipe(rate=1.5e-3, warmup_steps=150, bf16=True)
 
 CHANGE_WEIGHT = 8.0
-"""How much a unit counts in which the agent's state changes: "as before" is right in nearly all the others."""
+"""How much a unit counts in which the agent's state changes, or in which it is right to do nothing although it looks
+like the moment: "as before" is right in nearly all the others."""
 WORD_WEIGHT = 4.0
 """How much a unit counts in which a word begins."""
 UNDERSTANDING = {"digit": 0.5}
 """How much an auxiliary head counts: words are the hardest to make out."""
 UNDERSTANDING_ELSE = 0.05
 """How much every other one does."""
+GESTURE_WEIGHT = 4.0
+"""How much the picture counts in a unit with a gesture: a blink is over within one."""
 QUIET, LOUD = 0.5, 3.0
 """How much silence and speech count in the flow of sound."""
 
@@ -103,9 +107,10 @@ class InteractTask:
         chance = generator_on(self.learner.model.device, generator)
         t = training_times(torch.randn(batch.shape, generator=chance, device=batch.text.device))
         noisy = noised(batch.agent, t, chance)
+        history = self.corruptor.history(batch, chance)
         predictions = self.learner.model(
             self.corruptor.user(batch, chance),
-            self.corruptor.history(batch, chance),
+            history,
             self.corruptor.decisions(batch, chance),
             noisy,
             t,
@@ -115,7 +120,7 @@ class InteractTask:
         )
         decisions = decision_losses(predictions, batch)
         self.learner.difficulty.update(batch.scenario, change_error(predictions, batch))
-        flow = flow_losses(predictions, batch, t)
+        flow = flow_losses(predictions, batch, t, is_open=forgotten_before(history))
         understood = understanding_loss(self.learner.understanding(predictions.user_hidden), batch)
         total = torch.stack([*decisions.values(), *flow.values(), understood]).sum()
         with torch.no_grad():
@@ -144,7 +149,7 @@ def decision_losses(found: Predictions, batch: Sequences, where: Tensor | None =
     Gestures are sampled when the model runs, so that their units weigh alike: the odds must be true.
     """
     weights = torch.ones(batch.shape, device=batch.text.device) if where is None else where.float()
-    state = weights * (1 + (CHANGE_WEIGHT - 1) * changes(batch.event))
+    state = weights * (1 + (CHANGE_WEIGHT - 1) * (changes(batch.event) | batch.holds))
     text = weights * (1 + (WORD_WEIGHT - 1) * (batch.text != PAD))
     return {
         "text": weighted_cross_entropy(found.text_logits, batch.text, text),
@@ -163,16 +168,37 @@ def change_error(found: Predictions, batch: Sequences) -> Tensor:
     return (each * where).sum(1) / where.sum(1).clamp_min(1)
 
 
-def flow_losses(found: Predictions, batch: Sequences, t: Tensor, where: Tensor | None = None) -> dict[str, Tensor]:
-    """Of sound and picture, as errors of the velocity; ``where`` [B, U] are weights of the units."""
+def forgotten_before(history: AgentTrack) -> Tensor | None:
+    """Units [B, U] whose last response is not remembered: how a word goes on that had begun cannot be known there."""
+    if "y_audio" not in history.absent:
+        return None
+    absent = history.absent["y_audio"]
+    return torch.cat([torch.zeros_like(absent[:, :1]), absent[:, :-1]], 1)
+
+
+def flow_losses(
+    found: Predictions, batch: Sequences, t: Tensor, where: Tensor | None = None, is_open: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Of sound and picture, as errors of the velocity.
+
+    Args:
+        found: of the model.
+        batch: true latents.
+        t: flow times [B, U].
+        where: weights of the units [B, U].
+        is_open: units [B, U] whose sound is not learned from: what it follows is unknown.
+    """
     assert found.clean is not None, "predictions without noisy latents"
     weights = loss_weight(t)
     weights = weights / weights.mean()
     weights = weights if where is None else weights * where
     spoken = torch.where(batch.is_loud, LOUD, QUIET)
+    if is_open is not None:
+        spoken = spoken.masked_fill(is_open, 0.0)
+    shown = 1 + (GESTURE_WEIGHT - 1) * (batch.event[..., 1] != GESTURES.index("none"))
     return {
         "audio": flow_loss(found.clean.audio, batch.agent.audio, weights * spoken),
-        "video": flow_loss(found.clean.video, batch.agent.video, weights),
+        "video": flow_loss(found.clean.video, batch.agent.video, weights * shown),
     }
 
 

@@ -30,6 +30,7 @@ class Sequences:
         event: [B, U, 2], and text: [B, U], its decisions.
         is_loud: [B, U] bool, where it is heard.
         heard: by name in `HEARD`, classes [B, U].
+        holds: [B, U] bool, where doing nothing is the decision.
         scenario: [B] number of the kind of dialogue.
         world: what all rows were told before unit 0; None: nothing.
         gap_units: units that lie between it and the first one here.
@@ -43,6 +44,7 @@ class Sequences:
     text: Tensor
     is_loud: Tensor
     heard: dict[str, Tensor]
+    holds: Tensor
     scenario: Tensor
     world: WorldTrack | None = None
     gap_units: int = 0
@@ -77,8 +79,8 @@ class Corruption:
 
     history_noise: float = 0.4
     noisy_share: float = 0.8
-    forgetful_share: float = 0.5
-    forget_response: float = 0.5
+    forgetful_share: float = 0.4
+    forget_response: float = 0.4
     forget_decision: float = 0.2
     lost: float = 0.02
     blind: float = 0.1
