@@ -58,7 +58,7 @@ def test_all_stages_of_nano_make_a_model_that_graphs_can_load(tmp_path):
     assert loaded.preset.name == "nano" and loaded.description.startswith("nano.safetensors, trained 20")
     with safe_open(path, framework="pt") as file:
         facts = file.metadata()
-    assert facts["parts"] == "audio_codec,model,video_codec"
+    assert facts["parts"] == "audio_codec,model,understanding,video_codec"
     assert (facts["seed"], facts["voices"]) == ("0", "synthetic") and float(facts["hours"]) > seconds_of(
         tmp_path / "nano-codecs.safetensors"
     ) / 3600 > 0
