@@ -20,6 +20,13 @@ def test_all_hits_are_not_certain():
     assert found.value == found.high == 1.0 and found.low == pytest.approx(40 / (40 + 1.959964**2), abs=1e-3)
 
 
+@pytest.mark.parametrize("n", [1, 7, 24, 96, 144])
+def test_the_value_is_never_outside_of_its_interval(n):
+    for hits in (0, n // 2, n):
+        found = share([True] * hits + [False] * (n - hits))
+        assert 0.0 <= found.low <= found.value <= found.high <= 1.0
+
+
 def test_what_never_happened_counts_in_a_quantile():
     found = quantile([[100.0, math.inf], [math.inf]])
     assert math.isinf(found.value) and found.text() == "never [100, never]"

@@ -57,7 +57,7 @@ def share(hits: Sequence[bool]) -> Figure:
     p, z = sum(hits) / n, LEVEL_Z
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return Figure(p, max(0.0, middle - half), min(1.0, middle + half), n, "share")
+    return Figure(p, min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half)), n, "share")  # but for rounding
 
 
 def quantile(dialogues: Sequence[Sequence[float]], q: float = 0.5, unit: str = "ms") -> Figure:
