@@ -27,6 +27,7 @@ from .evaluate.rows import holder_of
 from .evaluate.voices import Voices
 from .train.codecs import load_codecs
 from .train.data import SCENARIO_NAMES
+from .train.interact import BASICS_UNTIL
 from .train.shards import Tracks, load
 from .train.workshop import Workshop
 
@@ -95,7 +96,7 @@ def learn_ablations(shop: Workshop, dialogues: int = DIALOGUES) -> dict[str, Fin
     data = load(shop.tracks(), shop.data)
     found: dict[str, Findings] = {}
     for variant in VARIANTS:
-        tracks = Tracks(data, plan.rows, plan.units, plan.long_units, shop.device, told_share=0.0)
+        tracks = Tracks(data, plan.rows, plan.units, plan.long_units, shop.device, BASICS_UNTIL)
         model = _learned(shop, variant, tracks)
         found[variant.name] = _measured(shop, variant, Weights(model, audio, video, variant.name), dialogues)
         _write(shop, found)

@@ -39,7 +39,7 @@ class Turn:
 
     @property
     def ideal_onset(self) -> int:
-        """Sample of the first unit that may answer; the ideal agent begins up to 80 ms after it."""
+        """Sample of the first unit that may answer; the ideal agent begins with it."""
         return -(-(self.end + REACTION_MS * MS) // UNIT) * UNIT
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,6 +32,9 @@ from .shards import Films, load
 from .sheet import Picture, spectrogram, stack, strip, write_png
 from .workshop import Workshop
 
+CODECS = ("audio_codec", "video_codec")
+"""Their names in a checkpoint."""
+
 AGENT_SHARE_AUDIO, AGENT_SHARE_VIDEO = 0.8, 0.5
 """How many clips are the agent's: only its voice is ever generated; both faces are seen."""
 
@@ -48,7 +52,12 @@ def learn_codecs(shop: Workshop) -> list[Probe]:
     Raises:
         ModelError: no number, a checkpoint that does not fit, or cannot be written.
         MediaError: voices or data that cannot be read or written.
+        UserError: the training begins with codecs.
     """
+    if shop.origin:
+        raise UserError(
+            f"--from {shop.origin}: its codecs are kept (expected to learn them from nothing), leave it out"
+        )
     spec = shop.films()
     shop.make(spec)
     data = load(spec, shop.data)
@@ -73,9 +82,9 @@ def learn_codecs(shop: Workshop) -> list[Probe]:
     )
     video.module.to(device)
     seconds += _learn(shop, "video", Loop(video, VIDEO_RECIPE, 10**9, shop.seed))
-    codecs = {"audio_codec": audio.codec.eval().cpu(), "video_codec": video.codec.eval().cpu()}
     _fit_scales(audio.codec, video.codec, data)
-    shop.save(shop.codecs, codecs, seconds)
+    learned = (audio.codec.eval().cpu(), video.codec.eval().cpu())
+    shop.save(shop.codecs, dict(zip(CODECS, learned, strict=True)), seconds)
     write_png(shop.out / "codecs-sheet.png", contact_sheet(audio.codec, video.codec, data))
     gates = gates_of(video.codec, data)
     for gate in gates:
@@ -92,10 +101,16 @@ def load_codecs(shop: Workshop) -> tuple[AudioCodec, VideoCodec]:
         UserError: it has not learned any.
         ModelError: their checkpoint does not fit.
     """
+    if shop.origin and not shop.codecs.exists():
+        shop.save(shop.codecs, dict(zip(CODECS, _read(shop.origin), strict=True)), shop.seconds_before)
     if not shop.codecs.exists():
         raise UserError(f"{shop.codecs}: no codecs (needed to encode dialogues), first: wangraph train codecs")
-    audio = load_part(shop.codecs, "audio_codec", lambda shapes: AudioCodec(shapes.audio)).module
-    video = load_part(shop.codecs, "video_codec", lambda shapes: VideoCodec(shapes.video)).module
+    return _read(shop.codecs)
+
+
+def _read(checkpoint: str | Path) -> tuple[AudioCodec, VideoCodec]:
+    audio = load_part(checkpoint, CODECS[0], lambda shapes: AudioCodec(shapes.audio)).module
+    video = load_part(checkpoint, CODECS[1], lambda shapes: VideoCodec(shapes.video)).module
     return audio, video
 
 

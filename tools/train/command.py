@@ -18,6 +18,7 @@ STAGES = ("codecs", "interact", "roll")
 @click.option("--hold-out", multiple=True, metavar="NAME", help="Keep a speaker or synthesiser from training.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Where everything goes.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights, batches and dialogues.")
+@click.option("--from", "origin", default="", metavar="CHECKPOINT", help="Begin with these weights; codecs are kept.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoints in --out.")
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Cores to use.")
 @click.option("--device", help="cpu or cuda; the graphics card where there is one, if not given.")
@@ -29,6 +30,7 @@ def command(
     hours: float | None,
     voices: Path | None,
     hold_out: tuple[str, ...],
+    origin: str,
     out: Path | None,
     seed: int,
     resume: bool,
@@ -43,6 +45,7 @@ def command(
     wangraph train all --preset tiny                    from nothing, in about 3 hours on 2 cores
     wangraph train all --preset tiny --resume           go on after an interruption
     wangraph train codecs --preset nano --out look       one stage, for a look
+    wangraph train all --from tiny --voices MINE         teach the shipped model other voices
 
     Writes into DIR: the checkpoint PRESET.safetensors, and for each stage its state, curves and a contact sheet.
     """
@@ -59,10 +62,12 @@ def command(
         seed=seed,
         voices=str(voices.resolve()) if voices else "",
         hold_out=tuple(sorted(hold_out)),
+        origin=origin,
         resume=resume,
         steps={} if steps is None else dict.fromkeys(plan_of(preset).shares, steps),
         checkpoint_steps=checkpoint_steps,
         threads=threads,
         device=device_of(device),
     )
-    learn(shop, STAGES if stage == "all" else (stage,))
+    stages = STAGES[1:] if origin else STAGES
+    learn(shop, stages if stage == "all" else (stage,))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ...wan_core.audio import AudioCodec
     from ...wan_core.video import VideoCodec
 
-WORLD_VERSION = 2
+WORLD_VERSION = 3
 """Counts changes of the world after which dialogues of the same seed are other ones."""
 
 LABELS_VERSION = 1

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from ...wan_core.audio import AudioCodec
+from ...wan_core.checkpoint import load_part
 from ...wan_core.exchange import UserUnit
 from ...wan_core.flow import Latents
 from ...wan_core.mel import LogMel
 from ...wan_core.model import DuplexModel
-from ...wan_core.train.interact import INTERACT_RECIPE, InteractTask, Learner, validate
+from ...wan_core.train.interact import INTERACT_RECIPE, InteractTask, Learner, Understanding, validate
 from ...wan_core.train.loop import Loop
 from ...wan_core.train.sequences import Sequences
 from ...wan_core.video import VideoCodec
@@ -24,6 +25,8 @@ from .shards import Tracks, load
 from .sheet import Picture, spectrogram, stack, strip, write_png
 from .workshop import Workshop, seconds_of
 
+BASICS_UNTIL = 0.2
+"""Share of the steps in which a model that knows nothing learns the simplest dialogues."""
 VALIDATED = 16
 """Held-out dialogues that are looked at on the way."""
 SHEET_EVERY = 5
@@ -44,9 +47,9 @@ def learn_interact(shop: Workshop) -> None:
     shop.make(shop.tracks("held-out"))
     plan = shop.plan
     data = load(shop.tracks(), shop.data)
-    tracks = Tracks(data, plan.rows, plan.units, plan.long_units, shop.device, told_share=plan.told_share)
-    shop.built(3)
-    learner = Learner(DuplexModel(shop.preset), len(SCENARIO_NAMES)).to(shop.device)
+    basics = 0.0 if shop.origin else BASICS_UNTIL
+    tracks = Tracks(data, plan.rows, plan.units, plan.long_units, shop.device, basics, told_share=plan.told_share)
+    learner = begun(shop).to(shop.device)
     loop = Loop(InteractTask(learner, tracks.draw), INTERACT_RECIPE, 10**9, shop.seed)
     drive = shop.drive("interact", loop)
     look = Look(shop, loop, learner, audio, video)
@@ -56,6 +59,19 @@ def learn_interact(shop: Workshop) -> None:
     loop.use_average()
     look.draw(learner.model)
     save_model(shop, learner, audio, video, drive.elapsed_s)
+
+
+def begun(shop: Workshop) -> Learner:
+    """What the training begins with: random weights, or those of its origin."""
+    shop.built(3)
+    learner = Learner(DuplexModel(shop.preset), len(SCENARIO_NAMES))
+    if shop.origin:
+        model = load_part(shop.origin, "model", DuplexModel).module
+        heads = load_part(shop.origin, "understanding", lambda shapes: Understanding(shapes.backbone.width)).module
+        learner.model.load_state_dict(model.state_dict())
+        learner.understanding.load_state_dict(heads.state_dict())
+        shop.console.print(f"begun from {shop.origin}, {shop.seconds_before / 60:.0f} min learned before")
+    return learner
 
 
 def save_model(shop: Workshop, learner: Learner, audio: AudioCodec, video: VideoCodec, seconds: float) -> None:

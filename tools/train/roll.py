@@ -36,7 +36,7 @@ def learn_roll(shop: Workshop) -> None:
     shop.make(shop.tracks("held-out"))
     plan, device = shop.plan, shop.device
     data, share = load(shop.tracks(), shop.data), plan.told_share
-    tracks = Tracks(data, plan.rows, plan.units, plan.long_units, device, basics_until=0.0, told_share=share)
+    tracks = Tracks(data, plan.rows, plan.units, plan.long_units, device, told_share=share)
     bank = shop.films().bank()
     partners = WorldPartners(bank, audio.to(device), video.to(device), plan.rows_rolled, device, share)
     task = RollTask(InteractTask(learner, tracks.draw), partners, audio, plan.roll_units)

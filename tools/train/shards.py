@@ -119,7 +119,7 @@ class Tracks:
         units: int,
         long_units: int,
         device: torch.device,
-        basics_until: float = 0.2,
+        basics_until: float = 0.0,
         long_from: float = 0.9,
         told_share: float = 0.0,
     ) -> None:

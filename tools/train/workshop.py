@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from ...runtime.errors import MediaError, UserError
+from ...runtime.errors import MediaError, UserError, listing
 from ...wan_core.checkpoint import save
-from ...wan_core.checkpoint_header import inspect
+from ...wan_core.checkpoint_header import find, inspect
 from ...wan_core.config import Preset, preset
+from ...wan_core.errors import ModelError
 from ...wan_core.train.loop import Loop
 from ..world.voices import Split
 from .data import WORLD_VERSION, DataSpec, Kind, make, missing
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FIRST_SEED = 1_000_000
 """Dialogues of a training are numbered from here on, times its own seed and one..."""
+CODEC_STAGES = ("audio", "video")
 FILMS_FROM, VALIDATION_FROM = 500_000, 900_000
 """...plus this, for the codecs and for validation."""
 
@@ -42,6 +44,7 @@ class Workshop:
         seed: of weights, batches and dialogues.
         voices: folder of recorded people, or empty.
         hold_out: speakers kept from training, besides the usual ones.
+        origin: checkpoint to begin with, its codecs as they are; empty: random weights.
         resume: go on from the states in ``out``.
         steps: by stage, instead of the time.
         checkpoint_steps: steps between two checkpoints, instead of the time.
@@ -55,6 +58,7 @@ class Workshop:
     seed: int = 0
     voices: str = ""
     hold_out: tuple[str, ...] = ()
+    origin: str = ""
     resume: bool = False
     steps: Mapping[str, int] = field(default_factory=dict)
     checkpoint_steps: int | None = None
@@ -64,6 +68,8 @@ class Workshop:
     def __post_init__(self) -> None:
         self.plan: TrainingPlan = plan_of(self.name)
         self.preset: Preset = preset(self.name)
+        origin = _checked(self.origin, self.name) if self.origin else None
+        self.origin_digest, self.seconds_before = (digest_of(origin), seconds_of(origin)) if origin else ("", 0.0)
         torch.set_num_threads(self.threads)
         try:
             self.data.mkdir(parents=True, exist_ok=True)
@@ -88,8 +94,10 @@ class Workshop:
     def identity(self, stage: str) -> dict[str, str | int]:
         """What a state must be of to be gone on with."""
         made_of = {"voices": self.voices, "hold_out": ",".join(self.hold_out)}
-        if stage not in ("audio", "video"):
+        if stage not in CODEC_STAGES:
             made_of["codecs"] = digest_of(self.codecs)
+        if self.origin:
+            made_of["origin"] = self.origin_digest
         return {"stage": stage, "preset": self.name, "seed": self.seed, "world": WORLD_VERSION, **made_of}
 
     def built(self, salt: int = 0) -> torch.Generator:
@@ -145,7 +153,7 @@ class Workshop:
 
     def drive(self, stage: str, loop: Loop, share: float | None = None) -> Drive:
         """A drive of this stage, where it is to be gone on with; ``share`` of the hours, if not that of the plan."""
-        share = self.plan.shares[stage] if share is None else share
+        share = self._share(stage) if share is None else share
         budget = Budget(self.hours * 3600 * share, self.steps.get(stage))
         drive = Drive(stage, loop, self.out, budget, self.identity(stage), self.console)
         drive.checkpoint_steps = self.checkpoint_steps
@@ -153,6 +161,12 @@ class Workshop:
             drive.resume()
             self.console.print(f"{stage}: going on from step {loop.step_count}")
         return drive
+
+    def _share(self, stage: str) -> float:
+        """Of the hours; what the codecs would take goes to the others where there are codecs already."""
+        shares = self.plan.shares
+        spared = sum(shares[codec] for codec in CODEC_STAGES) if self.origin else 0.0
+        return shares[stage] / (1 - spared)
 
     def finish(self, drive: Drive) -> None:
         """Draw the curves of a stage that is done."""
@@ -177,6 +191,7 @@ class Workshop:
             "world": str(WORLD_VERSION),
             "voices": "synthetic and recorded" if self.voices else "synthetic",
             "hold_out": ",".join(self.hold_out),
+            **({"origin": self.origin_digest} if self.origin else {}),
             "torch": torch.__version__,
             "threads": str(self.threads),
         }
@@ -190,6 +205,27 @@ def digest_of(path: Path) -> str:
     with path.open("rb") as file:
         file.seek(int.from_bytes(file.read(8), "little"), 1)  # the header, which holds a date
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+def _checked(origin: str, name: str) -> Path:
+    """The checkpoint to begin with.
+
+    Raises:
+        UserError: it cannot be begun with.
+    """
+    try:
+        path = find(origin)
+        if path is None or path.is_dir():
+            raise UserError(f"--from {origin}: found no checkpoint file (expected what wangraph train writes)")
+        info = inspect(path)
+    except ModelError as error:
+        raise UserError(f"--from: {error}") from error
+    if info.preset.name != name:
+        raise UserError(f"--from {origin}: found preset '{info.preset.name}' (expected '{name}'), choose --preset")
+    lacking = sorted({"model", "understanding", "audio_codec", "video_codec"} - set(info.parts))
+    if lacking:
+        raise UserError(f"--from {origin}: found no {listing(lacking)} (expected what wangraph train writes)")
+    return path
 
 
 def seconds_of(path: Path) -> float:

@@ -1,7 +1,8 @@
 """The ideal agent: what it says, shows and writes, given only cues that are at least 80 ms old.
 
-It knows neither the user's intentions nor the future. What it may choose freely (how late in the unit it begins, how
-loud, how quick, when it blinks) is drawn from its own seed and is the only thing that its cues leave open.
+It knows neither the user's intentions nor the future. What it may choose freely (how loud, how quick, when it blinks) is
+drawn from its own seed and is the only thing that its cues leave open. Every word begins with a unit, so that it meets
+the hops of an audio codec always alike: words that began anywhere in 80 ms were not learned by a small model.
 """
 
 from __future__ import annotations
@@ -22,10 +23,6 @@ REACTION_MS = 80
 """A cue must be this old when the unit begins that answers it."""
 YIELD_MS = 240
 """How old an interruption must be: so long it takes to tell it from a backchannel."""
-JITTER_MS = 80
-"""An answer begins up to this much after the start of its unit,"""
-JITTER_STEP_MS = 20
-"""in steps of this: a word then meets the hops of an audio codec always alike, which is learned far better."""
 
 
 @dataclass(frozen=True)
@@ -148,15 +145,14 @@ class Oracle:
         return bool(self._plan) and self._plan[-1].until > self._unit
 
     def _begin(self, words: tuple[str, ...], cue: Cue) -> None:
-        """Plan an answer from this unit on: each word at the same offset in its unit, the last one to its end."""
-        jitter = int(self._rng.integers(0, JITTER_MS // JITTER_STEP_MS + 1)) * JITTER_STEP_MS * MS
+        """Plan an answer from this unit on: each word begins with the first unit that is free of the word before."""
         voice = self._voices[self._rng.integers(len(self._voices))]
         strength = np.float32(self._rng.uniform(0.7, 1.15))
         self._speech, self._plan, unit = "speak", [], self._unit
         for word in words:
             sound = voice[word][0] * strength
-            self._track.add(sound, unit * UNIT + jitter)
-            until = unit + -(-(jitter + len(sound)) // UNIT)
+            self._track.add(sound, unit * UNIT)
+            until = unit + -(-len(sound) // UNIT)
             self._plan.append(_Word(TOKENS[word], unit, until))
             unit = until
         self._note("speak", cue)
