@@ -56,7 +56,7 @@ def learn_codecs(shop: Workshop) -> list[Probe]:
     """
     if shop.origin:
         raise UserError(
-            f"--from {shop.origin}: its codecs are kept (expected to learn them from nothing), leave it out"
+            f"--from {shop.origin}: its codecs are kept (expected nothing to begin with), leave it out"
         )
     spec = shop.films()
     shop.make(spec)

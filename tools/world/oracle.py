@@ -1,8 +1,8 @@
 """The ideal agent: what it says, shows and writes, given only cues that are at least 80 ms old.
 
-It knows neither the user's intentions nor the future. What it may choose freely (how loud, how quick, when it blinks) is
-drawn from its own seed and is the only thing that its cues leave open. Every word begins with a unit, so that it meets
-the hops of an audio codec always alike: words that began anywhere in 80 ms were not learned by a small model.
+It knows neither the user's intentions nor the future. What it may choose freely (how loud, how quick, when it blinks)
+is drawn from its own seed and is the only thing that its cues leave open. Every word begins with a unit, so that it
+meets the hops of an audio codec always alike: a small model did not learn words that began anywhere in 80 ms.
 """
 
 from __future__ import annotations
