@@ -55,9 +55,7 @@ def learn_codecs(shop: Workshop) -> list[Probe]:
         UserError: the training begins with codecs.
     """
     if shop.origin:
-        raise UserError(
-            f"--from {shop.origin}: its codecs are kept (expected nothing to begin with), leave it out"
-        )
+        raise UserError(f"--from {shop.origin}: its codecs are kept (expected nothing to begin with), leave it out")
     spec = shop.films()
     shop.make(spec)
     data = load(spec, shop.data)
