@@ -4,6 +4,7 @@ import shutil
 import pytest
 import torch
 from click.testing import CliRunner
+from rich.console import Console
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -11,7 +12,8 @@ from wangraph.runtime.errors import UserError
 from wangraph.tools.train import command
 from wangraph.tools.train.data import WORLD_VERSION
 from wangraph.tools.train.drive import Drive
-from wangraph.tools.train.workshop import digest_of, seconds_of
+from wangraph.tools.train.interact import begun
+from wangraph.tools.train.workshop import Workshop, digest_of, seconds_of
 from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.checkpoint import load_part, save
 from wangraph.wan_core.config import preset
@@ -108,6 +110,37 @@ def click_abort():
     import click
 
     return (click.exceptions.Abort, KeyboardInterrupt)
+
+
+def test_a_training_begins_with_the_weights_of_another_and_keeps_its_codecs(trained, tmp_path):
+    origin = trained / "nano.safetensors"
+    shop = Workshop("nano", 0.01, tmp_path, Console(), seed=5, origin=str(origin))
+    wanted = load_part(origin, "model", DuplexModel).module.state_dict()
+    found = begun(shop).model.state_dict()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    result = train("all", "--from", origin, "--out", tmp_path, "--steps", 3, "--seed", 5)
+    assert result.exception is None, result.exception
+    made, before = load_file(tmp_path / "nano.safetensors"), load_file(origin)
+    assert all(torch.equal(made[name], before[name]) for name in made if "codec." in name)
+    assert any(not torch.equal(made[name], before[name]) for name in made if name.startswith("model."))
+    assert seconds_of(tmp_path / "nano.safetensors") > seconds_of(origin)
+    with safe_open(tmp_path / "nano.safetensors", framework="pt") as file:
+        assert file.metadata()["origin"] == digest_of(origin)
+
+
+def test_a_training_does_not_begin_with_what_does_not_fit(trained, tmp_path):
+    codecs, origin = trained / "nano-codecs.safetensors", trained / "nano.safetensors"
+    told = {
+        ("interact", "--from", codecs): f"--from {codecs}: found no model, understanding "
+        "(expected what wangraph train writes)",
+        ("interact", "--from", "tiny"): "--from tiny: found preset 'tiny' (expected 'nano'), choose --preset",
+        ("interact", "--from", "nano"): "--from nano: found no checkpoint file (expected what wangraph train writes)",
+        ("codecs", "--from", origin): f"--from {origin}: its codecs are kept (expected nothing to begin with), "
+        "leave it out",
+    }
+    for words, text in told.items():
+        result = train(*words, "--out", tmp_path)
+        assert isinstance(result.exception, UserError) and str(result.exception) == text
 
 
 def test_another_seed_makes_another_model_and_is_not_gone_on_with(trained):

@@ -107,7 +107,7 @@ def command(
         elif drift:
             from .drift import evaluate_drift
 
-            evaluate_drift(setting, as_json_, plots)
+            evaluate_drift(setting, processes, as_json_, plots)
         else:
             rows: tuple[Row, ...] = ("graph" if graph else "agent" if agent else "model", "reference")
             rows += () if no_floors or rows[0] != "model" else ("astray", "random")

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import numpy as np
@@ -18,15 +18,16 @@ from . import probes
 from .eyes import SHARPNESS
 from .figures import Figure, ratio, share
 from .measures import in_text, onset_of, right_words
-from .memory import memory_of
-from .rows import Setting, tools
+from .memory import Memory, memory_of
+from .report import progress
+from .rows import Setting, side_by_side, tools
 from .sound import AUDIBLE, stretches
-from .talk import Talk
+from .talk import Cast, Talk
 from .turns import turns
 
 MINUTES = 5
 UNITS_PER_MINUTE = 60 * RATE // UNIT
-ROWS = 12
+DIALOGUES = 12
 
 CONTINUOUS = ("loudness of speech", "loudness of silence", "sharpness", "mouth open in speech")
 RATES = ("answered", "words, text", "persona: words by its rule, text")
@@ -40,9 +41,21 @@ class Minute:
     rates: Mapping[str, Figure]
 
 
-def evaluate_drift(setting: Setting, as_json: bool, plots: Path | None) -> None:
+Part = Literal["free", "told", "memory"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """How much is held: so many ``dialogues`` of so many ``minutes``, half of them with agents told who they are."""
+
+    setting: Setting
+    dialogues: int = DIALOGUES
+    minutes: int = MINUTES
+
+
+def evaluate_drift(setting: Setting, processes: int, as_json: bool, plots: Path | None) -> None:
     """Hold long dialogues, print minute by minute, and the last against the first."""
-    minutes, memory = long_run(setting), memory_of(setting)
+    minutes, memory = long_run(Run(setting, min(setting.dialogues, DIALOGUES)), processes)
     if plots is not None:
         _draw(minutes, plots)
     if as_json:
@@ -63,16 +76,36 @@ def evaluate_drift(setting: Setting, as_json: bool, plots: Path | None) -> None:
     console().print(f"effective memory: {memory.span} units, {memory.span * UNIT / RATE:.1f} s")
 
 
-def long_run(setting: Setting, rows: int = ROWS, minutes: int = MINUTES) -> list[Minute]:
-    """Free dialogues of that many minutes; half of the agents are told who they are."""
-    made = tools(setting)
-    casts = probes.free(made.voices.synthetic, rows).casts
-    names = list(PERSONAS)
-    told = [replace(c, persona=PERSONAS[names[i % len(names)]], is_told=True) for i, c in enumerate(casts[: rows // 2])]
-    hold = made.holder("model", setting)
-    units = minutes * UNITS_PER_MINUTE
-    talks, personas = hold(casts[rows // 2 :], units), hold(told, units)
-    return [_minute(talks, personas, number) for number in range(minutes)]
+def long_run(run: Run, processes: int = 1) -> tuple[list[Minute], Memory]:
+    """Minute by minute, and how far back the model remembers."""
+    tools(run.setting)  # errors, and what is made once, before there are several processes
+    parts: tuple[Part, ...] = ("free", "told", "memory")
+    talks: dict[Part, list[Talk]] = {}
+    memory = Memory({})
+    with progress(len(parts)) as advance:
+        for part, found in side_by_side(_done, [(run, part) for part in parts], processes):
+            if isinstance(found, Memory):
+                memory = found
+            else:
+                talks[part] = found
+            advance(part)
+    return [_minute(talks["free"], talks["told"], number) for number in range(run.minutes)], memory
+
+
+def _done(job: tuple[Run, Part]) -> tuple[Part, list[Talk] | Memory]:
+    run, part = job
+    if part == "memory":
+        return part, memory_of(run.setting)
+    made, half = tools(run.setting), run.dialogues // 2
+    casts = probes.free(made.voices.synthetic, run.dialogues).casts
+    chosen = _told(casts[:half]) if part == "told" else casts[half:]
+    return part, made.holder("model", run.setting)(chosen, run.minutes * UNITS_PER_MINUTE)
+
+
+def _told(casts: Sequence[Cast]) -> list[Cast]:
+    """The agents are told to be each persona in turn."""
+    personas = list(PERSONAS.values())
+    return [replace(cast, persona=personas[i % len(personas)], is_told=True) for i, cast in enumerate(casts)]
 
 
 def changes(minutes: Sequence[Minute]) -> dict[str, float]:

@@ -11,7 +11,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 
@@ -138,16 +138,25 @@ def jobs_of(setting: Setting, rows: Sequence[Row], stations: Sequence[str]) -> l
 _LONG = ("asks", "free", "told", "asks-flite", "asks-person")
 
 
+J = TypeVar("J")
+R = TypeVar("R")
+
+
+def side_by_side(work: Callable[[J], R], jobs: Sequence[J], processes: int) -> Iterator[R]:
+    """What ``work``, a function of a module, makes of each job, as soon as it is done; each process on one thread."""
+    if processes < 2:
+        yield from map(work, jobs)
+        return
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(min(processes, len(jobs)), torch.set_num_threads, (1,)) as pool:
+        yield from pool.imap_unordered(work, jobs)
+
+
 def run(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Findings]]:
     """Do these jobs, yielding what each found as soon as it is known."""
     for setting in dict.fromkeys(job[0] for job in jobs):
         tools(setting)  # errors, and what is made once, before there are several processes
-    if processes < 2:
-        yield from map(_done, jobs)
-        return
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(min(processes, len(jobs)), torch.set_num_threads, (1,)) as pool:
-        yield from pool.imap_unordered(_done, jobs)
+    yield from side_by_side(_done, jobs, processes)
 
 
 def _done(job: Job) -> tuple[Job, Findings]:

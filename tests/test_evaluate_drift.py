@@ -1,0 +1,70 @@
+"""Long dialogues, minute by minute, and how far back a model remembers."""
+
+import json
+import math
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from wangraph.tools.evaluate import command, drift, memory
+from wangraph.tools.evaluate.agents import Weights
+from wangraph.tools.evaluate.drift import CONTINUOUS, RATES, Minute, Run, changes, long_run
+from wangraph.tools.evaluate.figures import share
+from wangraph.tools.evaluate.memory import Memory
+from wangraph.tools.evaluate.rows import Setting
+
+
+def minute(level, hits):
+    return Minute(dict.fromkeys(CONTINUOUS, level), dict.fromkeys(RATES, share([True] * hits + [False] * (10 - hits))))
+
+
+def test_levels_change_by_a_share_of_the_first_minute_and_rates_by_a_difference():
+    found = changes([minute(2.0, 9), minute(5.0, 1), minute(2.1, 8)])
+    assert all(found[name] == pytest.approx(0.05) for name in CONTINUOUS)
+    assert all(found[name] == pytest.approx(-0.1) for name in RATES)
+
+
+def test_memory_reaches_as_far_as_an_effect_is_felt():
+    assert Memory({1: 0.4, 8: 0.03, 64: 0.021, 256: 0.019}).span == 64
+
+
+@pytest.fixture
+def short(monkeypatch):
+    monkeypatch.setattr(drift, "UNITS_PER_MINUTE", 8)
+    monkeypatch.setattr(memory, "DISTANCES", (1, 4))
+
+
+@pytest.mark.slow
+def test_a_past_that_is_not_exchanged_leaves_the_present_as_it_was(short):
+    from wangraph.tools.evaluate.rows import tools
+
+    weights, made = Weights.load("nano"), tools(Setting("nano"))
+    one, other = (
+        memory._user(cast, 12, weights, made.voices.bank) for cast in memory.probes.free(made.voices.synthetic, 2).casts
+    )
+    assert memory._effects(weights, one, one) == {1: 0.0, 4: 0.0}
+    effects = memory._effects(weights, one, other)
+    assert all(effect > 0 for effect in effects.values())
+
+
+@pytest.mark.slow
+def test_each_minute_counts_what_was_said_in_it(short):
+    torch.set_num_threads(1)
+    minutes, remembered = long_run(Run(Setting("nano"), dialogues=4, minutes=2))
+    assert len(minutes) == 2 and set(remembered.effects) == {1, 4}
+    assert all(set(m.levels) == set(CONTINUOUS) and set(m.rates) == set(RATES) for m in minutes)
+    assert all(math.isfinite(m.levels["sharpness"]) for m in minutes)
+
+
+@pytest.mark.slow
+def test_drift_is_told_as_json_and_drawn(short, tmp_path):
+    result = CliRunner().invoke(
+        command,
+        ["--checkpoint", "nano", "--drift", "--dialogues", "2", "--processes", "1", "--json", "--plots", str(tmp_path)],
+    )
+    assert result.exit_code == 0, result.exception
+    told = json.loads(result.stdout)
+    assert len(told["minutes"]) == 5 and set(told["change"]) == {*CONTINUOUS, *RATES}
+    assert told["memory span"] in (1, 4)
+    assert (tmp_path / "drift.png").stat().st_size > 1000
