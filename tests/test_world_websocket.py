@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.sync.server import serve
 from world_toys import ONLY_TONES, tones
 
 from wangraph.runtime.errors import MissingExtra, RunError, UserError
+from wangraph.tools.evaluate import command
 from wangraph.tools.world.conversation import arrivals
 from wangraph.tools.world.node import Guest, replayed
 from wangraph.tools.world.protocol import greeting, manners, packed, unpacked
@@ -280,3 +282,15 @@ def test_a_missing_library_is_named_with_its_extra(guest, monkeypatch):
     assert str(caught.value) == (
         "world: found no package 'websockets' (expected the extra 'world'), install it: pip install 'wangraph[world]'"
     )
+
+
+@pytest.mark.slow
+def test_an_agent_behind_a_websocket_is_evaluated_like_the_model():
+    with serving(agent(silence)) as url:
+        args = ["--agent", url, "--only", "cards", "--dialogues", "2", "--processes", "1", "--json"]
+        result = CliRunner().invoke(command, args)
+    assert result.exit_code == 0, result.exception
+    rows = json.loads(result.stdout)["rows"]
+    assert list(rows) == ["agent", "reference"]
+    named = "card named, text"
+    assert (rows["agent"][named]["value"], rows["reference"][named]["value"]) == (0.0, 1.0)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-PIPE_WIDTH = 160
+PIPE_WIDTH = 200
 """Columns where the output is not a terminal: nothing that is grepped should be folded."""
 
 

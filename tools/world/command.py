@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ...runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from .script import Scenario
+    from .voices import Bank, Split
+
+UNITS = 120
+"""Length of a dialogue, if not given."""
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -55,38 +63,47 @@ def command(
         raise UserError("world: no file to write, add -o FILE")
 
     from .script import scenario as scenario_named
-    from .voices import HELD_OUT, Bank, Split
+    from .voices import HELD_OUT, Bank, write_shipped
 
     behaviour = scenario_named(scenario)
     voices_of = Bank(voices, hold_out or HELD_OUT)
-    if bank:
-        from .voices import write_shipped
-
-        assert output is not None
-        click.echo(f"{output}: {write_shipped(output)} speakers")
-        return
     if check:
-        from .check import check_world
-
-        report = check_world(range(seeds), units or 120, voices_of, behaviour)
-        click.echo(report.text())
-        if not report.is_fair:
-            raise click.exceptions.Exit(1)
+        _check(range(seeds), units, voices_of, behaviour)
         return
     assert output is not None
-    from .media import write_both, write_user
-
+    if bank:
+        click.echo(f"{output}: {write_shipped(output)} speakers")
+        return
     if clip is not None:
-        from .clip import CLIP_UNITS
-        from .clip import clip as play_clip
-
-        write_user(play_clip(clip, voices_of, size, units or CLIP_UNITS), output)
+        _film_user(clip, voices_of, size, units, output)
     else:
-        from .dialogue import play
-        from .persona import persona as persona_named
-
         assert show is not None
-        split: Split = "held-out" if held_out else "train"
-        character = persona_named(persona)
-        write_both(play(show, units or 120, voices_of, behaviour, split=split, persona=character, size=size), output)
+        _film(show, voices_of, behaviour, "held-out" if held_out else "train", persona, size, units, output)
     click.echo(f"{output}")
+
+
+def _check(seeds: range, units: int | None, bank: Bank, behaviour: Scenario) -> None:
+    from .check import check_world
+
+    report = check_world(seeds, units or UNITS, bank, behaviour)
+    click.echo(report.text())
+    if not report.is_fair:
+        raise click.exceptions.Exit(1)
+
+
+def _film_user(seed: int, bank: Bank, size: int, units: int | None, output: Path) -> None:
+    from .clip import CLIP_UNITS, clip
+    from .media import write_user
+
+    write_user(clip(seed, bank, size, units or CLIP_UNITS), output)
+
+
+def _film(
+    seed: int, bank: Bank, behaviour: Scenario, split: Split, persona: str, size: int, units: int | None, output: Path
+) -> None:
+    from .dialogue import play
+    from .media import write_both
+    from .persona import persona as persona_named
+
+    character = persona_named(persona)
+    write_both(play(seed, units or UNITS, bank, behaviour, split=split, persona=character, size=size), output)
