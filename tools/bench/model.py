@@ -5,13 +5,13 @@ Weights are random and the history is made of random keys: neither changes how l
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 
 from ...nodes.context import packed, unpacked
@@ -245,8 +245,8 @@ def window_is_full(cache: CacheConfig, histories_s: tuple[float, ...], unit_s: f
 
 def crossing(x: tuple[float, ...], y: list[float], limit: float) -> float | None:
     """Where the straight line nearest to the points meets the limit, 0 when it begins above; None: it never does."""
-    slope, base = np.polyfit(x, y, 1) if len(x) > 1 else (0.0, y[0])
-    return round(max(0.0, float((limit - base) / slope)), 1) if slope > 0 else None
+    slope, base = statistics.linear_regression(x, y) if len(x) > 1 else (0.0, y[0])
+    return round(max(0.0, (limit - base) / slope), 1) if slope > 0 else None
 
 
 def spread(values: list[float]) -> float | None:
