@@ -16,6 +16,7 @@ from wangraph.tools.evaluate.recogniser import recogniser
 from wangraph.tools.evaluate.talk import Cast, hold
 from wangraph.tools.evaluate.turns import turns
 from wangraph.tools.evaluate.voices import Voices
+from wangraph.tools.train.data import WORLD_VERSION
 from wangraph.tools.world.persona import PERSONAS
 from wangraph.tools.world.signal import UNIT
 from wangraph.tools.world.words import AGENT_WORDS
@@ -116,8 +117,10 @@ def test_a_checkpoint_of_another_world_is_refused(weights, tmp_path):
     save(path, {"model": weights.model}, "nano", {"world": "1"})
     with pytest.raises(ModelError) as caught:
         check_world(path)
-    assert str(caught.value) == (f"checkpoint {path}: trained in version 1 of the world (expected 2), train again")
-    save(path, {"model": weights.model}, "nano", {"world": "2"})
+    assert str(caught.value) == (
+        f"checkpoint {path}: trained in version 1 of the world (expected {WORLD_VERSION}), train again"
+    )
+    save(path, {"model": weights.model}, "nano", {"world": str(WORLD_VERSION)})
     check_world(path)
 
 

@@ -98,7 +98,7 @@ def test_an_agent_that_takes_a_pause_for_the_end_starts_falsely(voices, read):
 
 
 def test_an_agent_that_heeds_no_interruption_talks_on(voices, read):
-    probe = probes.interruptions(voices.synthetic, N)
+    probe = probes.interruptions(voices.synthetic, 2 * N)
     good = broken(voices, read, probe, "interruption")
     assert m.stopped(good).value == 1.0 and 200 <= m.stopped_ms(good).value <= 420
     deaf = broken(voices, read, probe, "interruption", spoil=without("speech"))

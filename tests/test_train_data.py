@@ -119,7 +119,7 @@ def test_the_same_generator_draws_the_same_batch():
 
 
 def test_basics_come_first_and_harder_scenarios_more_often():
-    reader = Tracks(tracks(rows=12, scenario=None), 64, 6, 12, torch.device("cpu"))
+    reader = Tracks(tracks(rows=12, scenario=None), 64, 6, 12, torch.device("cpu"), basics_until=0.2)
     chance = torch.Generator().manual_seed(0)
     assert set(reader.draw(chance, 0.1, torch.ones(6)).scenario.tolist()) == {0, 1}
     difficulty = torch.tensor([1.0, 1, 1, 9, 1, 1])
@@ -132,7 +132,7 @@ def test_an_agent_is_another_persona_only_where_it_is_told_so():
     data["persona"][6:9], data["persona"][9:] = 1, 2
     data["user_text"] += data["persona"][:, None]  # to know them again
     never = Tracks(data, 8, 6, 12, torch.device("cpu"))
-    always = Tracks(data, 8, 6, 12, torch.device("cpu"), told_share=1.0)
+    always = Tracks(data, 8, 6, 12, torch.device("cpu"), basics_until=0.2, told_share=1.0)
     chance = torch.Generator().manual_seed(0)
     for _ in range(5):
         batch = never.draw(chance, 0.5, torch.ones(6))
