@@ -143,6 +143,17 @@ def test_a_training_does_not_begin_with_what_does_not_fit(trained, tmp_path):
         assert isinstance(result.exception, UserError) and str(result.exception) == text
 
 
+def test_codecs_of_another_training_are_not_taken_for_those_of_the_origin(trained, tmp_path):
+    origin, out = trained / "nano.safetensors", tmp_path / "out"
+    shutil.copytree(trained, out)
+    result = train("interact", "--from", origin, "--out", out, "--steps", 1)
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception) == (
+        f"{out / 'nano-codecs.safetensors'}: found codecs of another training (expected those of {origin}), "
+        "choose another --out"
+    )
+
+
 def test_another_seed_makes_another_model_and_is_not_gone_on_with(trained):
     result = train("interact", "--out", trained, "--steps", 6, "--seed", 1, "--resume")
     assert isinstance(result.exception, UserError)

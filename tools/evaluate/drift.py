@@ -45,7 +45,7 @@ Part = Literal["free", "told", "memory"]
 
 
 @dataclass(frozen=True)
-class Run:
+class LongRun:
     """How much is held: so many ``dialogues`` of so many ``minutes``, half of them with agents told who they are."""
 
     setting: Setting
@@ -55,7 +55,7 @@ class Run:
 
 def evaluate_drift(setting: Setting, processes: int, as_json: bool, plots: Path | None) -> None:
     """Hold long dialogues, print minute by minute, and the last against the first."""
-    minutes, memory = long_run(Run(setting, min(setting.dialogues, DIALOGUES)), processes)
+    minutes, memory = long_run(LongRun(setting, min(setting.dialogues, DIALOGUES)), processes)
     if plots is not None:
         _draw(minutes, plots)
     if as_json:
@@ -76,7 +76,7 @@ def evaluate_drift(setting: Setting, processes: int, as_json: bool, plots: Path 
     console().print(f"effective memory: {memory.span} units, {memory.span * UNIT / RATE:.1f} s")
 
 
-def long_run(run: Run, processes: int = 1) -> tuple[list[Minute], Memory]:
+def long_run(run: LongRun, processes: int = 1) -> tuple[list[Minute], Memory]:
     """Minute by minute, and how far back the model remembers."""
     tools(run.setting)  # errors, and what is made once, before there are several processes
     parts: tuple[Part, ...] = ("free", "told", "memory")
@@ -92,7 +92,7 @@ def long_run(run: Run, processes: int = 1) -> tuple[list[Minute], Memory]:
     return [_minute(talks["free"], talks["told"], number) for number in range(run.minutes)], memory
 
 
-def _done(job: tuple[Run, Part]) -> tuple[Part, list[Talk] | Memory]:
+def _done(job: tuple[LongRun, Part]) -> tuple[Part, list[Talk] | Memory]:
     run, part = job
     if part == "memory":
         return part, memory_of(run.setting)

@@ -14,6 +14,7 @@ from torch import Tensor
 from ...runtime.errors import UserError
 from ...wan_core.audio import AudioCodec
 from ...wan_core.checkpoint import load_part
+from ...wan_core.checkpoint_header import inspect
 from ...wan_core.train.codecs import (
     AUDIO_RECIPE,
     VIDEO_RECIPE,
@@ -30,10 +31,7 @@ from ...wan_core.video import VideoCodec
 from .labels import POSE
 from .shards import Films, load
 from .sheet import Picture, spectrogram, stack, strip, write_png
-from .workshop import Workshop
-
-CODECS = ("audio_codec", "video_codec")
-"""Their names in a checkpoint."""
+from .workshop import CODECS, Workshop
 
 AGENT_SHARE_AUDIO, AGENT_SHARE_VIDEO = 0.8, 0.5
 """How many clips are the agent's: only its voice is ever generated; both faces are seen."""
@@ -96,14 +94,27 @@ def load_codecs(shop: Workshop) -> tuple[AudioCodec, VideoCodec]:
     """The codecs that this training has learned.
 
     Raises:
-        UserError: it has not learned any.
+        UserError: it has not learned any, or they are not those of the checkpoint that it begins with.
         ModelError: their checkpoint does not fit.
     """
-    if shop.origin and not shop.codecs.exists():
-        shop.save(shop.codecs, dict(zip(CODECS, _read(shop.origin), strict=True)), shop.seconds_before)
+    if shop.origin:
+        _keep_codecs(shop)
     if not shop.codecs.exists():
         raise UserError(f"{shop.codecs}: no codecs (needed to encode dialogues), first: wangraph train codecs")
     return _read(shop.codecs)
+
+
+def _keep_codecs(shop: Workshop) -> None:
+    """Copy the codecs of the checkpoint that the training begins with; no others will do, its latents are theirs."""
+    if not shop.codecs.exists():
+        shop.save(shop.codecs, dict(zip(CODECS, _read(shop.origin), strict=True)), shop.seconds_before)
+        return
+    for facts in inspect(shop.codecs).metadata.values():
+        if facts.get("origin") != shop.origin_digest:
+            raise UserError(
+                f"{shop.codecs}: found codecs of another training (expected those of {shop.origin}), "
+                "choose another --out"
+            )
 
 
 def _read(checkpoint: str | Path) -> tuple[AudioCodec, VideoCodec]:

@@ -26,9 +26,12 @@ from .plan import TrainingPlan, plan_of
 if TYPE_CHECKING:
     from rich.console import Console
 
+CODEC_STAGES = ("audio", "video")
+"""Stages that a training which begins with a checkpoint leaves out."""
+CODECS = ("audio_codec", "video_codec")
+"""The codecs' names in a checkpoint."""
 FIRST_SEED = 1_000_000
 """Dialogues of a training are numbered from here on, times its own seed and one..."""
-CODEC_STAGES = ("audio", "video")
 FILMS_FROM, VALIDATION_FROM = 500_000, 900_000
 """...plus this, for the codecs and for validation."""
 
@@ -222,7 +225,7 @@ def _checked(origin: str, name: str) -> Path:
         raise UserError(f"--from: {error}") from error
     if info.preset.name != name:
         raise UserError(f"--from {origin}: found preset '{info.preset.name}' (expected '{name}'), choose --preset")
-    lacking = sorted({"model", "understanding", "audio_codec", "video_codec"} - set(info.parts))
+    lacking = sorted({"model", "understanding", *CODECS} - set(info.parts))
     if lacking:
         raise UserError(f"--from {origin}: found no {listing(lacking)} (expected what wangraph train writes)")
     return path
