@@ -137,8 +137,10 @@ def test_an_agent_is_another_persona_only_where_it_is_told_so():
     for _ in range(5):
         batch = never.draw(chance, 0.5, torch.ones(6))
         assert batch.world is None and set(batch.user_text.unique().tolist()) == {0}
+        assert not batch.heard["persona"].any()
         batch = always.draw(chance, 0.5, torch.ones(6))
         assert torch.equal(batch.world.user.text, told_tokens()[batch.user_text[:, 0]])
+        assert torch.equal(batch.heard["persona"], 1 + batch.user_text)  # in every unit
     assert always.draw(chance, 0.1, torch.ones(6)).world is None  # basics come first
 
 

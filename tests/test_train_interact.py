@@ -5,17 +5,22 @@ import pytest
 import torch
 from train_toys import sequences
 
+from wangraph.wan_core.checkpoint import save
 from wangraph.wan_core.config import preset
 from wangraph.wan_core.mel import LogMel
 from wangraph.wan_core.model import DuplexModel
+from wangraph.wan_core.text import PAD
 from wangraph.wan_core.train.interact import (
     INTERACT_RECIPE,
     InteractTask,
     Learner,
+    Understanding,
     changes,
+    decision_error,
     decision_losses,
     flow_losses,
     forgotten_before,
+    load_understanding,
     noised,
     validate,
 )
@@ -140,6 +145,34 @@ def test_a_few_steps_make_every_loss_smaller(learner):
     for part in ("text", "state", "gesture", "audio", "video", "understood"):
         early, late = (sum(row[part] for row in some) for some in (rows[:5], rows[-5:]))
         assert late < early, part
+
+
+def test_a_dialogue_is_harder_for_wrong_words_and_wrong_changes_and_for_nothing_else(learner):
+    batch, none = sequences(rows=1, units=8), corruptor()
+    batch = replace(batch, text=torch.tensor([[PAD, 5, PAD, PAD, PAD, PAD, PAD, PAD]]))
+    batch.event[..., 0] = torch.tensor([[0, 0, 0, 0, 3, 3, 3, 3]])
+    found = learner.model(none.user(batch, chance()), none.history(batch, chance()), none.decisions(batch, chance()))
+    text, state = found.text_logits, found.state_logits
+    error = decision_error(found, batch)
+    assert decision_error(replace(found, text_logits=_wrong(text, 1)), batch) > error + 1
+    assert decision_error(replace(found, state_logits=_wrong(state, 4)), batch) > error + 1
+    assert decision_error(replace(found, text_logits=_wrong(text, 2)), batch) == error
+    assert decision_error(replace(found, state_logits=_wrong(state, 6)), batch) == error
+
+
+def _wrong(logits, unit):
+    changed = logits.clone()
+    changed[:, unit, 1] += 20
+    return changed
+
+
+def test_heads_that_an_older_checkpoint_lacks_are_no_fault(tmp_path, learner):
+    older = Understanding(NANO.backbone.width, {"digit": 11, "hand": 2})
+    save(tmp_path / "older.safetensors", {"understanding": older}, "nano")
+    heads = load_understanding(tmp_path / "older.safetensors")
+    assert set(heads.heads) == {"digit", "hand"}
+    learner.understanding.load_state_dict(heads.state_dict(), strict=False)
+    assert torch.equal(learner.understanding.heads["digit"].weight, older.heads["digit"].weight)
 
 
 def test_harder_scenarios_are_drawn_more_often(learner):

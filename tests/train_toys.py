@@ -6,7 +6,7 @@ import torch
 
 from wangraph.wan_core.config import Preset, preset
 from wangraph.wan_core.flow import Latents
-from wangraph.wan_core.train.sequences import HEARD, Sequences
+from wangraph.wan_core.train.sequences import UNDERSTOOD, Sequences
 
 
 def sequences(rows: int = 2, units: int = 6, seed: int = 0, shapes: Preset | None = None) -> Sequences:
@@ -27,7 +27,7 @@ def sequences(rows: int = 2, units: int = 6, seed: int = 0, shapes: Preset | Non
         event=torch.stack([classes(5), classes(3)], -1),
         text=classes(6),
         is_loud=classes(2) > 0,
-        heard={name: classes(size) for name, size in HEARD.items()},
+        heard={name: classes(size) for name, size in UNDERSTOOD.items()},
         holds=classes(4) == 0,
         scenario=torch.zeros(rows, dtype=torch.int64),
     )

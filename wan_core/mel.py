@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -84,13 +83,29 @@ class LogMel(nn.Module):
         return MelState(samples.flatten(1)[:, -kept:].clone())
 
 
+def mel_of(hz: Tensor) -> Tensor:
+    """Places of frequencies on the mel scale, ``2595 log10(1 + f / 700)``."""
+    return 2595.0 * (1.0 + hz / 700.0).log10()
+
+
+def hz_of(mel: Tensor) -> Tensor:
+    """Frequencies of places on the mel scale."""
+    return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+
+
+def mel_range(rate_hz: int) -> tuple[float, float]:
+    """The mel scale's part that is heard at a sampling rate."""
+    ends = torch.tensor([LOWEST_HZ, min(HIGHEST_HZ, 0.475 * rate_hz)], dtype=torch.float64)
+    low, high = mel_of(ends).tolist()
+    return low, high
+
+
 def mel_filters(fft_size: int, bands: int, rate_hz: int) -> Tensor:
-    """Triangles, evenly spaced on the mel scale ``2595 log10(1 + f / 700)``: [fft_size / 2 + 1, bands].
+    """Triangles, evenly spaced on the mel scale: [fft_size / 2 + 1, bands].
 
     Every band holds at least one bin: where a triangle falls between two bins, it is widened to one bin's distance.
     """
-    low, high = (2595.0 * math.log10(1.0 + hz / 700.0) for hz in (LOWEST_HZ, min(HIGHEST_HZ, 0.475 * rate_hz)))
-    corners = 700.0 * (10.0 ** (torch.linspace(low, high, bands + 2, dtype=torch.float64) / 2595.0) - 1.0)
+    corners = hz_of(torch.linspace(*mel_range(rate_hz), bands + 2, dtype=torch.float64))
     left, centre, right = corners[:-2], corners[1:-1], corners[2:]
     bins = torch.linspace(0.0, rate_hz / 2, fft_size // 2 + 1, dtype=torch.float64)[:, None]
     width = rate_hz / fft_size

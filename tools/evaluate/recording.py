@@ -11,13 +11,12 @@ import numpy as np
 import torch
 
 from ...runtime.errors import MediaError
-from ...wan_core.checkpoint import load_part
 from ...wan_core.exchange import ResponseUnit, UserUnit
 from ...wan_core.mel import LogMel
 from ...wan_core.performer import Performer
 from ...wan_core.text import EVENT_STATES, PAD, word_of
 from ...wan_core.thinker import Thinker
-from ...wan_core.train.interact import Understanding
+from ...wan_core.train.interact import load_understanding
 from ..world.signal import RATE, UNIT, Sound, level
 from ..world.voices import read_sound
 from ..world.words import DIGITS
@@ -71,7 +70,7 @@ def answers_to(setting: Setting, sound: Sound) -> list[Moment]:
     Digits are heard by a head that was trained beside the model and takes no part in its answers.
     """
     weights = Weights.load(setting.checkpoint)
-    heads = load_part(setting.checkpoint, "understanding", lambda s: Understanding(s.backbone.width)).module
+    heads = load_understanding(setting.checkpoint)
     thinker, performer = Thinker(weights.model), Performer(weights.model)
     thinking, performing = thinker.new_state(), performer.new_state()
     front_end = LogMel(weights.model.preset.mel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from ...wan_core.exchange import UserUnit
 from ...wan_core.flow import Latents
 from ...wan_core.mel import LogMel
 from ...wan_core.model import DuplexModel
-from ...wan_core.train.interact import INTERACT_RECIPE, InteractTask, Learner, Understanding, validate
+from ...wan_core.train.interact import INTERACT_RECIPE, InteractTask, Learner, load_understanding, validate
 from ...wan_core.train.loop import Loop
 from ...wan_core.train.sequences import Sequences
 from ...wan_core.video import VideoCodec
@@ -27,6 +28,8 @@ from .workshop import Workshop, seconds_of
 
 BASICS_UNTIL = 0.2
 """Share of the steps in which a model that knows nothing learns the simplest dialogues."""
+BEGUN_RATE = 2 / 3
+"""Share of the learning rate at which a model that knows much already goes on; at the full one it forgets more."""
 VALIDATED = 16
 """Held-out dialogues that are looked at on the way."""
 SHEET_EVERY = 5
@@ -50,7 +53,8 @@ def learn_interact(shop: Workshop) -> None:
     basics = 0.0 if shop.origin else BASICS_UNTIL
     tracks = Tracks(data, plan.rows, plan.units, plan.long_units, shop.device, basics, told_share=plan.told_share)
     learner = begun(shop).to(shop.device)
-    loop = Loop(InteractTask(learner, tracks.draw), INTERACT_RECIPE, 10**9, shop.seed)
+    recipe = replace(INTERACT_RECIPE, rate=INTERACT_RECIPE.rate * BEGUN_RATE) if shop.origin else INTERACT_RECIPE
+    loop = Loop(InteractTask(learner, tracks.draw), recipe, 10**9, shop.seed)
     drive = shop.drive("interact", loop)
     look = Look(shop, loop, learner, audio, video)
     drive.on_checkpoint = look
@@ -67,9 +71,9 @@ def begun(shop: Workshop) -> Learner:
     learner = Learner(DuplexModel(shop.preset), len(SCENARIO_NAMES))
     if shop.origin:
         model = load_part(shop.origin, "model", DuplexModel).module
-        heads = load_part(shop.origin, "understanding", lambda shapes: Understanding(shapes.backbone.width)).module
+        heads = load_understanding(shop.origin)
         learner.model.load_state_dict(model.state_dict())
-        learner.understanding.load_state_dict(heads.state_dict())
+        learner.understanding.load_state_dict(heads.state_dict(), strict=False)  # newer heads begin at random
         shop.console.print(f"begun from {shop.origin}, {shop.seconds_before / 60:.0f} min learned before")
     return learner
 

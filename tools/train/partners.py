@@ -29,7 +29,7 @@ from ..world.user import World
 from ..world.voices import Bank
 from .data import SCENARIO_NAMES
 from .labels import tensors_of
-from .told import TRAINED, told_tokens
+from .told import TRAINED, told_labels, told_tokens, untold
 
 ECHO_SHARE = 0.5
 """How many users hear the agent through a loudspeaker that their microphone picks up."""
@@ -68,6 +68,7 @@ class WorldPartners:
         who = torch.randint(len(TRAINED) if is_told else 1, (self.rows,), generator=generator)
         self._kinds, self._personas = kinds, [PERSONAS[TRAINED[number]] for number in who.tolist()]
         self._world = told(told_tokens()[who].to(self._device)) if is_told else None
+        self._who = who if is_told else None
         self._worlds = [
             World(seed, self._bank, replace(SCENARIOS[SCENARIO_NAMES[kind]], echo=echo), size=self._size)
             for seed, kind, echo in zip(seeds, kinds, echoes, strict=True)
@@ -120,7 +121,8 @@ class WorldPartners:
             for heard, said, world, persona in zip(self._heard, self._said, self._worlds, self._personas, strict=True)
         ]
         data = {name: torch.stack([row[name] for row in rows]).to(self._device) for name in rows[0]}
-        agent_audio = data["agent_audio"].float() / 32767
+        agent_audio, units = data["agent_audio"].float() / 32767, len(self._ideal)
+        labels = untold(self.rows, units) if self._who is None else told_labels(self._who, units)
         return Sequences(
             user_audio=data["user_audio"].float() / 32767,
             user_video=torch.stack(self._user_video, 1).clone(),
@@ -129,7 +131,7 @@ class WorldPartners:
             event=data["event"].long(),
             text=data["agent_text"].long(),
             is_loud=agent_audio.square().mean(2).sqrt() > 0.01,
-            heard={name: data[name].long() for name in HEARD},
+            heard={**{name: data[name].long() for name in HEARD}, "persona": labels.to(self._device)},
             holds=data["holds"].bool(),
             scenario=torch.tensor(self._kinds, device=self._device),
             world=self._world,

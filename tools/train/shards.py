@@ -16,7 +16,7 @@ from ...wan_core.flow import Latents
 from ...wan_core.train.codecs import Clips
 from ...wan_core.train.sequences import HEARD, Sequences, told
 from .data import SCENARIO_NAMES, DataSpec
-from .told import TRAINED, told_tokens
+from .told import TRAINED, told_labels, told_tokens, untold
 
 
 def load(spec: DataSpec, folder: Path) -> dict[str, Tensor]:
@@ -143,8 +143,13 @@ class Tracks:
         if not is_told:
             return batch
         gap = int(MAX_GAP_UNITS ** float(torch.rand((), generator=generator)))
-        tokens = told_tokens()[self.data["persona"][chosen].long()].to(self.device)
-        return replace(batch, world=told(tokens), gap_units=gap)
+        who = self.data["persona"][chosen].long()
+        return replace(
+            batch,
+            world=told(told_tokens()[who].to(self.device)),
+            heard={**batch.heard, "persona": told_labels(who, units).to(self.device)},
+            gap_units=gap,
+        )
 
     def _weights(self, progress: float, difficulty: Tensor, is_told: bool) -> Tensor:
         """How often each dialogue is drawn, [N]; agents who are told nothing are the first persona."""
@@ -170,7 +175,10 @@ class Tracks:
             event=cut("event").long(),
             text=cut("agent_text").long(),
             is_loud=cut("agent_loudness") > 0.01,
-            heard={name: cut(name).long() for name in HEARD},
+            heard={
+                **{name: cut(name).long() for name in HEARD},
+                "persona": untold(len(windows), units).to(self.device),
+            },
             holds=cut("holds").bool(),
             scenario=self.data["scenario"][[row for row, _ in windows]].long().to(self.device),
         )

@@ -25,3 +25,13 @@ def words_for(persona: Persona) -> str:
 def told_tokens() -> Tensor:
     """Tokens of every persona's line, [personas, P]."""
     return torch.tensor([[*tokens_of(words_for(PERSONAS[name])), ENTER] for name in TRAINED])
+
+
+def told_labels(personas: Tensor, units: int) -> Tensor:
+    """What agents who were told to be these [B] should know in every unit: [B, U], 1 + the persona's number."""
+    return (1 + personas.long())[:, None].expand(-1, units)
+
+
+def untold(rows: int, units: int) -> Tensor:
+    """The same of agents who were told nothing: [B, U] zeros."""
+    return torch.zeros(rows, units, dtype=torch.long)

@@ -8,11 +8,14 @@ understood of the user's last token.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from ..checkpoint import load_part
+from ..checkpoint_header import find, inspect
 from ..embed import AgentTrack
 from ..flow import Latents, interpolate, loss_weight, training_times
 from ..mel import LogMel
@@ -21,7 +24,7 @@ from ..text import GESTURES, PAD
 from .loop import Loss, generator_on
 from .losses import accuracy, flow_loss, weighted_cross_entropy
 from .schedule import Recipe
-from .sequences import HEARD, NOTHING, Corruption, Corruptor, Sequences
+from .sequences import NOTHING, UNDERSTOOD, Corruption, Corruptor, Sequences
 
 INTERACT_RECIPE = Recipe(rate=1.5e-3, warmup_steps=150, bf16=True)
 
@@ -30,8 +33,8 @@ CHANGE_WEIGHT = 8.0
 like the moment: "as before" is right in nearly all the others."""
 WORD_WEIGHT = 4.0
 """How much a unit counts in which a word begins."""
-UNDERSTANDING = {"digit": 0.5}
-"""How much an auxiliary head counts: words are the hardest to make out."""
+UNDERSTANDING = {"digit": 0.5, "persona": 0.5}
+"""How much an auxiliary head counts: words are the hardest to make out, and what was told lies far back."""
 UNDERSTANDING_ELSE = 0.05
 """How much every other one does."""
 GESTURE_WEIGHT = 4.0
@@ -41,15 +44,34 @@ QUIET, LOUD = 0.5, 3.0
 
 
 class Understanding(nn.Module):
-    """Auxiliary heads on the hidden state of the user's last token: [B, U, d] -> classes of each in `HEARD`."""
+    """Auxiliary heads on the hidden state of the user's last token: [B, U, d] -> classes of each.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        width: d.
+        sizes: numbers of classes by name.
+    """
+
+    def __init__(self, width: int, sizes: Mapping[str, int] = UNDERSTOOD) -> None:
         super().__init__()
-        self.heads = nn.ModuleDict({name: nn.Linear(width, size) for name, size in HEARD.items()})
+        self.heads = nn.ModuleDict({name: nn.Linear(width, size) for name, size in sizes.items()})
 
     def forward(self, hidden: Tensor) -> dict[str, Tensor]:
         """Logits by name."""
         return {name: head(hidden) for name, head in self.heads.items()}
+
+
+def load_understanding(checkpoint: str | Path) -> Understanding:
+    """The heads that a checkpoint has; one made by an older version may lack some.
+
+    Raises:
+        ModelError: it has none, is damaged, or of other shapes.
+    """
+    path = find(checkpoint)
+    tensors = {} if path is None else inspect(path).part("understanding")
+    sizes = {name.split(".")[1]: tensor.shape[0] for name, tensor in tensors.items() if name.endswith(".weight")}
+    return load_part(
+        checkpoint, "understanding", lambda shapes: Understanding(shapes.backbone.width, sizes or UNDERSTOOD)
+    ).module
 
 
 class Difficulty(nn.Module):
@@ -119,7 +141,7 @@ class InteractTask:
             gap_units=batch.gap_units,
         )
         decisions = decision_losses(predictions, batch)
-        self.learner.difficulty.update(batch.scenario, change_error(predictions, batch))
+        self.learner.difficulty.update(batch.scenario, decision_error(predictions, batch))
         flow = flow_losses(predictions, batch, t, is_open=forgotten_before(history))
         understood = understanding_loss(self.learner.understanding(predictions.user_hidden), batch)
         total = torch.stack([*decisions.values(), *flow.values(), understood]).sum()
@@ -159,13 +181,17 @@ def decision_losses(found: Predictions, batch: Sequences, where: Tensor | None =
 
 
 @torch.no_grad()
-def change_error(found: Predictions, batch: Sequences) -> Tensor:
-    """Of each row [B], the mean cross entropy of the state where it changes; 0 where it never does."""
-    each = nn.functional.cross_entropy(
-        found.state_logits.float().flatten(0, 1), batch.event[..., 0].flatten(), reduction="none"
-    ).view(batch.shape)
-    where = changes(batch.event)
-    return (each * where).sum(1) / where.sum(1).clamp_min(1)
+def decision_error(found: Predictions, batch: Sequences) -> Tensor:
+    """Of each row [B], the mean cross entropies of the state where it changes and of the words; 0 where none is."""
+    wanted = (
+        (found.state_logits, batch.event[..., 0], changes(batch.event)),
+        (found.text_logits, batch.text, batch.text != PAD),
+    )
+    error = torch.zeros(len(batch.text), device=batch.text.device)
+    for logits, classes, where in wanted:
+        each = nn.functional.cross_entropy(logits.float().transpose(1, 2), classes, reduction="none")
+        error += (each * where).sum(1) / where.sum(1).clamp_min(1)
+    return error
 
 
 def forgotten_before(history: AgentTrack) -> Tensor | None:

@@ -13,9 +13,14 @@ from torch import Tensor
 from ..embed import AgentTrack, DecisionTrack, UserTrack, WorldTrack
 from ..flow import Latents
 from ..mel import LogMel
+from .throat import other_throat
 
 HEARD = {"speaking": 2, "addressed": 2, "end": 2, "digit": 11, "hand": 2, "card": 5}
 """What a listener should have understood of a unit, and its number of classes: for the auxiliary heads."""
+MOST_PERSONAS = 8
+"""How many agents one model can be told to be."""
+UNDERSTOOD = {**HEARD, "persona": 1 + MOST_PERSONAS}
+"""The same, and who it was told to be (0: nobody), which it should know in every unit."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Sequences:
         agent: codec latents of the ideal agent, [B, U, ...].
         event: [B, U, 2], and text: [B, U], its decisions.
         is_loud: [B, U] bool, where it is heard.
-        heard: by name in `HEARD`, classes [B, U].
+        heard: by name in `UNDERSTOOD`, classes [B, U].
         holds: [B, U] bool, where doing nothing is the decision.
         scenario: [B] number of the kind of dialogue.
         world: what all rows were told before unit 0; None: nothing.
@@ -75,6 +80,9 @@ class Corruption:
         gain: the user's loudness is changed by up to this factor, either way.
         noise_db: range of the noise that is added to the user's voice, in decibels below full scale.
         masked_bands: widest stripe of log-mel bands that is blanked.
+        throat: the frequencies of a voice are stretched by up to this factor, either way (vocal tract length
+            perturbation, Jaitly and Hinton 2013): more throats than there are speakers.
+        tilt: the highest band is louder than the lowest by up to this factor (natural logarithm), or quieter.
     """
 
     history_noise: float = 0.4
@@ -87,9 +95,11 @@ class Corruption:
     gain: float = 1.6
     noise_db: tuple[float, float] = (90.0, 52.0)
     masked_bands: int = 6
+    throat: float = 1.2
+    tilt: float = 1.0
 
 
-NOTHING = Corruption(0, 0, 0, 0, 0, 0, 0, 1.0, (200.0, 200.0), 0)
+NOTHING = Corruption(0, 0, 0, 0, 0, 0, 0, 1.0, (200.0, 200.0), 0, 1.0, 0.0)
 """Leaves a sequence as it is (but for noise 200 dB down)."""
 
 
@@ -129,9 +139,9 @@ class Corruptor:
         return DecisionTrack(batch.event, batch.text, absent={"event": forgotten, "text": forgotten})
 
     def _heard(self, audio: Tensor, generator: torch.Generator) -> Tensor:
-        """Log-mel of the samples with another gain, some noise, and a stripe of bands missing."""
+        """Log-mel of the samples with another gain, some noise, another throat, and a stripe of bands missing."""
         amount, rows = self.corruption, len(audio)
-        drawn = torch.rand(rows, 4, generator=generator, device=audio.device)
+        drawn = torch.rand(rows, 6, generator=generator, device=audio.device)
         gain = amount.gain ** (2 * drawn[:, 0] - 1)
         low, high = amount.noise_db
         level = 10 ** (-(low + (high - low) * drawn[:, 1]) / 20)
@@ -139,6 +149,8 @@ class Corruptor:
         worse = audio * gain[:, None, None] + noise * level[:, None, None]
         with torch.autocast(audio.device.type, enabled=False):
             mel, _ = self.mel(worse, self.mel.new_state(rows))
+            factor, tilt = amount.throat ** (2 * drawn[:, 4] - 1), amount.tilt * (2 * drawn[:, 5] - 1)
+            mel = other_throat(mel, factor, tilt, self.mel.config)
         bands = torch.arange(mel.shape[-1], device=mel.device)
         first, width = drawn[:, 2:3] * mel.shape[-1], drawn[:, 3:4] * amount.masked_bands
         stripe = (bands >= first) & (bands < (first + width).floor())
