@@ -5,10 +5,14 @@ import json
 import pytest
 import torch
 from click.testing import CliRunner
+from rich.console import Console
 from train_toys import sequences
 
 from wangraph.tools import ablate, ablations, train
 from wangraph.tools.ablations import VARIANTS, behind, stage_of
+from wangraph.tools.train.interact import begun
+from wangraph.tools.train.workshop import Workshop
+from wangraph.wan_core.checkpoint import load_part
 from wangraph.wan_core.config import preset
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.train.interact import InteractTask, Learner
@@ -53,3 +57,12 @@ def test_variants_are_learned_measured_and_told_in_one_table(tmp_path, monkeypat
     found = json.loads((tmp_path / "ablations.json").read_text())
     assert list(found) == ["as it is", "sound and picture apart"]
     assert "raised hand, minus control" in found["as it is"]
+
+
+def test_every_variant_goes_on_from_the_same_weights(tmp_path):
+    console = Console(record=True, width=200)
+    shop = Workshop("tiny", 0.005, tmp_path, console, origin="tiny", threads=1)
+    shipped = load_part("tiny", "model", DuplexModel).module.state_dict()
+    for variant in VARIANTS:
+        begins = begun(shop, variant.shapes(shop.preset)).model.state_dict()
+        assert begins.keys() == shipped.keys() and all(torch.equal(begins[name], shipped[name]) for name in shipped)

@@ -17,8 +17,10 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
               help="Of all variants together, as they are counted in a whole training.")  # fmt: skip
 @click.option("--voices", type=_FOLDER, metavar="DIR", help="Recorded people, as in the training of the codecs.")
 @click.option("--hold-out", multiple=True, metavar="NAME", help="The same.")
-@click.option("--out", type=_FOLDER, required=True, metavar="DIR", help="Of a training whose codecs are learned.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR",
+              help="Of a training whose codecs are learned; any folder with --from.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="As in that training.")
+@click.option("--from", "origin", default="", metavar="CHECKPOINT", help="Every variant goes on from these weights.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoints.")
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Cores to use.")
 @click.option("--device", help="cpu or cuda; the graphics card where there is one, if not given.")
@@ -31,6 +33,7 @@ def command(
     hold_out: tuple[str, ...],
     out: Path,
     seed: int,
+    origin: str,
     resume: bool,
     threads: int,
     device: str | None,
@@ -41,7 +44,10 @@ def command(
 
     \b
     wangraph train codecs --out DIR
-    wangraph ablate --out DIR --hours 3      30 minutes a variant; the table is in DIR/ablations.json, too
+    wangraph ablate --out DIR --hours 3              20 minutes a variant, from random weights
+    wangraph ablate --out DIR --hours 1 --from tiny  what the shipped model loses when it learns on without it
+
+    The table is in DIR/ablations.json, too.
     """
     from ..wan_core.errors import ModelError
     from .ablations import VARIANTS, learn_ablations, stage_of
@@ -56,6 +62,7 @@ def command(
         seed=seed,
         voices=str(voices.resolve()) if voices else "",
         hold_out=tuple(sorted(hold_out)),
+        origin=origin,
         resume=resume,
         steps={} if steps is None else {stage_of(variant): steps for variant in VARIANTS},
         threads=threads,

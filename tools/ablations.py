@@ -1,6 +1,7 @@
 """What each decision is worth: the same training without it, on the same codecs and dialogues, and what is then lost.
 
-Reduced runs: each variant learns for its share of the hours, without the stage ``roll``. The table says so.
+Reduced runs: each variant learns for its share of the hours, without the stage ``roll``, from random weights or from
+those of a checkpoint. The table says so.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 from ..runtime.errors import MediaError
 from ..wan_core.config import CacheConfig, Preset
 from ..wan_core.model import DuplexModel
-from ..wan_core.train.interact import INTERACT_RECIPE, Draw, InteractTask, Learner
+from ..wan_core.train.interact import Draw, InteractTask
 from ..wan_core.train.loop import Loop
 from ..wan_core.train.sequences import Corruption, Sequences
 from .evaluate.agents import ModelAgent, Weights
@@ -26,8 +27,7 @@ from .evaluate.recogniser import recogniser
 from .evaluate.rows import holder_of
 from .evaluate.voices import Voices
 from .train.codecs import load_codecs
-from .train.data import SCENARIO_NAMES
-from .train.interact import BASICS_UNTIL
+from .train.interact import basics_of, begun, recipe_of
 from .train.shards import Tracks, load
 from .train.workshop import Workshop
 
@@ -96,7 +96,7 @@ def learn_ablations(shop: Workshop, dialogues: int = DIALOGUES) -> dict[str, Fin
     data = load(shop.tracks(), shop.data)
     found: dict[str, Findings] = {}
     for variant in VARIANTS:
-        tracks = Tracks(data, plan.rows, plan.units, plan.long_units, shop.device, BASICS_UNTIL)
+        tracks = Tracks(data, plan.rows, plan.units, plan.long_units, shop.device, basics_of(shop))
         model = _learned(shop, variant, tracks)
         found[variant.name] = _measured(shop, variant, Weights(model, audio, video, variant.name), dialogues)
         _write(shop, found)
@@ -105,12 +105,11 @@ def learn_ablations(shop: Workshop, dialogues: int = DIALOGUES) -> dict[str, Fin
 
 
 def _learned(shop: Workshop, variant: Variant, tracks: Tracks) -> DuplexModel:
-    """All begin with the same random weights and meet the same batches."""
-    shop.built(3)
-    learner = Learner(DuplexModel(variant.shapes(shop.preset)), len(SCENARIO_NAMES)).to(shop.device)
+    """All begin with the same weights and meet the same batches."""
+    learner = begun(shop, variant.shapes(shop.preset)).to(shop.device)
     task = InteractTask(learner, behind(tracks.draw, variant.behind), variant.corruption)
-    loop = Loop(task, INTERACT_RECIPE, 10**9, shop.seed)
-    drive = shop.drive(stage_of(variant), loop, share=shop.plan.shares["interact"] / len(VARIANTS))
+    loop = Loop(task, recipe_of(shop), 10**9, shop.seed)
+    drive = shop.drive(stage_of(variant), loop, share=shop.share("interact") / len(VARIANTS))
     drive.run()
     loop.use_average()
     return learner.model.cpu().eval().requires_grad_(False)
@@ -166,8 +165,11 @@ def _tell(shop: Workshop, found: dict[str, Findings]) -> None:
     for name in TOLD:
         made.add_row(name, *(Text(f.figures[name].text()) if name in f.figures else "" for f in found.values()))
     shop.console.print(made)
-    minutes = shop.hours * 60 * shop.plan.shares["interact"] / len(VARIANTS)
-    shop.console.print(f"reduced runs: {minutes:.0f} min of the stage interact each, one seed, no stage roll")
+    minutes = shop.hours * 60 * shop.share("interact") / len(VARIANTS)
+    begin = f"the weights of {shop.origin}" if shop.origin else "random weights"
+    shop.console.print(
+        f"reduced runs: {minutes:.0f} min of the stage interact each, from {begin}, one seed, no stage roll"
+    )
 
 
 def _write(shop: Workshop, found: dict[str, Findings]) -> None:

@@ -39,8 +39,8 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) 
         Per round and graph: ``sums_ms`` (the critical path by typical costs), ``predicted_ms`` and ``real_ms``
         {p50, p95, p99, max} of the model latency, ``error`` {p50, p95} as a share of the real one, ``own_ms`` and
         ``own_error`` the same of the runs that were profiled (where they differ from the run's between, the machine
-        was another one by then), ``misses`` {predicted, real}, and ``simulated_s``, seconds that ten minutes of the graph
-        took to simulate.
+        was another one by then), ``misses`` {predicted, real}, and ``simulated_s``, seconds that ten minutes of the
+        graph took to simulate.
 
     Raises:
         WangraphError: a run failed.

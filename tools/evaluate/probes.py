@@ -68,7 +68,7 @@ def interruptions(speakers: Sequence[Speaker], dialogues: int) -> Probe:
     """The agent's answer of four words is interrupted by other digits; not so in the twin."""
 
     def reaction(rng: np.random.Generator) -> Reaction:
-        return Reaction("interrupt", int(rng.uniform(160, 900)), (_digits(rng, 2),))
+        return Reaction("interrupt", _soon(rng), (_digits(rng, 2),))
 
     return _reactions("interruptions", speakers, dialogues, reaction)
 
@@ -77,7 +77,7 @@ def backchannels(speakers: Sequence[Speaker], dialogues: int) -> Probe:
     """The user says "mm-hmm" or "okay" into the answer; nothing in the twin."""
 
     def reaction(rng: np.random.Generator) -> Reaction:
-        return Reaction("backchannel", int(rng.uniform(160, 900)), ((str(rng.choice(BACKCHANNELS)),),))
+        return Reaction("backchannel", _soon(rng), ((str(rng.choice(BACKCHANNELS)),),))
 
     able = [speaker for speaker in speakers if speaker.synthesiser != "people"]  # recorded people say digits only
     return _reactions("backchannels", able, dialogues, reaction)
@@ -85,7 +85,7 @@ def backchannels(speakers: Sequence[Speaker], dialogues: int) -> Probe:
 
 def hands(speakers: Sequence[Speaker], dialogues: int) -> Probe:
     """The user silently raises a hand during the answer; not so in the twin."""
-    return _reactions("hands", speakers, dialogues, lambda rng: Reaction("hand", int(rng.uniform(160, 900))))
+    return _reactions("hands", speakers, dialogues, lambda rng: Reaction("hand", _soon(rng)))
 
 
 def asides(speakers: Sequence[Speaker], dialogues: int) -> Probe:
@@ -179,6 +179,11 @@ def _digits(rng: np.random.Generator, least: int, most: int = 0) -> tuple[str, .
     """As many as that, or from ``least`` to ``most``."""
     count = int(rng.integers(least, max(least, most) + 1))
     return tuple(str(word) for word in rng.choice(DIGITS, count))
+
+
+def _soon(rng: np.random.Generator) -> int:
+    """Milliseconds of the answer before the reaction: later, too little would be left of it to be broken off."""
+    return int(rng.uniform(160, 480))
 
 
 def _rest(rng: np.random.Generator) -> int:

@@ -10,12 +10,14 @@ from torch import Tensor
 
 from ...wan_core.audio import AudioCodec
 from ...wan_core.checkpoint import load_part
+from ...wan_core.config import Preset
 from ...wan_core.exchange import UserUnit
 from ...wan_core.flow import Latents
 from ...wan_core.mel import LogMel
 from ...wan_core.model import DuplexModel
 from ...wan_core.train.interact import INTERACT_RECIPE, InteractTask, Learner, load_understanding, validate
 from ...wan_core.train.loop import Loop
+from ...wan_core.train.schedule import Recipe
 from ...wan_core.train.sequences import Sequences
 from ...wan_core.video import VideoCodec
 from ...wan_core.whole import Whole
@@ -50,11 +52,11 @@ def learn_interact(shop: Workshop) -> None:
     shop.make(shop.tracks("held-out"))
     plan = shop.plan
     data = load(shop.tracks(), shop.data)
-    basics = 0.0 if shop.origin else BASICS_UNTIL
-    tracks = Tracks(data, plan.rows, plan.units, plan.long_units, shop.device, basics, told_share=plan.told_share)
-    learner = begun(shop).to(shop.device)
-    recipe = replace(INTERACT_RECIPE, rate=INTERACT_RECIPE.rate * BEGUN_RATE) if shop.origin else INTERACT_RECIPE
-    loop = Loop(InteractTask(learner, tracks.draw), recipe, 10**9, shop.seed)
+    tracks = Tracks(
+        data, plan.rows, plan.units, plan.long_units, shop.device, basics_of(shop), told_share=plan.told_share
+    )
+    learner = begun(shop, shop.preset).to(shop.device)
+    loop = Loop(InteractTask(learner, tracks.draw), recipe_of(shop), 10**9, shop.seed)
     drive = shop.drive("interact", loop)
     look = Look(shop, loop, learner, audio, video)
     drive.on_checkpoint = look
@@ -65,10 +67,20 @@ def learn_interact(shop: Workshop) -> None:
     save_model(shop, learner, audio, video, drive.elapsed_s)
 
 
-def begun(shop: Workshop) -> Learner:
-    """What the training begins with: random weights, or those of its origin."""
+def basics_of(shop: Workshop) -> float:
+    """Share of the steps in which the simplest dialogues are learned: none where they are known."""
+    return 0.0 if shop.origin else BASICS_UNTIL
+
+
+def recipe_of(shop: Workshop) -> Recipe:
+    """How it is learned: gently where much is known."""
+    return replace(INTERACT_RECIPE, rate=INTERACT_RECIPE.rate * BEGUN_RATE) if shop.origin else INTERACT_RECIPE
+
+
+def begun(shop: Workshop, shapes: Preset) -> Learner:
+    """What the training of a model of these shapes begins with: random weights, or those of its origin."""
     shop.built(3)
-    learner = Learner(DuplexModel(shop.preset), len(SCENARIO_NAMES))
+    learner = Learner(DuplexModel(shapes), len(SCENARIO_NAMES))
     if shop.origin:
         model = load_part(shop.origin, "model", DuplexModel).module
         heads = load_understanding(shop.origin)

@@ -156,7 +156,7 @@ class Workshop:
 
     def drive(self, stage: str, loop: Loop, share: float | None = None) -> Drive:
         """A drive of this stage, where it is to be gone on with; ``share`` of the hours, if not that of the plan."""
-        share = self._share(stage) if share is None else share
+        share = self.share(stage) if share is None else share
         budget = Budget(self.hours * 3600 * share, self.steps.get(stage))
         drive = Drive(stage, loop, self.out, budget, self.identity(stage), self.console)
         drive.checkpoint_steps = self.checkpoint_steps
@@ -165,7 +165,7 @@ class Workshop:
             self.console.print(f"{stage}: going on from step {loop.step_count}")
         return drive
 
-    def _share(self, stage: str) -> float:
+    def share(self, stage: str) -> float:
         """Of the hours; what the codecs would take goes to the others where there are codecs already."""
         shares = self.plan.shares
         spared = sum(shares[codec] for codec in CODEC_STAGES) if self.origin else 0.0
