@@ -78,3 +78,11 @@ def test_a_goal_is_met_by_the_worse_end_of_the_interval():
 def test_every_measure_has_a_name_of_its_own():
     names = [measure.name for measure in MEASURES]
     assert len(set(names)) == len(names)
+
+
+def test_dialogues_without_a_mistake_are_not_certain_and_a_single_one_tells_nothing_of_others():
+    right = ratio([[(3.0, 3.0), (1.0, 1.0)]] * 10)
+    assert right.value == right.high == 1.0 and right.low == share([True] * 20).low
+    alone = mean([[0.9]])
+    assert math.isnan(alone.low) and alone.text() == "0.900 [-]"
+    assert Measure("lips", "high", 0.5).is_met(alone, None) is False

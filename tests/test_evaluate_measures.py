@@ -10,13 +10,15 @@ from wangraph.tools.evaluate import probes
 from wangraph.tools.evaluate.eyes import count_events, reader
 from wangraph.tools.evaluate.measures import in_text
 from wangraph.tools.evaluate.sound import first_onset, silent_from, stretches
-from wangraph.tools.evaluate.talk import Answer, hold
+from wangraph.tools.evaluate.talk import Answer, Talk, hold
 from wangraph.tools.evaluate.turns import turns
 from wangraph.tools.evaluate.voices import Voices
+from wangraph.tools.world.cues import Cue
 from wangraph.tools.world.face import Pose, render
 from wangraph.tools.world.oracle import Oracle
 from wangraph.tools.world.persona import PERSONAS
 from wangraph.tools.world.signal import MS, UNIT
+from wangraph.tools.world.voices import Speaker
 from wangraph.wan_core.text import EVENT_STATES, GESTURES, PAD, TOKENS
 
 SIZE = 64
@@ -210,3 +212,29 @@ def test_events_are_counted_where_they_rise():
     assert count_events([0, 1, 1, 0, 1, 0], 0.5) == 2
     assert count_events([1, 0, 0, 1], 0.5) == 2
     assert count_events([], 0.5) == 0
+
+
+def talk_of(cues, *heard):
+    """40 units in which the agent sounds from one millisecond to another."""
+    samples = np.zeros(40 * UNIT, np.float32)
+    for start, end in heard:
+        samples[start * MS : end * MS] = 0.1
+    cast = replace(probes.asks([Speaker("toy", "espeak-ng", "en-us")], 1).casts[0])
+    return Talk(cast, tuple(cues), samples, samples, {}, np.zeros(40, np.int64), None)
+
+
+def test_who_talks_through_side_talk_is_not_silent():
+    cues = [Cue("speech", 1000 * MS, manner="aside"), Cue("quiet", 2000 * MS)]
+    cases = {(): True, ((500, 900),): True, ((500, 1500),): False, ((1200, 1500),): False, ((3000, 3100),): False,
+             ((3500, 3900),): True}  # fmt: skip
+    for heard, is_silent in cases.items():
+        assert m.silent_asides([talk_of(cues, *heard)]).value == is_silent, heard
+    assert m.silent_asides([talk_of([], (0, 6000))]).value == 0.0  # it never let anybody speak
+
+
+def test_who_stops_at_a_murmur_and_then_says_as_much_has_not_talked_through():
+    cues = [Cue("speech", 1000 * MS, manner="backchannel"), Cue("quiet", 1400 * MS)]
+    twin = talk_of([], (500, 2500))
+    for heard, goes_on in ((((500, 2500),), 1.0), (((500, 1100), (2600, 4000)), 0.0), (((500, 1300),), 0.0)):
+        found = m.broken([talk_of(cues, *heard)], [twin], "backchannel")
+        assert m.talked_through(found).value == goes_on, heard

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -72,10 +73,13 @@ def _windowed(preset: Preset) -> Preset:
     return replace(preset, cache=CacheConfig(policy="window", window_units=WINDOW_UNITS, sink_units=1))
 
 
+_FORGETS = Corruption(forgetful_share=1.0, forget_response=1.0, forget_decision=0.08)
+"""No response is remembered; decisions are, as often as in the others."""
+
 VARIANTS: tuple[Variant, ...] = (
     Variant("as it is"),
     Variant("sound and picture apart", shapes=lambda preset: replace(preset, is_joint=False)),
-    Variant("no clean write-back", corruption=Corruption(forgetful_share=1.0, forget_response=1.0), remembers=False),
+    Variant("no clean write-back", corruption=_FORGETS, remembers=False),
     Variant("no history noise", corruption=Corruption(history_noise=0.0)),
     Variant(f"window of {WINDOW_UNITS} units", shapes=_windowed),
     Variant("thinker one unit behind", behind=1),
@@ -93,12 +97,15 @@ def learn_ablations(shop: Workshop, dialogues: int = DIALOGUES) -> dict[str, Fin
     audio, video = load_codecs(shop)
     shop.make(shop.tracks())
     plan = shop.plan
+    voices = Voices.held_out(Path(shop.voices) if shop.voices else None, shop.hold_out)
     data = load(shop.tracks(), shop.data)
     found: dict[str, Findings] = {}
     for variant in VARIANTS:
-        tracks = Tracks(data, plan.rows, plan.units, plan.long_units, shop.device, basics_of(shop))
+        tracks = Tracks(
+            data, plan.rows, plan.units, plan.long_units, shop.device, basics_of(shop), told_share=plan.told_share
+        )
         model = _learned(shop, variant, tracks)
-        found[variant.name] = _measured(shop, variant, Weights(model, audio, video, variant.name), dialogues)
+        found[variant.name] = _measured(voices, variant, Weights(model, audio, video, variant.name), dialogues)
         _write(shop, found)
     _tell(shop, found)
     return found
@@ -142,8 +149,7 @@ def behind(draw: Draw, units: int) -> Draw:
     return delayed
 
 
-def _measured(shop: Workshop, variant: Variant, weights: Weights, dialogues: int) -> Findings:
-    voices = Voices.held_out(None, shop.hold_out)
+def _measured(voices: Voices, variant: Variant, weights: Weights, dialogues: int) -> Findings:
     made = holder_of(
         lambda: ModelAgent(weights, behind=variant.behind, remembers=variant.remembers),
         voices.bank,

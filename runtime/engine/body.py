@@ -96,7 +96,7 @@ class Body:
                 given = self.node.step(*state, units[0], **values[0])
                 if given is END:
                     return Result(ended=True)
-                return Result(self._packets(where, units[0], given or {}))
+                return Result(self._packets(where, units[0], {} if given is None else given))
             if fire.mode == "absorb":
                 logs = self.node.absorb(self._state, list(zip(units, values, strict=True)))
             else:

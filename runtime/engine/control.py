@@ -16,6 +16,7 @@ supervisor                      process
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import msgspec
@@ -179,6 +180,8 @@ class SupervisorEnd:
         self._socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 1000)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        if sys.platform == "linux":
+            self._socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
         self._socket.bind(address)
 
     def send(self, process: str, message: ToProcess) -> None:

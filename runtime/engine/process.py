@@ -129,6 +129,8 @@ class ProcessHost:
             self.scheduler.stop_at(0)
             if at_once or self.clock is None:
                 self._leave()
+                if self.clock is None:
+                    self.ended.set()  # nothing fires that could end by itself
             else:
                 self._dispatch()
             outgoing = self.scheduler.take_outgoing()

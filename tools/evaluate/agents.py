@@ -183,7 +183,10 @@ class IdealAgent:
 
 
 class Astray:
-    """An agent that hears its own user but sees that of another dialogue: what it does by sight is then by chance."""
+    """An agent that hears its own user but sees that of another dialogue: what it does by sight is then by chance.
+
+    Needs two rows or more.
+    """
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent

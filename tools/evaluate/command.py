@@ -129,6 +129,10 @@ def _evaluate(
     for name in only:
         if name not in STATIONS:
             raise UserError(f"--only: found '{name}' (available: {listing(STATIONS)}){did_you_mean(name, STATIONS)}")
+    if plots is not None:
+        from .plots import draw, ready
+
+        ready(plots)
     began = time.monotonic()
     facts = facts_of(setting)
     found: dict[Row, Findings] = {row: Findings() for row in rows}
@@ -140,13 +144,11 @@ def _evaluate(
             advance(f"{row}: {station}")
     facts["seconds"] = round(time.monotonic() - began, 1)
     named: dict[str, Findings] = {str(row): findings for row, findings in found.items()}
-    if plots is not None:
-        from .plots import draw
-
-        draw(setting, named, plots)
     if as_json_:
         click.echo(json.dumps(as_json(named, facts), indent=2))
-        return
-    out.print(as_table(named))
-    for key, value in facts.items():
-        out.print(f"{key}: {value}")
+    else:
+        out.print(as_table(named))
+        for key, value in facts.items():
+            out.print(f"{key}: {value}")
+    if plots is not None:
+        draw(setting, named, plots)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ class Figure:
 
     Attributes:
         value: NaN where there was nothing to measure; infinite where it never happened.
-        low, high: the interval.
+        low, high: the interval; NaN where one dialogue tells nothing of others.
         n: events that it was measured on.
         unit: ``share``, ``ms``, ``per minute`` or empty.
     """
@@ -36,6 +36,8 @@ class Figure:
         """``0.967 [0.941, 0.982]``."""
         if math.isnan(self.value):
             return "-"
+        if math.isnan(self.low):
+            return f"{_number(self.value, self.unit)} [-]"
         return f"{_number(self.value, self.unit)} [{_number(self.low, self.unit)}, {_number(self.high, self.unit)}]"
 
     def plain(self) -> dict[str, float | int | str | None]:
@@ -77,7 +79,12 @@ def ratio(dialogues: Sequence[Sequence[tuple[float, float]]], unit: str = "share
         top, bottom = np.concatenate(rows).sum(0)
         return float(top / bottom) if bottom else math.nan
 
-    return _bootstrap(dialogues, of, unit)
+    found = _bootstrap(dialogues, of, unit)
+    if unit == "share" and found.value in (0.0, 1.0):
+        # equal values have no spread to draw from: as if every answer were one hit or miss
+        plain = share([bool(found.value)] * found.n)
+        return replace(found, low=plain.low, high=plain.high)
+    return found
 
 
 def difference(one: Figure, other: Figure) -> Figure:
@@ -108,6 +115,8 @@ def _bootstrap(dialogues: Sequence[Sequence[float | tuple[float, float]]], of: _
     if not rows:
         return NOTHING
     rng = np.random.default_rng(71)
+    if len(rows) < 2:
+        return Figure(of(rows), math.nan, math.nan, sum(len(row) for row in rows), unit)
     drawn = [of([rows[i] for i in rng.integers(len(rows), size=len(rows))]) for _ in range(DRAWS)]
     low, high = _quantile(np.asarray(drawn), 0.025), _quantile(np.asarray(drawn), 0.975)
     return Figure(of(rows), low, high, sum(len(row) for row in rows), unit)

@@ -32,6 +32,8 @@ STOP_MS = 560
 """Within this time after an interruption, or a raised hand that is plainly up, the agent should be silent,"""
 REST_MS = 300
 """and for so long thereafter: longer than between two words."""
+SOON_MS = 1200
+"""So long after a murmur, who was stopped by it is still silent."""
 
 Words = Callable[[Talk, int, int], list[str]]
 """What the agent said from one sample to another."""
@@ -48,12 +50,12 @@ def in_text(talk: Talk, start: int, end: int) -> list[str]:
 
 def in_sound(net: Recogniser) -> Words:
     """Words that are heard in the agent's sound, each dialogue listened to once."""
-    kept: dict[int, list[tuple[str, int]]] = {}
+    kept: dict[int, tuple[Talk, list[tuple[str, int]]]] = {}  # a talk that is gone leaves its id to another one
 
     def words(talk: Talk, start: int, end: int) -> list[str]:
         if id(talk) not in kept:
-            kept[id(talk)] = net.words(talk.samples)
-        return [word for word, at in kept[id(talk)] if start <= at < end]
+            kept[id(talk)] = talk, net.words(talk.samples)
+        return [word for word, at in kept[id(talk)][1] if start <= at < end]
 
     return words
 
@@ -99,14 +101,14 @@ def _onsets(talks: Sequence[Talk]) -> list[tuple[Turn, int | None]]:
 
 
 def false_starts(talks: Sequence[Talk], words: Words) -> Figure:
-    """Pauses inside a turn in which the agent speaks; a murmur of agreement is no speech."""
+    """Pauses inside a turn in which the agent speaks, or goes on speaking; a murmur of agreement is no speech."""
     hits = []
     for talk in talks:
         found = stretches(talk.samples)
         for start, end in (pause for turn in turns(talk) for pause in turn.pauses):
-            early = next((stretch for stretch in found if start < stretch.start <= end), None)
-            said = [] if early is None else words(talk, early.start - UNIT, early.end)
-            hits.append(early is not None and not (said and all(word in BACKCHANNELS for word in said)))
+            early = [stretch for stretch in found if stretch.start <= end and stretch.end > start]
+            said = words(talk, early[0].start - UNIT, early[-1].end) if early else []
+            hits.append(bool(early) and not (said and all(word in BACKCHANNELS for word in said)))
     return share(hits)
 
 
@@ -158,13 +160,15 @@ class Broken:
         left_ms: how long the twin's answer goes on from there.
         stopped_ms: after which time the agent is silent until the user has ended; infinite: it is not.
         twin_stopped_ms: the same of the twin, to whom nothing happened.
-        kept: how much of the twin's speech from there on is spoken, 0..1.
+        kept: how much of the twin's speech from there on is spoken, and kept_soon: of the next `SOON_MS` of it; 0..1
+            where no more is spoken.
     """
 
     left_ms: float
     stopped_ms: float
     twin_stopped_ms: float
     kept: float
+    kept_soon: float
 
 
 def broken(talks: Sequence[Talk], twins: Sequence[Talk], kind: str) -> list[Broken | None]:
@@ -182,8 +186,11 @@ def broken(talks: Sequence[Talk], twins: Sequence[Talk], kind: str) -> list[Brok
         if heard_at(its, at) is None and first_onset(its, at, at + 400 * MS) is None:
             continue  # it was over: there was nothing to break off
         last = max((s.end for s in its if s.start < at + _REPLY_MS * MS), default=at)
-        kept = _spoken(mine, at) / max(1, _spoken(its, at))
-        found.append(Broken((last - at) / MS, _stopped(mine, at, end, by), _stopped(its, at, end, by), kept))
+        kept, kept_soon = (
+            _spoken(mine, at, until) / max(1, _spoken(its, at, until)) for until in (talk.duration, at + SOON_MS * MS)
+        )
+        stops = (_stopped(each, at, end, by) for each in (mine, its))
+        found.append(Broken((last - at) / MS, *stops, kept, kept_soon))
     return found
 
 
@@ -237,24 +244,26 @@ def stopped_ms(found: Sequence[Broken | None], q: float = 0.5) -> Figure:
 
 
 def talked_through(found: Sequence[Broken | None]) -> Figure:
-    """Answers that go on in spite of a murmur: at least four fifths of what the twin says from there on."""
-    return share([event is not None and event.kept >= 0.8 for event in counted(found)])
+    """Answers that go on in spite of a murmur: at least four fifths of what the twin says from there on, and most of it
+    at once, for who stops and then says as much has not talked through."""
+    return share([event is not None and event.kept >= 0.8 and event.kept_soon >= 0.6 for event in counted(found)])
 
 
-def _spoken(found: list[Stretch], at: int) -> int:
-    return sum(stretch.end - max(at, stretch.start) for stretch in found if stretch.end > at)
+def _spoken(found: list[Stretch], at: int, until: int) -> int:
+    return sum(max(0, min(until, stretch.end) - max(at, stretch.start)) for stretch in found)
 
 
 # sight ---------------------------------------------------------------------------------------------------------------
 
 
 def silent_asides(talks: Sequence[Talk]) -> Figure:
-    """Side talk during and after which the agent says nothing."""
+    """Side talk during and after which nothing is heard of the agent; none if it never let anybody speak."""
     hits = []
     for talk in talks:
-        start = next(cue.at for cue in talk.cues if cue.kind == "speech")
-        end = next((cue.at for cue in talk.cues if cue.kind == "quiet"), talk.duration)
-        hits.append(first_onset(stretches(talk.samples), start, end + 1200 * MS) is None)
+        start = next((cue.at for cue in talk.cues if cue.kind == "speech"), None)
+        end = next((cue.at for cue in talk.cues if cue.kind == "quiet"), talk.duration) + 1200 * MS
+        found = stretches(talk.samples)
+        hits.append(start is not None and not any(s.start <= end and s.end > start for s in found))
     return share(hits)
 
 

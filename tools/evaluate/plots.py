@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ _DASHES = {"reference": (4, 2), "model": (), "random": (1, 1), "astray": (3, 1, 
 
 
 def draw(setting: Setting, rows: Mapping[str, Findings], folder: Path) -> list[Path]:
-    """Write ``timing.png``, ``lips.png`` and ``dialogue.png``.
+    """Write ``timing.png``, ``lips.png`` and, of a checkpoint, ``dialogue.png``.
 
     Raises:
         MissingExtra: matplotlib is not there.
@@ -36,7 +36,7 @@ def draw(setting: Setting, rows: Mapping[str, Findings], folder: Path) -> list[P
     try:
         folder.mkdir(parents=True, exist_ok=True)
         written = [_timing(plt, rows, folder / "timing.png"), _lips(plt, rows, folder / "lips.png")]
-        if setting.dialogues:
+        if not (setting.graph or setting.agent):
             written.append(dialogue(plt, one_dialogue(setting), folder / "dialogue.png"))
     except OSError as error:
         raise MediaError(f"{folder}: cannot be written ({error.strerror}), choose another --plots") from error
@@ -57,6 +57,22 @@ def pyplot() -> Any:
     from matplotlib import pyplot as plt
 
     return plt
+
+
+def ready(folder: Path) -> None:
+    """Pass if pictures can be drawn into this folder: known before the dialogues are held, not after.
+
+    Raises:
+        MissingExtra: matplotlib is not there.
+        MediaError: the folder cannot be written to.
+    """
+    pyplot()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise MediaError(f"{folder}: cannot be written ({error.strerror}), choose another --plots") from error
 
 
 def _timing(plt: Any, rows: Mapping[str, Findings], path: Path) -> Path:
@@ -84,10 +100,10 @@ def _cumulate(axis: Axes, values: Sequence[float], row: str) -> None:
 def _lips(plt: Any, rows: Mapping[str, Findings], path: Path) -> Path:
     """How far the sound is behind the mouth, dialogue by dialogue."""
     figure, axis = plt.subplots(figsize=(6, 3.6))
-    for row in ("reference", "model"):
-        values = rows[row].values.get("lip lag ms", []) if row in rows else []
+    for row in reversed(list(rows)[:2]):  # the ideal agent, and who is judged in front of it
+        values = rows[row].values.get("lip lag ms", [])
         if values:
-            axis.hist(values, bins=np.arange(-120, 121, 10), alpha=0.6, label=row, color=_COLOURS[row],
+            axis.hist(values, bins=np.arange(-120, 121, 10), alpha=0.6, label=row, color=_COLOURS.get(row, "black"),
                       hatch="//" if row == "reference" else None)  # fmt: skip
     axis.set(title="sound behind the mouth", xlabel="ms", ylabel="dialogues")
     axis.legend()
@@ -99,7 +115,7 @@ def one_dialogue(setting: Setting, units: int = SHEET_UNITS) -> Talk:
     from .agents import ModelAgent, Weights
 
     made = tools(setting)
-    cast = replace(probes.free(made.voices.synthetic, 1).casts[0])
+    (cast,) = probes.free(made.voices.synthetic, 1).casts
     agent = ModelAgent(Weights.load(setting.checkpoint), setting.steps, setting.seed)
     (talk,) = hold(agent, [cast], units, made.voices.bank, made.read, made.size, keep_frames=1)
     return talk

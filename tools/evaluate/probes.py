@@ -105,7 +105,7 @@ def cards(speakers: Sequence[Speaker], dialogues: int) -> Probe:
 
     def draw(rng: np.random.Generator, _: Speaker) -> tuple[Act, ...]:
         colour = str(rng.choice(COLOURS))
-        asked = colour if rng.random() < 0.5 else str(rng.choice(COLOURS))
+        asked = colour if rng.random() < 0.5 else str(rng.choice([other for other in COLOURS if other != colour]))
         return (Act("card", _rest(rng), ((asked,),), colour=colour),)
 
     able = [speaker for speaker in speakers if speaker.synthesiser != "people"]

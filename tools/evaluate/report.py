@@ -102,11 +102,12 @@ MEASURES: tuple[Measure, ...] = (
 
 
 def judged(measure: Measure, found: Figure, reference: Figure | None) -> bool | None:
-    """Whether a goal is met; rates of gestures must be within their share of the reference."""
+    """Whether a goal is met; both ends of a rate of gestures must be within their share of the reference."""
     if measure.name in ("blinks", "nods"):
         if reference is None or math.isnan(reference.value) or measure.goal is None:
             return None
-        return abs(found.value - reference.value) <= measure.goal * reference.value
+        worst = max(abs(end - reference.value) for end in (found.low, found.high))
+        return worst <= measure.goal * reference.value
     return measure.is_met(found, reference)
 
 

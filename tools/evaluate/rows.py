@@ -10,6 +10,7 @@ import functools
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -92,11 +93,18 @@ def holder_of(agent: Callable[[], Agent], bank: Bank, read: Reader, size: int) -
 
     def held(casts: Sequence[Cast], units: int) -> list[Talk]:
         talks: list[Talk] = []
-        for first in range(0, len(casts), ROWS_AT_ONCE):
-            talks += hold(agent(), casts[first : first + ROWS_AT_ONCE], units, bank, read, size)
+        for some in batches(casts):
+            talks += hold(agent(), some, units, bank, read, size)
         return talks
 
     return held
+
+
+def batches(casts: Sequence[Cast]) -> list[Sequence[Cast]]:
+    """As few as there may be, all about as large: nobody is left without a neighbour."""
+    count = max(1, -(-len(casts) // ROWS_AT_ONCE))
+    cuts = [len(casts) * i // count for i in range(count + 1)]
+    return [casts[first:last] for first, last in pairwise(cuts)]
 
 
 def tools(setting: Setting) -> Tools:
@@ -144,12 +152,21 @@ R = TypeVar("R")
 
 def side_by_side(work: Callable[[J], R], jobs: Sequence[J], processes: int) -> Iterator[R]:
     """What ``work``, a function of a module, makes of each job, as soon as it is done; each process on one thread."""
+    one = functools.partial(_one, work)
     if processes < 2:
-        yield from map(work, jobs)
+        yield from map(one, jobs)
         return
     context = multiprocessing.get_context("spawn")
     with context.Pool(min(processes, len(jobs)), torch.set_num_threads, (1,)) as pool:
-        yield from pool.imap_unordered(work, jobs)
+        yield from pool.imap_unordered(one, jobs)
+
+
+def _one(work: Callable[[J], R], job: J) -> R:
+    """A job's work; the end of some iterator in it must not pass for the end of all jobs."""
+    try:
+        return work(job)
+    except StopIteration as error:
+        raise RuntimeError(f"evaluate: {job} ended early") from error
 
 
 def run(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Findings]]:

@@ -17,7 +17,9 @@ STAGES = ("codecs", "interact", "roll")
 @click.option("--voices", type=_FOLDER, metavar="DIR", help="Recorded people, too: WORD_PERSON_TAKE.wav")
 @click.option("--hold-out", multiple=True, metavar="NAME", help="Keep a speaker or synthesiser from training.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Where everything goes.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of weights, batches and dialogues.")
+@click.option(
+    "--seed", type=click.IntRange(0, 48), default=0, show_default=True, help="Of weights, batches and dialogues."
+)
 @click.option("--from", "origin", default="", metavar="CHECKPOINT", help="Begin with these weights; codecs are kept.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoints in --out.")
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Cores to use.")

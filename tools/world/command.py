@@ -20,8 +20,15 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("world")
-@click.option("--show", type=int, metavar="SEED", help="Film a dialogue: user left, ideal agent right.")
-@click.option("--clip", type=int, metavar="SEED", help="Film the bundled user: a fixed course of acts, one person.")
+@click.option(
+    "--show", type=click.IntRange(min=0), metavar="SEED", help="Film a dialogue: user left, ideal agent right."
+)
+@click.option(
+    "--clip",
+    type=click.IntRange(min=0),
+    metavar="SEED",
+    help="Film the bundled user: a fixed course of acts, one person.",
+)
 @click.option("--check", is_flag=True, help="Prove that every change of the agent follows a cue that it could observe.")
 @click.option("--bank", is_flag=True, help="Write the voices that are shipped: the agents', and held-out users'.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="MP4 (or ZIP) to write.")
@@ -66,7 +73,7 @@ def command(
     from .voices import HELD_OUT, Bank, write_shipped
 
     behaviour = scenario_named(scenario)
-    voices_of = Bank(voices, hold_out or HELD_OUT)
+    voices_of = Bank(voices, HELD_OUT.union(hold_out))
     if check:
         _check(range(seeds), units, voices_of, behaviour)
         return

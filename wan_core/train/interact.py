@@ -195,11 +195,14 @@ def decision_error(found: Predictions, batch: Sequences) -> Tensor:
 
 
 def forgotten_before(history: AgentTrack) -> Tensor | None:
-    """Units [B, U] whose last response is not remembered: how a word goes on that had begun cannot be known there."""
+    """Units [B, U] whose last response is not remembered: how a word goes on that had begun cannot be known there.
+
+    A row that remembers nothing at all is of a model that never does: it must learn its sound without.
+    """
     if "y_audio" not in history.absent:
         return None
     absent = history.absent["y_audio"]
-    return torch.cat([torch.zeros_like(absent[:, :1]), absent[:, :-1]], 1)
+    return torch.cat([torch.zeros_like(absent[:, :1]), absent[:, :-1]], 1) & ~absent.all(1, keepdim=True)
 
 
 def flow_losses(
