@@ -189,8 +189,8 @@ def broken(talks: Sequence[Talk], twins: Sequence[Talk], kind: str) -> list[Brok
         kept, kept_soon = (
             _spoken(mine, at, until) / max(1, _spoken(its, at, until)) for until in (talk.duration, at + SOON_MS * MS)
         )
-        stops = (_stopped(each, at, end, by) for each in (mine, its))
-        found.append(Broken((last - at) / MS, *stops, kept, kept_soon))
+        stopped_ms, twin_stopped_ms = (_stopped(each, at, end, by) for each in (mine, its))
+        found.append(Broken((last - at) / MS, stopped_ms, twin_stopped_ms, kept, kept_soon))
     return found
 
 
