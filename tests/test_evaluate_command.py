@@ -61,11 +61,25 @@ def test_an_unknown_kind_of_dialogue_is_named():
     )
 
 
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("--drift", "--only", "asks"), "found --only with --drift (expected --checkpoint, --voices, --hold-out, "),
+        (("--graph", "g.yaml", "--steps", "4"), "found --steps with --graph (expected "),
+        (("--set", "a=1"), "found --set without --graph (expected "),
+    ],
+)
+def test_an_option_that_would_not_be_used_is_refused(args, told):
+    result = evaluate(*args)
+    assert isinstance(result.exception, UserError) and str(result.exception).startswith("evaluate: " + told)
+    assert str(result.exception).endswith("leave it out")
+
+
 def test_only_one_thing_is_evaluated_at_a_time():
     result = evaluate("--drift", "--cascade")
     assert isinstance(result.exception, UserError)
     assert str(result.exception) == (
-        "evaluate: expected at most one of --graph, --agent, --cascade, --drift and --audio, run it twice"
+        "evaluate: expected at most one of --graph, --agent, --cascade, --drift, --fit-recogniser and --audio, run it twice"
     )
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..runtime.errors import UserError, WangraphError
+from .json_file import check_json, write_json
 
 if TYPE_CHECKING:
     from ..runtime.engine.run import Listener, Options, Run
@@ -50,7 +49,7 @@ def run_and_tell(
     """
     from ..runtime.engine.run import Run
 
-    _check_json(json_to)
+    check_json(json_to)
     if not options.in_processes:
         _limit_threads(max(p.threads for p in plan.processes.values()))
     run = Run(plan, options)
@@ -62,7 +61,7 @@ def run_and_tell(
         except WangraphError as failure:
             error = failure
     if json_to is not None and run.summary:
-        _write_json(run.summary, json_to)
+        write_json(run.summary, json_to)
     if not quiet and json_to != "-" and run.summary:
         from .summary import print_summary
 
@@ -84,19 +83,3 @@ def _limit_threads(threads: int) -> None:
     """In-process engines: the numeric libraries read these when they load, which is later."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, str(threads))
-
-
-def _check_json(target: str | None) -> None:
-    if target is None or target == "-":
-        return
-    folder = Path(target).resolve().parent
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"--json: {target}: cannot write into {folder} (expected a writable folder), name another file")
-
-
-def _write_json(summary: dict[str, Any], target: str) -> None:
-    text = json.dumps(summary, indent=2)
-    if target == "-":
-        click.echo(text)
-    else:
-        Path(target).write_text(text + "\n")

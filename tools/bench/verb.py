@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from importlib import import_module
-from pathlib import Path
 from typing import cast
 
 import click
 
 from ...runtime.errors import UserError, did_you_mean, listing
+from ..json_file import check_json, write_json
 from ..tables import console, table
 from .machine import machine_line
 from .report import Benchmark, Heard, Report, unheard
@@ -46,7 +44,7 @@ def command(name: str, rounds: int | None, seconds: float | None, is_compiled: b
     bench = find(name)
     if is_compiled and name != "model":
         raise UserError(f"--compile: found it with '{name}' (expected 'model'), leave it out")
-    _check_json(json_to)
+    check_json(json_to)
     rounds = bench.ROUNDS if rounds is None else rounds
     seconds = bench.SECONDS if seconds is None else seconds
     if is_compiled:
@@ -56,7 +54,7 @@ def command(name: str, rounds: int | None, seconds: float | None, is_compiled: b
     else:
         report = bench.run(rounds, seconds, _progress(rounds))
     if json_to is not None:
-        _write_json(report, json_to)
+        write_json(report, json_to)
     if json_to != "-":
         show(bench, report)
 
@@ -97,20 +95,3 @@ def _progress(rounds: int) -> Heard:
     if not sys.stderr.isatty():
         return unheard
     return lambda measured: click.echo(f"round {measured['round']} of {rounds}", err=True)
-
-
-def _write_json(report: Report, target: str) -> None:
-    text = json.dumps(report, indent=2)
-    if target == "-":
-        click.echo(text)
-    else:
-        Path(target).write_text(text + "\n")
-
-
-def _check_json(target: str | None) -> None:
-    if target in (None, "-"):
-        return
-    assert target is not None
-    folder = Path(target).resolve().parent
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"--json: {target}: cannot write into {folder} (expected a writable folder), name another file")

@@ -16,6 +16,19 @@ if TYPE_CHECKING:
     from .course import Findings
     from .rows import Row, Setting
 
+_LONG_RUN = {"checkpoint", "voices", "hold_out", "dialogues", "steps", "seed", "processes", "as_json_", "plots"}
+_OUTSIDER = _LONG_RUN - {"steps", "seed"} | {"only"}
+MODES = {
+    "": _LONG_RUN | {"only", "no_floors"},
+    "graph": _OUTSIDER | {"sets"},
+    "agent": _OUTSIDER,
+    "cascade": _LONG_RUN,
+    "drift": _LONG_RUN,
+    "fit_recogniser": set[str](),
+    "audio": {"checkpoint", "steps", "seed", "as_json_"},
+}
+"""What else may be given with the option that says what is evaluated; with none of them, a checkpoint is."""
+
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -70,10 +83,7 @@ def command(
     wangraph evaluate --graph cascade --set timeout_ms=400
     wangraph evaluate --agent ws://127.0.0.1:8765 --processes 1
     """
-    if [cascade, drift, audio is not None, graph is not None, agent is not None].count(True) > 1:
-        raise UserError(
-            "evaluate: expected at most one of --graph, --agent, --cascade, --drift and --audio, run it twice"
-        )
+    refuse_unused(click.get_current_context())
 
     from ...wan_core.errors import ModelError
     from .rows import Setting
@@ -95,6 +105,10 @@ def command(
 
         click.echo(f"{fit_recogniser}: {fit(Bank(), fit_recogniser):.1%} of clips without a mistake")
         return
+    if plots is not None:
+        from .plots import ready
+
+        ready(plots)
     try:
         if audio is not None:
             from .recording import listen
@@ -116,6 +130,26 @@ def command(
         raise UserError(str(error)) from error
 
 
+def refuse_unused(context: click.Context) -> None:
+    """Pass if at most one thing is asked for, and nothing that it would not use.
+
+    Raises:
+        UserError: otherwise.
+    """
+    options = {option.name: option.opts[0] for option in context.command.params if option.name}
+    given = [n for n in options if context.get_parameter_source(n) is click.core.ParameterSource.COMMANDLINE]
+    modes = [mode for mode in MODES if mode in given]
+    if len(modes) > 1:
+        known = " and ".join(", ".join(options[mode] for mode in MODES if mode).rsplit(", ", 1))
+        raise UserError(f"evaluate: expected at most one of {known}, run it twice")
+    mode = modes[0] if modes else ""
+    unused = [options[name] for name in given if name != mode and name not in MODES[mode]]
+    if unused:
+        used = ", ".join(options[name] for name in options if name in MODES[mode]) or "nothing else"
+        where = f"with {options[mode]}" if mode else "without --graph"
+        raise UserError(f"evaluate: found {unused[0]} {where} (expected {used}), leave it out")
+
+
 def _evaluate(
     setting: Setting, rows: tuple[Row, ...], only: tuple[str, ...], processes: int, as_json_: bool, plots: Path | None
 ) -> None:
@@ -129,10 +163,6 @@ def _evaluate(
     for name in only:
         if name not in STATIONS:
             raise UserError(f"--only: found '{name}' (available: {listing(STATIONS)}){did_you_mean(name, STATIONS)}")
-    if plots is not None:
-        from .plots import draw, ready
-
-        ready(plots)
     began = time.monotonic()
     facts = facts_of(setting)
     found: dict[Row, Findings] = {row: Findings() for row in rows}
@@ -151,4 +181,6 @@ def _evaluate(
         for key, value in facts.items():
             out.print(f"{key}: {value}")
     if plots is not None:
+        from .plots import draw
+
         draw(setting, named, plots)

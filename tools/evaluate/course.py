@@ -87,7 +87,7 @@ def _strangers(hold: Holder, probe: Probe, heard: Words, who: str) -> Findings:
     )
 
 
-def _both(hold: Holder, probe: Probe) -> tuple[list[Talk], list[Talk]]:
+def both(hold: Holder, probe: Probe) -> tuple[list[Talk], list[Talk]]:
     """Dialogues and their twins, held two by two in turn: who sees the neighbour's picture sees a twin's half of the
     time, whichever it is itself."""
     mixed = [cast for n in range(0, len(probe.casts), 2) for cast in (*probe.casts[n : n + 2], *probe.twins[n : n + 2])]
@@ -118,7 +118,7 @@ def typed(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
 def interruptions(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
     """Giving way, and answering what was said."""
     probe = probes.interruptions(voices.synthetic, n)
-    found = m.broken(*_both(hold, probe), "interruption")
+    found = m.broken(*both(hold, probe), "interruption")
     return Findings(
         {
             "interruptions: stopped": m.stopped(found),
@@ -132,14 +132,14 @@ def interruptions(hold: Holder, voices: Voices, heard: Words, n: int) -> Finding
 def backchannels(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
     """Not giving way to a murmur."""
     probe = probes.backchannels(voices.synthetic, n)
-    found = m.broken(*_both(hold, probe), "backchannel")
+    found = m.broken(*both(hold, probe), "backchannel")
     return Findings({"backchannels: talked through": m.talked_through(found)})
 
 
 def asides(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
     """Silent when others are addressed, answering when it is."""
     probe = probes.asides(voices.synthetic, n)
-    talks, twins = _both(hold, probe)
+    talks, twins = both(hold, probe)
     silent, answered = m.silent_asides(talks), m.answered(twins)
     return Findings(
         {
@@ -153,7 +153,7 @@ def asides(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
 def hands(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
     """Silent at a raised hand."""
     probe = probes.hands(voices.synthetic, n)
-    found = m.broken(*_both(hold, probe), "hand")
+    found = m.broken(*both(hold, probe), "hand")
     stopped, control = m.hand_stops(found), m.hand_stops(found, of_twin=True)
     return Findings({"raised hand, minus control": difference(stopped, control), "raised hand: stopped": stopped})
 

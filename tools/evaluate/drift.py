@@ -56,12 +56,16 @@ class LongRun:
 def evaluate_drift(setting: Setting, processes: int, as_json: bool, plots: Path | None) -> None:
     """Hold long dialogues, print minute by minute, and the last against the first."""
     minutes, memory = long_run(LongRun(setting, min(setting.dialogues, DIALOGUES)), processes)
+    if as_json:
+        told = {"minutes": [_plain(m) for m in minutes], "change": _finite(changes(minutes))}
+        click.echo(json.dumps(told | {"memory": memory.effects, "memory span": memory.span}, indent=2))
+    else:
+        _tell(minutes, memory)
     if plots is not None:
         _draw(minutes, plots)
-    if as_json:
-        told = {"minutes": [_plain(m) for m in minutes], "change": changes(minutes)}
-        click.echo(json.dumps(told | {"memory": memory.effects, "memory span": memory.span}, indent=2))
-        return
+
+
+def _tell(minutes: Sequence[Minute], memory: Memory) -> None:
     from ..tables import console, table
 
     made = table("measure", *(f"minute {n + 1}" for n in range(len(minutes))), "last against first")
@@ -151,7 +155,12 @@ def _answered(talk: Talk, start: int, end: int) -> list[bool]:
 
 
 def _plain(minute: Minute) -> dict[str, Any]:
-    return {**minute.levels, **{name: figure.plain() for name, figure in minute.rates.items()}}
+    return {**_finite(minute.levels), **{name: figure.plain() for name, figure in minute.rates.items()}}
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    """For JSON, which knows no NaN: nobody spoke in that minute."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def _draw(minutes: Sequence[Minute], folder: Path) -> None:

@@ -25,14 +25,18 @@ _DIALOGUES = 12
 def sweep(setting: Setting, processes: int, as_json: bool, plots: Path | None) -> None:
     """Print, and draw, what the cascade does at each timeout, and the checkpoint beside it."""
     rows = swept(setting, processes)
-    if plots is not None:
-        _draw(rows, plots)
     if as_json:
         told = {
             name: {key: f.plain() for key, f in found.figures.items() if key in TOLD} for name, found in rows.items()
         }
         click.echo(json.dumps(told, indent=2))
-        return
+    else:
+        _tell(rows)
+    if plots is not None:
+        _draw(rows, plots)
+
+
+def _tell(rows: Mapping[str, Findings]) -> None:
     from rich.text import Text
 
     from ..tables import console, table

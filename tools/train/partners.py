@@ -29,7 +29,7 @@ from ..world.user import World
 from ..world.voices import Bank
 from .data import SCENARIO_NAMES
 from .labels import tensors_of
-from .told import TRAINED, told_labels, told_tokens, untold
+from .told import TRAINED, told_labels, told_tokens
 
 ECHO_SHARE = 0.5
 """How many users hear the agent through a loudspeaker that their microphone picks up."""
@@ -121,8 +121,8 @@ class WorldPartners:
             for heard, said, world, persona in zip(self._heard, self._said, self._worlds, self._personas, strict=True)
         ]
         data = {name: torch.stack([row[name] for row in rows]).to(self._device) for name in rows[0]}
-        agent_audio, units = data["agent_audio"].float() / 32767, len(self._ideal)
-        labels = untold(self.rows, units) if self._who is None else told_labels(self._who, units)
+        agent_audio = data["agent_audio"].float() / 32767
+        labels = told_labels(self._who, self.rows, len(self._ideal))
         return Sequences(
             user_audio=data["user_audio"].float() / 32767,
             user_video=torch.stack(self._user_video, 1).clone(),

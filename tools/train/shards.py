@@ -16,7 +16,7 @@ from ...wan_core.flow import Latents
 from ...wan_core.train.codecs import Clips
 from ...wan_core.train.sequences import HEARD, Sequences, told
 from .data import SCENARIO_NAMES, DataSpec
-from .told import TRAINED, told_labels, told_tokens, untold
+from .told import TRAINED, told_labels, told_tokens
 
 
 def load(spec: DataSpec, folder: Path) -> dict[str, Tensor]:
@@ -147,7 +147,7 @@ class Tracks:
         return replace(
             batch,
             world=told(told_tokens()[who].to(self.device)),
-            heard={**batch.heard, "persona": told_labels(who, units).to(self.device)},
+            heard={**batch.heard, "persona": told_labels(who, rows, units).to(self.device)},
             gap_units=gap,
         )
 
@@ -177,7 +177,7 @@ class Tracks:
             is_loud=cut("agent_loudness") > 0.01,
             heard={
                 **{name: cut(name).long() for name in HEARD},
-                "persona": untold(len(windows), units).to(self.device),
+                "persona": told_labels(None, len(windows), units).to(self.device),
             },
             holds=cut("holds").bool(),
             scenario=self.data["scenario"][[row for row, _ in windows]].long().to(self.device),

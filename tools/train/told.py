@@ -27,11 +27,14 @@ def told_tokens() -> Tensor:
     return torch.tensor([[*tokens_of(words_for(PERSONAS[name])), ENTER] for name in TRAINED])
 
 
-def told_labels(personas: Tensor, units: int) -> Tensor:
-    """What agents who were told to be these [B] should know in every unit: [B, U], 1 + the persona's number."""
-    return (1 + personas.long())[:, None].expand(-1, units)
+def told_labels(personas: Tensor | None, rows: int, units: int) -> Tensor:
+    """Who they were told to be, which agents should know in every unit: [rows, units].
 
+    Args:
+        personas: numbers [rows]; None: they were told nothing.
 
-def untold(rows: int, units: int) -> Tensor:
-    """The same of agents who were told nothing: [B, U] zeros."""
-    return torch.zeros(rows, units, dtype=torch.long)
+    Returns:
+        1 + the persona's number, or 0.
+    """
+    known = torch.zeros(rows, dtype=torch.long) if personas is None else 1 + personas.long()
+    return known[:, None].expand(-1, units)

@@ -1,0 +1,43 @@
+"""Which dialogues are held together, and that none of the work is lost."""
+
+import pytest
+
+from wangraph.tools.evaluate import probes
+from wangraph.tools.evaluate.course import both
+from wangraph.tools.evaluate.rows import ROWS_AT_ONCE, batches, side_by_side
+from wangraph.tools.world.voices import Speaker
+
+SPEAKERS = [Speaker("toy", "espeak-ng", "en-us")]
+
+
+@pytest.mark.parametrize("count", [1, 2, ROWS_AT_ONCE, ROWS_AT_ONCE + 1, 3 * ROWS_AT_ONCE - 1])
+def test_nobody_is_left_alone_in_a_batch_and_nobody_is_left_out(count):
+    casts = probes.asks(SPEAKERS, count).casts
+    found = batches(casts)
+    assert [cast for batch in found for cast in batch] == list(casts)
+    assert all(len(batch) <= ROWS_AT_ONCE for batch in found)
+    assert count == 1 or min(map(len, found)) > 1
+
+
+@pytest.mark.parametrize("count", [4, 5])
+def test_half_of_the_neighbours_of_a_dialogue_and_of_a_twin_are_twins(count):
+    probe, met = probes.asides(SPEAKERS, count), []
+
+    def held(casts, units):
+        met.extend(casts)
+        return list(casts)
+
+    assert both(held, probe) == (list(probe.casts), list(probe.twins))
+    is_twin = [any(cast is twin for twin in probe.twins) for cast in met]
+    seen = list(zip(is_twin, [*is_twin[1:], is_twin[0]], strict=True))  # as one who is led astray sees them
+    for who in (False, True):
+        assert abs(sum(other for mine, other in seen if mine is who) - count / 2) <= 0.5
+
+
+def ends(job):
+    return next(iter([job] if job else []))
+
+
+def test_the_end_of_an_iterator_in_one_job_is_not_the_end_of_all_jobs():
+    with pytest.raises(RuntimeError, match="ended early"):
+        list(side_by_side(ends, [1, 0, 2], processes=1))
