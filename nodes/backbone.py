@@ -55,7 +55,7 @@ class ThinkerSession:
     Attributes:
         log: what was sent, and what the performer has not been sent yet.
         need: the first unit that the next packet begins with, besides its own.
-        asked: units in a row in which it has asked for its past in vain.
+        asked: times that it has asked for its past since something came, this one included; 0: it need not.
     """
 
     model: ThinkerState
@@ -153,9 +153,10 @@ class ThinkerNode(ListeningNode):
         """Take up the past that came; the first unit that is still needed, None when it can go on."""
         from ..wan_core.refill import FROM_THE_START
 
-        slices = [] if log is None else unpacked(log, self.device)
+        # what comes unasked was sent to the thinker before this one, and may be older than what was said since
+        slices = [] if log is None or not state.asked else unpacked(log, self.device)
         need = take_up(self._thinker, state.model, state.log, slices)
-        state.asked = 0 if slices else state.asked + 1
+        state.asked = 1 if slices else state.asked + 1
         if state.asked > PATIENCE_UNITS:
             anew = self.new_state(unit.index)
             state.model, state.log, state.need, state.asked = anew.model, anew.log, FROM_THE_START, 0

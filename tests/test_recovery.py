@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_backbone_nodes import CLOCK, response, unit, user
 
@@ -121,6 +121,7 @@ def test_a_performer_that_restarts_later_can_be_refilled_with_what_the_thinker_g
     restarts=st.sets(st.integers(1, 14), max_size=2),
     accidents=st.dictionaries(st.integers(1, 18), st.sampled_from(["dropped", "repeated", "damaged"]), max_size=6),
 )
+@example(restarts={3, 5}, accidents={5: "repeated"})  # an old answer reaches a thinker that has not asked
 def test_any_accidents_are_made_good(performer, restarts, accidents):
     units = list(conversation(opened(ThinkerNode), performer, 30, restarts, accidents))
     assert set(units[-1][1]) == {"video", "audio"}
