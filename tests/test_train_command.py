@@ -116,7 +116,7 @@ def test_a_training_begins_with_the_weights_of_another_and_keeps_its_codecs(trai
     origin = trained / "nano.safetensors"
     shop = Workshop("nano", 0.01, tmp_path, Console(), seed=5, origin=str(origin))
     wanted = load_part(origin, "model", DuplexModel).module.state_dict()
-    found = begun(shop).model.state_dict()
+    found = begun(shop, shop.preset).model.state_dict()
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
     result = train("all", "--from", origin, "--out", tmp_path, "--steps", 3, "--seed", 5)
     assert result.exception is None, result.exception
