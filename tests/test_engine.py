@@ -283,6 +283,26 @@ def test_a_stall_is_reported_by_node_unit_and_reason(tmp_path):
     assert told[0].endswith(" ms over its due")
 
 
+def test_a_process_that_must_be_killed_to_end_is_no_run_that_ended_in_order(tmp_path, monkeypatch):
+    from wangraph.runtime.engine import supervisor
+
+    monkeypatch.setattr(supervisor, "STOP_DEADLINE_S", 0.2)
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    hanging = Run(looped(tmp_path / "out", toys.Hangs, gate=str(gate)).plan(), Options(UNITS))
+
+    class Impatient:
+        def look(self, statistics, usage):
+            if any(note.kind == "stall" for note in statistics.notes) and not hanging.is_stopped:
+                hanging.stop()
+
+    hanging.watcher = Impatient()
+    with pytest.raises(
+        RunError, match=r"^process '\w+' \(pid \d+\): found still running 0.2 s after it was told to end at once"
+    ):
+        hanging.go()
+
+
 def test_too_little_shared_memory_is_said_before_anything_starts(tmp_path, monkeypatch):
     from wangraph.runtime.channel import segment
 

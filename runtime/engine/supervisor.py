@@ -296,7 +296,17 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 child.popen.kill()
                 child.popen.wait()
+                self._regret(child)
             os.close(child.pidfd)
+
+    def _regret(self, child: _Child) -> None:
+        """A process had to be killed: what it held is lost, unless it had said that it was done."""
+        if child.is_finished or self._error is not None:
+            return
+        self._error = RunError(
+            f"process '{child.name}' (pid {child.popen.pid}): found still {child.doing} {STOP_DEADLINE_S:g} s after "
+            "it was told to end at once (expected to end), it was killed and what it held is lost"
+        )
 
 
 def _control_address(run: str) -> tuple[str, tempfile.TemporaryDirectory[str] | None]:
