@@ -100,26 +100,28 @@ def learn_ablations(shop: Workshop, dialogues: int = DIALOGUES) -> dict[str, Fin
     voices = Voices.held_out(Path(shop.voices) if shop.voices else None, shop.hold_out)
     data = load(shop.tracks(), shop.data)
     found: dict[str, Findings] = {}
+    steps = []
     for variant in VARIANTS:
         tracks = Tracks(
             data, plan.rows, plan.units, plan.long_units, shop.device, basics_of(shop), told_share=plan.told_share
         )
-        model = _learned(shop, variant, tracks)
+        model, taken = _learned(shop, variant, tracks)
+        steps.append(taken)
         found[variant.name] = _measured(voices, variant, Weights(model, audio, video, variant.name), dialogues)
         _write(shop, found)
-    _tell(shop, found)
+    _tell(shop, found, steps)
     return found
 
 
-def _learned(shop: Workshop, variant: Variant, tracks: Tracks) -> DuplexModel:
-    """All begin with the same weights and meet the same batches."""
+def _learned(shop: Workshop, variant: Variant, tracks: Tracks) -> tuple[DuplexModel, int]:
+    """The model, and in how many steps; all begin with the same weights and meet the same batches."""
     learner = begun(shop, variant.shapes(shop.preset)).to(shop.device)
     task = InteractTask(learner, behind(tracks.draw, variant.behind), variant.corruption)
     loop = Loop(task, recipe_of(shop), 10**9, shop.seed)
     drive = shop.drive(stage_of(variant), loop, share=shop.share("interact") / len(VARIANTS))
     drive.run()
     loop.use_average()
-    return learner.model.cpu().eval().requires_grad_(False)
+    return learner.model.cpu().eval().requires_grad_(False), loop.step_count
 
 
 def stage_of(variant: Variant) -> str:
@@ -162,7 +164,7 @@ def _measured(voices: Voices, variant: Variant, weights: Weights, dialogues: int
     return found
 
 
-def _tell(shop: Workshop, found: dict[str, Findings]) -> None:
+def _tell(shop: Workshop, found: dict[str, Findings], steps: list[int]) -> None:
     from rich.text import Text
 
     from .tables import table
@@ -171,10 +173,11 @@ def _tell(shop: Workshop, found: dict[str, Findings]) -> None:
     for name in TOLD:
         made.add_row(name, *(Text(f.figures[name].text()) if name in f.figures else "" for f in found.values()))
     shop.console.print(made)
-    minutes = shop.hours * 60 * shop.share("interact") / len(VARIANTS)
     begin = f"the weights of {shop.origin}" if shop.origin else "random weights"
+    fewest, most = min(steps), max(steps)
+    taken = f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
     shop.console.print(
-        f"reduced runs: {minutes:.0f} min of the stage interact each, from {begin}, one seed, no stage roll"
+        f"reduced runs: {taken} steps of the stage interact each, from {begin}, seed {shop.seed}, no stage roll"
     )
 
 
