@@ -52,8 +52,17 @@ def test_a_unit_that_was_not_real_when_presented_is_one_miss_however_many_stream
 def test_skew_grows_while_the_picture_stands_and_the_sound_goes_on(statistics):
     for unit, video in enumerate([Validity.REAL, Validity.REPEATED, Validity.REPEATED, Validity.REAL]):
         statistics.add(presented(unit, video=video))
-    assert statistics.skews_ms == [0.0, 160.0, 320.0, 0.0]
+    assert list(statistics.skews_ms) == [0.0, 160.0, 320.0, 0.0]
     assert statistics.summary()["concealed"] == 2
+
+
+def test_a_unit_that_nobody_hears_has_no_skew_whichever_side_settles_first(statistics):
+    for unit, validity in enumerate([Validity.REAL, Validity.EMPTY, Validity.REAL]):
+        statistics.add([Settlement("sync.audio", unit, int(validity), 0, 10)])
+    for unit in range(3):
+        assert list(statistics.skews_ms) == [160.0, 0.0, 480.0][:unit]
+        statistics.add([Settlement("sync.video", unit, int(Validity.REPEATED), 0, 10)])
+    assert list(statistics.skews_ms) == [160.0, 0.0, 480.0]
 
 
 def test_late_counts_steps_that_finished_after_their_due(statistics):

@@ -20,7 +20,7 @@ class LastMiss:
 
     def look(self, statistics: Statistics) -> dict[str, Any] | None:
         """The unit and the culprit in words; None when nothing was missed, or it is too long ago to say."""
-        unit = max((unit for _, unit in statistics.missed_units), default=-1)
+        unit = statistics.last_missed_unit
         if unit == self._unit and self._is_final:
             return self._found
         self._unit, self._found, self._is_final = unit, None, False

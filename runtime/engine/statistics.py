@@ -11,6 +11,7 @@ from ..packet import Validity
 from ..plan.plan import NodePlan, Plan
 from ..schedule.events import Firing, Settlement
 from .records import Note, Record, Transfer
+from .skew import Skew
 
 MS = 1e6
 RECENT_RECORDS = 4000
@@ -31,20 +32,25 @@ class Statistics:
         self.levels: dict[str, Counter[int]] = defaultdict(Counter)
         self.modes: dict[str, Counter[str]] = defaultdict(Counter)
         self.busy_ns: dict[str, array[int]] = defaultdict(_times)
+        self.busy_total_ns: Counter[str] = Counter()
         self.wait_ns: dict[str, array[int]] = defaultdict(_times)
         self.slack_ns: dict[str, array[int]] = defaultdict(_times)
-        self.missed_units: set[tuple[str, int]] = set()
+        self.missed: Counter[str] = Counter()
+        self.last_missed_unit = -1
         self.latency_ns = _times()
         self.model_latency_ns = _times()
         self.deadline_slack_ns = _times()
         self.presented_ns = _times()
         self.transfer_ns: dict[str, array[int]] = defaultdict(_times)
+        self._presented_first_ns, self._presented_last_ns = 0, 0
         self._bytes: Counter[str] = Counter()
-        self._concealed: set[tuple[str, int]] = set()
-        self._shown: dict[str, dict[int, Validity]] = defaultdict(dict)
+        self._missed_units: set[tuple[str, int]] = set()
+        self._concealed_units: set[int] = set()
+        self._skew = Skew(plan.clock.period_ns / MS)
         self._presenters = [n for n in plan.nodes.values() if n.paced] or [n for n in plan.nodes.values() if n.is_sink]
         self._fed = {i.stream: n.name for n in self._presenters for i in n.inputs}
         self._played = {f"{n.name}.{p}": p for n in self._presenters for p in n.outputs}
+        self._has_both_sides = {"audio", "video"} <= set(self._played.values())
 
     def add(self, records: Iterable[Record]) -> None:
         """Take these records in."""
@@ -63,32 +69,20 @@ class Statistics:
     @property
     def misses(self) -> int:
         """Units that were not real when they were presented."""
-        return len(self.missed_units)
+        return sum(self.missed.values())
 
     @property
     def fps(self) -> float:
         """Pictures per second, over the units presented."""
-        if not self.presented_ns:
+        if not self.units_presented:
             return 0.0
-        span = max(self.presented_ns) - min(self.presented_ns) + self.plan.clock.period_ns
+        span = self._presented_last_ns - self._presented_first_ns + self.plan.clock.period_ns
         return self.units_presented * self.plan.clock.unit_frames / (span / 1e9)
 
     @property
-    def skews_ms(self) -> list[float]:
+    def skews_ms(self) -> array[float]:
         """Per presented unit: how much older the picture shown is than the sound played, from what was repeated."""
-        by_port: dict[str, dict[int, Validity]] = {}
-        for stream, units in self._shown.items():
-            by_port[self._played[stream]] = units
-        if "video" not in by_port or "audio" not in by_port:
-            return []
-        period = self.plan.clock.period_ns / MS
-        skews, behind = [], 0
-        for unit in sorted(by_port["video"]):
-            repeated = by_port["video"][unit] in (Validity.REPEATED, Validity.CONCEALED)
-            behind = behind + 1 if repeated else 0
-            silent = by_port["audio"].get(unit) in (Validity.CONCEALED, Validity.EMPTY, Validity.MISSING)
-            skews.append(0.0 if silent else behind * period)
-        return skews
+        return self._skew.ms
 
     def summary(self) -> dict[str, Any]:
         """Everything ``--json`` holds that follows from records."""
@@ -99,7 +93,7 @@ class Statistics:
             "fps": round(self.fps, 3),
             "misses": self.misses,
             "late": sum(self.late.values()),
-            "concealed": len({unit for _, unit in self._concealed}),
+            "concealed": len(self._concealed_units),
             "latency_ms": quantiles(self.latency_ns),
             "model_latency_ms": quantiles(self.model_latency_ns),
             "slack_ms": quantiles(self.deadline_slack_ns, low=True),
@@ -120,7 +114,9 @@ class Statistics:
         if firing.mode == "skip":
             return
         self.fired[firing.node] += units if firing.mode != "gap" else 0
-        self.busy_ns[firing.node].append(firing.finished_ns - firing.started_ns)
+        busy_ns = firing.finished_ns - firing.started_ns
+        self.busy_ns[firing.node].append(busy_ns)
+        self.busy_total_ns[firing.node] += busy_ns
         if firing.mode == "step":
             self.wait_ns[firing.node].append(max(0, firing.started_ns - firing.ready_ns))
             if node.ladder:
@@ -137,6 +133,8 @@ class Statistics:
         self.model_latency_ns.append((firing.ready_ns if node.paced else firing.finished_ns) - release)
         self.deadline_slack_ns.append(release + self.plan.latency_ns - self.model_latency_ns[-1] - release)
         if node is self._presenters[0]:
+            self._presented_first_ns = min(self._presented_first_ns, at) if self.units_presented else at
+            self._presented_last_ns = max(self._presented_last_ns, at) if self.units_presented else at
             self.units_presented += 1
             self.presented_ns.append(at)
 
@@ -144,11 +142,24 @@ class Statistics:
         validity = Validity(settled.validity)
         self._bytes[settled.stream] += settled.n_bytes
         if settled.stream in self._fed and validity is Validity.MISSING:
-            self.missed_units.add((self._fed[settled.stream], settled.unit))
+            self._add_missed(self._fed[settled.stream], settled.unit)
         if settled.stream in self._played and validity is not Validity.END:
-            self._shown[settled.stream][settled.unit] = validity
-            if validity in (Validity.REPEATED, Validity.CONCEALED):
-                self._concealed.add((settled.stream, settled.unit))
+            self._add_played(self._played[settled.stream], settled.unit, validity)
+
+    def _add_missed(self, presenter: str, unit: int) -> None:
+        """Once, however many of its inputs are missing."""
+        if (presenter, unit) not in self._missed_units:
+            self._missed_units.add((presenter, unit))
+            self.missed[presenter] += 1
+            self.last_missed_unit = max(self.last_missed_unit, unit)
+
+    def _add_played(self, port: str, unit: int, validity: Validity) -> None:
+        if validity in (Validity.REPEATED, Validity.CONCEALED):
+            self._concealed_units.add(unit)
+        if self._has_both_sides and port == "video":
+            self._skew.show(unit, validity)
+        elif self._has_both_sides and port == "audio":
+            self._skew.play(unit, validity)
 
     def _node(self, name: str) -> dict[str, Any]:
         node = self.plan.nodes[name]

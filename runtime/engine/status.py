@@ -95,11 +95,11 @@ def _node(statistics: Statistics, name: str, standing: Standing | None) -> dict[
         "fired": statistics.fired[name],
         "wait_ms": quantiles(statistics.wait_ns[name][-RECENT:], with_max=False),
         "busy_ms": quantiles(statistics.busy_ns[name][-RECENT:], with_max=False),
-        "busy_s": sum(statistics.busy_ns[name]) / 1e9,
+        "busy_s": statistics.busy_total_ns[name] / 1e9,
         "send_ms": quantiles(sent, with_max=False),
         "late": statistics.late[name],
         "lost": statistics.modes[name]["gap"] + statistics.modes[name]["skip"],
-        "misses": sum(1 for presenter, _ in statistics.missed_units if presenter == name),
+        "misses": statistics.missed[name],
     }
 
 
