@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import re
 import signal
 import threading
 from pathlib import Path
@@ -312,6 +313,16 @@ def test_too_little_shared_memory_is_said_before_anything_starts(tmp_path, monke
     ):
         failing(tmp_path, toys.Heavy).go()
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_ends_the_trace_and_not_the_run(tmp_path):
+    full = Run(looped(tmp_path / "out").plan(), Options(UNITS, clock="virtual", trace=Path("/dev/full")))
+    text = "--trace: /dev/full: No space left on device after 0 records (expected room for the trace), "
+    with pytest.raises(RunError, match="^" + re.escape(text)):
+        full.go()
+    assert [note["kind"] for note in full.summary["notes"] if note["text"].startswith(text)] == ["warning"]
+    assert full.summary["units"] == UNITS
 
 
 def test_a_trace_that_cannot_be_written_is_said_before_anything_starts(tmp_path):

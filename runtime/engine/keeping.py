@@ -13,7 +13,7 @@ from ..errors import RunError, UserError, did_you_mean, listing
 from ..packet import Packet
 from ..plan.plan import Plan, to_plain
 from ..schedule.events import Event
-from .flight import FlightRecorder
+from .flight import FlightRecorder, at_ns
 from .machine import machine
 from .recorder import Recorder
 from .records import TRACE_VERSION, Footer, Header, Note, Record, TraceWriter
@@ -38,7 +38,7 @@ class Keeper:
         self.taps = frozenset(recorded_streams(plan, options.record_edges)) if options.record else frozenset()
         header = make_header(plan, options)
         self._spans = SpanSender(options.otel, plan, f"{header.started} {os.getpid()}") if options.otel else None
-        self._trace = _open_trace(options.trace) if options.trace else None
+        self._trace = _Trace(options.trace) if options.trace else None
         self._flight = (
             FlightRecorder(options.flight_recorder_s, header, Path(f"{plain(plan.name)}.flight.trace"))
             if options.flight_recorder_s is not None
@@ -52,7 +52,7 @@ class Keeper:
         unreached = self._spans.look() if self._spans is not None else ""
         self.notes = [Note(0, "supervisor", "warning", unreached)] if unreached else []
         if self._trace is not None:
-            self._trace.write([header])
+            self.notes += self._trace.take([header])
 
     def take(self, records: Sequence[Record], misses: int, epoch_ns: int | None = None) -> list[Note]:
         """Keep these; returns what there is to tell about it.
@@ -64,7 +64,7 @@ class Keeper:
         if self._flight is not None and (note := self._flight.take(records, misses)) is not None:
             told.append(note)
         if self._trace is not None and (records or told):
-            self._trace.write([*records, *told])
+            told += self._trace.take([*records, *told])
         if self._recorder is not None:
             self._recorder.log(r for r in records if isinstance(r, Event))
         if self._spans is not None and epoch_ns is not None:
@@ -90,7 +90,7 @@ class Keeper:
         if self._spans is not None and (unsent := self._spans.close()):
             told.append(Note(0, "supervisor", "warning", unsent))
         if self._trace is not None and told:
-            self._trace.write(list(told))
+            told += self._trace.take(told)
         return told
 
     @property
@@ -115,11 +115,50 @@ class Keeper:
         }
 
     def close(self, summary: dict[str, Any], *, is_whole: bool) -> RunError | None:
-        """Finish the files of a run that ended in order, or not. Returns why a recording could not be written."""
+        """Finish the files of a run that ended in order, or not. Returns why one of them could not be written."""
+        failures = []
+        if self._recorder is not None:
+            failures.append(self._recorder.close(summary, is_whole=is_whole))
         if self._trace is not None:
-            self._trace.write([Footer(summary)])
-            self._trace.close()
-        return self._recorder.close(summary, is_whole=is_whole) if self._recorder is not None else None
+            failures.append(self._trace.close(summary))
+        return next((failure for failure in failures if failure is not None), None)
+
+
+class _Trace:
+    """A trace that is written until the disk takes no more: the run goes on without it, and says so at its end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._failure: RunError | None = None
+        self._count = 0
+        try:
+            self._writer = TraceWriter(path)
+        except OSError as error:
+            raise UserError(f"--trace: {path}: {error.strerror} (expected a writable file)") from error
+
+    def take(self, records: Sequence[Record]) -> list[Note]:
+        """Write these; returns what there is to tell about it, once."""
+        if self._failure is not None:
+            return []
+        try:
+            self._writer.write(list(records))
+        except OSError as error:
+            self._failure = RunError(
+                f"--trace: {self.path}: {error.strerror} after {self._count} records (expected room for the trace), "
+                "what was written before can be read"
+            )
+            return [Note(max(map(at_ns, records)), "supervisor", "warning", str(self._failure))]
+        self._count += len(records)
+        return []
+
+    def close(self, summary: dict[str, Any]) -> RunError | None:
+        """Write the last line. Returns why not all could be written."""
+        self.take([Footer(summary)])
+        try:
+            self._writer.close()
+        except OSError as error:  # what had waited to be written is lost, too
+            return self._failure or RunError(f"--trace: {self.path}: {error.strerror}, its end is lost")
+        return self._failure
 
 
 def make_header(plan: Plan, options: Options) -> Header:
@@ -151,10 +190,3 @@ def recorded_streams(plan: Plan, edges: Sequence[str]) -> list[str]:
             raise UserError(f"--edges: no stream '{edge}' (it has: {listing(plan.streams)}){did_you_mean(edge, known)}")
         chosen += found
     return list(dict.fromkeys(chosen))
-
-
-def _open_trace(path: Path) -> TraceWriter:
-    try:
-        return TraceWriter(path)
-    except OSError as error:
-        raise UserError(f"--trace: {path}: {error.strerror} (expected a writable file)") from error
