@@ -299,7 +299,7 @@ class Node:
     def absorb(self, state: Any, units: Sequence[tuple[Unit, Mapping[str, Any]]]) -> Sequence[Outputs] | None:
         """Take several units in without answering: by default, ``step`` on each, keeping only log outputs."""
         logs = [name for name, port in self.ports(self.values)[1].items() if port.is_log]
-        results = [self.step(state, unit, **inputs) for unit, inputs in units]
+        results = [self.step(state, unit, **inputs) or {} for unit, inputs in units]
         return [{name: result[name] for name in logs if name in result} for result in results] if logs else None
 
     def gap(self, state: Any, units: Sequence[Unit]) -> Sequence[Outputs] | None:

@@ -138,16 +138,35 @@ def test_absorb_keeps_the_log_only_and_gap_tells_what_was_lost():
         assert runner.step(value=None)["total"].tolist() == [4]
 
 
-def test_a_log_that_does_not_answer_for_every_unit_is_refused():
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ([], "gap returned 0 mappings (expected one for each of 2 units)"),
+        ({"log": 1}, "gap returned dict (expected a list of mappings, or None)"),
+        ([{}, None], "gap returned a list with NoneType (expected mappings, one per unit)"),
+    ],
+)
+def test_a_log_that_does_not_answer_for_every_unit_is_refused(returned, message):
     class Forgets(Counter):
         """Loses log entries."""
 
         def gap(self, state, units):
-            return []
+            return returned
 
     with NodeRunner(Forgets()) as runner, pytest.raises(NodeError) as caught:
         runner.gap(2)
-    assert str(caught.value) == "node 'node', unit 0..1: gap returned 0 mappings (expected one for each of 2 units)"
+    assert str(caught.value) == f"node 'node', unit 0..1: {message}"
+
+
+def test_a_step_that_answers_nothing_is_absorbed_as_one():
+    class Quiet(Counter):
+        """Says nothing."""
+
+        def step(self, state, unit, value):
+            return None
+
+    with NodeRunner(Quiet()) as runner:
+        assert runner.absorb([{"value": np.ones(1)}] * 2) == [{"log": None}] * 2
 
 
 def test_a_source_ends_with_end():

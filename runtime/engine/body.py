@@ -225,12 +225,18 @@ class Body:
     ) -> dict[tuple[str, int], Packet]:
         if logs is None:
             return {}
+        if isinstance(logs, Mapping) or not isinstance(logs, Sequence):
+            raise NodeError(f"{where}: {mode} returned {type(logs).__name__} (expected a list of mappings, or None)")
         if len(logs) != len(units):
             raise NodeError(
                 f"{where}: {mode} returned {len(logs)} mappings (expected one for each of {len(units)} units)"
             )
         packets: dict[tuple[str, int], Packet] = {}
         for unit, outputs in zip(units, logs, strict=True):
+            if not isinstance(outputs, Mapping):
+                raise NodeError(
+                    f"{where}: {mode} returned a list with {type(outputs).__name__} (expected mappings, one per unit)"
+                )
             kept = {p: v for p, v in outputs.items() if p not in self._ports[1] or self._ports[1][p].is_log}
             packets.update(self._packets(where, unit, kept))
         return packets
