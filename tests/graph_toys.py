@@ -64,6 +64,7 @@ class Answer(Node):
 
     context = Input("context", tensors={"keys": ("N<=13 8", "float32")})
     latents = Output("latent", "4 8", "float32")
+    steps: int = Param(2, min=1, help="of the solver")
 
 
 class Ahead(Node):

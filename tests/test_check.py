@@ -148,6 +148,14 @@ def test_processes_without_nodes_are_left_out(spec):
         ("  a: {type: Blur, inputs: {frames: b.blurred}}\n  b: {type: Blur, inputs: {frames: a.blurred}}",
          "g.yaml:2:44: found a cycle without delay: a.blurred -> b.blurred -> a.blurred (expected a delay on one "
          "of its edges), write frames: {from: b.blurred, delay: 1, init: empty}"),
+        ("  a: {type: Blur, inputs: {frames: {from: b.blurred, delay: 1, init: empty}}}\n"
+         "  b: {type: Blur, inputs: {frames: a.blurred}}",
+         "g.yaml:2:35: found no source above a, b (expected a node without inputs, whose units the clock releases), "
+         "connect one, for example: {type: capture.clock}"),
+        ("  c: {type: Camera, ladder: [{widht: 8}]}",
+         "g.yaml:2:37: node 'c': ladder, level 0: no parameter 'widht' (it has: path, width); did you mean 'width'?"),
+        ("  c: {type: Camera, ladder: [{width: 2}, {width: 1}]}",
+         "g.yaml:2:37: node 'c': ladder, level 1: width: found 1 (expected 2 or more)"),
         ("  c: {type: Camera}\n  f: {type: Forgetful, inputs: {data: c.video}}",
          "g.yaml:3:13: node 'f': found Forgetful, which keeps state but has no 'gap' (expected new_state and gap "
          "together), write gap(self, state, units): what a lost unit does to the state"),

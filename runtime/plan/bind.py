@@ -98,6 +98,7 @@ def _bind_node(node: NodeSpec, folder: Path, problems: Problems) -> Bound | None
             "write gap(self, state, units): what a lost unit does to the state",
         )
     params = _params(node, cls, folder, problems)
+    _check_ladder(node, cls, problems)
     if params is None:
         return None
     try:
@@ -134,6 +135,21 @@ def _params(node: NodeSpec, cls: type[Node], folder: Path, problems: Problems) -
             continue
         values[key] = _located(param, checked, given, folder)
     return values if len(problems.lines) == before else None
+
+
+def _check_ladder(node: NodeSpec, cls: type[Node], problems: Problems) -> None:
+    """Every level says what parameters of the class are worth at it."""
+    for number, level in enumerate(node.ladder):
+        where = f"node '{node.name}': ladder, level {number}"
+        for key, value in level.items():
+            if key not in cls.params:
+                hint = did_you_mean(key, cls.params)
+                problems.add(node.at("ladder"), f"{where}: no parameter '{key}' (it has: {listing(cls.params)}){hint}")
+                continue
+            try:
+                cls.params[key].checked(f"{where}: {key}", value)
+            except GraphError as error:
+                problems.add(node.at("ladder"), str(error))
 
 
 def _located(param: Parameter, value: Any, given: ParamSpec, folder: Path) -> Any:

@@ -21,7 +21,7 @@ from .shapes import Shapes, resolve_shapes
 from .spec import GraphSpec, parse_spec
 from .streams import by_stream, check_settling, find_device, place, plan_input, plan_processes, plan_stream
 from .timing import TimedEdge, TimedNode, Timing, compute_timing
-from .wiring import Edge, check_cycles, check_wait, connect, depths, flow_order, on_loops
+from .wiring import Edge, check_cycles, check_fed, check_wait, connect, depths, flow_order, on_loops
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ def check(spec: GraphSpec, seed: int = 0) -> Checked:
     devices = {node.name: find_device(node, problems) for node in spec.nodes.values()}
     edges = connect(spec, bound, problems)
     check_cycles(list(bound), edges, problems)
+    if not problems.lines:
+        check_fed(bound, edges, problems)
     check_portable(bound, places, problems)
     problems.raise_any()
 

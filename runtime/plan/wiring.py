@@ -136,6 +136,20 @@ def check_cycles(nodes: Sequence[str], edges: Sequence[Edge], problems: Problems
         )
 
 
+def check_fed(bound: Mapping[str, Bound], edges: Sequence[Edge], problems: Problems) -> None:
+    """Note nodes that only feed each other: nothing would tell them when a unit begins."""
+    graph = _whole(list(bound), edges)
+    clocked = [name for name, node in bound.items() if node.cls.paced or not graph.in_degree(name)]
+    fed = {*clocked}.union(*(nx.descendants(graph, name) for name in clocked))
+    alone = [name for name in bound if name not in fed]
+    if alone:
+        problems.add(
+            bound[alone[0]].spec.at("inputs"),
+            f"found no source above {listing(alone)} (expected a node without inputs, whose units the clock releases), "
+            "connect one, for example: {type: capture.clock}",
+        )
+
+
 def flow_order(nodes: Sequence[str], edges: Sequence[Edge]) -> list[str]:
     """Names in an order in which data flows (delayed edges left out), otherwise as in the file."""
     place = {name: index for index, name in enumerate(nodes)}
