@@ -1,0 +1,44 @@
+"""What is told of nodes that are late."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from wangraph.runtime.engine.stall import StallWatch
+
+PERIOD = 160_000_000
+
+
+def watch(cursor: int):
+    """A watch over one node off the paced path, and the node."""
+    plan = SimpleNamespace(
+        clock=SimpleNamespace(period_ns=PERIOD), latency_ns=PERIOD, release_ns=lambda unit: unit * PERIOD
+    )
+    node = SimpleNamespace(
+        ended=False, cursor=cursor, running=None, plan=SimpleNamespace(name="file", depth=1, due_ns=None)
+    )
+    scheduler = SimpleNamespace(nodes={"file": node}, waiting_for=lambda name: f"waiting for unit {node.cursor}")
+    return StallWatch(plan, scheduler), node
+
+
+def test_a_stall_is_told_once_while_the_node_stands():
+    stalls, _ = watch(5)
+    told = [stalls.look(unit * PERIOD) for unit in range(5, 40)]
+    assert [text for texts in told for text in texts] == ["node 'file': waiting for unit 5; 320 ms over its due"]
+
+
+def test_a_node_that_falls_behind_is_told_whenever_it_is_twice_as_late():
+    stalls, node = watch(0)
+    late = []
+    for unit in range(200):
+        node.cursor = unit // 2
+        late += [text.rpartition("; ")[2] for text in stalls.look(unit * PERIOD)]
+    assert late == [f"{ms} ms over its due" for ms in (320, 640, 1280, 2560, 5120, 10240)]
+
+
+def test_a_node_that_has_caught_up_is_told_anew():
+    stalls, node = watch(0)
+    assert stalls.look(10 * PERIOD)
+    node.cursor = 10
+    assert not stalls.look(11 * PERIOD)
+    assert stalls.look(15 * PERIOD) == ["node 'file': waiting for unit 10; 320 ms over its due"]
