@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from wangraph.tools.world.face import CARD_COLOURS, Pose, join, random_looks, render
+from wangraph.tools.world.face import CARD_COLOURS, PIXELS_AT_ONCE, Pose, join, random_looks, render, render_each
 from wangraph.tools.world.motion import Mover, visible_after
 from wangraph.tools.world.signal import FRAME, UNIT
 
@@ -106,3 +106,15 @@ def test_a_blink_lasts_one_unit_and_a_nod_two():
     poses = join([mover.take(np.zeros(UNIT, np.float32)) for _ in range(3)])
     assert poses.blink.max() == 1.0 and not poses.blink[4:].any()
     assert poses.nod.max() > 0.9 and not poses.nod[8:].any()
+
+
+def test_people_drawn_together_are_those_drawn_one_by_one():
+    rng = np.random.default_rng(3)
+    poses = [busy(4, seed) for seed in range(5)]
+    for pose, hand, card in zip(poses, (0, 1, 0, 0, 0.4), (0, 0, 0, 1, 0.6), strict=True):
+        pose.hand[:], pose.card[:] = hand, card
+    faces = [looks(int(rng.integers(100))) for _ in poses]
+    together = render_each(poses, faces, 192)  # more pixels than are drawn at once
+    assert PIXELS_AT_ONCE < 5 * 4 * 192**2
+    for pose, face, pictures in zip(poses, faces, together, strict=True):
+        assert np.array_equal(pictures, render(pose, face, 192))

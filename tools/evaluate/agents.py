@@ -30,7 +30,7 @@ from ...wan_core.video import VideoCodec, VideoDecoderState, VideoEncoderState
 from ..train.data import WORLD_VERSION
 from ..train.told import words_for
 from ..world.cues import UserUnit
-from ..world.face import render
+from ..world.face import render_each
 from ..world.oracle import Oracle
 from ..world.persona import Persona
 from ..world.voices import Bank
@@ -166,7 +166,8 @@ class IdealAgent:
         """As in `talk.Agent`."""
         weights = self.weights
         said = [oracle.step(user.cues) for oracle, user in zip(self._oracles, users, strict=True)]
-        faces = [render(unit.pose, who.looks, weights.size) for unit, who in zip(said, self._personas, strict=True)]
+        looks = [persona.looks for persona in self._personas]
+        faces = render_each([unit.pose for unit in said], looks, weights.size)
         video, self._looked = weights.video.encode(as_pictures(faces), self._looked)
         audio, self._spoke = weights.audio.encode(as_sounds([unit.samples for unit in said]), self._spoke)
         latents = Latents(audio[:, 0], video[:, 0])

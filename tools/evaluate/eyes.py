@@ -45,10 +45,14 @@ class Reader:
         """Pictures [N, S, S, 3] -> values [N]: everything in `READ`, sharpness, and likeness to each persona."""
         values = _flat(frames, self.box) @ self.weights
         scaled = frames.astype(np.float32) / 255.0
-        grey = scaled.mean(-1)
+        grey = (scaled[..., 0] + scaled[..., 1] + scaled[..., 2]) / 3
         edges = np.abs(np.diff(grey, axis=1)).mean((1, 2)) + np.abs(np.diff(grey, axis=2)).mean((1, 2))
         read = {name: values[:, column].astype(np.float32) for column, name in enumerate(READ)}
-        like = {f"like {name}": -np.square(scaled - still).mean((1, 2, 3)) for name, still in self.stills.items()}
+        flat = scaled.reshape(len(frames), -1)
+        like = {}
+        for name, still in self.stills.items():
+            apart = flat - still.ravel()
+            like[f"like {name}"] = -np.einsum("np,np->n", apart, apart) / apart.shape[1]
         return {**read, SHARPNESS: edges.astype(np.float32), **like}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..world.cues import Cue, UserUnit
+from ..world.face import render_each
 from ..world.person import Person
 from ..world.persona import PERSONAS, Persona
 from ..world.script import SCENARIOS, Scenario, Script
@@ -132,20 +133,34 @@ def hold(
         size: side of the users' pictures in pixels.
         keep_frames: rows of which the pictures themselves are kept, too.
     """
-    worlds = [cast.world(bank, size) for cast in casts]
+    worlds = [cast.world(bank, 0) for cast in casts]
+    looks = [world.person.looks for world in worlds]
     users: list[list[UserUnit]] = [[] for _ in casts]
     answers: list[list[Answer]] = [[] for _ in casts]
     faces: list[list[dict[str, NDArray[np.float32]]]] = [[] for _ in casts]
     agent.begin(casts)
     for _ in range(units):
-        met = [world.step(said[-1].samples if said else None) for world, said in zip(worlds, answers, strict=True)]
-        for row, (user, answer) in enumerate(zip(met, agent.step(met), strict=True)):
-            if answer.frames is not None:
-                faces[row].append(read(answer.frames))
+        met = [world.step(own[-1].samples if own else None) for world, own in zip(worlds, answers, strict=True)]
+        seen = render_each([user.pose for user in met], looks, size) if size else [user.frames for user in met]
+        met = [replace(user, frames=frames) for user, frames in zip(met, seen, strict=True)]
+        said = agent.step(met)
+        for row, face in _faces(said, read).items():
+            faces[row].append(face)
+        for row, (user, answer) in enumerate(zip(met, said, strict=True)):
             is_kept = row < keep_frames
             users[row].append(user if is_kept else replace(user, frames=user.frames[:0]))
             answers[row].append(answer if is_kept else replace(answer, frames=None))
     return [_talk(cast, users[row], answers[row], faces[row], row < keep_frames) for row, cast in enumerate(casts)]
+
+
+def _faces(said: Sequence[Answer], read: Read) -> dict[int, dict[str, NDArray[np.float32]]]:
+    """What is read from the pictures of each row that shows any, read at once."""
+    shown = {row: answer.frames for row, answer in enumerate(said) if answer.frames is not None}
+    if not shown:
+        return {}
+    ends = np.cumsum([len(frames) for frames in shown.values()])
+    together = {name: np.split(values, ends) for name, values in read(np.concatenate([*shown.values()])).items()}
+    return {row: {name: parts[i] for name, parts in together.items()} for i, row in enumerate(shown)}
 
 
 def _talk(

@@ -21,7 +21,7 @@ from ...wan_core.video import VideoCodec, VideoEncoderState
 from ..world.cues import AgentUnit
 from ..world.cues import UserUnit as WorldUnit
 from ..world.dialogue import record
-from ..world.face import render
+from ..world.face import render_each
 from ..world.oracle import Oracle
 from ..world.persona import PERSONAS
 from ..world.script import SCENARIOS
@@ -70,7 +70,7 @@ class WorldPartners:
         self._world = told(told_tokens()[who].to(self._device)) if is_told else None
         self._who = who if is_told else None
         self._worlds = [
-            World(seed, self._bank, replace(SCENARIOS[SCENARIO_NAMES[kind]], echo=echo), size=self._size)
+            World(seed, self._bank, replace(SCENARIOS[SCENARIO_NAMES[kind]], echo=echo), size=0)
             for seed, kind, echo in zip(seeds, kinds, echoes, strict=True)
         ]
         self._oracles = [Oracle(seed, self._bank, persona) for seed, persona in zip(seeds, self._personas, strict=True)]
@@ -93,10 +93,11 @@ class WorldPartners:
         for row in range(self.rows):
             self._heard[row].append(users[row])
             self._said[row].append(agents[row])
-        shown = np.stack([render(a.pose, who.looks, self._size) for a, who in zip(agents, self._personas, strict=True)])
+        looks = [*(world.person.looks for world in self._worlds), *(persona.looks for persona in self._personas)]
+        drawn = render_each([one.pose for one in (*users, *agents)], looks, self._size)
         seen, faces, voices = self._states
-        user_video, seen = self._video.encode(_pictures(np.stack([user.frames for user in users]), self._device), seen)
-        video, faces = self._video.encode(_pictures(shown, self._device), faces)
+        user_video, seen = self._video.encode(_pictures(np.stack(drawn[: self.rows]), self._device), seen)
+        video, faces = self._video.encode(_pictures(np.stack(drawn[self.rows :]), self._device), faces)
         audio, voices = self._audio.encode(self._tensor([agent.samples for agent in agents])[:, None], voices)
         self._states = seen, faces, voices
         ideal = Latents(audio[:, 0], video[:, 0])

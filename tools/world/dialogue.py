@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cues import AgentUnit, Cue, Gesture, State, UserUnit
-from .face import Pose, join, render
+from .face import PIXELS_AT_ONCE, Pose, join, render
 from .oracle import Change, Oracle
 from .person import Person
 from .persona import PERSONAS, Persona
@@ -125,6 +125,6 @@ def pictures(pose: Pose, looks: NDArray[np.float32], size: int, units: int) -> N
     frames = len(pose) // units
     if not size:
         return np.empty((units, frames, 0, 0, 3), np.uint8)
-    step = max(1, 400_000 // size**2)
+    step = max(1, PIXELS_AT_ONCE // size**2)
     drawn = [render(pose[i : i + step], looks, size) for i in range(0, len(pose), step)]
     return np.concatenate(drawn).reshape(units, frames, size, size, 3)

@@ -8,6 +8,7 @@ loudness of the person's own voice, so that lips and voice are in step by constr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -15,6 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from .canvas import Canvas
 from .signal import Plane
+
+PIXELS_AT_ONCE = 400_000
+"""In pictures that are drawn together: more would be slower, their planes outgrow the processor's cache."""
 
 LOOKS = 14
 """Numbers in an identity vector, each 0..1; see `Looks`."""
@@ -96,7 +100,7 @@ class Pose:
         return Pose(*(getattr(self, field.name)[part] for field in fields(self)))
 
 
-def join(poses: list[Pose]) -> Pose:
+def join(poses: Sequence[Pose]) -> Pose:
     """Poses one after the other."""
     return Pose(*(np.concatenate([getattr(pose, field.name) for pose in poses]) for field in fields(Pose)))
 
@@ -165,6 +169,17 @@ def render(pose: Pose, looks: ArrayLike, size: int = 64) -> NDArray[np.uint8]:
     if pose.hand.max() > 0.01:
         _hand(canvas, pose, who)
     return canvas.pictures()
+
+
+def render_each(poses: Sequence[Pose], looks: Sequence[NDArray[np.float32]], size: int) -> list[NDArray[np.uint8]]:
+    """As `render` for each of several people, all poses equally long; together they cost a third."""
+    frames = len(poses[0])
+    some = max(1, PIXELS_AT_ONCE // (frames * size * size))
+    drawn: list[NDArray[np.uint8]] = []
+    for i in range(0, len(poses), some):
+        who = np.repeat(np.stack(looks[i : i + some]), frames, 0)
+        drawn += np.split(render(join(poses[i : i + some]), who, size), len(poses[i : i + some]))
+    return drawn
 
 
 class _Head:
