@@ -1,13 +1,15 @@
 import shutil
+import subprocess
 import wave
 
 import numpy as np
 import pytest
 
 from wangraph.runtime.errors import MediaError, MissingExtra, UserError
+from wangraph.tools.world.accents import SPELLED
 from wangraph.tools.world.signal import RATE
 from wangraph.tools.world.voices import Bank, Speaker, read_recording
-from wangraph.tools.world.words import DIGITS, USER_WORDS, answer
+from wangraph.tools.world.words import AGENT_WORDS, DIGITS, USER_WORDS, answer
 
 needs = {
     program: pytest.mark.skipif(shutil.which(program) is None, reason=f"no {program}: apt install {program}")
@@ -127,3 +129,27 @@ def test_the_answer_to_a_digit_is_the_rule_and_to_a_colour_whether_it_is_shown()
     assert [answer(word, None) for word in ("zero", "nine")] == ["one", "zero"]
     assert answer("zero", None, rule=-1) == "nine"
     assert [answer("red", card) for card in ("red", "blue", None)] == ["yes", "no", "no"]
+
+
+def test_every_other_language_spells_every_word_but_the_murmur():
+    assert {frozenset(words) for words in SPELLED.values()} == {
+        frozenset({*USER_WORDS, *AGENT_WORDS} - {"mm-hmm"}),
+    }
+
+
+@needs["espeak-ng"]
+def test_a_word_in_another_language_sounds_like_neither_english_nor_its_letters(tmp_path):
+    bank = Bank(cache=tmp_path)
+    by_name = {speaker.name: speaker for speaker in bank.speakers}
+    german = bank.takes(by_name["de+m2"])
+    assert {*german} == {*USER_WORDS, *AGENT_WORDS}
+    read = subprocess.run(["espeak-ng", "-v", "de", "-q", "-x", SPELLED["de"]["nine"]], capture_output=True, text=True)
+    assert read.stdout.strip() == "n'aIn"
+    assert "de+m2" in {speaker.name for speaker in bank.split("train")}
+
+
+def test_new_voices_leave_those_held_out_as_they_were():
+    assert [speaker.name for speaker in Bank().split("held-out")] == [
+        "en-us+f5", "en-us+Annie", "en-gb+m4", "en-gb+Michael", "en-gb-scotland+f4",
+        "flite-kal16", "flite-awb", "flite-rms", "flite-slt",
+    ]  # fmt: skip

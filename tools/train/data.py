@@ -25,7 +25,7 @@ from ...runtime.errors import MediaError
 from ..world.dialogue import play
 from ..world.persona import PERSONAS
 from ..world.script import SCENARIOS
-from ..world.voices import HELD_OUT, Bank, Split
+from ..world.voices import HELD_OUT, Bank, Split, synthetic_speakers
 from .labels import tensors_of
 from .told import TRAINED
 
@@ -83,7 +83,12 @@ class DataSpec:
     def digest(self) -> str:
         """Of all that the data depend on, except how many shards there are."""
         facts = {**asdict(self), "dialogues": None, "world": WORLD_VERSION, "labels": LABELS_VERSION}
+        facts["speakers"] = [speaker.name for speaker in synthetic_speakers()]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+    def numbers(self, shard: int) -> range:
+        """Dialogues of a shard; the last one may have fewer than the others."""
+        return range(shard * self.per_shard, min((shard + 1) * self.per_shard, self.dialogues))
 
     def bank(self) -> Bank:
         """The voices.
@@ -100,8 +105,22 @@ class DataSpec:
 
 
 def missing(spec: DataSpec, folder: Path) -> list[int]:
-    """Shards that are not there yet."""
-    return [shard for shard in range(spec.shards) if not spec.path(folder, shard).exists()]
+    """Shards that are not there yet, or hold fewer dialogues than are wanted now: the last one of a smaller spec."""
+    return [shard for shard in range(spec.shards) if not _holds(spec.path(folder, shard), len(spec.numbers(shard)))]
+
+
+def _holds(path: Path, dialogues: int) -> bool:
+    """Whether a shard has so many; one that cannot be read counts as whole, `load` says what to do with it."""
+    import safetensors
+
+    if not path.exists():
+        return False
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            return all(file.get_slice(name).get_shape()[0] >= dialogues for name in names)
+    except (OSError, safetensors.SafetensorError):
+        return True
 
 
 def make(spec: DataSpec, folder: Path, processes: int, codecs: Path | None = None) -> Iterator[int]:
@@ -136,10 +155,7 @@ _Encode = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 def _make_shard(job: _Job) -> int:
     spec, folder, shard, codecs = job
     bank, encode = _tools(spec, codecs)
-    rows = [
-        encode(_dialogue(spec, bank, number))
-        for number in range(shard * spec.per_shard, min((shard + 1) * spec.per_shard, spec.dialogues))
-    ]
+    rows = [encode(_dialogue(spec, bank, number)) for number in spec.numbers(shard)]
     write_shard(spec.path(folder, shard), {name: torch.stack([row[name] for row in rows]) for name in rows[0]})
     return shard
 

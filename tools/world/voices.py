@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 
 from ...runtime.errors import MediaError, MissingExtra, UserError, did_you_mean, listing
+from .accents import SPELLED
 from .shipped import takes_of, write
 from .signal import RATE, Sound, level, resample, trim
 from .words import AGENT_WORDS, DIGITS, USER_WORDS
@@ -49,6 +50,8 @@ _VARIANTS = (
     "steph",
     "david",
 )
+_OTHER_ACCENTS = ("en-029", "en-gb-x-gbclan", "en-gb-x-gbcwmd", *SPELLED)
+_OTHER_VARIANTS = ("m2", "f3", "Denis", "belinda")
 _FLITE = ("kal16", "awb", "rms", "slt")
 HELD_OUT = frozenset({"flite", "lucas", "en-us+Annie", "en-gb+m4", "en-gb-scotland+f4", "en-us+f5", "en-gb+Michael"})
 """Synthesisers, people and voices that training never hears, unless told otherwise."""
@@ -76,16 +79,10 @@ class Speaker:
 def synthetic_speakers() -> list[Speaker]:
     """Every synthetic user, in a fixed order."""
     rng = np.random.default_rng(0)
+    voices = [f"{accent}+{variant}" for accent in _ACCENTS for variant in _VARIANTS]
+    voices += [f"{accent}+{variant}" for accent in _OTHER_ACCENTS for variant in _OTHER_VARIANTS]
     speakers = [
-        Speaker(
-            f"{accent}+{variant}",
-            "espeak-ng",
-            f"{accent}+{variant}",
-            int(rng.integers(30, 70)),
-            int(rng.integers(150, 210)),
-        )
-        for accent in _ACCENTS
-        for variant in _VARIANTS
+        Speaker(voice, "espeak-ng", voice, int(rng.integers(30, 70)), int(rng.integers(150, 210))) for voice in voices
     ]
     return speakers + [Speaker(f"flite-{voice}", "flite", voice) for voice in _FLITE]
 
@@ -237,7 +234,7 @@ def _recordings(folder: Path) -> dict[str, dict[str, list[Path]]]:
 
 
 def _synthesise(speaker: Speaker, word: str) -> Sound:
-    text = _SPELLING[speaker.synthesiser].get(word, word)
+    text = _spelled(speaker, word)
     program = shutil.which(speaker.synthesiser)
     if program is None:
         package = _PACKAGES[speaker.synthesiser]
@@ -250,6 +247,12 @@ def _synthesise(speaker: Speaker, word: str) -> Sound:
             return _read_wave(Path(file.name).read_bytes())
     options = ["-v", speaker.voice, "-p", str(speaker.pitch), "-s", str(speaker.words_per_minute)]
     return _read_wave(_call([program, *options, "--stdout", text]))
+
+
+def _spelled(speaker: Speaker, word: str) -> str:
+    """What the synthesiser is given to read."""
+    by_language = SPELLED.get(speaker.voice.partition("+")[0], {})
+    return _SPELLING[speaker.synthesiser].get(word) or by_language.get(word, word)
 
 
 def _call(command: list[str]) -> bytes:
