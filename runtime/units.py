@@ -59,10 +59,6 @@ class UnitClock:
         """Length of unit ``unit``; differs by 1 ns between units where T is not a whole number of them."""
         return self.pts_ns(unit + 1) - self.pts_ns(unit)
 
-    def frame_ns(self, frame: int) -> int:
-        """Media time at which frame ``frame`` begins, counted from the start of unit 0."""
-        return int(Fraction(frame) / self.fps * NS)
-
     def samples(self, rate_hz: int) -> int:
         """Audio samples in one unit at ``rate_hz``.
 

@@ -166,10 +166,6 @@ class Plan:
         """Nodes of one process, in data-flow order."""
         return [n for n in self.nodes.values() if n.process == process]
 
-    def consumers(self, stream: str) -> list[tuple[NodePlan, InputPlan]]:
-        """Who reads a stream, with the inlet it enters by."""
-        return [(n, i) for n in self.nodes.values() for i in n.inputs if i.stream == stream]
-
     @property
     def fps(self) -> Fraction:
         """Pictures per second."""

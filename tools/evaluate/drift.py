@@ -12,6 +12,7 @@ from typing import Any, Literal
 import click
 import numpy as np
 
+from ..world.ear import AUDIBLE
 from ..world.persona import PERSONAS
 from ..world.signal import FRAME, FRAMES, RATE, UNIT, Sound, loudness
 from . import probes
@@ -21,7 +22,7 @@ from .measures import in_text, onset_of, right_words
 from .memory import Memory, memory_of
 from .report import progress
 from .rows import Setting, side_by_side, tools
-from .sound import AUDIBLE, stretches
+from .sound import stretches
 from .talk import Cast, Talk
 from .turns import turns
 

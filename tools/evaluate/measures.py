@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...wan_core.text import PAD, STOP, word_of
+from ..world.ear import AUDIBLE
 from ..world.persona import PERSONAS
 from ..world.signal import FRAME, FRAMES, MS, RATE, UNIT, Sound, loudness
 from ..world.words import BACKCHANNELS
 from .eyes import count_events
 from .figures import Figure, mean, quantile, ratio, share
 from .recogniser import Recogniser
-from .sound import AUDIBLE, Stretch, first_onset, heard_at, silent_from, stretches
+from .sound import Stretch, first_onset, heard_at, silent_from, stretches
 from .talk import Talk
 from .turns import Turn, turns
 

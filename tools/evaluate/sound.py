@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..world.ear import AUDIBLE
 from ..world.signal import MS, Sound, loudness
 
-AUDIBLE = 0.012
-"""Root mean square above which 10 ms are heard, as by the user's ear."""
 PAUSE_MS = 120
 """A silence that is longer ends a stretch."""
 _STEP = 10 * MS

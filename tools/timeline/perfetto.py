@@ -24,7 +24,6 @@ from .facts import Run, lateness_ns, misses, model_latency_ns, skew_ns
 Event = dict[str, Any]
 RUN_PID = 1
 RUN_TID = 100
-RUN_PLACE = {"pid": RUN_PID, "tid": RUN_TID}
 
 
 def chrome_trace(run: Run) -> str:

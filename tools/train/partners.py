@@ -94,7 +94,8 @@ class WorldPartners:
             self._heard[row].append(users[row])
             self._said[row].append(agents[row])
         looks = [*(world.person.looks for world in self._worlds), *(persona.looks for persona in self._personas)]
-        drawn = render_each([one.pose for one in (*users, *agents)], looks, self._size)
+        poses = [*(user.pose for user in users), *(agent.pose for agent in agents)]
+        drawn = render_each(poses, looks, self._size)
         seen, faces, voices = self._states
         user_video, seen = self._video.encode(_pictures(np.stack(drawn[: self.rows]), self._device), seen)
         video, faces = self._video.encode(_pictures(np.stack(drawn[self.rows :]), self._device), faces)

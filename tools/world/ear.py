@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from .signal import MS, Sound, loudness
 
+AUDIBLE = 0.012
+"""Root mean square above which 10 ms are heard."""
 GAP_MS = 100
 """A silence after which sound counts as a new word."""
 
 _SILENCE_MS = 360  # the agent has ended when nothing was heard for so long: longer than its gaps between words
-_AUDIBLE = 0.012
 _STEP = 10 * MS
 
 
@@ -28,7 +29,7 @@ class Ear:
         """The next unit [2560]."""
         for i, rms in enumerate(loudness(samples, _STEP)):
             at = self._at + i * _STEP
-            if rms > _AUDIBLE:
+            if rms > AUDIBLE:
                 self.onset = at if self.onset is None else self.onset
                 self.rise = at if at - self.last > GAP_MS * MS else self.rise
                 self.last = at + _STEP

@@ -18,7 +18,6 @@ from .signal import RATE, Sound
 
 BANK = Path(__file__).with_name("voices.zip")
 """The shipped file."""
-_NO_DATE = (1980, 1, 1, 0, 0, 0)  # the same voices give the same file
 
 
 def takes_of(key: str) -> dict[str, tuple[Sound, ...]] | None:
