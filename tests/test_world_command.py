@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from wangraph.runtime.errors import MediaError, UserError
 from wangraph.tools.world.clip import clip
-from wangraph.tools.world.command import command
+from wangraph.tools.world.command import MODES, command
 from wangraph.tools.world.dialogue import play
 from wangraph.tools.world.media import captions, write_both
 from wangraph.tools.world.signal import RATE, UNIT
@@ -104,6 +104,36 @@ def test_one_thing_at_a_time(wangraph):
     result = wangraph("--show", 1, "--check")
     assert isinstance(result.exception, UserError)
     assert str(result.exception) == "world: expected exactly one of --show SEED, --clip SEED, --check and --bank"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ("--show", 1, "-o", "talk.mp4", "--seeds", 3),
+            "found --seeds with --show (expected -o, --units, --size, --scenario, --persona, --voices, --hold-out, --held-out)",
+        ),
+        (
+            ("--clip", 1, "-o", "user.mp4", "--persona", "otto"),
+            "found --persona with --clip (expected -o, --units, --size, --hold-out)",
+        ),
+        (
+            ("--check", "--held-out"),
+            "found --held-out with --check (expected --units, --seeds, --scenario, --voices, --hold-out)",
+        ),
+        (("--check", "-o", "proof.txt"), "found -o with --check (expected --units, "),
+        (("--bank", "-o", "voices.zip", "--size", 64), "found --size with --bank (expected -o)"),
+    ],
+)
+def test_an_option_that_would_not_be_used_is_refused(wangraph, words, told):
+    result = wangraph(*words)
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception).startswith(f"world: {told}") and str(result.exception).endswith(", leave it out")
+
+
+def test_every_option_of_the_world_is_used_by_something():
+    options = {option.name for option in command.params}
+    assert set.union(*MODES.values()) == options - MODES.keys() and options > MODES.keys()
 
 
 def test_an_odd_size_is_refused(wangraph, tmp_path):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ...runtime.errors import UserError
-from ..options import parse_sets, set_option
+from ..options import parse_sets, refuse_unused, set_option
 
 if TYPE_CHECKING:
     from .course import Findings
@@ -83,7 +83,7 @@ def command(
     wangraph evaluate --graph cascade --set timeout_ms=400
     wangraph evaluate --agent ws://127.0.0.1:8765 --processes 1
     """
-    refuse_unused(click.get_current_context())
+    refuse_unused(click.get_current_context(), MODES)
 
     from ...wan_core.errors import ModelError
     from .rows import Setting
@@ -128,26 +128,6 @@ def command(
             _evaluate(setting, rows, only, processes, as_json_, plots)
     except ModelError as error:
         raise UserError(str(error)) from error
-
-
-def refuse_unused(context: click.Context) -> None:
-    """Pass if at most one thing is asked for, and nothing that it would not use.
-
-    Raises:
-        UserError: otherwise.
-    """
-    options = {option.name: option.opts[0] for option in context.command.params if option.name}
-    given = [n for n in options if context.get_parameter_source(n) is click.core.ParameterSource.COMMANDLINE]
-    modes = [mode for mode in MODES if mode in given]
-    if len(modes) > 1:
-        known = " and ".join(", ".join(options[mode] for mode in MODES if mode).rsplit(", ", 1))
-        raise UserError(f"evaluate: expected at most one of {known}, run it twice")
-    mode = modes[0] if modes else ""
-    unused = [options[name] for name in given if name != mode and name not in MODES[mode]]
-    if unused:
-        used = ", ".join(options[name] for name in options if name in MODES[mode]) or "nothing else"
-        where = f"with {options[mode]}" if mode else "without --graph"
-        raise UserError(f"evaluate: found {unused[0]} {where} (expected {used}), leave it out")
 
 
 def _evaluate(

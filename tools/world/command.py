@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ...runtime.errors import UserError
+from ..options import refuse_unused
 
 if TYPE_CHECKING:
     from .script import Scenario
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
 
 UNITS = 120
 """Length of a dialogue, if not given."""
+
+_TALK = {"units", "scenario", "voices", "hold_out"}
+MODES = {
+    "show": _TALK | {"output", "size", "persona", "held_out"},
+    "clip": {"output", "units", "size", "hold_out"},
+    "check": _TALK | {"seeds"},
+    "bank": {"output"},
+}
+"""What else may be given with the option that says what is done."""
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -64,6 +74,7 @@ def command(
     """
     if [show is not None, clip is not None, check, bank].count(True) != 1:
         raise UserError("world: expected exactly one of --show SEED, --clip SEED, --check and --bank")
+    refuse_unused(click.get_current_context(), MODES)
     if size % 2:
         raise UserError(f"world: --size {size} (expected an even number, for H.264), for example {size + 1}")
     if not check and output is None:
