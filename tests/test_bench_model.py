@@ -47,6 +47,16 @@ def test_a_plain_model_that_says_something_else_is_found_out(monkeypatch):
     assert max(float((a - b).abs().max()) for a, b in zip(one, other, strict=True)) > 1e-3
 
 
+@pytest.mark.parametrize("spoilt", ["one", "other", "both"])
+def test_what_is_no_number_differs_from_everything(spoilt):
+    one, other = torch.zeros(3), torch.full((3,), 0.5)
+    assert cache.difference_of([one, one], [one, other]) == 0.5
+    for name, tensor in (("one", one), ("other", other)):
+        if spoilt in (name, "both"):
+            tensor[1] = torch.nan
+    assert cache.difference_of([one, torch.zeros(1)], [other, torch.zeros(1)]) == torch.inf
+
+
 def test_the_cache_bench_reports_what_it_measured():
     heard = []
     report = cache.run(1, 2, heard.append, cache.Scale("nano", 5.0, 2, grown_units=4, cap_units=4, chunk_units=2))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,8 +104,7 @@ def against_plain(scale: Scale) -> dict[str, Any]:
             word, latents = plain.step(user, decision, scale.steps)
         with timed(times["ours"]):
             thought, own = whole.step(state, user, scale.steps, decision)
-        pairs = zip((word, *latents), (thought.text_logits, *own), strict=True)
-        difference = max(difference, *(float((one - other).abs().max()) for one, other in pairs))
+        difference = max(difference, difference_of((word, *latents), (thought.text_logits, *own)))
     ours, theirs = (quantiles(times[name][1:]) for name in ("ours", "plain"))
     return {
         "ours_ms": ours,
@@ -112,6 +112,12 @@ def against_plain(scale: Scale) -> dict[str, Any]:
         "ratio": round(theirs["p50"] / ours["p50"], 2),
         "largest_difference": difference,
     }
+
+
+def difference_of(some: Iterable[Tensor], others: Iterable[Tensor]) -> float:
+    """Largest between numbers of the same place; infinite where there is no number, which equals nothing."""
+    found = [float((one - other).abs().max()) for one, other in zip(some, others, strict=True)]
+    return math.inf if any(map(math.isnan, found)) else max(found)
 
 
 def memory(scale: Scale, units: int) -> dict[str, Any]:
