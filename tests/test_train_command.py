@@ -13,7 +13,7 @@ from wangraph.tools.train import command
 from wangraph.tools.train.data import WORLD_VERSION
 from wangraph.tools.train.drive import Drive
 from wangraph.tools.train.interact import begun
-from wangraph.tools.train.workshop import Workshop, digest_of, seconds_of
+from wangraph.tools.train.workshop import Workshop, digest_of, digest_of_weights, seconds_of
 from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.checkpoint import load_part, save
 from wangraph.wan_core.config import preset
@@ -104,6 +104,24 @@ def test_interrupted_training_resumes_bit_by_bit(trained, tmp_path, monkeypatch,
     assert result.exception is None, result.exception
     assert f"{stage}: going on from step 3" in result.output
     assert same(out / "nano.safetensors", trained / "nano.safetensors")
+
+
+def test_a_longer_training_keeps_the_codecs_goes_on_with_the_model_and_rolls_anew(trained, tmp_path):
+    out = tmp_path / "longer"
+    shutil.copytree(trained, out)
+    result = train("all", "--out", out, "--steps", 9, "--resume")
+    assert result.exception is None, result.exception
+    for line in (
+        "audio: kept as it is, interact has begun on its latents",
+        "video: kept as it is, interact has begun on its latents",
+        "interact: going on from step 6",
+        "roll: begun anew, from weights learned since",
+    ):
+        assert line in result.output
+    states = {stage: torch.load(out / f"{stage}.state")["state"] for stage in ("audio", "video", "interact", "roll")}
+    assert [state["loop"]["step"] for state in states.values()] == [6, 6, 9, 9]
+    assert same(out / "nano-codecs.safetensors", trained / "nano-codecs.safetensors")
+    assert states["roll"]["begun_with"] == digest_of_weights(states["interact"]["loop"]["average"])
 
 
 def click_abort():

@@ -1,5 +1,6 @@
 import shutil
 import wave
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -191,6 +192,21 @@ def test_shards_are_made_once_and_only_what_is_missing_again(spec, silent_world,
     assert silent_world == [2, 3] and list(make(spec, tmp_path, 1)) == []
 
 
+def test_the_last_shard_of_fewer_dialogues_is_made_whole_when_there_are_more(spec, silent_world, tmp_path):
+    list(make(spec, tmp_path, 1))
+    more = replace(spec, dialogues=7)
+    silent_world.clear()
+    assert missing(more, tmp_path) == [2, 3] == sorted(make(more, tmp_path, 1))
+    assert silent_world == [4, 5, 6] and missing(more, tmp_path) == []
+    assert load(more, tmp_path)["number"][:, 0].tolist() == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_equal_specs_are_equal_data_whatever_else_was_made_in_between(spec, silent_world, tmp_path):
+    list(make(replace(spec, dialogues=6), tmp_path, 1))
+    assert missing(spec, tmp_path) == []
+    assert load(spec, tmp_path)["number"][:, 0].tolist() == [0, 1, 2, 3, 4]
+
+
 @needs_voices
 @pytest.mark.slow
 def test_two_processes_make_the_same_data_as_one(tmp_path):
@@ -202,8 +218,6 @@ def test_two_processes_make_the_same_data_as_one(tmp_path):
 
 
 def test_other_data_are_other_files_and_more_of_the_same_are_not(spec, tmp_path):
-    from dataclasses import replace
-
     path = spec.path(tmp_path, 0)
     assert replace(spec, dialogues=9).path(tmp_path, 0) == path
     for change in ({"seed": 1}, {"units": 4}, {"hold_out": ("lucas",)}, {"codecs": "x"}, {"split": "held-out"}):
@@ -213,6 +227,7 @@ def test_other_data_are_other_files_and_more_of_the_same_are_not(spec, tmp_path)
 def test_a_damaged_shard_is_named(spec, silent_world, tmp_path):
     list(make(spec, tmp_path, 1))
     spec.path(tmp_path, 2).write_bytes(b"no")
+    assert missing(spec, tmp_path) == []
     with pytest.raises(MediaError, match=r"-0002.safetensors: cannot be read \(.*\), remove it to have it made again$"):
         load(spec, tmp_path)
 

@@ -44,6 +44,71 @@ def test_steps_when_given_are_taken_however_long_they_take(monkeypatch, tmp_path
     assert learned.loop.step_count == 30
 
 
+def gone_on_with(task, folder, budget, begun_with=""):
+    learned = drive(task, folder, budget)
+    learned.begun_with = begun_with
+    return learned, learned.resume()
+
+
+def test_a_stage_that_is_done_goes_on_when_there_is_more_time_and_only_then(monkeypatch, tmp_path):
+    task = Clocked(monkeypatch, lambda now: 1 + now / 200)
+    first = drive(task, tmp_path, Budget(400.0))
+    first.run()
+    again, _ = gone_on_with(task, tmp_path, Budget(400.0))
+    again.run()
+    assert (again.loop.step_count, again.elapsed_s) == (first.loop.step_count, first.elapsed_s)
+    less, _ = gone_on_with(task, tmp_path, Budget(100.0))
+    less.run()
+    assert less.loop.step_count == first.loop.step_count
+    more, _ = gone_on_with(task, tmp_path, Budget(900.0))
+    more.run()
+    assert more.elapsed_s == pytest.approx(900, rel=0.05) and more.loop.is_done
+    assert [row["step"] for row in more.rows] == sorted({row["step"] for row in more.rows})
+
+
+def test_a_stage_that_took_given_steps_goes_on_for_its_time(monkeypatch, tmp_path):
+    task = Clocked(monkeypatch, lambda now: 1.0)
+    drive(task, tmp_path, Budget(400.0, steps=30)).run()
+    timed, _ = gone_on_with(task, tmp_path, Budget(400.0))
+    timed.run()
+    assert timed.elapsed_s == pytest.approx(400, rel=0.05)
+
+
+@pytest.mark.parametrize("steps", [None, 333])
+def test_an_interrupted_stage_takes_the_steps_that_it_would_have_taken(monkeypatch, tmp_path, steps):
+    def interrupted(step):
+        if step > 330:  # when the rate falls with the plan of steps
+            raise KeyboardInterrupt
+
+    ends = []
+    for name, stop in (("whole", None), ("parts", interrupted)):
+        torch.manual_seed(0)
+        task, folder = Clocked(monkeypatch, lambda now: 1 + now / 200), tmp_path / name
+        folder.mkdir()
+        learned = drive(task, folder, Budget(1200.0, steps))
+        learned.on_checkpoint, learned.checkpoint_steps = stop, 7  # between two rows of the curves
+        if stop is not None:
+            with pytest.raises(KeyboardInterrupt):
+                learned.run()
+            learned, _ = gone_on_with(task, folder, Budget(1200.0, steps))
+        learned.run()
+        ends.append((learned.loop.step_count, learned.rows[-1]["loss"], task.module.weight.item()))
+    assert ends[0] == ends[1]
+
+
+def test_what_was_begun_with_other_weights_is_not_gone_on_with(monkeypatch, tmp_path):
+    task = Clocked(monkeypatch, lambda now: 1.0)
+    learned = drive(task, tmp_path, Budget(1.0, steps=30))
+    learned.begun_with = "one"
+    learned.run()
+    for weights, resumed in (("one", True), ("two", False)):
+        again, is_resumed = gone_on_with(task, tmp_path, Budget(1.0, steps=40), weights)
+        assert is_resumed == resumed
+        assert (again.loop.step_count, again.elapsed_s, bool(again.rows)) == (
+            (30, 30.0, True) if resumed else (0, 0.0, False)
+        )
+
+
 def test_curves_hold_a_row_every_twenty_steps_and_leave_out_what_was_never_known(monkeypatch, tmp_path):
     learned = drive(Clocked(monkeypatch, lambda now: 1.0), tmp_path, Budget(1.0, steps=50))
     learned.run()

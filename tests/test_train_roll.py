@@ -4,6 +4,7 @@ import pytest
 import torch
 from train_toys import sequences
 
+from wangraph.tools.train.workshop import digest_of_weights
 from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.config import preset
 from wangraph.wan_core.exchange import UserUnit
@@ -76,6 +77,17 @@ def test_a_rollout_is_a_function_of_its_seed(learner, audio):
     one, two = (rolled(learner, audio, Recorded(), is_near=False) for _ in range(2))
     assert torch.equal(one.own.audio, two.own.audio) and torch.equal(one.text, two.text)
     assert not torch.equal(one.own.audio, rolled(learner, audio, Recorded(), is_near=False, seed=1).own.audio)
+
+
+def test_the_digest_of_weights_tells_other_values_and_other_names(learner):
+    weights = learner.state_dict()
+    digest, name = digest_of_weights(weights), "model.embed.told"
+    assert len(digest) == 12 and digest == digest_of_weights(dict(reversed(weights.items())))
+    weights["elsewhere"] = weights.pop(name)
+    assert digest_of_weights(weights) != digest
+    weights = learner.state_dict()
+    weights[name].flatten()[0] += 1e-3
+    assert digest_of_weights(weights) != digest
 
 
 def test_what_is_told_changes_what_is_done(learner, audio):

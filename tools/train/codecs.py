@@ -15,6 +15,7 @@ from ...runtime.errors import UserError
 from ...wan_core.audio import AudioCodec
 from ...wan_core.checkpoint import load_part
 from ...wan_core.checkpoint_header import inspect
+from ...wan_core.errors import ModelError
 from ...wan_core.train.codecs import (
     AUDIO_RECIPE,
     VIDEO_RECIPE,
@@ -27,6 +28,7 @@ from ...wan_core.train.codecs import (
     probe,
 )
 from ...wan_core.train.loop import Loop
+from ...wan_core.train.state import load_state
 from ...wan_core.video import VideoCodec
 from .labels import POSE
 from .shards import Films, load
@@ -46,6 +48,8 @@ _BOX_WEIGHT = 8.0
 
 def learn_codecs(shop: Workshop) -> list[Probe]:
     """Learn both codecs, write their checkpoint and a contact sheet; returns the gates.
+
+    Gone on with, codecs that are done stay as they are once the model has begun to learn on them.
 
     Raises:
         ModelError: no number, a checkpoint that does not fit, or cannot be written.
@@ -174,10 +178,22 @@ def contact_sheet(audio: AudioCodec, video: VideoCodec, data: dict[str, Tensor],
 def _learn(shop: Workshop, stage: str, loop: Loop) -> float:
     """Seconds that it took."""
     drive = shop.drive(stage, loop)
-    drive.run()
+    if loop.is_done and _is_taken(shop):
+        shop.console.print(f"{stage}: kept as it is, interact has begun on its latents")
+    else:
+        drive.run()
     shop.finish(drive)
     loop.use_average()
     return drive.elapsed_s
+
+
+def _is_taken(shop: Workshop) -> bool:
+    """Whether the model has begun to learn on these codecs: with any others it would have to begin anew."""
+    try:
+        load_state(shop.out / "interact.state", shop.identity("interact"))
+    except ModelError:
+        return False
+    return True
 
 
 def _fit_scales(audio: AudioCodec, video: VideoCodec, data: dict[str, Tensor], dialogues: int = 48) -> None:

@@ -46,6 +46,7 @@ def command(
     \b
     wangraph train all --preset tiny                    from nothing, in about 3 hours on 2 cores
     wangraph train all --preset tiny --resume           go on after an interruption
+    wangraph train all --hours 6 --resume               learn on; the codecs stay as they are
     wangraph train codecs --preset nano --out look       one stage, for a look
     wangraph train all --from tiny --voices MINE         teach the shipped model other voices
 

@@ -6,7 +6,7 @@ import csv
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,7 @@ class Drive:
         folder: where ``NAME.state`` and ``NAME.csv`` go.
         budget: how long.
         identity: what the state must be of to be gone on with.
+        begun_with: digest of the weights that another stage left it to begin with; empty where none did.
         checkpoint_s: seconds between two checkpoints.
         checkpoint_steps: steps between two, instead.
         on_checkpoint: called after each, with the step.
@@ -60,12 +61,14 @@ class Drive:
     budget: Budget
     identity: Mapping[str, str | int]
     console: Console
+    begun_with: str = ""
     checkpoint_s: float = 120.0
     checkpoint_steps: int | None = None
     on_checkpoint: Callable[[int], None] | None = None
     elapsed_s: float = 0.0
     rows: list[dict[str, float]] = field(default_factory=list)
     _written: int = 0
+    _is_planned: bool = False
     _waiting: list[dict[str, float]] = field(default_factory=list)
 
     @property
@@ -78,19 +81,27 @@ class Drive:
         """Where the curves are kept."""
         return self.folder / f"{self.name}.csv"
 
-    def resume(self) -> None:
-        """Go on from the last checkpoint.
+    def resume(self) -> bool:
+        """Go on from the last checkpoint; False, with nothing changed, where that was begun with other weights.
 
         Raises:
             ModelError: there is none, or it is of another training.
         """
+        # a state of before these were kept is taken to have begun with these weights, on another budget
         state = load_state(self.state_path, self.identity)
+        if state.get("begun_with", self.begun_with) != self.begun_with:
+            return False
         self.loop.restore(state["loop"])
         self.elapsed_s = state["elapsed_s"]
         self.rows, self._waiting = state["rows"], state["waiting"]
+        self._is_planned = state.get("budget") == asdict(self.budget)
+        return True
 
     def run(self) -> None:
         """Take all steps; the last checkpoint holds the end.
+
+        Gone on with on the same budget, the plan of steps stays as it was, so that the very same steps are taken; on
+        another one it is made anew, whether the stage was done or not.
 
         Raises:
             ModelError: the loss is not a number, or a checkpoint cannot be written (the one before is intact).
@@ -98,6 +109,8 @@ class Drive:
         loop = self.loop
         if self.budget.steps is not None:
             loop.total = self.budget.steps
+        elif loop.step_count and not self._is_planned:
+            self._replan(0.0)
         saved_at, saved_step, told = time.monotonic(), loop.step_count, 0.0
         with progress(self.console) as bar:
             line = bar.add_task(self.name, total=None)
@@ -119,7 +132,14 @@ class Drive:
             ModelError: the state cannot be written.
             MediaError: the curves cannot be written.
         """
-        state = {"loop": self.loop.state(), "elapsed_s": self.elapsed_s, "rows": self.rows, "waiting": self._waiting}
+        state = {
+            "loop": self.loop.state(),
+            "elapsed_s": self.elapsed_s,
+            "rows": self.rows,
+            "waiting": self._waiting,
+            "budget": asdict(self.budget),
+            "begun_with": self.begun_with,
+        }
         save_state(self.state_path, state, self.identity)
         write_curves(self.curve_path, self.rows)
         self._written += 1

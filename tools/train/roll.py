@@ -13,11 +13,13 @@ from .data import SCENARIO_NAMES
 from .interact import Look, save_model
 from .partners import WorldPartners
 from .shards import Tracks, load
-from .workshop import Workshop
+from .workshop import Workshop, digest_of_weights
 
 
 def learn_roll(shop: Workshop) -> None:
     """Go on from the stage ``interact``; writes the checkpoint anew.
+
+    Where that stage has learned on since, this one begins anew from its weights, ``resume`` or not.
 
     Raises:
         UserError: that stage was not learned.
@@ -41,7 +43,7 @@ def learn_roll(shop: Workshop) -> None:
     partners = WorldPartners(bank, audio.to(device), video.to(device), plan.rows_rolled, device, share)
     task = RollTask(InteractTask(learner, tracks.draw), partners, audio, plan.roll_units)
     loop = Loop(task, ROLL_RECIPE, 10**9, shop.seed + 1)
-    drive = shop.drive("roll", loop)
+    drive = shop.drive("roll", loop, begun_with=digest_of_weights(kept["loop"]["average"]))
     look = Look(shop, loop, learner, audio, video)
     drive.on_checkpoint = look
     drive.run()

@@ -20,7 +20,7 @@ from .told import TRAINED, told_labels, told_tokens
 
 
 def load(spec: DataSpec, folder: Path) -> dict[str, Tensor]:
-    """All dialogues of a spec, [N, U, ...].
+    """All dialogues of a spec, [N, U, ...]; none that its last shard holds for a larger one.
 
     Raises:
         MediaError: a shard is damaged.
@@ -32,7 +32,7 @@ def load(spec: DataSpec, folder: Path) -> dict[str, Tensor]:
             parts.append(load_file(path))
         except Exception as error:  # the reader tells of damage in its own ways
             raise MediaError(f"{path}: cannot be read ({error}), remove it to have it made again") from error
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return {name: torch.cat([part[name] for part in parts])[: spec.dialogues] for name in parts[0]}
 
 
 class Films:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ...runtime.errors import MediaError, UserError, listing
 from ...wan_core.checkpoint import save
@@ -150,19 +150,31 @@ class Workshop:
             line = bar.add_task(f"{spec.kind}, {spec.split}", total=len(todo))
             for _ in make(spec, self.data, self.threads, self.codecs if spec.kind == "tracks" else None):
                 bar.advance(line)
-        units = len(todo) * spec.per_shard * spec.units
+        units = sum(len(spec.numbers(shard)) for shard in todo) * spec.units
         seconds = time.monotonic() - began
         self.console.print(f"{spec.kind}, {spec.split}: {spec.dialogues} dialogues, {units / seconds:.0f} units/s")
 
-    def drive(self, stage: str, loop: Loop, share: float | None = None) -> Drive:
-        """A drive of this stage, where it is to be gone on with; ``share`` of the hours, if not that of the plan."""
+    def drive(self, stage: str, loop: Loop, share: float | None = None, begun_with: str = "") -> Drive:
+        """A drive of this stage, where it is to be gone on with.
+
+        Args:
+            stage: its name.
+            loop: what takes its steps.
+            share: of the hours, if not that of the plan.
+            begun_with: digest of the weights that it begins with, where another stage learned them. What was begun with
+                others is not gone on with: it would keep nothing of what they have learned since.
+
+        Raises:
+            ModelError: its checkpoint is of another training.
+        """
         share = self.share(stage) if share is None else share
         budget = Budget(self.hours * 3600 * share, self.steps.get(stage))
-        drive = Drive(stage, loop, self.out, budget, self.identity(stage), self.console)
+        drive = Drive(stage, loop, self.out, budget, self.identity(stage), self.console, begun_with)
         drive.checkpoint_steps = self.checkpoint_steps
         if self.resume and drive.state_path.exists():
-            drive.resume()
-            self.console.print(f"{stage}: going on from step {loop.step_count}")
+            resumed = drive.resume()
+            told = f"going on from step {loop.step_count}" if resumed else "begun anew, from weights learned since"
+            self.console.print(f"{stage}: {told}")
         return drive
 
     def share(self, stage: str) -> float:
@@ -208,6 +220,15 @@ def digest_of(path: Path) -> str:
     with path.open("rb") as file:
         file.seek(int.from_bytes(file.read(8), "little"), 1)  # the header, which holds a date
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+def digest_of_weights(tensors: Mapping[str, Tensor]) -> str:
+    """Of weights in memory, by name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:12]
 
 
 def _checked(origin: str, name: str) -> Path:
