@@ -113,6 +113,8 @@ def emptied(spec: GraphSpec, width: int, height: int) -> Settings:
         settings[f"{name}.params"] = {
             "like": node.type, "options": _plain(node.params), "width": width, "height": height
         }  # fmt: skip
+        if node.ladder:
+            settings[f"{name}.ladder"] = [{"options": dict(level)} for level in node.ladder]
     return settings
 
 
