@@ -129,7 +129,7 @@ def _print(out: Console, report: dict[str, Any]) -> None:
     out.print(f"\nunit: {tokens['clean']} tokens stay, {tokens['noisy']} are denoised")
     out.print(
         f"cache: {per_unit['fp32']:,} bytes per unit in fp32, {per_unit['bf16']:,} in bf16; "
-        f"grows for {cache['minutes_to_cap']:g} minutes, then {cache['at_cap']}"
+        f"grows for {_duration(cache['minutes_to_cap'])}, then {cache['at_cap']}"
     )
     masks = cache["mask_bytes"]
     out.print(f"masks: up to {masks['fp32']:,} bytes in fp32, {masks['bf16']:,} in bf16, shared by all sessions")
@@ -191,3 +191,7 @@ def _print_all(out: Console, reports: list[dict[str, Any]]) -> None:
 def _flops(count: float) -> str:
     exponent = min(max(len(str(int(count))) - 1, 0) // 3, len(_PREFIXES) - 1)
     return f"{count / 1000**exponent:.4g} {_PREFIXES[exponent]}FLOP"
+
+
+def _duration(minutes: float) -> str:
+    return f"{minutes:g} minutes" if minutes >= 1 else f"{60 * minutes:.0f} s"

@@ -277,6 +277,8 @@ PRESETS: dict[str, Preset] = {
                 ffn_width=384,
                 alibi_slopes=(0.0, 0.0, 1 / 2, 1 / 4, 1 / 16, 1 / 64),
             ),
+            # as long as the longest dialogues it learns on: with more history than that it hears ever less
+            cache=CacheConfig(cap_units=96, chunk_units=96),
         ),
         Preset(
             "small",

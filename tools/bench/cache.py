@@ -82,7 +82,7 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard, 
 
 def against_plain(scale: Scale) -> dict[str, Any]:
     """Both, unit by unit in turns, so that they meet the same load."""
-    shapes = preset(scale.preset)
+    shapes = replace(preset(scale.preset), cache=CacheConfig())
     torch.manual_seed(0)
     model = DuplexModel(shapes).eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
