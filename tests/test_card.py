@@ -20,6 +20,7 @@ from wangraph.wan_core.config import (
     PRESETS,
     AudioCodecConfig,
     BackboneConfig,
+    CacheConfig,
     SlotConfig,
     VideoCodecConfig,
     preset,
@@ -179,14 +180,14 @@ def test_half_the_bytes_in_bf16():
 
 
 def test_memory_grows_with_the_conversation_until_the_cap():
-    card = Card(preset("tiny"))
+    card = Card(replace(preset("tiny"), cache=CacheConfig()))
     held = [load(card, minutes, 2, 4).performer_bytes for minutes in (1, 5, card.cap_minutes, 60)]
     assert held[0] < held[1] < held[2] == held[3]
     assert held[1] - held[0] == 4 * 375 * card.kv_bytes_per_unit(4)
 
 
 def test_every_solver_step_reads_weights_and_cache_once():
-    card = Card(preset("tiny"))
+    card = Card(replace(preset("tiny"), cache=CacheConfig()))
     one, three = (load(card, 1, steps, 4).solve for steps in (1, 3))
     assert (three.flops, three.bytes_read) == (3 * one.flops, 3 * one.bytes_read)
     assert one.bytes_read == 4 * card.backbone_weights + 375 * card.kv_bytes_per_unit(4)
