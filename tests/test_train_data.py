@@ -18,6 +18,7 @@ from wangraph.tools.world.dialogue import play
 from wangraph.tools.world.persona import PERSONAS
 from wangraph.tools.world.script import Act, Reaction, fixed
 from wangraph.tools.world.voices import Bank
+from wangraph.wan_core.config import preset
 from wangraph.wan_core.text import EVENT_STATES, PAD, TOKENS
 from wangraph.wan_core.train.sequences import HEARD
 
@@ -306,3 +307,9 @@ def test_a_sheet_is_a_picture_that_others_can_read(tmp_path):
     with av.open(str(tmp_path / "sheet.png")) as file:
         read = next(file.decode(video=0)).to_ndarray(format="rgb24")
     assert np.array_equal(read, sheet) and read.shape == (164, 192, 3)
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_model_remembers_as_far_back_as_it_learns(name):
+    plan, cache = PLANS[name], preset(name).cache
+    assert cache.cap_units >= max(plan.units, plan.long_units, plan.roll_units)

@@ -138,7 +138,7 @@ def test_every_other_language_spells_every_word_but_the_murmur():
 
 
 @needs["espeak-ng"]
-def test_a_word_in_another_language_sounds_like_neither_english_nor_its_letters(tmp_path):
+def test_a_voice_of_another_language_says_every_word_by_its_rules(tmp_path):
     bank = Bank(cache=tmp_path)
     by_name = {speaker.name: speaker for speaker in bank.speakers}
     german = bank.takes(by_name["de+m2"])

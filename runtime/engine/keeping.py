@@ -157,7 +157,7 @@ class _Trace:
         try:
             self._writer.close()
         except OSError as error:  # what had waited to be written is lost, too
-            return self._failure or RunError(f"--trace: {self.path}: {error.strerror}, its end is lost")
+            return self._failure or RunError(f"--trace: {self.path}: {error.strerror}, its end is lost, make room")
         return self._failure
 
 

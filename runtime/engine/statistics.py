@@ -42,7 +42,6 @@ class Statistics:
         self.deadline_slack_ns = _times()
         self.presented_ns = _times()
         self.transfer_ns: dict[str, array[int]] = defaultdict(_times)
-        self._presented_first_ns, self._presented_last_ns = 0, 0
         self._bytes: Counter[str] = Counter()
         self._missed_units: set[tuple[str, int]] = set()
         self._concealed_units: set[int] = set()
@@ -74,9 +73,9 @@ class Statistics:
     @property
     def fps(self) -> float:
         """Pictures per second, over the units presented."""
-        if not self.units_presented:
+        if not self.presented_ns:
             return 0.0
-        span = self._presented_last_ns - self._presented_first_ns + self.plan.clock.period_ns
+        span = self.presented_ns[-1] - self.presented_ns[0] + self.plan.clock.period_ns
         return self.units_presented * self.plan.clock.unit_frames / (span / 1e9)
 
     @property
@@ -133,8 +132,6 @@ class Statistics:
         self.model_latency_ns.append((firing.ready_ns if node.paced else firing.finished_ns) - release)
         self.deadline_slack_ns.append(release + self.plan.latency_ns - self.model_latency_ns[-1] - release)
         if node is self._presenters[0]:
-            self._presented_first_ns = min(self._presented_first_ns, at) if self.units_presented else at
-            self._presented_last_ns = max(self._presented_last_ns, at) if self.units_presented else at
             self.units_presented += 1
             self.presented_ns.append(at)
 

@@ -167,7 +167,7 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard, 
         codecs run, what `pair.compared` tells, at the shortest history.
     """
     scale = scale or Scale()
-    shapes = replace(preset(scale.preset), cache=CacheConfig())  # hours of history, however little the preset holds
+    shapes = replace(preset(scale.preset), cache=CacheConfig())  # minutes of history, however little the preset holds
     units = max(2, round(seconds / shapes.unit_seconds))
     policies = {"full": shapes, "window": replace(shapes, cache=replace(shapes.cache, policy="window"))}
     parameters = {
