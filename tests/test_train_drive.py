@@ -1,4 +1,6 @@
 import csv
+import io
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,6 +9,7 @@ from torch import nn
 
 from wangraph.runtime.errors import MediaError
 from wangraph.tools.train import drive as drive_module
+from wangraph.tools.train import workshop
 from wangraph.tools.train.drive import Budget, Drive, draw_curves, write_curves
 from wangraph.wan_core.train.loop import Loop, Loss
 from wangraph.wan_core.train.schedule import Recipe
@@ -137,3 +140,11 @@ def test_curves_are_drawn_where_matplotlib_is(tmp_path):
     rows = [{"step": float(i), "seconds": 1.0, "loss": 1.0 / i, "rate": 1e-3} for i in range(1, 9)]
     assert draw_curves(tmp_path / "toy.png", rows)
     assert (tmp_path / "toy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_matplotlib_the_extra_that_draws_the_curves_is_named_in_full(tmp_path, monkeypatch):
+    monkeypatch.setattr(workshop, "draw_curves", lambda path, rows: False)
+    told = io.StringIO()
+    shop = SimpleNamespace(out=tmp_path, console=Console(file=told, width=200))
+    workshop.Workshop.finish(shop, SimpleNamespace(rows=[{"loss": 1.0}], name="toy", curve_path=tmp_path / "toy.csv"))
+    assert told.getvalue().strip().endswith("toy.csv; pip install 'wangraph[train]' draws them")

@@ -187,7 +187,8 @@ class Workshop:
         """Draw the curves of a stage that is done."""
         if drive.rows and not draw_curves(self.out / f"{drive.name}.png", drive.rows):
             self.console.print(
-                f"{drive.name}: curves are in {drive.curve_path}; pip install 'wangraph[train]' draws them"
+                f"{drive.name}: curves are in {drive.curve_path}; pip install 'wangraph[train]' draws them",
+                markup=False,
             )
 
     def save(
