@@ -116,8 +116,8 @@ def test_the_duplex_graph_tells_of_both_caches():
     both = {
         "weights bytes": 4 * Card(tiny).model_parameters,
         "cache bytes per unit": tiny.cache_bytes_per_unit,
-        "minutes to the cache's cap": 0.26,
-        "cache bytes at the cap": 96 * tiny.cache_bytes_per_unit,
+        "minutes to the cache's cap": 0.13,
+        "cache bytes at the cap": 47 * tiny.cache_bytes_per_unit,
         "at the cap": "forgets the oldest unit with every new one",
     }
     assert facts == {"think": {**both, "mask bytes at the cap": Card(tiny).mask_bytes(4)}, "perform": both}

@@ -12,7 +12,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from wangraph.wan_core import anchored, kvcache
-from wangraph.wan_core import model as model_module
 from wangraph.wan_core.config import CacheConfig, preset
 from wangraph.wan_core.embed import AgentTrack, DecisionTrack, UserTrack, WorldTrack
 from wangraph.wan_core.exchange import UserUnit, WorldUnit
@@ -31,7 +30,7 @@ WINDOW, SINKS, WORLD_REACH = 7, 3, 4
 class ByDefinition:
     """A `Memory` of a whole sequence, slice by slice: each sees the keys where they stand for it."""
 
-    def __init__(self, geometry, config, tokens, origin, like, dtype=None):
+    def __init__(self, geometry, config, tokens, origin, *_):
         self.geometry, self.config, self.tokens, self.origin = geometry, config, tokens, origin
 
     def attend(self, layer, qk, v):
@@ -65,8 +64,8 @@ class ByDefinition:
         slopes = self.geometry.slopes.flatten()[:, None, None]
         scores = scores - slopes * (units[mine][:, None] - near[None])
         seen = visible(self.some(mine), tokens)
-        if config.policy == "window":
-            seen &= (k_age > age - config.window_units) | is_world | is_sink
+        past = config.window_units - 1 if config.policy == "window" else config.cap_units
+        seen &= (k_age >= age - past) | is_world | is_sink
         return torch.einsum("bhqk,bkhd->bqhd", scores.masked_fill(~seen, float("-inf")).softmax(-1), v)
 
     def some(self, which):
@@ -75,8 +74,8 @@ class ByDefinition:
 
 @pytest.fixture
 def windowed(randomise):
-    def build(window=WINDOW, sinks=SINKS, policy="window", backbone=NANO.backbone):
-        cache = CacheConfig(policy=policy, window_units=window, sink_units=sinks, chunk_units=4,
+    def build(window=WINDOW, sinks=SINKS, policy="window", backbone=NANO.backbone, cap=3750):
+        cache = CacheConfig(cap_units=cap, policy=policy, window_units=window, sink_units=sinks, chunk_units=4,
                             world_reach_units=WORLD_REACH)  # fmt: skip
         return randomise(DuplexModel(replace(NANO, cache=cache, backbone=backbone)))
 
@@ -85,13 +84,25 @@ def windowed(randomise):
 
 def by_definition(model, given, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(model_module, "AnchoredSequence", ByDefinition)
+        patch.setattr(
+            DuplexModel,
+            "_memory",
+            lambda self, tokens, origin, *_: ByDefinition(self.geometry, self.preset.cache, tokens, origin),
+        )
         return offline(model, given)
 
 
 @pytest.mark.parametrize(("window", "sinks"), [(7, 3), (2, 1), (5, 0), (2, 0), (4, 12), (50, 3)])
 def test_sinks_and_window_are_attention_by_definition(windowed, monkeypatch, window, sinks):
     model, given = windowed(window, sinks), dialogue(batch=2, units=UNITS)
+    expected = by_definition(model, given, monkeypatch)
+    assert worst(offline(model, given), expected) < 1e-4
+    assert worst(streamed(model, given), expected) < 1e-4
+
+
+@pytest.mark.parametrize("cap", [1, 4, 11, 29])
+def test_a_capped_history_is_attention_by_definition(windowed, monkeypatch, cap):
+    model, given = windowed(policy="full", cap=cap), dialogue(batch=2, units=UNITS)
     expected = by_definition(model, given, monkeypatch)
     assert worst(offline(model, given), expected) < 1e-4
     assert worst(streamed(model, given), expected) < 1e-4

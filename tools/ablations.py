@@ -28,8 +28,8 @@ from .evaluate.recogniser import recogniser
 from .evaluate.rows import holder_of
 from .evaluate.voices import Voices
 from .train.codecs import load_codecs
-from .train.interact import basics_of, begun, recipe_of
-from .train.shards import Tracks, load
+from .train.interact import basics_of, begun, planned, recipe_of
+from .train.shards import Tracks
 from .train.workshop import Workshop
 
 WINDOW_UNITS = 31
@@ -96,15 +96,11 @@ def learn_ablations(shop: Workshop, dialogues: int = DIALOGUES) -> dict[str, Fin
     """
     audio, video = load_codecs(shop)
     shop.make(shop.tracks())
-    plan = shop.plan
     voices = Voices.held_out(Path(shop.voices) if shop.voices else None, shop.hold_out)
-    data = load(shop.tracks(), shop.data)
+    tracks = planned(shop, basics_of(shop))
     found: dict[str, Findings] = {}
     steps = []
     for variant in VARIANTS:
-        tracks = Tracks(
-            data, plan.rows, plan.units, plan.long_units, shop.device, basics_of(shop), told_share=plan.told_share
-        )
         model, taken = _learned(shop, variant, tracks)
         steps.append(taken)
         found[variant.name] = _measured(voices, variant, Weights(model, audio, video, variant.name), dialogues)

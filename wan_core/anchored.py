@@ -1,8 +1,8 @@
 """A whole sequence with anchors and a window: what `kvcache` does unit by unit, in one pass, for training.
 
 A token of slice k sees the anchors of earlier slices (the world; the sinks, under policy ``window``) at the distance
-``min(age of k, reach) - j``, to ALiBi as near as unit k; and other tokens at their true distance, under policy
-``window`` those of the last slices only.
+``min(age of k, reach) - j``, to ALiBi as near as unit k; and other tokens at their true distance, as far back as the
+cache holds them.
 
 Since rotation is relative, an anchor that follows is a query that stays behind: the queries are rotated once for each
 kind of key, and the kinds lie side by side along the head width, so that it is still one softmax.
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .attention import Geometry
 from .config import CacheConfig
-from .mask import Tokens, visible
+from .mask import Tokens, remembered, visible
 from .rope import rotate
 
 
@@ -81,9 +81,7 @@ class AnchoredSequence:
 
 def _bias(geometry: Geometry, config: CacheConfig, tokens: Tokens, age: Tensor, anchors: Tensor) -> Tensor:
     """What is added to scores, [KV, G*T, T]: ALiBi, and minus infinity where nothing is seen."""
-    seen = visible(tokens, tokens)
-    if config.policy == "window":
-        seen &= anchors[None] | (age[None] > age[:, None] - config.window_units)
+    seen = visible(tokens, tokens) & (anchors[None] | remembered(age, age, config.seen_units))
     near = anchors[None] & (age[None] < age[:, None])
     reference = torch.where(near, tokens.slices[:, None], tokens.unit[None])
     distance = tokens.unit[:, None] - reference

@@ -15,14 +15,14 @@ Keys carry two channels beyond the head width, so that the steady state needs no
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from .config import CACHE_CHANNELS, BackboneConfig
-from .mask import Tokens, visible
+from .mask import Tokens, remembered, visible
 from .rope import Rotation, rotate, rotation
 
 UNIT_CHANNEL, HIDDEN_CHANNEL = -2, -1
@@ -115,15 +115,38 @@ class Geometry:
         return F.scaled_dot_product_attention(folded, keys, values, attn_mask=mask, scale=self.scale)
 
 
+class _Chunk(NamedTuple):
+    """Queries first..last-1 and the keys oldest..last-1 that they meet, under a mask [G * queries, keys]."""
+
+    oldest: int
+    first: int
+    last: int
+    mask: Tensor
+
+
 class WholeSequence:
     """All tokens of a sequence at once, under the block-causal mask. Serves every layer of one forward pass.
 
-    Queries are cut into chunks of whole units, each meeting only the keys up to its own end: most of what the mask
-    would throw away is never computed.
+    Queries are cut into chunks of whole units, each meeting only the keys from the oldest that it remembers to its own
+    end: most of what the mask would throw away is never computed.
+
+    Args:
+        geometry: of the heads.
+        tokens: of whole slices.
+        per_unit: how many a slice has.
+        like: device and precision of the weights.
+        dtype: of the softmax products.
+        seen: slices that a token sees, its own among them; None: all.
     """
 
     def __init__(
-        self, geometry: Geometry, tokens: Tokens, per_unit: int, like: Tensor, dtype: torch.dtype | None = None
+        self,
+        geometry: Geometry,
+        tokens: Tokens,
+        per_unit: int,
+        like: Tensor,
+        dtype: torch.dtype | None = None,
+        seen: int | None = None,
     ) -> None:
         self.geometry = geometry
         self.dtype = dtype or like.dtype
@@ -133,11 +156,9 @@ class WholeSequence:
         self.channels = channels.to(like.device, like.dtype)  # [T, CACHE_CHANNELS]
         units = len(tokens.unit) // per_unit
         n_chunks = min(units, 4)
-        cuts = [per_unit * (units * i // n_chunks) for i in range(n_chunks + 1)]
-        self.chunks = [
-            (a, b, visible(tokens.part(a, b), tokens.part(0, b)).repeat(geometry.groups, 1).to(like.device))
-            for a, b in pairwise(cuts)
-        ]
+        cuts = [units * i // n_chunks for i in range(n_chunks + 1)]
+        spans = [(0 if seen is None else max(0, a - seen + 1), a, b) for a, b in pairwise(cuts)]
+        self.chunks = [self._mask(tokens, seen, *(per_unit * unit for unit in span)) for span in spans]
 
     def attend(self, layer: int, qk: Tensor, v: Tensor) -> Tensor:
         """As in `Memory`. Rotates in the precision of the weights; bf16 softmax products are slower on CPUs."""
@@ -145,10 +166,18 @@ class WholeSequence:
         q, k = rotated[:, :, : -self.geometry.kv_heads], rotated[:, :, -self.geometry.kv_heads :].transpose(1, 2)
         keys = torch.cat([k, self.channels.expand(*k.shape[:2], -1, -1)], -1).to(self.dtype)
         values = F.pad(v.transpose(1, 2), (0, CACHE_CHANNELS)).to(self.dtype)
-        return torch.cat([self._chunk(q, keys, values, a, b, mask) for a, b, mask in self.chunks], 1)
+        return torch.cat([self._chunk(q, keys, values, chunk) for chunk in self.chunks], 1)
 
-    def _chunk(self, q: Tensor, keys: Tensor, values: Tensor, a: int, b: int, mask: Tensor) -> Tensor:
-        folded = self.geometry.fold(q[:, a:b])
+    def _mask(self, tokens: Tokens, seen: int | None, oldest: int, first: int, last: int) -> _Chunk:
+        queries, keys = tokens.part(first, last), tokens.part(oldest, last)
+        mask = visible(queries, keys)
+        if seen is not None:
+            mask &= remembered(queries.slices, keys.slices, seen)
+        return _Chunk(oldest, first, last, mask.repeat(self.geometry.groups, 1).to(self.channels.device))
+
+    def _chunk(self, q: Tensor, keys: Tensor, values: Tensor, chunk: _Chunk) -> Tensor:
+        folded = self.geometry.fold(q[:, chunk.first : chunk.last])
+        met = slice(chunk.oldest, chunk.last)
         with torch.autocast(q.device.type, enabled=False):
-            y = self.geometry.attend(folded.to(self.dtype), keys[:, :, :b], values[:, :, :b], mask)
-        return self.geometry.unfold(y, b - a)
+            y = self.geometry.attend(folded.to(self.dtype), keys[:, :, met], values[:, :, met], chunk.mask)
+        return self.geometry.unfold(y, chunk.last - chunk.first)

@@ -113,9 +113,10 @@ class CacheConfig:
     memory nor time per unit grows any further.
 
     Policy ``window``: the slice of unit k sees slices ``k - window_units + 1 .. k`` at their true distance, and those
-    of the first ``sink_units`` units, never further away than ``sink_units + window_units``. Training masks the same.
+    of the first ``sink_units`` units, never further away than ``sink_units + window_units``.
 
-    What is told before unit 0 (the world) is seen under both, never further away than ``world_reach_units``.
+    What is told before unit 0 (the world) is seen under both, never further away than ``world_reach_units``. Whole
+    sequences are masked as streams forget, so that what is learned is what runs.
     """
 
     cap_units: int = 3750
@@ -137,6 +138,11 @@ class CacheConfig:
     def ring_units(self) -> int:
         """Past slices that are held, sinks and world apart."""
         return self.cap_units if self.policy == "full" else self.window_units - 1
+
+    @property
+    def seen_units(self) -> int:
+        """Slices that a token sees, its own among them, anchors apart: sequences are masked as streams forget."""
+        return self.ring_units + 1
 
     @property
     def n_sinks(self) -> int:
@@ -277,8 +283,9 @@ PRESETS: dict[str, Preset] = {
                 ffn_width=384,
                 alibi_slopes=(0.0, 0.0, 1 / 2, 1 / 4, 1 / 16, 1 / 64),
             ),
-            # as long as the longest dialogues it learns on: with more history than that it hears ever less
-            cache=CacheConfig(cap_units=96, chunk_units=96),
+            # shorter than the longest windows that it learns on, so that it has learned what any later unit is like:
+            # with more history than it ever learned on it hears ever less
+            cache=CacheConfig(policy="window", window_units=48, sink_units=0, chunk_units=48),
         ),
         Preset(
             "small",

@@ -120,6 +120,11 @@ class TailMask:
         return buffer[:, -length:]
 
 
+def remembered(queries: Tensor, keys: Tensor, seen: int) -> Tensor:
+    """[Q, N] bool: whether keys of slices [N] are among the last ``seen`` ones up to the slice of each query [Q]."""
+    return keys[None] > queries[:, None] - seen
+
+
 def visible(queries: Tokens, keys: Tokens) -> Tensor:
     """[Q, N] bool: whether each query sees each key."""
     q_order, k_order = queries.order[:, None], keys.order[None]

@@ -155,9 +155,9 @@ class DuplexModel(nn.Module):
     def _memory(self, tokens: Tokens, origin: int, has_world: bool, per_unit: int, dtype: torch.dtype | None) -> Memory:
         """What a whole sequence meets: itself, under the mask."""
         config = self.preset.cache
-        if has_world or config.policy == "window":
+        if has_world or config.n_sinks:
             return AnchoredSequence(self.geometry, config, tokens, origin, self.embed.null, dtype)
-        return WholeSequence(self.geometry, tokens, per_unit, self.embed.null, dtype)
+        return WholeSequence(self.geometry, tokens, per_unit, self.embed.null, dtype, config.seen_units)
 
     def _run(self, told: Tensor | None, x: Tensor, memory: Memory, flow: Flow) -> Tensor:
         """Hidden states of the dialogue x [B, U, T, d], the world [B, P, clean, d] before it."""

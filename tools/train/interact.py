@@ -50,11 +50,7 @@ def learn_interact(shop: Workshop) -> None:
     audio, video = load_codecs(shop)
     shop.make(shop.tracks())
     shop.make(shop.tracks("held-out"))
-    plan = shop.plan
-    data = load(shop.tracks(), shop.data)
-    tracks = Tracks(
-        data, plan.rows, plan.units, plan.long_units, shop.device, basics_of(shop), told_share=plan.told_share
-    )
+    tracks = planned(shop, basics_of(shop))
     learner = begun(shop, shop.preset).to(shop.device)
     loop = Loop(InteractTask(learner, tracks.draw), recipe_of(shop), 10**9, shop.seed)
     drive = shop.drive("interact", loop)
@@ -65,6 +61,14 @@ def learn_interact(shop: Workshop) -> None:
     loop.use_average()
     look.draw(learner.model)
     save_model(shop, learner, audio, video, drive.elapsed_s)
+
+
+def planned(shop: Workshop, basics_until: float = 0.0) -> Tracks:
+    """The batches of the training's plan."""
+    plan, data = shop.plan, load(shop.tracks(), shop.data)
+    return Tracks(
+        data, plan.rows, plan.units, plan.long_units, shop.device, basics_until, plan.long_share, plan.told_share
+    )
 
 
 def basics_of(shop: Workshop) -> float:

@@ -18,7 +18,8 @@ class TrainingPlan:
         tracks_per_hour: dialogues for the model for each hour of training, of ``track_units`` each.
         validation: held-out dialogues.
         clips, clip_units: batch of a codec.
-        rows, units: batch of the model; for the last ``long_share`` windows of ``long_units``, as many units in all.
+        rows, units: batch of the model.
+        long_share: last share of the steps, in which it is windows of ``long_units``, as many units in all.
         personas: of the agents, in turn; the first is who the agent is when it is told nothing.
         told_share: share of the batches in which it is told who it is; these have half as many rows.
         rows_rolled: dialogues that are rolled out at once, for ``roll_units``.
@@ -38,6 +39,7 @@ class TrainingPlan:
     long_units: int
     rows_rolled: int
     roll_units: int
+    long_share: float = 0.1
     personas: tuple[str, ...] = ("iris",)
     told_share: float = 0.0
     per_shard: int = 32
@@ -78,8 +80,9 @@ PLANS: dict[str, TrainingPlan] = {
         rows=6,
         units=48,
         long_units=96,
-        rows_rolled=8,
-        roll_units=48,
+        rows_rolled=6,
+        roll_units=72,
+        long_share=0.5,
         personas=("iris", "iris", "iris", "otto", "vera"),
         told_share=0.35,
     ),

@@ -10,9 +10,8 @@ from ...wan_core.train.roll import ROLL_RECIPE, RollTask
 from ...wan_core.train.state import load_state
 from .codecs import load_codecs
 from .data import SCENARIO_NAMES
-from .interact import Look, save_model
+from .interact import Look, planned, save_model
 from .partners import WorldPartners
-from .shards import Tracks, load
 from .workshop import Workshop, digest_of_weights
 
 
@@ -37,10 +36,9 @@ def learn_roll(shop: Workshop) -> None:
     shop.make(shop.tracks())
     shop.make(shop.tracks("held-out"))
     plan, device = shop.plan, shop.device
-    data, share = load(shop.tracks(), shop.data), plan.told_share
-    tracks = Tracks(data, plan.rows, plan.units, plan.long_units, device, told_share=share)
+    tracks = planned(shop)
     bank = shop.films().bank()
-    partners = WorldPartners(bank, audio.to(device), video.to(device), plan.rows_rolled, device, share)
+    partners = WorldPartners(bank, audio.to(device), video.to(device), plan.rows_rolled, device, plan.told_share)
     task = RollTask(InteractTask(learner, tracks.draw), partners, audio, plan.roll_units)
     loop = Loop(task, ROLL_RECIPE, 10**9, shop.seed + 1)
     drive = shop.drive("roll", loop, begun_with=digest_of_weights(kept["loop"]["average"]))

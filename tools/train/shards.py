@@ -108,7 +108,7 @@ class Tracks:
         long_units: of a window in the last phase, with fewer rows.
         device: where batches go.
         basics_until: share of all steps after which every scenario is drawn.
-        long_from: share of all steps after which windows are long.
+        long_share: last share of all steps, in which windows are long.
         told_share: share of the batches after the basics in which the agents are told who they are.
     """
 
@@ -120,12 +120,12 @@ class Tracks:
         long_units: int,
         device: torch.device,
         basics_until: float = 0.0,
-        long_from: float = 0.9,
+        long_share: float = 0.1,
         told_share: float = 0.0,
     ) -> None:
         self.data, self.device = data, device
         self.rows, self.units, self.long_units = rows, units, long_units
-        self.basics_until, self.long_from, self.told_share = basics_until, long_from, told_share
+        self.basics_until, self.long_from, self.told_share = basics_until, 1 - long_share, told_share
         self._calm = _calm(data)
         self._is_basic = torch.tensor([name in BASICS for name in SCENARIO_NAMES])
 
