@@ -32,8 +32,6 @@ from .train.interact import basics_of, begun, planned, recipe_of
 from .train.shards import Tracks
 from .train.workshop import Workshop
 
-WINDOW_UNITS = 31
-"""Of the variant that forgets: about 5 s."""
 MEASURED = ("asks", "pauses", "interruptions", "hands")
 """Stations that each variant goes through."""
 TOLD = (
@@ -69,8 +67,8 @@ class Variant:
     remembers: bool = True
 
 
-def _windowed(preset: Preset) -> Preset:
-    return replace(preset, cache=CacheConfig(policy="window", window_units=WINDOW_UNITS, sink_units=1))
+def _with_all_history(preset: Preset) -> Preset:
+    return replace(preset, cache=CacheConfig())
 
 
 _FORGETS = Corruption(forgetful_share=1.0, forget_response=1.0, forget_decision=0.08)
@@ -81,7 +79,7 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("sound and picture apart", shapes=lambda preset: replace(preset, is_joint=False)),
     Variant("no clean write-back", corruption=_FORGETS, remembers=False),
     Variant("no history noise", corruption=Corruption(history_noise=0.0)),
-    Variant(f"window of {WINDOW_UNITS} units", shapes=_windowed),
+    Variant("all of its history", shapes=_with_all_history),
     Variant("thinker one unit behind", behind=1),
 )
 
