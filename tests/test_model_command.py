@@ -26,7 +26,7 @@ def test_the_json_card_holds_the_figures_of_the_card(name):
     card, found = Card(preset(name)), json.loads(shown(name, "--json", "--minutes", "1", "--steps", "3"))
     assert found["parameters"]["total"] == sum(card.parameters.values())
     assert found["cache"]["bytes_per_unit"] == {"fp32": card.kv_bytes_per_unit(4), "bf16": card.kv_bytes_per_unit(2)}
-    units = min(375, preset(name).cache.cap_units)
+    units = min(375, card.cap_units)
     assert found["at"] == {"minutes": 1.0, "units": units, "steps": 3}
     assert found["flops"]["think"] == card.think_flops(units)
     assert found["flops"]["solver_step"] == card.step_flops(units)
@@ -37,10 +37,10 @@ def test_the_printed_card_says_what_it_assumes():
     text = shown("tiny")
     assert "video codec  1,307,664" in text
     assert (
-        "cache: 39,168 bytes per unit in fp32, 19,584 in bf16; grows for 15 s, "
+        "cache: 39,168 bytes per unit in fp32, 19,584 in bf16; grows for 8 s, "
         "then forgets the oldest unit with every new one" in text
     )
-    assert "masks: up to 168,192 bytes in fp32, 84,096 in bf16, shared by all sessions" in text
+    assert "masks: up to 83,520 bytes in fp32, 41,760 in bf16, shared by all sessions" in text
     assert "40% of the peak operations and 60% of the peak bandwidth" in text
 
 
