@@ -114,7 +114,7 @@ def test_windows_begin_at_zero_or_where_nothing_was_going_on():
 
 
 def test_the_same_generator_draws_the_same_batch():
-    reader = Tracks(tracks(), 4, 6, 12, torch.device("cpu"))
+    reader = Tracks(tracks(), 4, 6, 12, torch.device("cpu"), long_share=0.1)
     one, two = (reader.draw(torch.Generator().manual_seed(7), 0.5, torch.ones(6)) for _ in range(2))
     assert torch.equal(one.user_audio, two.user_audio) and one.shape == (4, 6)
     assert reader.draw(torch.Generator().manual_seed(7), 0.95, torch.ones(6)).shape == (2, 12)
@@ -309,8 +309,6 @@ def test_a_sheet_is_a_picture_that_others_can_read(tmp_path):
     assert np.array_equal(read, sheet) and read.shape == (164, 192, 3)
 
 
-@pytest.mark.parametrize("name", PLANS)
-def test_a_model_learns_on_dialogues_longer_than_it_remembers_or_remembers_more_than_them_all(name):
-    plan, cache = PLANS[name], preset(name).cache
-    crossing = min(plan.long_units, plan.roll_units)
-    assert crossing > cache.ring_units or cache.cap_units >= max(plan.units, plan.long_units, plan.roll_units)
+def test_the_shipped_model_learns_on_dialogues_longer_than_it_remembers():
+    plan = PLANS["tiny"]
+    assert preset("tiny").cache.seen_units < min(plan.long_units, plan.roll_units) and plan.long_share > 0

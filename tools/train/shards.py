@@ -120,7 +120,7 @@ class Tracks:
         long_units: int,
         device: torch.device,
         basics_until: float = 0.0,
-        long_share: float = 0.1,
+        long_share: float = 0.0,
         told_share: float = 0.0,
     ) -> None:
         self.data, self.device = data, device
