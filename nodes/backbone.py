@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -36,7 +37,7 @@ from .recovery import PATIENCE_UNITS, record_lost, take_up
 
 if TYPE_CHECKING:
     from ..wan_core.exchange import ResponseUnit
-    from ..wan_core.flow import Latents
+    from ..wan_core.flow import Latents, Solver
     from ..wan_core.kvslice import KVSlice
     from ..wan_core.model import DuplexModel
     from ..wan_core.performer import PerformerState
@@ -44,8 +45,10 @@ if TYPE_CHECKING:
     from ..wan_core.thinker import ThinkerState
     from ..wan_core.whole import WholeState
 
-SOLVERS = ("euler", "heun")
-"""As in `wan_core.flow`, which imports torch."""
+STEPS = Param(2, min=1, max=64, help="solver steps, where the ladder says nothing else")
+METHOD = Param("euler", choices=("euler", "heun"), help="the same; heun takes nearly twice as long")
+AUDIO_TEMPERATURE = Param(1.0, min=0.0, max=2.0, help="the same: scale of the noise that a voice begins with")
+"""What answers: see `flow.Solver`."""
 
 
 @dataclass
@@ -229,8 +232,9 @@ class PerformerNode(BackboneNode):
         "log": returned_output(None, 0, ""),
     }
 
-    steps: int = Param(2, min=1, max=64, help="solver steps, where the ladder says nothing else")
-    solver: str = Param("euler", choices=SOLVERS, help="the same; heun takes nearly twice as long")
+    steps: int = STEPS
+    solver: str = METHOD
+    audio_temperature: float = AUDIO_TEMPERATURE
     refill_units: int = Param(REFILL_UNITS, min=1, max=4096, help="slices that it can send back besides its newest")
 
     @classmethod
@@ -265,7 +269,7 @@ class PerformerNode(BackboneNode):
         state = self._performer.new_state()
         for slice_ in thinker.gap(thinker.new_state(), 2):
             self._performer.append(state, slice_)
-            self._performer.generate(state, slice_.unit, self.steps, solver=self.solver)
+            self._performer.generate(state, slice_.unit, solver_of(self))
 
     def new_state(self) -> PerformerSession:
         """An empty log."""
@@ -283,8 +287,8 @@ class PerformerNode(BackboneNode):
             return {**outputs, "need": np.array([need], np.int64)}
         if not slices or not slices[-1].answers:
             return outputs
-        steps, solver = int(unit.level.get("steps", self.steps)), str(unit.level.get("solver", self.solver))
-        latents = self._performer.generate(state.model, unit.index, steps, unit.seed, [unit.session], solver)
+        solver = solver_of(self, unit.level)
+        latents = self._performer.generate(state.model, unit.index, solver, unit.seed, [unit.session])
         return {**outputs, **spoken(latents)}
 
     def absorb(self, state: PerformerSession, units: Sequence[tuple[Unit, Mapping[str, Any]]]) -> None:
@@ -305,6 +309,14 @@ class PerformerNode(BackboneNode):
         return [] if context is None else unpacked(context, self.device)
 
 
+def solver_of(node: PerformerNode | WholeNode, level: Mapping[str, Any] = MappingProxyType({})) -> Solver:
+    """How a node solves on a level of its ladder: parameters are for what the level does not say."""
+    from ..wan_core.flow import Solver
+
+    said = {name: level.get(name, getattr(node, name)) for name in ("steps", "solver", "audio_temperature")}
+    return Solver(int(said["steps"]), str(said["solver"]), float(said["audio_temperature"]))
+
+
 @dataclass
 class WholeSession:
     """State of `WholeNode`."""
@@ -321,8 +333,9 @@ class WholeNode(ListeningNode):
         "video": PerformerNode.outputs["video"], "audio": PerformerNode.outputs["audio"], "text": WORD, "event": EVENT
     }  # fmt: skip
 
-    steps: int = Param(2, min=1, max=64, help="solver steps, where the ladder says nothing else")
-    solver: str = Param("euler", choices=SOLVERS, help="the same; heun takes nearly twice as long")
+    steps: int = STEPS
+    solver: str = METHOD
+    audio_temperature: float = AUDIO_TEMPERATURE
 
     @classmethod
     def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
@@ -344,7 +357,7 @@ class WholeNode(ListeningNode):
 
         state = self._whole.new_state()
         for _ in range(2):
-            self._whole.step(state, UserUnit(), self.steps, solver=self.solver)
+            self._whole.step(state, UserUnit(), solver_of(self))
 
     def new_state(self) -> WholeSession:
         """Nothing seen yet, but told who to be."""
@@ -355,10 +368,8 @@ class WholeNode(ListeningNode):
     def step(self, state: WholeSession, unit: Unit, **inputs: Any) -> Outputs:
         """One unit in, its whole answer out."""
         user = self.user_unit(state.ears, unit, inputs)
-        steps, solver = int(unit.level.get("steps", self.steps)), str(unit.level.get("solver", self.solver))
-        thought, latents = self._whole.step(
-            state.model, user, steps, seed=unit.seed, sessions=[unit.session], solver=solver
-        )
+        solver = solver_of(self, unit.level)
+        thought, latents = self._whole.step(state.model, user, solver, seed=unit.seed, sessions=[unit.session])
         state.ears.responses.add(unit.index)
         return {**spoken(latents), **self.said(state.ears, thought)}
 

@@ -107,6 +107,7 @@ def test_the_level_names_the_solver(thinker, performer):
     assert np.array_equal(spoken(solver="euler"), spoken())
     assert np.array_equal(spoken(solver="heun"), spoken(solver="heun"))
     assert not np.allclose(spoken(solver="heun"), spoken())
+    assert not np.allclose(spoken(audio_temperature=0.5), spoken())
 
 
 def test_the_response_reaches_the_next_thought(thinker, performer):

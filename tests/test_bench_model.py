@@ -28,7 +28,7 @@ def both(units, history=()):
     decision = Decision(torch.zeros(1, 2, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
     for k in range(units):
         word, latents = theirs.step(given.user_unit(k), decision, 2)
-        thought, own = whole.step(state, given.user_unit(k), 2, decision)
+        thought, own = whole.step(state, given.user_unit(k), decision=decision)
         yield (word, *latents), (thought.text_logits, *own)
 
 

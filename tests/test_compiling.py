@@ -23,6 +23,7 @@ from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.compiling import compiled, compiled_codec, unit_lengths
 from wangraph.wan_core.config import preset
 from wangraph.wan_core.exchange import UserUnit
+from wangraph.wan_core.flow import Solver
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.video import VideoCodec
 from wangraph.wan_core.whole import Whole
@@ -49,7 +50,7 @@ def conversation(model, units):
     state = whole.new_state()
     whole.gap(state, 3)
     for k in range(units):
-        thought, latents = whole.step(state, given.user_unit(k), 2)
+        thought, latents = whole.step(state, given.user_unit(k))
         yield (thought.text, thought.event), (thought.text_logits, thought.state_logits, *latents)
 
 
@@ -102,7 +103,7 @@ def test_only_the_passes_of_a_unit_are_compiled(monkeypatch):
     state = whole.new_state()
     whole.gap(state, 5)
     assert asked == []
-    whole.step(state, UserUnit(), 1)
+    whole.step(state, UserUnit(), Solver(1))
     slots, halves = NANO.slots, 2 * NANO.backbone.layers
     assert asked == [slots.y + slots.u] * halves + [slots.s] * halves + [slots.noisy] * halves
     assert set(asked) < unit_lengths(slots)

@@ -7,12 +7,17 @@ import pytest
 from click.testing import CliRunner
 
 from wangraph.runtime.errors import MediaError, UserError
+from wangraph.runtime.plan.graph import Graph
+from wangraph.tools.evaluate.agents import SOLVER
+from wangraph.tools.evaluate.command import command
 from wangraph.tools.evaluate.recording import in_units
 from wangraph.tools.evaluate.report import MEASURES
+from wangraph.tools.evaluate.rows import Setting
 from wangraph.tools.world.signal import UNIT
 from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.checkpoint import save, untrained
 from wangraph.wan_core.config import preset
+from wangraph.wan_core.flow import Solver
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.train.interact import Understanding
 from wangraph.wan_core.video import VideoCodec
@@ -128,3 +133,10 @@ def test_a_recording_is_played_as_loud_as_users_are_and_time_is_left_to_answer()
     whole = np.concatenate(units)
     assert np.abs(whole[8000:13_000]).max() > 0.15
     assert len(whole) >= 8000 + 5000 + 48_000
+
+
+def test_what_is_measured_is_what_the_graph_runs():
+    performer = Graph.load("duplex").plan().nodes["perform"]
+    top = Solver(performer.ladder[0]["steps"], audio_temperature=performer.params["audio_temperature"])
+    asked = {option.name: option.default for option in command.params}
+    assert top == SOLVER == Setting("tiny").solver == Solver(asked["steps"], audio_temperature=asked["temperature"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wangraph.wan_core import flow
 from wangraph.wan_core.errors import ModelError
-from wangraph.wan_core.flow import SOLVERS, Latents, exits
+from wangraph.wan_core.flow import METHODS, Latents, Solver, exits
 
 X, EPS = torch.randn(2, 2, 3, 4, 5, generator=torch.Generator().manual_seed(0)).unbind(0)
 
@@ -36,8 +36,8 @@ def test_a_weighted_error_of_the_prediction_is_an_error_of_the_velocity():
 @settings(deadline=None)
 @given(st.integers(1, 12))
 def test_a_perfect_prediction_is_reached_in_any_number_of_steps(steps):
-    times, z = flow.schedule(steps), EPS
-    for t, s in itertools.pairwise(times):
+    z = EPS
+    for t, s in itertools.pairwise(Solver(steps).times):
         z = flow.euler(z, X, t, s)
         if s:
             torch.testing.assert_close(z, flow.interpolate(X, EPS, torch.full((2, 3), s)))
@@ -51,10 +51,11 @@ def test_an_euler_step_follows_the_velocity():
 
 
 def test_the_schedule_runs_from_noise_to_clean():
-    assert flow.schedule(1) == (1.0, 0.0)
-    assert flow.schedule(4) == (1.0, 0.75, 0.5, 0.25, 0.0)
-    with pytest.raises(ModelError, match=re.escape("flow: found 0 solver steps (expected 1 or more)")):
-        flow.schedule(0)
+    assert Solver(1).times == (1.0, 0.0)
+    assert Solver(4).times == pytest.approx((1.0, 0.875, 0.646, 0.350, 0.0), abs=5e-4)
+    for steps in range(2, 20):
+        lengths = [t - s for t, s in itertools.pairwise(Solver(steps).times)]
+        assert lengths == sorted(lengths), "closer together near noise"
 
 
 def test_training_times_stay_inside_and_lean_to_noise():
@@ -92,16 +93,16 @@ def gaussian(z, t):
     return Latents(*(MEAN + share * (part - (1 - t) * MEAN) for part in z))
 
 
-def solved(steps, solver):
+def solved(steps, method):
     """How far from the exact solution."""
     eps = torch.linspace(-2, 2, 9, dtype=torch.float64)[None]
-    *_, x = exits(gaussian, Latents(eps, eps), steps, solver)
+    *_, x = exits(gaussian, Latents(eps, eps), Solver(steps, method))
     return float((x.audio - (MEAN + SPREAD * eps)).abs().max())
 
 
-@pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("heun", 2)])
-def test_twice_the_steps_divide_the_error_by_two_to_the_order(solver, order):
-    ratios = [solved(steps, solver) / solved(2 * steps, solver) for steps in (32, 64)]
+@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("heun", 2)])
+def test_twice_the_steps_divide_the_error_by_two_to_the_order(method, order):
+    ratios = [solved(steps, method) / solved(2 * steps, method) for steps in (32, 64)]
     assert all(abs(ratio / 2**order - 1) < 0.1 for ratio in ratios), ratios
 
 
@@ -111,24 +112,33 @@ def test_heun_without_its_second_look_is_found_out(monkeypatch):
     assert abs(solved(32, "heun") / solved(64, "heun") / 4 - 1) > 0.1
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
-def test_every_step_is_a_valid_exit(solver):
+@pytest.mark.parametrize("method", METHODS)
+def test_every_step_is_a_valid_exit(method):
     """Each ends with what a prediction said, nearer and nearer to the answer; the first with that of one step."""
     eps = torch.linspace(-2, 2, 9, dtype=torch.float64)[None]
-    answers = [x.audio for x in exits(gaussian, Latents(eps, eps), 8, solver)]
+    answers = [x.audio for x in exits(gaussian, Latents(eps, eps), Solver(8, method))]
     errors = [float((x - answers[-1]).abs().max()) for x in answers]
     assert len(answers) == 8 and errors == sorted(errors, reverse=True)
-    assert torch.equal(answers[0], next(exits(gaussian, Latents(eps, eps), 1, solver)).audio)
+    assert torch.equal(answers[0], next(exits(gaussian, Latents(eps, eps), Solver(1, method))).audio)
 
 
-@pytest.mark.parametrize(("solver", "predictions"), [("euler", 5), ("heun", 9)])
-def test_what_a_solver_costs(solver, predictions):
+@pytest.mark.parametrize(("method", "predictions"), [("euler", 5), ("heun", 9)])
+def test_what_a_solver_costs(method, predictions):
     seen = []
     eps = torch.zeros(1, 2)
-    list(exits(lambda z, t: seen.append(t) or z, Latents(eps, eps), 5, solver))
+    list(exits(lambda z, t: seen.append(t) or z, Latents(eps, eps), Solver(5, method)))
     assert len(seen) == predictions and min(seen) > 0
 
 
-def test_an_unknown_solver_is_refused():
-    with pytest.raises(ModelError, match=r"^flow: found solver 'rk4' \(expected euler or heun\)$"):
-        next(exits(gaussian, Latents(torch.zeros(1), torch.zeros(1)), 1, "rk4"))
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        ({"steps": 0}, "flow: found 0 solver steps (expected 1 or more)"),
+        ({"method": "rk4"}, "flow: found solver 'rk4' (expected euler or heun)"),
+        ({"audio_temperature": -0.5}, "flow: found audio_temperature -0.5 (expected 0 or more)"),
+        ({"audio_temperature": float("nan")}, "flow: found audio_temperature nan (expected 0 or more)"),
+    ],
+)
+def test_a_solver_that_cannot_be_is_refused(asked, problem):
+    with pytest.raises(ModelError, match=f"^{re.escape(problem)}$"):
+        Solver(**asked)

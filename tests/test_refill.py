@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from wangraph.wan_core import refill
 from wangraph.wan_core.config import CacheConfig, preset
 from wangraph.wan_core.exchange import told_in_words
+from wangraph.wan_core.flow import Solver
 from wangraph.wan_core.kvslice import sealed
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.performer import Performer
@@ -46,7 +47,7 @@ def session(cache):
     for k in range(UNITS):
         slices.append(thinker.step(thinking, given.user_unit(k), given.response(k - 1), given.decision(k)).slice)
         performer.append(performing, slices[-1])
-        answers.append(performer.generate(performing, k, 1))
+        answers.append(performer.generate(performing, k, Solver(1)))
     return model, slices, answers
 
 
@@ -73,7 +74,7 @@ def travel(model, slices, accidents, most=4, state=None):
         accident = accidents.get(slice_.unit)
         arrived = {"repeated": before, "damaged": [*packet[:-1], damaged(slice_)], "dropped": []}.get(accident, packet)
         need, before = performer.follow(state, arrived, slice_.unit), packet
-        answers.append(None if need is not None else performer.generate(state, slice_.unit, 1))
+        answers.append(None if need is not None else performer.generate(state, slice_.unit, Solver(1)))
     return answers, state
 
 
@@ -119,10 +120,10 @@ def test_a_performer_that_restarts_empty_is_refilled(sessions, cache, at):
     state = performer.new_state()
     assert performer.follow(state, [slices[len(world) + at - 1]]) == FROM_THE_START
     assert performer.follow(state, log.slices_since(FROM_THE_START)) is None
-    assert all(map(torch.equal, performer.generate(state, at - 1, 1), expected[at - 1]))
+    assert all(map(torch.equal, performer.generate(state, at - 1, Solver(1)), expected[at - 1]))
     for k in range(at, UNITS):
         assert performer.follow(state, [slices[len(world) + k]]) is None
-        assert all(map(torch.equal, performer.generate(state, k, 1), expected[k])), k
+        assert all(map(torch.equal, performer.generate(state, k, Solver(1)), expected[k])), k
 
 
 @pytest.mark.parametrize("cache", CACHES)

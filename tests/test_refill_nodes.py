@@ -13,6 +13,7 @@ from wangraph.nodes.backbone import PerformerNode, ThinkerNode, WholeNode
 from wangraph.nodes.context import unpacked
 from wangraph.runtime.node import NodeContext
 from wangraph.runtime.packet import Validity
+from wangraph.wan_core.flow import Solver
 from wangraph.wan_core.refill import FROM_THE_START
 
 LOSSY = f"{Path(__file__).with_name('lossy_thinker.py')}:Lossy"
@@ -49,7 +50,7 @@ def afresh(performer, packets):
     for k in sorted(slices):
         performer._performer.append(state.model, slices[k])
         if k >= 0:
-            yield performer._performer.generate(state.model, k, performer.steps)
+            yield performer._performer.generate(state.model, k, Solver(performer.steps))
 
 
 def check(thinker, performer, lost, accident=lambda k, packet: packet, restarts=(), units=20):

@@ -14,7 +14,7 @@ from wangraph.wan_core.config import CacheConfig, preset
 from wangraph.wan_core.embed import AgentTrack, DecisionTrack, UserTrack
 from wangraph.wan_core.errors import ModelError
 from wangraph.wan_core.exchange import Decision, ResponseUnit, UserUnit
-from wangraph.wan_core.flow import Latents
+from wangraph.wan_core.flow import Latents, Solver
 from wangraph.wan_core.kvcache import KVCache
 from wangraph.wan_core.model import DuplexModel, laid_out
 from wangraph.wan_core.performer import Performer
@@ -307,7 +307,7 @@ def free_running(model, units, seed=0, session=0):
     for k in range(units):
         thought = thinker.step(thinking, given.user_unit(k), response, seed=seed, sessions=[session])
         performer.append(performing, thought.slice)
-        latents = performer.generate(performing, k, 2, seed, [session])
+        latents = performer.generate(performing, k, Solver(), seed, [session])
         response = ResponseUnit(*latents)
         yield thought.event, thought.text, *latents
 
@@ -316,7 +316,7 @@ def free_running_whole(model, units, seed=0, session=0):
     given, whole = dialogue(batch=1, units=units), Whole(model)
     state = whole.new_state()
     for k in range(units):
-        thought, latents = whole.step(state, given.user_unit(k), 2, seed=seed, sessions=[session])
+        thought, latents = whole.step(state, given.user_unit(k), seed=seed, sessions=[session])
         yield thought.event, thought.text, *latents
 
 
@@ -342,8 +342,25 @@ def test_more_steps_give_another_answer_from_the_same_log(model):
     state = performer.new_state()
     for slice_ in thinker.gap(thinker.new_state(), 3):
         performer.append(state, slice_)
-    one, four, again = (performer.generate(state, 2, steps) for steps in (1, 4, 1))
+    one, four, again = (performer.generate(state, 2, Solver(steps)) for steps in (1, 4, 1))
     assert torch.equal(one.audio, again.audio) and not torch.allclose(one.audio, four.audio)
+
+
+def test_a_temperature_scales_the_noise_of_the_voice_alone(model, monkeypatch):
+    thinker, performer = Thinker(model), Performer(model)
+    state = performer.new_state()
+    for slice_ in thinker.gap(thinker.new_state(), 3):
+        performer.append(state, slice_)
+    half = performer.generate(state, 2, Solver(3, audio_temperature=0.5))
+    assert not torch.allclose(half.audio, performer.generate(state, 2, Solver(3)).audio)
+    drawn = performer_module._starting_noise
+
+    def halved(*args):
+        noise = drawn(*args)
+        return Latents(noise.audio * 0.5, noise.video)
+
+    monkeypatch.setattr(performer_module, "_starting_noise", halved)
+    assert all(map(torch.equal, half, performer.generate(state, 2, Solver(3))))
 
 
 def test_the_cap_is_a_sliding_window(capped, model):

@@ -8,7 +8,7 @@ from wangraph.tools.train.workshop import digest_of_weights
 from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.config import preset
 from wangraph.wan_core.exchange import UserUnit
-from wangraph.wan_core.flow import Latents
+from wangraph.wan_core.flow import Latents, Solver
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.train.interact import InteractTask, Learner
 from wangraph.wan_core.train.roll import Meeting, RollTask, roll_out
@@ -54,7 +54,7 @@ def audio(randomise):
 
 
 def rolled(learner, audio, partners, is_near, seed=0):
-    return roll_out(learner.model, partners, audio, UNITS, 2, is_near, torch.Generator().manual_seed(seed))
+    return roll_out(learner.model, partners, audio, UNITS, Solver(), is_near, torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("is_near", [False, True])

@@ -10,6 +10,7 @@ step looks at both of its ends, which costs a second prediction, but where it en
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -25,8 +26,43 @@ MIN_TIME = 0.15
 NOISE, GESTURE = 0, 1
 """Streams of chance: what the numbers of one (seed, session, unit) are drawn for."""
 
+METHODS = ("euler", "heun")
 
-SOLVERS = ("euler", "heun")
+
+@dataclass(frozen=True)
+class Solver:
+    """How a response is solved from noise.
+
+    Attributes:
+        steps: 1 or more; ``steps`` predictions by ``euler``, ``2 * steps - 1`` by ``heun``.
+        method: one of `METHODS`.
+        audio_temperature: scale of the noise that the voice begins with. Below 1 it says a word in one of the ways
+            that are likelier, and is understood better, but varies less; the picture always begins with all of it.
+
+    Raises:
+        ModelError: no steps, no such method, or a temperature below 0.
+    """
+
+    steps: int = 2
+    method: str = "euler"
+    audio_temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ModelError(f"flow: found {self.steps} solver steps (expected 1 or more)")
+        if self.method not in METHODS:
+            raise ModelError(f"flow: found solver '{self.method}' (expected {' or '.join(METHODS)})")
+        if not self.audio_temperature >= 0:
+            raise ModelError(f"flow: found audio_temperature {self.audio_temperature:g} (expected 0 or more)")
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """Flow times of a solve, ``steps + 1`` numbers from 1 to 0: ``1 - (i / steps)^1.5``.
+
+        Closer together near noise, where what is said is decided, than near the clean latents, of which little is left
+        to find: even steps are understood less and move the lips less well (``wangraph evaluate --steps 4``).
+        """
+        return (*(1 - (i / self.steps) ** 1.5 for i in range(self.steps)), 0.0)
 
 
 class Latents(NamedTuple):
@@ -75,17 +111,6 @@ def _spread(t: Tensor, like: Tensor) -> Tensor:
     return t.reshape(*t.shape, *(1,) * (like.dim() - t.dim()))
 
 
-def schedule(steps: int) -> tuple[float, ...]:
-    """Flow times of a solve, evenly spaced: ``steps + 1`` numbers from 1 to 0.
-
-    Raises:
-        ModelError: fewer than one step.
-    """
-    if steps < 1:
-        raise ModelError(f"flow: found {steps} solver steps (expected 1 or more)")
-    return (*(1 - i / steps for i in range(steps)), 0.0)
-
-
 def euler(z: Tensor, x: Tensor, t: float, s: float) -> Tensor:
     """From time t to time s < t, given the prediction x at t; x itself at s = 0."""
     return x if s == 0 else torch.lerp(x, z, s / t)
@@ -105,25 +130,19 @@ def heun(z: Tensor, x: Tensor, ahead: Tensor, later: Tensor, t: float, s: float)
     return z + (s - t) / 2 * ((z - x) / t + (ahead - later) / s)
 
 
-def exits(predict: Predict, z: Latents, steps: int, solver: str = "euler") -> Iterator[Latents]:
+def exits(predict: Predict, z: Latents, solver: Solver) -> Iterator[Latents]:
     """Solve from noise; after every step, the clean latents that it could end with. The last are the answer.
 
     Args:
         predict: clean latents, as seen from z at a flow time.
         z: noise.
-        steps: 1 or more; ``steps`` predictions by ``euler``, ``2 * steps - 1`` by ``heun``.
-        solver: one of `SOLVERS`.
-
-    Raises:
-        ModelError: no such solver, or no steps.
+        solver: how; its temperature is of the noise, which is given.
     """
-    if solver not in SOLVERS:
-        raise ModelError(f"flow: found solver '{solver}' (expected {' or '.join(SOLVERS)})")
-    for t, s in pairwise(schedule(steps)):
+    for t, s in pairwise(solver.times):
         x = predict(z, t)
         yield x
         ahead = Latents(*(euler(a, b, t, s) for a, b in zip(z, x, strict=True)))
-        if s == 0 or solver == "euler":
+        if s == 0 or solver.method == "euler":
             z = ahead
             continue
         later = predict(ahead, s)

@@ -1,7 +1,7 @@
 """The performer: reads the context log into its own cache and solves the flow. It never sees the user.
 
-    performer.append(state, slice)                        every slice, in order, late ones too
-    latents = performer.generate(state, unit, steps=2)    the newest that can still be in time
+    performer.append(state, slice)               every slice, in order, late ones too
+    latents = performer.generate(state, unit)    the newest that can still be in time
 
 # B batch, T noisy tokens
 """
@@ -15,7 +15,7 @@ import torch
 
 from .context import ContextState, append_slice, no_digest
 from .errors import ModelError
-from .flow import Latents, exits, noise
+from .flow import Latents, Solver, exits, noise
 from .guard import widened
 from .kvcache import CachePass, KVState
 from .kvslice import KVSlice
@@ -60,39 +60,36 @@ class Performer:
         self,
         state: PerformerState,
         unit: int,
-        steps: int = 2,
+        solver: Solver = Solver(),  # noqa: B008 - a constant
         seed: int = 0,
         sessions: Sequence[int] | None = None,
-        solver: str = "euler",
     ) -> Latents:
         """Solve for audio and video of the unit whose slice came last; the state stays as it is.
 
         Args:
             state: holds the slice of ``unit``.
             unit: k, of the first row.
-            steps: of the solver, 1 or more.
+            solver: how.
             seed: of the noise, with session and unit.
             sessions: one number a row; None: 0, 1, 2...
-            solver: one of `flow.SOLVERS`.
 
         Raises:
-            ModelError: another unit than the last appended one, no steps, or weights that give NaN or infinity.
+            ModelError: another unit than the last appended one, or weights that give NaN or infinity.
         """
         if unit != state.unit - 1:
             raise ModelError(
                 f"performer: found unit {unit} to generate (expected {state.unit - 1}, the last appended slice)"
             )
-        return solve(self.model, state.cache, unit, steps, seed, sessions, solver)
+        return solve(self.model, state.cache, unit, solver, seed, sessions)
 
 
 def solve(
     model: DuplexModel,
     cache: KVState,
     unit: int,
-    steps: int,
+    solver: Solver,
     seed: int = 0,
     sessions: Sequence[int] | None = None,
-    solver: str = "euler",
 ) -> Latents:
     """Latents of ``unit`` (of the first row) [B, ...] from noise, given a cache that ends with its slice.
 
@@ -100,8 +97,9 @@ def solve(
     """
     rows = range(cache.batch) if sessions is None else sessions
     z = _starting_noise(model, seed, rows, [unit + other - cache.units[0] for other in cache.units])
+    z = Latents(z.audio * solver.audio_temperature, z.video)
     memory = _noisy_pass(model, cache, unit)
-    for x in exits(lambda z, t: _predict(model, memory, z, t), z, steps, solver):
+    for x in exits(lambda z, t: _predict(model, memory, z, t), z, solver):
         clean = x
     model.check_latents("performer: generated", clean, cache.batch, 1)
     return Latents(clean.audio[:, 0], clean.video[:, 0])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .exchange import Decision, ResponseUnit, Thought, UserUnit, WorldUnit
-from .flow import Latents
+from .flow import Latents, Solver
 from .guard import widened
 from .model import DuplexModel
 from .performer import solve
@@ -65,16 +65,15 @@ class Whole:
         self,
         state: WholeState,
         user: UserUnit,
-        steps: int = 2,
+        solver: Solver = Solver(),  # noqa: B008 - a constant
         decision: Decision | None = None,
         seed: int = 0,
         sessions: Sequence[int] | None = None,
-        solver: str = "euler",
     ) -> tuple[Thought, Latents]:
         """One unit: see `Thinker.step` and `Performer.generate`; the state is written in place."""
         unit = state.thinker.unit
         thought = self.thinker.step(state.thinker, user, self._response(state), decision, seed, sessions)
-        latents = solve(self.model, state.thinker.cache, unit, steps, seed, sessions, solver)
+        latents = solve(self.model, state.thinker.cache, unit, solver, seed, sessions)
         state.audio, state.video, state.has_response = latents.audio, latents.video, 1
         return thought, latents
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from ...runtime.errors import UserError
 from ...wan_core.config import CacheConfig, preset
 from ...wan_core.exchange import Decision, UserUnit
+from ...wan_core.flow import Solver
 from ...wan_core.kvcache import KVState
 from ...wan_core.model import DuplexModel
 from ...wan_core.whole import Whole, WholeState
@@ -103,7 +104,7 @@ def against_plain(scale: Scale) -> dict[str, Any]:
         with timed(times["plain"]):
             word, latents = plain.step(user, decision, scale.steps)
         with timed(times["ours"]):
-            thought, own = whole.step(state, user, scale.steps, decision)
+            thought, own = whole.step(state, user, Solver(scale.steps), decision)
         difference = max(difference, difference_of((word, *latents), (thought.text_logits, *own)))
     ours, theirs = (quantiles(times[name][1:]) for name in ("ours", "plain"))
     return {
@@ -147,7 +148,7 @@ def _step(whole: Whole, state: WholeState, units: int) -> float:
     """Go on for so many units; by how many bytes the resident memory grew, per unit."""
     before = resident_bytes()
     for _ in range(units):
-        whole.step(state, UserUnit(), 1)
+        whole.step(state, UserUnit(), Solver(1))
     return (resident_bytes() - before) / units
 
 

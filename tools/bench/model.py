@@ -20,7 +20,7 @@ from ...wan_core.compiling import compiled, compiled_codec
 from ...wan_core.config import CacheConfig, Preset, preset
 from ...wan_core.context import ContextState
 from ...wan_core.exchange import ResponseUnit, Thought, UserUnit
-from ...wan_core.flow import Latents
+from ...wan_core.flow import Latents, Solver
 from ...wan_core.kvcache import KVCache
 from ...wan_core.mel import LogMel
 from ...wan_core.model import DuplexModel, laid_out
@@ -124,7 +124,7 @@ class Session:
             assert need is None, need
 
         watch.time("transfer", transfer)
-        latents = watch.time("flow", lambda: self.performer.generate(self.performing, unit, self.steps))
+        latents = watch.time("flow", lambda: self.performer.generate(self.performing, unit, Solver(self.steps)))
         watch.time("decode", lambda: self.decode(latents))
         self.response = ResponseUnit(latents.audio, latents.video)
         return watch.ms

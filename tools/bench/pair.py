@@ -21,7 +21,7 @@ import torch
 
 from ...nodes.context import packed, unpacked
 from ...wan_core.exchange import ResponseUnit, Thought, UserUnit
-from ...wan_core.flow import Latents
+from ...wan_core.flow import Latents, Solver
 from ...wan_core.performer import Performer, PerformerState
 
 WARM_UNITS = 2
@@ -106,7 +106,7 @@ def _perform(there: Connection, make: Any, arguments: tuple[Any, ...]) -> None:
     while (context := there.recv()) is not LEAVE:
         (slice_,) = unpacked(context)
         session.performer.append(session.performing, slice_)
-        latents = session.performer.generate(session.performing, slice_.unit, session.steps)
+        latents = session.performer.generate(session.performing, slice_.unit, Solver(session.steps))
         there.send((latents.audio.numpy(), latents.video.numpy()))
 
 
@@ -140,7 +140,7 @@ def in_one(session: Side, units: int, repeats: int, now: Clock) -> dict[str, flo
         (slice_,) = unpacked(packed([thought.slice]))
         times.append(now())
         session.performer.append(session.performing, slice_)
-        latents = session.performer.generate(session.performing, slice_.unit, session.steps)
+        latents = session.performer.generate(session.performing, slice_.unit, Solver(session.steps))
         session.response = ResponseUnit(latents.audio, latents.video)
         times.append(now())
         for _ in range(repeats):

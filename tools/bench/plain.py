@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...wan_core.embed import Flow
 from ...wan_core.exchange import Decision, ResponseUnit, UserUnit, agent_track, decision_track, user_track
-from ...wan_core.flow import Latents, euler, noise, schedule
+from ...wan_core.flow import Latents, Solver, euler, noise
 from ...wan_core.mask import Tokens, tokens_of, visible
 from ...wan_core.model import DuplexModel
 from ...wan_core.rope import rotate, rotation
@@ -92,7 +92,7 @@ class Plain:
             both[:, : audio.latent_size].reshape(1, 1, *audio.latent_shape),
             both[:, audio.latent_size :].reshape(1, 1, *video.latent_shape),
         )
-        for t, s in pairwise(schedule(steps)):
+        for t, s in pairwise(Solver(steps).times):
             noisy, flow = self.model.embed.noisy(z, torch.full((1, 1), t))
             x = self.model.read_clean(self._pass(noisy[:, 0], tokens, keeps=False, flow=flow)[:, None])
             z = Latents(euler(z.audio, x.audio, t, s), euler(z.video, x.video, t, s))

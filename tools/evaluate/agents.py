@@ -20,7 +20,7 @@ from ...wan_core.checkpoint_header import find, inspect
 from ...wan_core.errors import ModelError
 from ...wan_core.exchange import ResponseUnit, WorldUnit, told_in_words
 from ...wan_core.exchange import UserUnit as ModelUnit
-from ...wan_core.flow import Latents
+from ...wan_core.flow import Latents, Solver
 from ...wan_core.mel import LogMel, MelState
 from ...wan_core.model import DuplexModel
 from ...wan_core.performer import Performer, PerformerState
@@ -36,8 +36,8 @@ from ..world.persona import Persona
 from ..world.voices import Bank
 from .talk import Agent, Answer, Cast
 
-STEPS = 2
-"""Of the solver, where nothing else is asked for."""
+SOLVER = Solver(4, audio_temperature=0.7)
+"""Where nothing else is asked for: as ``graphs/duplex.yaml`` answers with time to spare."""
 
 
 @dataclass(frozen=True)
@@ -94,16 +94,16 @@ class ModelAgent:
 
     Args:
         weights: of everything.
-        steps: of the solver.
+        solver: how responses are solved.
         seed: of the noise, with the number of the dialogue.
         behind: units by which the user reaches it later.
         remembers: whether its own clean latents come back to it.
     """
 
     def __init__(
-        self, weights: Weights, steps: int = STEPS, seed: int = 0, behind: int = 0, remembers: bool = True
+        self, weights: Weights, solver: Solver = SOLVER, seed: int = 0, behind: int = 0, remembers: bool = True
     ) -> None:
-        self.weights, self.steps, self.seed = weights, steps, seed
+        self.weights, self.solver, self.seed = weights, solver, seed
         self._behind, self._remembers = behind, remembers
         self._thinker, self._performer = Thinker(weights.model), Performer(weights.model)
         self._front_end = LogMel(weights.model.preset.mel)
@@ -135,7 +135,7 @@ class ModelAgent:
         unit = ModelUnit(seen[:, 0], heard[:, 0], typed)
         thought = self._thinker.step(self._thinking, unit, self._response, seed=self.seed, sessions=self._sessions)
         self._performer.append(self._performing, thought.slice)
-        latents = self._performer.generate(self._performing, self._unit, self.steps, self.seed, self._sessions)
+        latents = self._performer.generate(self._performing, self._unit, self.solver, self.seed, self._sessions)
         self._response = ResponseUnit(latents.audio, latents.video) if self._remembers else ResponseUnit()
         self._unit += 1
         samples, frames, self._voice, self._face = shown(self.weights, latents, self._voice, self._face)

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from .course import Findings
     from .rows import Row, Setting
 
-_LONG_RUN = {"checkpoint", "voices", "hold_out", "dialogues", "steps", "seed", "processes", "as_json_", "plots"}
-_OUTSIDER = _LONG_RUN - {"steps", "seed"} | {"only"}
+_SOLVED = {"steps", "temperature", "seed"}
+_LONG_RUN = {"checkpoint", "voices", "hold_out", "dialogues", "processes", "as_json_", "plots"} | _SOLVED
+_OUTSIDER = _LONG_RUN - _SOLVED | {"only"}
 MODES = {
     "": _LONG_RUN | {"only", "no_floors"},
     "graph": _OUTSIDER | {"sets"},
@@ -25,7 +26,7 @@ MODES = {
     "cascade": _LONG_RUN,
     "drift": _LONG_RUN,
     "fit_recogniser": set[str](),
-    "audio": {"checkpoint", "steps", "seed", "as_json_"},
+    "audio": {"checkpoint", "as_json_"} | _SOLVED,
 }
 """What else may be given with the option that says what is evaluated; with none of them, a checkpoint is."""
 
@@ -38,7 +39,8 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--hold-out", multiple=True, metavar="NAME", help="Speakers kept from its training, besides the usual.")
 @click.option("--dialogues", type=click.IntRange(min=2), default=48, show_default=True, help="Of each kind.")
 @click.option("--only", multiple=True, metavar="KIND", help="Kinds of dialogues, instead of all.")
-@click.option("--steps", type=click.IntRange(min=1), default=2, show_default=True, help="Of the solver.")
+@click.option("--steps", type=click.IntRange(min=1), default=4, show_default=True, help="Of the solver.")
+@click.option("--temperature", type=click.FloatRange(min=0), default=0.7, show_default=True, help="Of the voice.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
 @click.option("--no-floors", is_flag=True, help="Leave out untrained weights and other users' pictures.")
 @click.option("--processes", type=click.IntRange(min=1), default=2, show_default=True, help="Side by side.")
@@ -60,6 +62,7 @@ def command(
     dialogues: int,
     only: tuple[str, ...],
     steps: int,
+    temperature: float,
     seed: int,
     no_floors: bool,
     processes: int,
@@ -86,6 +89,7 @@ def command(
     refuse_unused(click.get_current_context(), MODES)
 
     from ...wan_core.errors import ModelError
+    from ...wan_core.flow import Solver
     from .rows import Setting
 
     setting = Setting(
@@ -93,7 +97,7 @@ def command(
         voices and voices.resolve(),
         tuple(sorted(hold_out)),
         dialogues,
-        steps,
+        Solver(steps, audio_temperature=temperature),
         seed,
         graph or "",
         tuple(parse_sets(sets).items()),

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ...wan_core.exchange import Decision, ResponseUnit, UserUnit
+from ...wan_core.flow import Solver
 from ...wan_core.mel import LogMel
 from ...wan_core.performer import solve
 from ...wan_core.thinker import Thinker
@@ -94,7 +95,7 @@ def _effects(weights: Weights, one: Sequence[UserUnit], other: Sequence[UserUnit
         mine = [one[unit], *(other[unit] if unit in span else one[unit] for span in exchanged)]
         user = UserUnit(*(torch.cat([_of(met, name) for met in mine]) for name in ("video", "audio", "text")))
         hidden = thinker.step(state, user, response, idle).user_hidden
-        latents = solve(weights.model, state.cache, unit, 1, sessions=[0] * rows)
+        latents = solve(weights.model, state.cache, unit, Solver(1), sessions=[0] * rows)
         response = ResponseUnit(_spread(latents.audio, rows), _spread(latents.video, rows))
         if unit >= first:
             effects += (hidden[1:] - hidden[:1]).norm(dim=-1) / hidden[:1].norm(dim=-1) / AVERAGED

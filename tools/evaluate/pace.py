@@ -30,7 +30,7 @@ def facts_of(setting: Setting) -> dict[str, Any]:
     return {
         "checkpoint": setting.checkpoint,
         "weights": weights.description,
-        "solver steps": setting.steps,
+        "solver": f"{setting.solver.steps} steps, temperature of the voice {setting.solver.audio_temperature:g}",
         **shared,
         "wall clock": f"index time + {UNIT // MS} ms (the unit must be complete) + {compute:.0f} ms (median of a unit "
         f"at batch 1, {torch.get_num_threads()} threads)",
@@ -41,7 +41,7 @@ def unit_ms(setting: Setting, weights: Weights) -> float:
     """Median time of one unit of one dialogue: seeing, hearing, thinking, performing, decoding."""
     made = tools(setting)
     cast = Cast(FIRST_SEED - 1, made.voices.synthetic[0])
-    world, agent = cast.world(made.voices.bank, weights.size), ModelAgent(weights, setting.steps, setting.seed)
+    world, agent = cast.world(made.voices.bank, weights.size), ModelAgent(weights, setting.solver, setting.seed)
     agent.begin([cast])
     took, said = list[float](), None
     for _ in range(_WARM + _TIMED):

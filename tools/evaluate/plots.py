@@ -116,7 +116,7 @@ def one_dialogue(setting: Setting, units: int = SHEET_UNITS) -> Talk:
 
     made = tools(setting)
     (cast,) = probes.free(made.voices.synthetic, 1).casts
-    agent = ModelAgent(Weights.load(setting.checkpoint), setting.steps, setting.seed)
+    agent = ModelAgent(Weights.load(setting.checkpoint), setting.solver, setting.seed)
     (talk,) = hold(agent, [cast], units, made.voices.bank, made.read, made.size, keep_frames=1)
     return talk
 

@@ -82,7 +82,7 @@ def answers_to(setting: Setting, sound: Sound) -> list[Moment]:
             thinking, UserUnit(audio=mel[:, 0], text=torch.tensor([PAD])), response, seed=setting.seed
         )
         performer.append(performing, thought.slice)
-        latents = performer.generate(performing, unit, setting.steps, setting.seed)
+        latents = performer.generate(performing, unit, setting.solver, setting.seed)
         response = ResponseUnit(latents.audio, latents.video)
         seconds = round((unit + 1) * UNIT / RATE, 2)
         digit = int(heads(thought.user_hidden)["digit"].argmax())

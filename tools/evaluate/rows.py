@@ -16,7 +16,9 @@ from typing import Literal, TypeVar
 
 import torch
 
+from ...wan_core.flow import Solver
 from ..world.voices import Bank
+from .agents import SOLVER, Astray, IdealAgent, ModelAgent, Weights
 from .course import BY_SIGHT, STATIONS, Findings, Holder
 from .eyes import Reader, reader
 from .measures import in_sound
@@ -50,7 +52,7 @@ class Setting:
         recordings: folder of recorded people, or None.
         hold_out: speakers kept from its training, besides the usual ones.
         dialogues: of each station.
-        steps: of the solver.
+        solver: how its responses are solved.
         seed: of the noise.
         graph: path or shipped name of the graph that the row ``graph`` is of; empty: none.
         sets: its parameters, in order.
@@ -61,7 +63,7 @@ class Setting:
     recordings: Path | None = None
     hold_out: tuple[str, ...] = ()
     dialogues: int = 48
-    steps: int = 2
+    solver: Solver = SOLVER
     seed: int = 0
     graph: str = ""
     sets: tuple[tuple[str, str], ...] = ()
@@ -119,16 +121,14 @@ def tools(setting: Setting) -> Tools:
 
 @functools.lru_cache(maxsize=1)
 def _tools(setting: Setting) -> Tools:
-    from .agents import Astray, IdealAgent, ModelAgent, Weights
-
     voices = Voices.held_out(setting.recordings, setting.hold_out)
     weights = Weights.load(setting.checkpoint)
     untrained = functools.cache(lambda: Weights.load(setting.checkpoint, random=True))
     agents: dict[Row, Callable[[], Agent]] = {
-        "model": lambda: ModelAgent(weights, setting.steps, setting.seed),
+        "model": lambda: ModelAgent(weights, setting.solver, setting.seed),
         "reference": lambda: IdealAgent(weights, voices.bank),
-        "astray": lambda: Astray(ModelAgent(weights, setting.steps, setting.seed)),
-        "random": lambda: ModelAgent(untrained(), setting.steps, setting.seed),
+        "astray": lambda: Astray(ModelAgent(weights, setting.solver, setting.seed)),
+        "random": lambda: ModelAgent(untrained(), setting.solver, setting.seed),
     }
     return Tools(voices, recogniser(), reader(weights.size), weights.size, agents)
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ..audio import AudioCodec
 from ..embed import AgentTrack, DecisionTrack, WorldTrack
 from ..exchange import Decision, ResponseUnit, UserUnit, WorldUnit
-from ..flow import Latents, euler, interpolate, training_times
+from ..flow import Latents, Solver, euler, interpolate, training_times
 from ..kvcache import KVState
 from ..mel import LogMel
 from ..model import DuplexModel
@@ -109,13 +109,18 @@ class RollTask:
         partners: to talk with.
         audio: makes the model's latents audible to the partners.
         units: of a rollout.
-        steps: of the solver.
+        solver: how responses are solved.
     """
 
     def __init__(
-        self, recorded: InteractTask, partners: Partners, audio: AudioCodec, units: int, steps: int = 2
+        self,
+        recorded: InteractTask,
+        partners: Partners,
+        audio: AudioCodec,
+        units: int,
+        solver: Solver = Solver(),  # noqa: B008 - a constant
     ) -> None:
-        self.recorded, self.partners, self.audio, self.units, self.steps = recorded, partners, audio, units, steps
+        self.recorded, self.partners, self.audio, self.units, self.solver = recorded, partners, audio, units, solver
         self.learner = recorded.learner
         self.module: nn.Module = recorded.learner
         self.corruptor = Corruptor(recorded.corruptor.mel, _ROLLED)
@@ -125,7 +130,7 @@ class RollTask:
         model = self.learner.model
         is_near = bool(torch.rand((), generator=generator) < 0.5)
         with torch.autocast(model.device.type, enabled=False):
-            rollout = roll_out(model, self.partners, self.audio, self.units, self.steps, is_near, generator)
+            rollout = roll_out(model, self.partners, self.audio, self.units, self.solver, is_near, generator)
         recorded = self.recorded.loss(generator, progress)
         chance = generator_on(model.device, generator)
         batch, where = rollout.ideal, in_step(rollout)
@@ -167,7 +172,7 @@ def roll_out(
     partners: Partners,
     audio: AudioCodec,
     units: int,
-    steps: int,
+    solver: Solver,
     is_near: bool,
     generator: torch.Generator,
 ) -> Rollout:
@@ -195,9 +200,9 @@ def roll_out(
             decision = Decision(meeting.event, meeting.text) if is_near else None
             thought = thinker.step(state, user, response, decision, seed)
             if is_near:
-                latents = _solve_near(model, state.cache, unit, meeting.ideal, times[unit], steps, generator)
+                latents = _solve_near(model, state.cache, unit, meeting.ideal, times[unit], solver, generator)
             else:
-                latents = solve(model, state.cache, unit, steps, seed)
+                latents = solve(model, state.cache, unit, solver, seed)
             sound, speech = audio.decode(latents.audio[:, None], speech)
             said, response = sound[:, 0], ResponseUnit(latents.audio, latents.video)
             own.append((latents.audio, latents.video, thought.event, thought.text))
@@ -214,9 +219,15 @@ def _in_units(world: WorldTrack) -> list[WorldUnit]:
 
 
 def _solve_near(
-    model: DuplexModel, cache: KVState, unit: int, ideal: Latents, begin: float, steps: int, generator: torch.Generator
+    model: DuplexModel,
+    cache: KVState,
+    unit: int,
+    ideal: Latents,
+    begin: float,
+    solver: Solver,
+    generator: torch.Generator,
 ) -> Latents:
-    """Latents of ``unit`` [R, ...], from the ideal ones at flow time ``begin``."""
+    """Latents of ``unit`` [R, ...], from the ideal ones at flow time ``begin``, by Euler's steps."""
     chance = generator_on(model.device, generator)
     t = ideal.audio.new_full((len(ideal.audio), 1), begin)
     z = Latents(
@@ -225,7 +236,7 @@ def _solve_near(
             for x in (ideal.audio, ideal.video)
         )
     )
-    for now, then in pairwise([begin * (1 - i / steps) for i in range(steps)] + [0.0]):
+    for now, then in pairwise(begin * time for time in solver.times):
         x = predict_clean(model, cache, unit, z, now)
         z = Latents(euler(z.audio, x.audio, now, then), euler(z.video, x.video, now, then))
     return Latents(z.audio[:, 0], z.video[:, 0])
