@@ -164,7 +164,7 @@ def test_a_training_does_not_begin_with_what_does_not_fit(trained, tmp_path):
 def test_codecs_of_another_training_are_not_taken_for_those_of_the_origin(trained, tmp_path):
     origin, out = trained / "nano.safetensors", tmp_path / "out"
     shutil.copytree(trained, out)
-    result = train("interact", "--from", origin, "--out", out, "--steps", 1)
+    result = train("interact", "--from", origin, "--out", out, "--steps", 1, "--resume")
     assert isinstance(result.exception, UserError)
     assert str(result.exception) == (
         f"{out / 'nano-codecs.safetensors'}: found codecs of another training (expected those of {origin}), "
@@ -176,9 +176,26 @@ def test_another_seed_makes_another_model_and_is_not_gone_on_with(trained):
     result = train("interact", "--out", trained, "--steps", 6, "--seed", 1, "--resume")
     assert isinstance(result.exception, UserError)
     assert str(result.exception) == (
-        f"training {trained / 'interact.state'}: found seed 0 (expected 1), "
-        "choose another --out or train anew without --resume"
+        f"training {trained / 'interact.state'}: found seed 0 (expected 1), choose another --out"
     )
+
+
+@pytest.mark.parametrize(("stage", "first"), [("all", "audio"), ("interact", "interact"), ("roll", "roll")])
+def test_what_was_learned_is_not_begun_anew_over(trained, stage, first):
+    before = {path: path.read_bytes() for path in trained.glob("*.s*")}
+    result = train(stage, "--out", trained, "--steps", 6)
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception) == (
+        f"{trained / f'{first}.state'}: found a training (expected none, since "
+        f"'{'codecs' if stage == 'all' else stage}' would begin anew), go on with --resume or choose another --out"
+    )
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def test_codecs_that_a_model_has_begun_to_learn_on_are_not_begun_anew_over(trained, tmp_path):
+    shutil.copy(trained / "interact.state", tmp_path)
+    result = train("codecs", "--out", tmp_path, "--steps", 6)
+    assert str(result.exception).startswith(f"{tmp_path / 'interact.state'}: found a training (expected none, ")
 
 
 def test_a_model_is_not_gone_on_with_on_other_codecs(trained, tmp_path):
@@ -190,8 +207,7 @@ def test_a_model_is_not_gone_on_with_on_other_codecs(trained, tmp_path):
     with pytest.raises(ModelError) as told:
         load_state(out / "interact.state", {**IDENTITY, "codecs": other})
     assert str(told.value) == (
-        f"training {out / 'interact.state'}: found codecs {before!r} (expected {other!r}), "
-        "choose another --out or train anew without --resume"
+        f"training {out / 'interact.state'}: found codecs {before!r} (expected {other!r}), choose another --out"
     )
 
 

@@ -62,8 +62,7 @@ def load_state(path: Path, identity: Mapping[str, str | int]) -> dict[str, Any]:
     for key, value in {"format": version, **found}.items():
         if expected.get(key) != value:
             raise ModelError(
-                f"training {path}: found {key} {value!r} (expected {expected.get(key)!r}), "
-                "choose another --out or train anew without --resume"
+                f"training {path}: found {key} {value!r} (expected {expected.get(key)!r}), choose another --out"
             )
     assert isinstance(state, dict)
     return state
