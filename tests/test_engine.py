@@ -234,6 +234,18 @@ def test_an_interrupt_ends_sources_where_they_are_and_everything_flows_out(tmp_p
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_second_interrupt_ends_a_virtual_run_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("wangraph.runtime.engine.inside.LOOK_EVERY_S", 0.0)
+
+    def settled(interrupts):
+        run = Run(looped(tmp_path / "out").plan(), Options(clock="virtual", serial=True))
+        run.watcher = Witness(3, lambda pids: [os.kill(os.getpid(), signal.SIGINT) for _ in range(interrupts)])
+        return len(run.go().log)
+
+    assert settled(2) < settled(1)
+    assert_clean(tmp_path)
+
+
 def test_a_fence_from_outside_reaches_every_process_and_the_run_goes_on(tmp_path):
     fenced = Run(looped(tmp_path / "out").plan(), Options(UNITS))
     fenced.watcher = Witness(3, lambda pids: fenced.fence(["mix.mixed"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..errors import WangraphError
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from .run import Options
 
 LOOK_EVERY_S = 0.25
+
+
+class _AtOnce(Exception):
+    """The run was asked to end at once."""
 
 
 class InsideEngine:
@@ -85,19 +90,22 @@ class InsideEngine:
             for body in self._bodies.values():
                 body.open(threads)
             self.origin_ns = time.monotonic_ns()
-            if self._is_virtual:
-                run_virtual(self.plan, self._bodies, self._scheduler, executor, tick=self._tick,
-                            cost=costs_with(self.options.faults, declared_cost))  # fmt: skip
-            else:
-                ahead = max((n.ahead_units for n in self.plan.nodes.values()), default=0)
-                self.origin_ns += ahead * self.plan.clock.period_ns
-                clock = SystemClock(self.origin_ns)
-                run_serial(self.plan, self._bodies, self._scheduler, clock, sleep=self._sleep,
-                           tick=self._tick)  # fmt: skip
+            with suppress(_AtOnce):
+                self._drive(executor)
         finally:
             executor.close()
             self._hand_over()
             self._close(self._bodies.values())
+
+    def _drive(self, executor: SerialExecutor | LaneExecutor) -> None:
+        if self._is_virtual:
+            run_virtual(self.plan, self._bodies, self._scheduler, executor, tick=self._tick,
+                        cost=costs_with(self.options.faults, declared_cost))  # fmt: skip
+            return
+        ahead = max((n.ahead_units for n in self.plan.nodes.values()), default=0)
+        self.origin_ns += ahead * self.plan.clock.period_ns
+        clock = SystemClock(self.origin_ns)
+        run_serial(self.plan, self._bodies, self._scheduler, clock, sleep=self._sleep, tick=self._tick)
 
     @property
     def usage(self) -> dict[str, dict[str, float | int]]:
@@ -115,6 +123,8 @@ class InsideEngine:
 
     def _tick(self, now: int) -> None:
         self._now = now
+        if self._asked.stops > 1:
+            raise _AtOnce
         if self._asked.stops:
             self._scheduler.stop_at(0)
         for streams, first_unit in self._asked.take_fences():
