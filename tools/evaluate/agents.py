@@ -36,7 +36,7 @@ from ..world.persona import Persona
 from ..world.voices import Bank
 from .talk import Agent, Answer, Cast
 
-SOLVER = Solver(4, audio_temperature=0.7)
+SOLVER = Solver(6, audio_temperature=0.7)
 """Where nothing else is asked for: as ``graphs/duplex.yaml`` answers with time to spare."""
 
 
