@@ -313,8 +313,11 @@ def solver_of(node: PerformerNode | WholeNode, level: Mapping[str, Any] = Mappin
     """How a node solves on a level of its ladder: parameters are for what the level does not say."""
     from ..wan_core.flow import Solver
 
-    said = {name: level.get(name, getattr(node, name)) for name in ("steps", "solver", "audio_temperature")}
-    return Solver(int(said["steps"]), str(said["solver"]), float(said["audio_temperature"]))
+    return Solver(
+        level.get("steps", node.steps),
+        level.get("solver", node.solver),
+        level.get("audio_temperature", node.audio_temperature),
+    )
 
 
 @dataclass

@@ -234,11 +234,12 @@ def test_an_interrupt_ends_sources_where_they_are_and_everything_flows_out(tmp_p
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_second_interrupt_ends_a_virtual_run_at_once(tmp_path, monkeypatch):
+@pytest.mark.parametrize("serial", [True, False])
+def test_a_second_interrupt_ends_a_virtual_run_at_once(tmp_path, monkeypatch, serial):
     monkeypatch.setattr("wangraph.runtime.engine.inside.LOOK_EVERY_S", 0.0)
 
     def settled(interrupts):
-        run = Run(looped(tmp_path / "out").plan(), Options(clock="virtual", serial=True))
+        run = Run(looped(tmp_path / "out").plan(), Options(clock="virtual", serial=serial))
         run.watcher = Witness(3, lambda pids: [os.kill(os.getpid(), signal.SIGINT) for _ in range(interrupts)])
         return len(run.go().log)
 

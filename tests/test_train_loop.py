@@ -111,7 +111,7 @@ def test_a_state_of_another_training_is_refused_by_name(tmp_path):
     save_state(path, {}, IDENTITY)
     with pytest.raises(ModelError) as told:
         load_state(path, {**IDENTITY, "preset": "tiny"})
-    assert str(told.value) == (f"training {path}: found preset 'nano' (expected 'tiny'), choose another --out")
+    assert str(told.value) == f"training {path}: found preset 'nano' (expected 'tiny'), choose another --out"
 
 
 def test_a_state_that_is_missing_or_damaged_is_refused(tmp_path):

@@ -59,8 +59,8 @@ class Solver:
     def times(self) -> tuple[float, ...]:
         """Flow times of a solve, ``steps + 1`` numbers from 1 to 0: ``1 - (i / steps)^1.5``.
 
-        Closer together near noise, where what is said is decided, than near the clean latents, of which little is left
-        to find: even steps are understood less and move the lips less well (``wangraph evaluate --steps 4``).
+        Closer together near noise, where it is decided what is said, than near the clean latents, where little is left
+        to decide.
         """
         return (*(1 - (i / self.steps) ** 1.5 for i in range(self.steps)), 0.0)
 

@@ -103,18 +103,14 @@ def command(
         tuple(parse_sets(sets).items()),
         agent or "",
     )
-    if fit_recogniser is not None:
-        from ..world.voices import Bank
-        from .recogniser import fit
-
-        click.echo(f"{fit_recogniser}: {fit(Bank(), fit_recogniser):.1%} of clips without a mistake")
-        return
     if plots is not None:
         from .plots import ready
 
         ready(plots)
     try:
-        if audio is not None:
+        if fit_recogniser is not None:
+            _fit(fit_recogniser)
+        elif audio is not None:
             from .recording import listen
 
             listen(setting, audio, as_json_)
@@ -127,15 +123,20 @@ def command(
 
             evaluate_drift(setting, processes, as_json_, plots)
         else:
-            rows: tuple[Row, ...] = ("graph" if graph else "agent" if agent else "model", "reference")
-            rows += () if no_floors or rows[0] != "model" else ("astray", "random")
-            _evaluate(setting, rows, only, processes, as_json_, plots)
+            _evaluate(setting, no_floors, only, processes, as_json_, plots)
     except ModelError as error:
         raise UserError(str(error)) from error
 
 
+def _fit(path: Path) -> None:
+    from ..world.voices import Bank
+    from .recogniser import fit
+
+    click.echo(f"{path}: {fit(Bank(), path):.1%} of clips without a mistake")
+
+
 def _evaluate(
-    setting: Setting, rows: tuple[Row, ...], only: tuple[str, ...], processes: int, as_json_: bool, plots: Path | None
+    setting: Setting, no_floors: bool, only: tuple[str, ...], processes: int, as_json_: bool, plots: Path | None
 ) -> None:
     from ...runtime.errors import did_you_mean, listing
     from ..tables import console
@@ -147,6 +148,8 @@ def _evaluate(
     for name in only:
         if name not in STATIONS:
             raise UserError(f"--only: found '{name}' (available: {listing(STATIONS)}){did_you_mean(name, STATIONS)}")
+    rows: tuple[Row, ...] = ("graph" if setting.graph else "agent" if setting.agent else "model", "reference")
+    rows += () if no_floors or rows[0] != "model" else ("astray", "random")
     began = time.monotonic()
     facts = facts_of(setting)
     found: dict[Row, Findings] = {row: Findings() for row in rows}

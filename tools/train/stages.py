@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ...runtime.errors import UserError
 from ...wan_core.errors import ModelError
@@ -10,6 +10,13 @@ from .codecs import learn_codecs
 from .interact import learn_interact
 from .roll import learn_roll
 from .workshop import CODEC_STAGES, Workshop
+
+_LEARN: dict[str, Callable[[Workshop], object]] = {
+    "codecs": learn_codecs,
+    "interact": learn_interact,
+    "roll": learn_roll,
+}
+"""In their order."""
 
 
 def learn(shop: Workshop, stages: Sequence[str]) -> None:
@@ -20,10 +27,9 @@ def learn(shop: Workshop, stages: Sequence[str]) -> None:
     """
     if not shop.resume:
         _spare(shop, stages)
-    verbs = {"codecs": learn_codecs, "interact": learn_interact, "roll": learn_roll}
     try:
         for stage in stages:
-            verbs[stage](shop)
+            _LEARN[stage](shop)
     except ModelError as error:
         raise UserError(str(error)) from error
 
@@ -34,10 +40,9 @@ def _spare(shop: Workshop, stages: Sequence[str]) -> None:
     Raises:
         UserError: it, or a stage that comes after it, has taken steps here.
     """
-    order = ("codecs", "interact", "roll")
+    order = list(_LEARN)
     for stage in order[order.index(stages[0]) :]:
-        for name in CODEC_STAGES if stage == "codecs" else (stage,):
-            path = shop.out / f"{name}.state"
+        for path in (shop.out / f"{name}.state" for name in (CODEC_STAGES if stage == "codecs" else (stage,))):
             if path.exists():
                 raise UserError(
                     f"{path}: found a training (expected none, since '{stages[0]}' would begin anew), "
