@@ -158,7 +158,8 @@ class Broken:
     """One answer into which something happened.
 
     Attributes:
-        left_ms: how long the twin's answer goes on from there.
+        left_ms: how long the twin's answer goes on from there; at a raised hand, whichever answer goes on for longer,
+            for an agent that sees another user may have seen a hand in the twin alone.
         stopped_ms: after which time the agent is silent until the user has ended; infinite: it is not.
         twin_stopped_ms: the same of the twin, to whom nothing happened.
         kept: how much of the twin's speech from there on is spoken, and kept_soon: of the next `SOON_MS` of it; 0..1
@@ -184,9 +185,10 @@ def broken(talks: Sequence[Talk], twins: Sequence[Talk], kind: str) -> list[Brok
             continue
         at, end, by = event
         mine, its = stretches(talk.samples), stretches(twin.samples)
-        if heard_at(its, at) is None and first_onset(its, at, at + 400 * MS) is None:
+        answers = (mine, its) if kind == "hand" else (its,)
+        if all(heard_at(each, at) is None and first_onset(each, at, at + 400 * MS) is None for each in answers):
             continue  # it was over: there was nothing to break off
-        last = max((s.end for s in its if s.start < at + _REPLY_MS * MS), default=at)
+        last = max((s.end for each in answers for s in each if s.start < at + _REPLY_MS * MS), default=at)
         kept, kept_soon = (
             _spoken(mine, at, until) / max(1, _spoken(its, at, until)) for until in (talk.duration, at + SOON_MS * MS)
         )
