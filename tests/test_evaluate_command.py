@@ -84,7 +84,8 @@ def test_only_one_thing_is_evaluated_at_a_time():
     result = evaluate("--drift", "--cascade")
     assert isinstance(result.exception, UserError)
     assert str(result.exception) == (
-        "evaluate: expected at most one of --graph, --agent, --cascade, --drift, --fit-recogniser and --audio, run it twice"
+        "evaluate: expected at most one of --also, --graph, --agent, --cascade, --drift, --fit-recogniser and "
+        "--audio, run it twice"
     )
 
 

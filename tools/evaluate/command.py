@@ -13,7 +13,6 @@ from ...runtime.errors import UserError
 from ..options import parse_sets, refuse_unused, set_option
 
 if TYPE_CHECKING:
-    from .course import Findings
     from .rows import Row, Setting
 
 _SOLVED = {"steps", "temperature", "seed"}
@@ -21,6 +20,7 @@ _LONG_RUN = {"checkpoint", "voices", "hold_out", "dialogues", "processes", "as_j
 _OUTSIDER = _LONG_RUN - _SOLVED | {"only"}
 MODES = {
     "": _LONG_RUN | {"only", "no_floors"},
+    "also": _LONG_RUN - {"plots"} | {"only"},
     "graph": _OUTSIDER | {"sets"},
     "agent": _OUTSIDER,
     "cascade": _LONG_RUN,
@@ -46,6 +46,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--processes", type=click.IntRange(min=1), default=2, show_default=True, help="Side by side.")
 @click.option("--json", "as_json_", is_flag=True, help="Figures as JSON, with their intervals and goals.")
 @click.option("--plots", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Pictures, too.")
+@click.option("--also", multiple=True, metavar="CHECKPOINT", help="Beside others: seeds of a training, their spread.")
 @click.option("--graph", metavar="GRAPH", help="Instead of a checkpoint: any graph that takes a user in.")
 @set_option
 @click.option("--agent", metavar="URL", help="Instead of a checkpoint: an agent behind a WebSocket.")
@@ -68,6 +69,7 @@ def command(
     processes: int,
     as_json_: bool,
     plots: Path | None,
+    also: tuple[str, ...],
     graph: str | None,
     sets: tuple[str, ...],
     agent: str | None,
@@ -82,6 +84,7 @@ def command(
     wangraph evaluate                              the shipped checkpoint, all measures
     wangraph evaluate --voices DIR --plots out     with recorded people, and pictures
     wangraph evaluate --only hands --only cards    some kinds of dialogues
+    wangraph evaluate --also a.safetensors         other seeds beside it, and the spread
     wangraph evaluate --audio me.wav               what it makes of a recording
     wangraph evaluate --graph cascade --set timeout_ms=400
     wangraph evaluate --agent ws://127.0.0.1:8765 --processes 1
@@ -122,8 +125,12 @@ def command(
             from .drift import evaluate_drift
 
             evaluate_drift(setting, processes, as_json_, plots)
+        elif also:
+            from .seeds import evaluate_seeds
+
+            evaluate_seeds(setting, also, _stations(only), processes, as_json_)
         else:
-            _evaluate(setting, no_floors, only, processes, as_json_, plots)
+            _evaluate(setting, no_floors, _stations(only), processes, as_json_, plots)
     except ModelError as error:
         raise UserError(str(error)) from error
 
@@ -135,35 +142,40 @@ def _fit(path: Path) -> None:
     click.echo(f"{path}: {fit(Bank(), path):.1%} of clips without a mistake")
 
 
-def _evaluate(
-    setting: Setting, no_floors: bool, only: tuple[str, ...], processes: int, as_json_: bool, plots: Path | None
-) -> None:
+def _stations(only: tuple[str, ...]) -> tuple[str, ...]:
+    """The kinds of dialogues that are asked for.
+
+    Raises:
+        UserError: one that there is not.
+    """
     from ...runtime.errors import did_you_mean, listing
-    from ..tables import console
-    from .course import STATIONS, Findings
-    from .pace import facts_of
-    from .report import as_json, as_table, progress
-    from .rows import jobs_of, run
+    from .course import STATIONS
 
     for name in only:
         if name not in STATIONS:
             raise UserError(f"--only: found '{name}' (available: {listing(STATIONS)}){did_you_mean(name, STATIONS)}")
+    return only or tuple(STATIONS)
+
+
+def _evaluate(
+    setting: Setting, no_floors: bool, stations: tuple[str, ...], processes: int, as_json_: bool, plots: Path | None
+) -> None:
+    from ..tables import console
+    from .pace import facts_of
+    from .report import as_json, as_table
+    from .rows import measured
+
     rows: tuple[Row, ...] = ("graph" if setting.graph else "agent" if setting.agent else "model", "reference")
     rows += () if no_floors or rows[0] != "model" else ("astray", "random")
     began = time.monotonic()
     facts = facts_of(setting)
-    found: dict[Row, Findings] = {row: Findings() for row in rows}
-    jobs = jobs_of(setting, rows, only or tuple(STATIONS))
-    out = console()
-    with progress(len(jobs)) as advance:
-        for (_, row, station), findings in run(jobs, processes):
-            found[row].add(findings)
-            advance(f"{row}: {station}")
+    found = measured([setting], rows, stations, processes)[setting]
     facts["seconds"] = round(time.monotonic() - began, 1)
-    named: dict[str, Findings] = {str(row): findings for row, findings in found.items()}
+    named = {str(row): findings for row, findings in found.items()}
     if as_json_:
         click.echo(json.dumps(as_json(named, facts), indent=2))
     else:
+        out = console()
         out.print(as_table(named))
         for key, value in facts.items():
             out.print(f"{key}: {value}")

@@ -37,8 +37,8 @@ class Figure:
         if math.isnan(self.value):
             return "-"
         if math.isnan(self.low):
-            return f"{_number(self.value, self.unit)} [-]"
-        return f"{_number(self.value, self.unit)} [{_number(self.low, self.unit)}, {_number(self.high, self.unit)}]"
+            return f"{number(self.value, self.unit)} [-]"
+        return f"{number(self.value, self.unit)} [{number(self.low, self.unit)}, {number(self.high, self.unit)}]"
 
     def plain(self) -> dict[str, float | int | str | None]:
         """For JSON, which knows neither NaN nor infinity."""
@@ -127,7 +127,8 @@ def _quantile(values: NDArray[np.float64], q: float) -> float:
     return float(np.quantile(values, q, method="inverted_cdf"))
 
 
-def _number(value: float, unit: str) -> str:
+def number(value: float, unit: str) -> str:
+    """A value of a figure, as it is printed."""
     if math.isinf(value):
         return "never"
     return f"{value:.0f}" if unit == "ms" else f"{value:.1f}" if unit == "per minute" else f"{value:.3f}"

@@ -24,6 +24,7 @@ from .eyes import Reader, reader
 from .measures import in_sound
 from .outsiders import graph_holder, socket_holder
 from .recogniser import Recogniser, recogniser
+from .report import progress
 from .talk import Agent, Cast, Talk, hold
 from .voices import Voices
 
@@ -174,6 +175,19 @@ def run(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Findings]]:
     for setting in dict.fromkeys(job[0] for job in jobs):
         tools(setting)  # errors, and what is made once, before there are several processes
     yield from side_by_side(_done, jobs, processes)
+
+
+def measured(
+    settings: Sequence[Setting], rows: Sequence[Row], stations: Sequence[str], processes: int
+) -> dict[Setting, dict[Row, Findings]]:
+    """Put the rows of each setting through these stations, with a bar."""
+    found: dict[Setting, dict[Row, Findings]] = {each: {row: Findings() for row in rows} for each in settings}
+    jobs = [job for setting in settings for job in jobs_of(setting, rows, stations)]
+    with progress(len(jobs)) as advance:
+        for (setting, row, station), findings in run(jobs, processes):
+            found[setting][row].add(findings)
+            advance(f"{row}: {station}")
+    return found
 
 
 def _done(job: Job) -> tuple[Job, Findings]:

@@ -1,0 +1,103 @@
+"""Several checkpoints side by side, their mean and their spread."""
+
+import json
+import math
+
+import pytest
+from click.testing import CliRunner
+
+from wangraph.runtime.errors import UserError
+from wangraph.tools.evaluate.command import command
+from wangraph.tools.evaluate.course import Findings
+from wangraph.tools.evaluate.figures import Figure
+from wangraph.tools.evaluate.report import MEASURES
+from wangraph.tools.evaluate.seeds import labels, spread
+from wangraph.wan_core.audio import AudioCodec
+from wangraph.wan_core.checkpoint import save, untrained
+from wangraph.wan_core.config import preset
+from wangraph.wan_core.model import DuplexModel
+from wangraph.wan_core.train.interact import Understanding
+from wangraph.wan_core.video import VideoCodec
+
+LIPS = next(measure for measure in MEASURES if measure.name == "lips: correlation")
+FREE = next(measure for measure in MEASURES if measure.name == "free: words, text")
+
+
+def found(measure, value, low, reference=None):
+    rows = {"model": Findings(), "reference": Findings()}
+    rows["model"].figures[measure.name] = Figure(value, low, value, 48, "")
+    if reference is not None:
+        rows["reference"].figures[measure.name] = Figure(reference, reference, reference, 48, "")
+    return rows
+
+
+def evaluate(*args):
+    return CliRunner().invoke(command, [str(arg) for arg in args])
+
+
+def test_each_checkpoint_is_judged_against_its_own_reference():
+    rows = [found(LIPS, 0.78, 0.77, 0.80), found(LIPS, 0.78, 0.77, 0.78), found(LIPS, 0.81, 0.80, 0.82)]
+    over = spread(LIPS, rows)
+    assert (over.met, over.n) == (2, 3)  # 0.97 of 0.80 is more than 0.77, of 0.78 less
+    assert over.text() == "0.790 +- 0.017"
+    assert over.plain() == {
+        "mean": pytest.approx(0.79),
+        "deviation": pytest.approx(0.01732, abs=1e-5),
+        "met": 2,
+        "n": 3,
+    }
+
+
+def test_a_measure_without_a_goal_is_met_by_none_and_missed_by_none():
+    assert spread(FREE, [found(FREE, 0.9, 0.8), found(FREE, 0.7, 0.6)]).met is None
+
+
+@pytest.mark.parametrize(
+    ("values", "text", "mean"),
+    [((1.0, math.inf), "never +- -", None), ((1.0, math.nan), "-", None), ((1.0,), "1.000 +- -", 1.0)],
+)
+def test_what_never_happened_with_one_of_them_has_no_spread(values, text, mean):
+    over = spread(FREE, [found(FREE, value, value) for value in values])
+    assert over.text() == text and over.plain()["mean"] == mean and over.plain()["deviation"] is None
+
+
+def test_checkpoints_have_short_names_of_their_own():
+    paths = ["tiny", "out/seed1/tiny.safetensors", "out/seed2/tiny.safetensors"]
+    assert labels(paths) == dict(zip(("tiny", "seed1/tiny", "seed2/tiny"), paths, strict=True))
+    with pytest.raises(UserError) as error:
+        labels(["tiny", "a/tiny.safetensors", "a/tiny"])
+    assert str(error.value) == "--also: found 'a/tiny' twice (expected other checkpoints), leave one out"
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("--plots", "out"), "found --plots with --also (expected --checkpoint, --voices, --hold-out, "),
+        (("--no-floors",), "found --no-floors with --also (expected "),
+        (("--drift",), "expected at most one of --also, --graph, "),
+    ],
+)
+def test_what_several_checkpoints_would_not_use_is_refused(args, told):
+    result = evaluate("--also", "a.safetensors", *args)
+    assert isinstance(result.exception, UserError) and str(result.exception).startswith("evaluate: " + told)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_has_the_same_figures_alone_and_beside_another(tmp_path):
+    shapes = preset("nano")
+    parts = {
+        "model": untrained(shapes, "model", DuplexModel),
+        "understanding": untrained(shapes, "understanding", lambda s: Understanding(s.backbone.width)),
+        "audio_codec": untrained(shapes, "audio_codec", lambda s: AudioCodec(s.audio)),
+        "video_codec": untrained(shapes, "video_codec", lambda s: VideoCodec(s.video)),
+    }
+    paths = tmp_path / "seed0.safetensors", tmp_path / "seed1.safetensors"
+    for path in paths:
+        save(path, parts, "nano", {"trained": "not at all"})
+    asked = ("--dialogues", 2, "--only", "cards", "--processes", 1, "--json")
+    alone = json.loads(evaluate("--checkpoint", paths[0], *asked, "--no-floors").stdout)["rows"]
+    both = json.loads(evaluate("--checkpoint", paths[0], "--also", paths[1], *asked).stdout)
+    names = [f"{tmp_path.name}/{path.stem}" for path in paths]
+    assert list(both["checkpoints"]) == list(both["weights"]) == names
+    assert both["checkpoints"][names[0]] == alone
+    assert both["spread"]["card named, text"] == {"mean": 0.0, "deviation": 0.0, "met": 0, "n": 2}
