@@ -33,6 +33,7 @@ def run(
     trace: str | Path | None = None,
     taps: Sequence[str] = (),
     log: Sequence[Event] | None = None,
+    keep_log: bool = True,
     seed: int = 0,
     inject: Sequence[str] = (),
     flight_recorder: float | None = None,
@@ -51,6 +52,7 @@ def run(
         trace: write every record of the run to this file.
         taps: streams (``node.port``) whose packets to keep; needs ``serial`` or the virtual clock.
         log: the decision log of another run of the same graph: follow it instead of a clock.
+        keep_log: keep this run's decision log for the result; a run that lasts for days does without.
         seed: of all that is drawn by chance, when the graph is not planned yet.
         inject: faults, each ``"NODE: stall=300ms at=UNIT"`` (also slow, drop, raise, kill).
         flight_recorder: keep so many seconds of records, and write them to a trace on the first miss.
@@ -78,6 +80,7 @@ def run(
         trace=Path(trace) if trace else None,
         taps=tuple(taps),
         log=None if log is None else tuple(log),
+        keep_log=keep_log,
         faults=tuple(map(parse_fault, inject)),
         flight_recorder_s=flight_recorder,
         record=Path(record) if record else None,

@@ -89,6 +89,15 @@ def test_serial_and_parallel_make_the_same_packets_under_the_virtual_clock(tmp_p
         assert [p.array.tobytes() for p in packets if p.tensors] == [p.array.tobytes() for p in others if p.tensors]
 
 
+def test_a_run_that_keeps_no_log_plays_the_same(tmp_path):
+    results = [
+        run(looped(tmp_path / str(keeps)), units=UNITS, clock="virtual", serial=True, keep_log=keeps)
+        for keeps in (True, False)
+    ]
+    assert results[0].log and results[1].log == []
+    assert (tmp_path / "True").read_text() == (tmp_path / "False").read_text()
+
+
 def test_a_parallel_run_is_made_again_serially_from_its_decision_log(tmp_path):
     first = run(looped(tmp_path / "first"), units=UNITS)
     run(looped(tmp_path / "again"), serial=True, log=first.log)
