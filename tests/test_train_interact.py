@@ -12,6 +12,7 @@ from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.text import PAD
 from wangraph.wan_core.train.interact import (
     INTERACT_RECIPE,
+    OPENING_WEIGHT,
     InteractTask,
     Learner,
     Understanding,
@@ -26,7 +27,7 @@ from wangraph.wan_core.train.interact import (
 )
 from wangraph.wan_core.train.loop import Loop
 from wangraph.wan_core.train.roll import Rollout, in_step
-from wangraph.wan_core.train.sequences import NOTHING, Corruption, Corruptor
+from wangraph.wan_core.train.sequences import NOTHING, Corruption, Corruptor, told
 
 NANO = preset("nano")
 
@@ -68,6 +69,24 @@ def test_sound_is_not_learned_where_what_it_follows_is_forgotten(learner):
     assert torch.equal(flow_losses(worse, batch, t, is_open=is_open)["audio"],
                        flow_losses(found, batch, t, is_open=is_open)["audio"])  # fmt: skip
     assert flow_losses(worse, batch, t)["audio"] > flow_losses(found, batch, t)["audio"]
+
+
+@pytest.mark.parametrize(("is_told", "times"), [(True, OPENING_WEIGHT), (False, 1.0)])
+def test_the_first_picture_of_an_agent_counts_more_if_it_was_told_who_to_be(learner, is_told, times):
+    batch, t = sequences(rows=2, units=6), torch.full((2, 6), 0.5)
+    batch = replace(batch, event=torch.zeros_like(batch.event), world=told(torch.full((2, 3), 4)) if is_told else None)
+    found = learner.model(
+        corruptor().user(batch, chance()), corruptor().history(batch, chance()), corruptor().decisions(batch, chance()),
+        noised(batch.agent, t, chance()), t,
+    )  # fmt: skip
+
+    def loss_with_error_in(unit):
+        wrong = batch.agent.video.clone()
+        wrong[:, unit] += 1
+        clean = found.clean._replace(video=wrong)
+        return flow_losses(replace(found, clean=clean), batch, t)["video"]
+
+    torch.testing.assert_close(loss_with_error_in(0), times * loss_with_error_in(3))
 
 
 def test_holding_back_counts_as_much_as_a_change(learner):

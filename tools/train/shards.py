@@ -95,7 +95,7 @@ CALM_UNITS = 4
 
 
 MAX_GAP_UNITS = 2000
-"""Up to so many units lie between what an agent is told and the window that it learns on."""
+"""Fewer units than that lie between what an agent is told and the window that it learns on; often few, or none."""
 
 
 class Tracks:
@@ -142,7 +142,7 @@ class Tracks:
         batch = self.windows(windows, units)
         if not is_told:
             return batch
-        gap = int(MAX_GAP_UNITS ** float(torch.rand((), generator=generator)))
+        gap = int(MAX_GAP_UNITS ** float(torch.rand((), generator=generator))) - 1
         who = self.data["persona"][chosen].long()
         return replace(
             batch,

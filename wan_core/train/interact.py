@@ -39,6 +39,9 @@ UNDERSTANDING_ELSE = 0.05
 """How much every other one does."""
 GESTURE_WEIGHT = 4.0
 """How much the picture counts in a unit with a gesture: a blink is over within one."""
+OPENING_WEIGHT = 16.0
+"""How much the picture counts in the first unit of agents that were told who they are: later, their remembered face
+tells them, their voice and their rule as well, and nothing else would teach them to heed what they were told."""
 QUIET, LOUD = 0.5, 3.0
 """How much silence and speech count in the flow of sound."""
 
@@ -225,6 +228,8 @@ def flow_losses(
     if is_open is not None:
         spoken = spoken.masked_fill(is_open, 0.0)
     shown = 1 + (GESTURE_WEIGHT - 1) * (batch.event[..., 1] != GESTURES.index("none"))
+    if batch.world is not None:
+        shown[:, 0] = OPENING_WEIGHT
     return {
         "audio": flow_loss(found.clean.audio, batch.agent.audio, weights * spoken),
         "video": flow_loss(found.clean.video, batch.agent.video, weights * shown),
