@@ -56,6 +56,22 @@ def test_a_loop_gone_on_with_without_its_random_numbers_takes_other_steps():
     assert whole.step() != other.step()
 
 
+@pytest.mark.parametrize(
+    ("asked", "processor", "dtype"),
+    [(True, "AVX512", torch.bfloat16), (True, "AVX2", torch.float32), (False, "AVX512", torch.float32)],
+)
+def test_products_are_taken_in_bf16_only_where_it_is_asked_for_and_fast(monkeypatch, asked, processor, dtype):
+    class Watched(Toy):
+        def loss(self, generator, progress):
+            seen.append(self.module(torch.ones(1, 4)).dtype)
+            return super().loss(generator, progress)
+
+    seen: list[torch.dtype] = []
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: processor)
+    Loop(Watched(), replace(RECIPE, bf16=asked), 1, seed=3).step()
+    assert seen == [dtype]
+
+
 def test_the_rate_rises_stays_and_falls():
     rates = [RECIPE.rate_at(step, 100) for step in range(100)]
     assert rates[:4] == pytest.approx([0.0025, 0.005, 0.0075, 0.01])

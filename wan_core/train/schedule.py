@@ -21,7 +21,7 @@ class Recipe:
         clip: largest norm of a gradient.
         betas: of the moments.
         average: share of all steps that the averaged weights look back on; most of it lies in the cool-down.
-        bf16: whether matrix products are taken in bfloat16.
+        bf16: whether matrix products are taken in bfloat16, where the machine is fast at it.
     """
 
     rate: float
