@@ -74,6 +74,17 @@ def test_an_agent_that_is_told_who_it_is_says_something_else(weights, voices, re
     assert not np.allclose(plain.samples, other.samples, atol=1e-3)
 
 
+def test_the_shipped_agent_looks_like_who_it_was_told_to_be(voices):
+    shipped = Weights.load("tiny")
+    casts = [
+        replace(cast, persona=persona, is_told=True)
+        for cast in probes.asks(voices.synthetic, 2).casts
+        for persona in PERSONAS.values()
+    ]
+    held = hold(ModelAgent(shipped), casts, 4, voices.bank, reader(shipped.size), shipped.size)
+    assert [m.looks_like(talk) for talk in held] == [cast.persona.name for cast in casts]
+
+
 def test_an_agent_led_astray_sees_another_user_and_hears_its_own(weights, voices, read):
     casts = probes.cards(voices.synthetic, 2).casts
     straight, astray = (
