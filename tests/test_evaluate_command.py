@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from train_toys import save_untrained
 
 from wangraph.runtime.errors import MediaError, UserError
 from wangraph.runtime.plan.graph import Graph
@@ -14,27 +15,12 @@ from wangraph.tools.evaluate.recording import in_units
 from wangraph.tools.evaluate.report import MEASURES
 from wangraph.tools.evaluate.rows import Setting
 from wangraph.tools.world.signal import UNIT
-from wangraph.wan_core.audio import AudioCodec
-from wangraph.wan_core.checkpoint import save, untrained
-from wangraph.wan_core.config import preset
 from wangraph.wan_core.flow import Solver
-from wangraph.wan_core.model import DuplexModel
-from wangraph.wan_core.train.interact import Understanding
-from wangraph.wan_core.video import VideoCodec
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    shapes = preset("nano")
-    parts = {
-        "model": untrained(shapes, "model", DuplexModel),
-        "understanding": untrained(shapes, "understanding", lambda s: Understanding(s.backbone.width)),
-        "audio_codec": untrained(shapes, "audio_codec", lambda s: AudioCodec(s.audio)),
-        "video_codec": untrained(shapes, "video_codec", lambda s: VideoCodec(s.video)),
-    }
-    path = tmp_path_factory.mktemp("weights") / "nano.safetensors"
-    save(path, parts, "nano", {"trained": "not at all"})
-    return path
+    return save_untrained(tmp_path_factory.mktemp("weights") / "nano.safetensors")
 
 
 def evaluate(*args):

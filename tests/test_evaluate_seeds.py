@@ -5,30 +5,27 @@ import math
 
 import pytest
 from click.testing import CliRunner
+from train_toys import save_untrained
 
 from wangraph.runtime.errors import UserError
+from wangraph.tools.evaluate import rows
 from wangraph.tools.evaluate.command import command
 from wangraph.tools.evaluate.course import Findings
 from wangraph.tools.evaluate.figures import Figure
 from wangraph.tools.evaluate.report import MEASURES
+from wangraph.tools.evaluate.rows import Setting
 from wangraph.tools.evaluate.seeds import labels, spread
-from wangraph.wan_core.audio import AudioCodec
-from wangraph.wan_core.checkpoint import save, untrained
-from wangraph.wan_core.config import preset
-from wangraph.wan_core.model import DuplexModel
-from wangraph.wan_core.train.interact import Understanding
-from wangraph.wan_core.video import VideoCodec
 
 LIPS = next(measure for measure in MEASURES if measure.name == "lips: correlation")
 FREE = next(measure for measure in MEASURES if measure.name == "free: words, text")
 
 
 def found(measure, value, low, reference=None):
-    rows = {"model": Findings(), "reference": Findings()}
-    rows["model"].figures[measure.name] = Figure(value, low, value, 48, "")
+    by_row = {"model": Findings(), "reference": Findings()}
+    by_row["model"].figures[measure.name] = Figure(value, low, value, 48, "")
     if reference is not None:
-        rows["reference"].figures[measure.name] = Figure(reference, reference, reference, 48, "")
-    return rows
+        by_row["reference"].figures[measure.name] = Figure(reference, reference, reference, 48, "")
+    return by_row
 
 
 def evaluate(*args):
@@ -36,8 +33,8 @@ def evaluate(*args):
 
 
 def test_each_checkpoint_is_judged_against_its_own_reference():
-    rows = [found(LIPS, 0.78, 0.77, 0.80), found(LIPS, 0.78, 0.77, 0.78), found(LIPS, 0.81, 0.80, 0.82)]
-    over = spread(LIPS, rows)
+    seeds = [found(LIPS, 0.78, 0.77, 0.80), found(LIPS, 0.78, 0.77, 0.78), found(LIPS, 0.81, 0.80, 0.82)]
+    over = spread(LIPS, seeds)
     assert (over.met, over.n) == (2, 3)  # 0.97 of 0.80 is more than 0.77, of 0.78 less
     assert over.text() == "0.790 +- 0.017"
     assert over.plain() == {
@@ -64,9 +61,26 @@ def test_what_never_happened_with_one_of_them_has_no_spread(values, text, mean):
 def test_checkpoints_have_short_names_of_their_own():
     paths = ["tiny", "out/seed1/tiny.safetensors", "out/seed2/tiny.safetensors"]
     assert labels(paths) == dict(zip(("tiny", "seed1/tiny", "seed2/tiny"), paths, strict=True))
+    alike = ["a/out/tiny.safetensors", "b/out/tiny.safetensors", "tiny"]
+    assert labels(alike) == dict(zip((*alike[:2], "tiny"), alike, strict=True))
     with pytest.raises(UserError) as error:
-        labels(["tiny", "a/tiny.safetensors", "a/tiny"])
-    assert str(error.value) == "--also: found 'a/tiny' twice (expected other checkpoints), leave one out"
+        labels(["tiny", "a.safetensors", "tiny"])
+    assert str(error.value) == "--also: found tiny twice (expected other checkpoints), leave one out"
+
+
+def test_each_setting_has_its_own_findings_in_whatever_order_they_are_done(monkeypatch):
+    def run(jobs, processes):
+        for setting, row, station in reversed(jobs):
+            yield (setting, row, station), Findings(values={station: [f"{setting.checkpoint} {row}"]})
+
+    monkeypatch.setattr(rows, "run", run)
+    settings = [Setting(name) for name in ("a", "b")]
+    found = rows.measured(settings, ("model", "reference"), ("asks", "cards"), 1)
+    assert {(s.checkpoint, row): f.values for s, by_row in found.items() for row, f in by_row.items()} == {
+        (name, row): {"asks": [f"{name} {row}"], "cards": [f"{name} {row}"]}
+        for name in "ab"
+        for row in ("model", "reference")
+    }
 
 
 @pytest.mark.parametrize(
@@ -84,16 +98,7 @@ def test_what_several_checkpoints_would_not_use_is_refused(args, told):
 
 @pytest.mark.slow
 def test_a_checkpoint_has_the_same_figures_alone_and_beside_another(tmp_path):
-    shapes = preset("nano")
-    parts = {
-        "model": untrained(shapes, "model", DuplexModel),
-        "understanding": untrained(shapes, "understanding", lambda s: Understanding(s.backbone.width)),
-        "audio_codec": untrained(shapes, "audio_codec", lambda s: AudioCodec(s.audio)),
-        "video_codec": untrained(shapes, "video_codec", lambda s: VideoCodec(s.video)),
-    }
-    paths = tmp_path / "seed0.safetensors", tmp_path / "seed1.safetensors"
-    for path in paths:
-        save(path, parts, "nano", {"trained": "not at all"})
+    paths = [save_untrained(tmp_path / f"seed{seed}.safetensors") for seed in (0, 1)]
     asked = ("--dialogues", 2, "--only", "cards", "--processes", 1, "--json")
     alone = json.loads(evaluate("--checkpoint", paths[0], *asked, "--no-floors").stdout)["rows"]
     both = json.loads(evaluate("--checkpoint", paths[0], "--also", paths[1], *asked).stdout)

@@ -1,12 +1,17 @@
-"""Sequences of noise, for tests of training that need no world."""
+"""Sequences of noise and checkpoints that learned nothing, for tests that need no world and no training."""
 
 from __future__ import annotations
 
 import torch
 
+from wangraph.wan_core.audio import AudioCodec
+from wangraph.wan_core.checkpoint import save, untrained
 from wangraph.wan_core.config import Preset, preset
 from wangraph.wan_core.flow import Latents
+from wangraph.wan_core.model import DuplexModel
+from wangraph.wan_core.train.interact import Understanding
 from wangraph.wan_core.train.sequences import UNDERSTOOD, Sequences
+from wangraph.wan_core.video import VideoCodec
 
 
 def sequences(rows: int = 2, units: int = 6, seed: int = 0, shapes: Preset | None = None) -> Sequences:
@@ -31,3 +36,16 @@ def sequences(rows: int = 2, units: int = 6, seed: int = 0, shapes: Preset | Non
         holds=classes(4) == 0,
         scenario=torch.zeros(rows, dtype=torch.int64),
     )
+
+
+def save_untrained(path):
+    """A whole checkpoint of ``nano``, as a training writes it, with random weights."""
+    shapes = preset("nano")
+    parts = {
+        "model": untrained(shapes, "model", DuplexModel),
+        "understanding": untrained(shapes, "understanding", lambda s: Understanding(s.backbone.width)),
+        "audio_codec": untrained(shapes, "audio_codec", lambda s: AudioCodec(s.audio)),
+        "video_codec": untrained(shapes, "video_codec", lambda s: VideoCodec(s.video)),
+    }
+    save(path, parts, "nano", {"trained": "not at all"})
+    return path

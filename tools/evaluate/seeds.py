@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ import click
 from ...runtime.errors import UserError
 from .agents import Weights
 from .course import Findings
-from .figures import Figure, number
+from .figures import number
 from .pace import facts_of
 from .report import MEASURES, Measure, goal_text, judged
 from .rows import Row, Setting, measured
@@ -88,39 +87,35 @@ def evaluate_seeds(
 
 
 def labels(checkpoints: Sequence[str]) -> dict[str, str]:
-    """Checkpoints by short names: ``tiny``, ``seed1/tiny``.
+    """Checkpoints by short names: ``tiny``, ``seed1/tiny``; by their paths where these are the same.
 
     Raises:
-        UserError: two have the same one.
+        UserError: one is there twice.
     """
-    names = ["/".join(Path(path).parts[-2:]).removesuffix(".safetensors") for path in checkpoints]
-    twice = [name for name, count in Counter(names).items() if count > 1]
+    short = ["/".join(Path(path).parts[-2:]).removesuffix(".safetensors") for path in checkpoints]
+    names = [name if short.count(name) == 1 else path for name, path in zip(short, checkpoints, strict=True)]
+    twice = [path for path in checkpoints if checkpoints.count(path) > 1]
     if twice:
-        raise UserError(f"--also: found '{twice[0]}' twice (expected other checkpoints), leave one out")
+        raise UserError(f"--also: found {twice[0]} twice (expected other checkpoints), leave one out")
     return dict(zip(names, checkpoints, strict=True))
 
 
 def spread(measure: Measure, found: Sequence[Found]) -> Spread:
     """What a measure comes to over several checkpoints, each judged against its own reference."""
-    figures = [_figure(measure, rows, "model") for rows in found]
-    met = [judged(measure, each, rows["reference"].figures.get(measure.name)) for each, rows in _pairs(figures, found)]
-    values = [math.nan if figure is None else figure.value for figure in figures]
-    is_finite = all(map(math.isfinite, values))
+    figures = [rows["model"].figures[measure.name] for rows in found]
+    met = [
+        judged(measure, figure, rows["reference"].figures.get(measure.name))
+        for figure, rows in zip(figures, found, strict=True)
+    ]
+    values = [figure.value for figure in figures]
+    has_spread = len(values) > 1 and all(map(math.isfinite, values))
     return Spread(
         statistics.fmean(values),
-        statistics.stdev(values) if is_finite and len(values) > 1 else math.nan,
-        None if None in met or not met else sum(map(bool, met)),
+        statistics.stdev(values) if has_spread else math.nan,
+        None if None in met else sum(map(bool, met)),
         len(values),
-        next((figure.unit for figure in figures if figure and figure.unit), ""),
+        figures[0].unit,
     )
-
-
-def _pairs(figures: Sequence[Figure | None], found: Sequence[Found]) -> list[tuple[Figure, Found]]:
-    return [(figure, rows) for figure, rows in zip(figures, found, strict=True) if figure is not None]
-
-
-def _figure(measure: Measure, rows: Found, row: Row) -> Figure | None:
-    return rows[row].figures.get(measure.name)
 
 
 def _as_table(found: Mapping[str, Found]) -> Table:
@@ -129,7 +124,7 @@ def _as_table(found: Mapping[str, Found]) -> Table:
 
     made = table("measure", "goal", *found, "mean +- deviation", "met")
     for measure, over in _spreads(found).items():
-        texts = [figure.text() if (figure := _figure(measure, rows, "model")) else "" for rows in found.values()]
+        texts = [rows["model"].figures[measure.name].text() for rows in found.values()]
         met = "" if over.met is None else f"{over.met} of {over.n}"
         made.add_row(measure.name, goal_text(measure), *texts, over.text(), met)
     return made
@@ -147,6 +142,6 @@ def _as_json(found: Mapping[str, Found], facts: Mapping[str, Any]) -> dict[str, 
 
 
 def _spreads(found: Mapping[str, Found]) -> dict[Measure, Spread]:
-    """Of every measure that one of them has."""
+    """Of every measure; all checkpoints have the same ones."""
     rows = list(found.values())
-    return {m: spread(m, rows) for m in MEASURES if any(_figure(m, each, "model") for each in rows)}
+    return {measure: spread(measure, rows) for measure in MEASURES if measure.name in rows[0]["model"].figures}
