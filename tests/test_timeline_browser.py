@@ -4,6 +4,7 @@ import pytest
 from timeline_pages import (  # noqa: F401
     MADE,
     SETTLE,
+    address,
     browser_fixture,
     ink,
     opened_fixture,
@@ -56,7 +57,7 @@ def test_a_click_on_a_bar_follows_its_unit_and_another_beside_it_lets_go(opened)
     assert selected(page) == unit
     assert page.locator("#panel h2").inner_text() == f"Unit {unit}"
     assert page.locator("#panel table.nodes tbody tr").count() == 10
-    assert page.url.endswith(f"#unit={unit}")
+    assert address(page).endswith(f"#unit={unit}")
     x, y = place(page, "side", unit)
     page.mouse.click(x + 60, y)
     page.evaluate(SETTLE)

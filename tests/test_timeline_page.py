@@ -6,6 +6,7 @@ import pytest
 from timeline_pages import (  # noqa: F401
     MADE,
     SETTLE,
+    address,
     browser_fixture,
     ink,
     opened_fixture,
@@ -82,11 +83,11 @@ def test_a_link_chooses_its_unit_and_a_chosen_unit_makes_the_link(opened):
     page = opened(address="#unit=120")
     assert selected(page) == 120
     page.keyboard.press("]")
-    assert page.url.endswith("#unit=121")
+    assert address(page).endswith("#unit=121")
     page.evaluate("location.hash = 'unit=7'")
     page.wait_for_function("timeline.view.unit === 7")
     page.keyboard.press("Escape")
-    assert "#" not in page.url
+    assert "#" not in address(page)
     page.evaluate("location.hash = 'unit=99999'")
     page.evaluate(SETTLE)
     assert selected(page) is None

@@ -88,6 +88,11 @@ def selected(page):
     return page.evaluate("timeline.view.unit")
 
 
+def address(page):
+    """Where the page itself says it is: what Playwright keeps as its url follows a moment behind."""
+    return page.evaluate("location.href")
+
+
 def place(page, node, unit):
     """Where the bar of a node and unit is, in the window's pixels."""
     return page.evaluate(
