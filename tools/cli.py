@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "timeline": ("timeline", "A page with every unit of a run on it."),
     "world": ("world", "The synthetic world that agents learn in."),
     "train": ("train", "Train a model on the world, from nothing."),
+    "average": ("average", "One checkpoint out of several."),
     "ablate": ("ablate", "What each decision of the model is worth."),
     "evaluate": ("evaluate", "How well a model converses, measured."),
     "bench": ("bench", "Benchmarks of clock, overhead and model."),

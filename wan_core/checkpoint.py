@@ -97,9 +97,6 @@ def save(
     Raises:
         ModelError: unknown preset, another suffix, numbers that the dtype cannot hold, an unwritable path.
     """
-    path = Path(path)
-    if path.suffix != SUFFIX:
-        raise ModelError(f"checkpoint {path}: found '{path.suffix}' (expected {SUFFIX}), rename it")
     if preset not in PRESETS:
         raise ModelError(f"checkpoint {path}: found preset '{preset}' (available: {', '.join(sorted(PRESETS))})")
     tensors = {
@@ -107,10 +104,21 @@ def save(
         for part, module in parts.items()
         for name, tensor in module.state_dict().items()
     }
-    lines = {**(metadata or {}), "format": FORMAT, "preset": preset, "parts": ",".join(sorted(parts))}
+    write(path, tensors, {**(metadata or {}), "format": FORMAT, "preset": preset, "parts": ",".join(sorted(parts))})
+
+
+def write(path: str | Path, tensors: Mapping[str, Tensor], lines: Mapping[str, str]) -> None:
+    """Write a checkpoint's tensors and metadata; the file appears whole or not at all.
+
+    Raises:
+        ModelError: another suffix, an unwritable path.
+    """
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise ModelError(f"checkpoint {path}: found '{path.suffix}' (expected {SUFFIX}), rename it")
     unfinished = path.with_suffix(f".{os.getpid()}.part")
     try:
-        save_file(tensors, unfinished, lines)
+        save_file(dict(tensors), unfinished, dict(lines))
         unfinished.replace(path)
     except (OSError, safetensors.SafetensorError) as error:
         unfinished.unlink(missing_ok=True)

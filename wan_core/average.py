@@ -1,0 +1,116 @@
+"""The average of checkpoints: one model, as quick as each, that often knows what both know.
+
+Wortsman et al. 2022, "Model soups" and "Robust fine-tuning of zero-shot models": weights that were learned on from the
+same weights lie in one valley, and what lies between them is as good there, or better where each alone has drifted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import safetensors
+import torch
+from torch import Tensor
+
+from .checkpoint import FLOATS, write
+from .checkpoint_header import CheckpointInfo, find, inspect
+from .errors import ModelError
+
+CODECS = ("audio_codec", "video_codec")
+_DIFFERENT_CODECS = (
+    "latents of one are not those of the other; average what was trained --from one checkpoint, which keeps its codecs"
+)
+
+
+def average(checkpoints: Sequence[str | Path], path: str | Path, shares: Sequence[float] = ()) -> None:
+    """Write the average of checkpoints, in the widest of their dtypes.
+
+    Its lines are those of the checkpoint that was trained for longest, with ``average``: the files, and their shares.
+
+    Args:
+        checkpoints: two or more files or presets with shipped weights, of the same preset, parts, and codecs.
+        path: ends in ``.safetensors``.
+        shares: of each, in any unit, not below 0; the same if not given.
+
+    Raises:
+        ModelError: they are not of one kind, or cannot be read or written.
+    """
+    if len(checkpoints) < 2 or len(shares) not in (0, len(checkpoints)):
+        raise ModelError(
+            f"average: found {len(checkpoints)} checkpoint(s) and {len(shares)} share(s) (expected two checkpoints "
+            "or more, and a share of each or none), name what is missing"
+        )
+    shares = tuple(shares) or (1.0,) * len(checkpoints)
+    if not (min(shares) >= 0 and 0 < sum(shares) < float("inf")):  # NaN is refused, too
+        raise ModelError(
+            f"average: found shares {_listed(shares)} (expected numbers from 0, not all of them 0), mend them"
+        )
+    parts = [x / sum(shares) for x in shares]
+    infos = [_info(name) for name in checkpoints]
+    for other in infos[1:]:
+        _check_alike(infos[0], other)
+    tensors = {name: _mean(name, infos, parts) for name in sorted(infos[0].tensors)}
+    longest = max(infos, key=lambda info: float(info.metadata[info.path].get("hours", 0)))
+    lines = dict(longest.metadata[longest.path])
+    names = [Path(name).name for name in map(str, checkpoints)]
+    lines["average"] = ", ".join(f"{part:.3g} {name}" for part, name in zip(parts, names, strict=True))
+    if "trained" in lines:
+        lines["trained"] = f"{lines['trained'].partition(' (')[0]} (average of {len(infos)})"
+    write(path, tensors, lines)
+
+
+def _info(name: str | Path) -> CheckpointInfo:
+    path = find(name)
+    if path is None or path.is_dir():
+        raise ModelError(f"average: found no checkpoint file of '{name}' (expected what wangraph train writes)")
+    return inspect(path)
+
+
+def _check_alike(first: CheckpointInfo, other: CheckpointInfo) -> None:
+    where = f"average of {first.path.name} and {other.path.name}"
+    if first.preset.name != other.preset.name:
+        raise ModelError(
+            f"{where}: found presets '{first.preset.name}' and '{other.preset.name}' (expected one), "
+            "average checkpoints of one preset"
+        )
+    for name in sorted(first.tensors.keys() ^ other.tensors.keys()):
+        which = first if name in first.tensors else other
+        raise ModelError(f"{where}: '{name}' is only in {which.path} (expected in all), save them again")
+    for name, tensor in first.tensors.items():
+        found = other.tensors[name]
+        if tensor.shape != found.shape or (tensor.dtype in FLOATS) != (found.dtype in FLOATS):
+            raise ModelError(
+                f"{where}: '{name}' is {list(tensor.shape)} {tensor.dtype} and {list(found.shape)} {found.dtype} "
+                "(expected the same), save them again"
+            )
+
+
+def _mean(name: str, infos: Sequence[CheckpointInfo], parts: Sequence[float]) -> Tensor:
+    tensors = [_read(info.path, name) for info in infos]
+    dtype = tensors[0].dtype
+    for tensor in tensors[1:]:
+        dtype = torch.promote_types(dtype, tensor.dtype)
+    if all(torch.equal(tensor, tensors[0]) for tensor in tensors[1:]):
+        return tensors[0].to(dtype)
+    if name.partition(".")[0] in CODECS:
+        raise ModelError(f"average: found other codecs ('{name}' differs; expected the same), {_DIFFERENT_CODECS}")
+    if not dtype.is_floating_point:
+        raise ModelError(f"average: '{name}' is {dtype} and differs (expected floats), nothing lies between them")
+    mean = sum((part * tensor.double() for part, tensor in zip(parts, tensors, strict=True)), torch.zeros(()))
+    return mean.to(dtype)
+
+
+def _read(path: Path, name: str) -> Tensor:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            tensor: Tensor = file.get_tensor(name)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ModelError(f"checkpoint {path}: cannot be read ({error}), copy it again") from error
+    if not torch.isfinite(tensor).all():
+        raise ModelError(f"checkpoint {path}: '{name}' holds NaN or infinity, train it again")
+    return tensor
+
+
+def _listed(shares: Sequence[float]) -> str:
+    return ", ".join(f"{share:g}" for share in shares)
