@@ -13,6 +13,7 @@ from wangraph.tools.train import command
 from wangraph.tools.train.data import WORLD_VERSION
 from wangraph.tools.train.drive import Drive
 from wangraph.tools.train.interact import begun
+from wangraph.tools.train.stages import alone
 from wangraph.tools.train.workshop import Workshop, digest_of, digest_of_weights, seconds_of
 from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.checkpoint import load_part, save
@@ -190,6 +191,20 @@ def test_what_was_learned_is_not_begun_anew_over(trained, stage, first):
         f"'{'codecs' if stage == 'all' else stage}' would begin anew), go on with --resume or choose another --out"
     )
     assert before == {path: path.read_bytes() for path in before}
+
+
+@pytest.mark.parametrize("more", [[], ["--resume"]])
+def test_two_trainings_are_not_at_work_in_one_folder(tmp_path, more):
+    with alone(tmp_path):
+        result = train("codecs", "--out", tmp_path, "--steps", 1, *more)
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception) == (
+        f"{tmp_path}: found another training at work here (expected none: they would write over each other), "
+        "wait for its end or choose another --out"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "data"]
+    with alone(tmp_path):
+        pass
 
 
 def test_codecs_that_a_model_has_begun_to_learn_on_are_not_begun_anew_over(trained, tmp_path):

@@ -52,6 +52,7 @@ def command(
     from ..wan_core.errors import ModelError
     from .ablations import VARIANTS, learn_ablations, stage_of
     from .tables import console
+    from .train.stages import alone
     from .train.workshop import Workshop, device_of
 
     shop = Workshop(
@@ -69,6 +70,7 @@ def command(
         device=device_of(device),
     )
     try:
-        learn_ablations(shop, dialogues)
+        with alone(shop.out):
+            learn_ablations(shop, dialogues)
     except ModelError as error:
         raise UserError(str(error)) from error
