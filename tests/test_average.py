@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from wangraph.tools.cli import cli
@@ -110,8 +111,17 @@ def test_checkpoints_that_are_not_alike_are_refused(made, tmp_path):
         "save them again"
     ):
         average([a, made("b", 1.0, layers={"model": Layer(1.0, size=5)})], out)
-    with refused("average: 'model.count' is torch.int64 and differs (expected floats), nothing lies between them"):
+    with refused("average: 'model.count' is torch.int64 and differs (expected the same), save them again"):
         average([a, made("b", 1.0, layers={"model": Layer(1.0, count=9)})], out)
+
+
+def test_weights_that_are_not_numbers_are_refused(made, tmp_path):
+    a, b = made("a", 1.0), made("b", 2.0)
+    tensors, facts = load_file(b), inspect(b).metadata[b]
+    tensors["model.weight"][0] = float("nan")
+    save_file(tensors, b, dict(facts))
+    with refused(f"checkpoint {b}: 'model.weight' holds NaN or infinity, train it again"):
+        average([a, b], tmp_path / "out.safetensors")
 
 
 def test_shares_and_names_that_cannot_be_are_refused(made, tmp_path, monkeypatch):
@@ -131,7 +141,9 @@ def test_shares_and_names_that_cannot_be_are_refused(made, tmp_path, monkeypatch
     ):
         with refused(f"average: found shares {found} (expected numbers from 0, not all of them 0), mend them"):
             average([a, b], out, shares)
-    with refused("average: found no checkpoint file of 'tiny' (expected what wangraph train writes)"):
+    with refused(
+        "average: found no checkpoint file of 'tiny' (expected what wangraph train writes), name a .safetensors file"
+    ):
         average([a, "tiny"], out)
 
 

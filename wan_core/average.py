@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import safetensors
 import torch
 from torch import Tensor
 
-from .checkpoint import FLOATS, write
-from .checkpoint_header import CheckpointInfo, find, inspect
+from .checkpoint import FLOATS, read, write
+from .checkpoint_header import CODECS, CheckpointInfo, find, inspect
 from .errors import ModelError
 
-CODECS = ("audio_codec", "video_codec")
 _DIFFERENT_CODECS = (
     "latents of one are not those of the other; average what was trained --from one checkpoint, which keeps its codecs"
 )
@@ -50,11 +48,13 @@ def average(checkpoints: Sequence[str | Path], path: str | Path, shares: Sequenc
     infos = [_info(name) for name in checkpoints]
     for other in infos[1:]:
         _check_alike(infos[0], other)
-    tensors = {name: _mean(name, infos, parts) for name in sorted(infos[0].tensors)}
+    names = sorted(infos[0].tensors)
+    rows = zip(*(read(info.path, names) for info in infos), strict=True)
+    tensors = {name: _mean(name, row, parts) for name, row in zip(names, rows, strict=True)}
     longest = max(infos, key=lambda info: float(info.metadata[info.path].get("hours", 0)))
     lines = dict(longest.metadata[longest.path])
-    names = [Path(name).name for name in map(str, checkpoints)]
-    lines["average"] = ", ".join(f"{part:.3g} {name}" for part, name in zip(parts, names, strict=True))
+    made_of = zip(parts, checkpoints, strict=True)
+    lines["average"] = ", ".join(f"{part:.3g} {Path(checkpoint).name}" for part, checkpoint in made_of)
     if "trained" in lines:
         lines["trained"] = f"{lines['trained'].partition(' (')[0]} (average of {len(infos)})"
     write(path, tensors, lines)
@@ -63,7 +63,10 @@ def average(checkpoints: Sequence[str | Path], path: str | Path, shares: Sequenc
 def _info(name: str | Path) -> CheckpointInfo:
     path = find(name)
     if path is None or path.is_dir():
-        raise ModelError(f"average: found no checkpoint file of '{name}' (expected what wangraph train writes)")
+        raise ModelError(
+            f"average: found no checkpoint file of '{name}' (expected what wangraph train writes), "
+            "name a .safetensors file"
+        )
     return inspect(path)
 
 
@@ -86,8 +89,7 @@ def _check_alike(first: CheckpointInfo, other: CheckpointInfo) -> None:
             )
 
 
-def _mean(name: str, infos: Sequence[CheckpointInfo], parts: Sequence[float]) -> Tensor:
-    tensors = [_read(info.path, name) for info in infos]
+def _mean(name: str, tensors: Sequence[Tensor], parts: Sequence[float]) -> Tensor:
     dtype = tensors[0].dtype
     for tensor in tensors[1:]:
         dtype = torch.promote_types(dtype, tensor.dtype)
@@ -96,20 +98,9 @@ def _mean(name: str, infos: Sequence[CheckpointInfo], parts: Sequence[float]) ->
     if name.partition(".")[0] in CODECS:
         raise ModelError(f"average: found other codecs ('{name}' differs; expected the same), {_DIFFERENT_CODECS}")
     if not dtype.is_floating_point:
-        raise ModelError(f"average: '{name}' is {dtype} and differs (expected floats), nothing lies between them")
+        raise ModelError(f"average: '{name}' is {dtype} and differs (expected the same), save them again")
     mean = sum((part * tensor.double() for part, tensor in zip(parts, tensors, strict=True)), torch.zeros(()))
     return mean.to(dtype)
-
-
-def _read(path: Path, name: str) -> Tensor:
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            tensor: Tensor = file.get_tensor(name)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise ModelError(f"checkpoint {path}: cannot be read ({error}), copy it again") from error
-    if not torch.isfinite(tensor).all():
-        raise ModelError(f"checkpoint {path}: '{name}' holds NaN or infinity, train it again")
-    return tensor
 
 
 def _listed(shares: Sequence[float]) -> str:

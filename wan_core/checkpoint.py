@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -125,6 +125,23 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], lines: Mapping[str, s
         raise ModelError(f"checkpoint {path}: cannot be written ({error}), check folder and free space") from error
 
 
+def read(file: Path, names: Iterable[str]) -> Iterator[Tensor]:
+    """Tensors of a checkpoint's file, one after the other.
+
+    Raises:
+        ModelError: the file cannot be read, or a tensor is not all numbers.
+    """
+    try:
+        with safetensors.safe_open(file, framework="pt") as weights:
+            for name in names:
+                tensor: Tensor = weights.get_tensor(name)
+                if not torch.isfinite(tensor).all():
+                    raise ModelError(f"checkpoint {file}: '{name}' holds NaN or infinity, train it again")
+                yield tensor
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ModelError(f"checkpoint {file}: cannot be read ({error}), copy it again") from error
+
+
 def _built(build: Callable[[Preset], M], shapes: Preset, part: str, seed: int) -> M:
     digest = hashlib.sha256(f"{shapes.name}/{part}/{seed}".encode()).digest()
     with _building, torch.random.fork_rng(devices=[]):
@@ -137,17 +154,9 @@ def _fill(module: nn.Module, info: CheckpointInfo, part: str) -> None:
     wanted, found = module.state_dict(), info.part(part)
     _check_fit(wanted, found, f"checkpoint {info.path}", part, info.preset.name)
     for file in sorted({tensor.file for tensor in found.values()}):
-        try:
-            with safetensors.safe_open(file, framework="pt") as weights:
-                for name in (name for name, tensor in found.items() if tensor.file == file):
-                    tensor = weights.get_tensor(f"{part}.{name}")
-                    if not torch.isfinite(tensor).all():
-                        raise ModelError(
-                            f"checkpoint {info.path}: '{part}.{name}' holds NaN or infinity, train it again"
-                        )
-                    wanted[name].copy_(tensor)
-        except (OSError, safetensors.SafetensorError) as error:
-            raise ModelError(f"checkpoint {file}: cannot be read ({error}), copy it again") from error
+        names = [name for name, tensor in found.items() if tensor.file == file]
+        for name, tensor in zip(names, read(file, [f"{part}.{name}" for name in names]), strict=True):
+            wanted[name].copy_(tensor)
 
 
 def _check_fit(

@@ -20,6 +20,8 @@ from .errors import ModelError
 
 FORMAT = "1"
 SUFFIX = ".safetensors"
+CODECS = ("audio_codec", "video_codec")
+"""The parts whose latents the others have learned on: with other codecs, what was learned means nothing."""
 MAX_HEADER_BYTES = 100_000_000
 DTYPE_BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4, "U32": 4, "F32": 4,
                "F64": 8, "I64": 8, "U64": 8}  # fmt: skip

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...runtime.errors import UserError
 from ...wan_core.audio import AudioCodec
 from ...wan_core.checkpoint import load_part
-from ...wan_core.checkpoint_header import inspect
+from ...wan_core.checkpoint_header import CODECS, inspect
 from ...wan_core.errors import ModelError
 from ...wan_core.train.codecs import (
     AUDIO_RECIPE,
@@ -33,7 +33,7 @@ from ...wan_core.video import VideoCodec
 from .labels import POSE
 from .shards import Films, load
 from .sheet import Picture, spectrogram, stack, strip, write_png
-from .workshop import CODECS, Workshop
+from .workshop import Workshop
 
 AGENT_SHARE_AUDIO, AGENT_SHARE_VIDEO = 0.8, 0.5
 """How many clips are the agent's: only its voice is ever generated; both faces are seen."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...runtime.errors import MediaError, UserError, listing
 from ...wan_core.checkpoint import save
-from ...wan_core.checkpoint_header import find, inspect
+from ...wan_core.checkpoint_header import CODECS, find, inspect
 from ...wan_core.config import Preset, preset
 from ...wan_core.errors import ModelError
 from ...wan_core.train.loop import Loop
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 CODEC_STAGES = ("audio", "video")
 """Stages that a training which begins with a checkpoint leaves out."""
-CODECS = ("audio_codec", "video_codec")
-"""The codecs' names in a checkpoint."""
 FIRST_SEED = 1_000_000
 """Dialogues of a training are numbered from here on, times its own seed and one..."""
 FILMS_FROM, VALIDATION_FROM = 500_000, 900_000
