@@ -84,6 +84,13 @@ def test_it_says_of_what_it_was_made_as_the_one_that_learned_for_longest(made, t
     assert facts["seed"] == "6" and facts["preset"] == "nano" and facts["parts"] == ",".join(sorted(PARTS))
 
 
+@pytest.mark.parametrize("hours", ["long", "-1", "nan", "inf"])
+def test_hours_that_are_no_number_are_refused(made, tmp_path, hours):
+    a, b = made("a", 1.0, hours="1.0"), made("b", 2.0, hours=hours)
+    with refused(f"checkpoint {b}: found hours '{hours}' (expected a number from 0), save it again"):
+        average([a, b], tmp_path / "out.safetensors")
+
+
 def test_other_codecs_are_refused(made, tmp_path):
     a, b = made("a", 1.0), made("b", 2.0, layers={"audio_codec": Layer(1.5)})
     with refused(

@@ -6,7 +6,7 @@ import torch
 from click.testing import CliRunner
 from rich.console import Console
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from wangraph.runtime.errors import UserError
 from wangraph.tools.train import command
@@ -160,6 +160,17 @@ def test_a_training_does_not_begin_with_what_does_not_fit(trained, tmp_path):
     for words, text in told.items():
         result = train(*words, "--out", tmp_path)
         assert isinstance(result.exception, UserError) and str(result.exception) == text
+
+
+def test_a_checkpoint_that_says_no_number_of_hours_is_not_begun_with(trained, tmp_path):
+    odd = tmp_path / "odd.safetensors"
+    with safe_open(trained / "nano.safetensors", framework="pt") as file:
+        save_file(load_file(trained / "nano.safetensors"), odd, {**file.metadata(), "hours": "two"})
+    result = train("all", "--from", odd, "--out", tmp_path / "out")
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception) == (
+        f"--from: checkpoint {odd}: found hours 'two' (expected a number from 0), save it again"
+    )
 
 
 def test_codecs_of_another_training_are_not_taken_for_those_of_the_origin(trained, tmp_path):

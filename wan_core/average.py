@@ -51,7 +51,7 @@ def average(checkpoints: Sequence[str | Path], path: str | Path, shares: Sequenc
     names = sorted(infos[0].tensors)
     rows = zip(*(read(info.path, names) for info in infos), strict=True)
     tensors = {name: _mean(name, row, parts) for name, row in zip(names, rows, strict=True)}
-    longest = max(infos, key=lambda info: float(info.metadata[info.path].get("hours", 0)))
+    longest = max(infos, key=lambda info: info.hours)
     lines = dict(longest.metadata[longest.path])
     made_of = zip(parts, checkpoints, strict=True)
     lines["average"] = ", ".join(f"{part:.3g} {Path(checkpoint).name}" for part, checkpoint in made_of)

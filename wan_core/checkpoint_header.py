@@ -70,6 +70,25 @@ class CheckpointInfo:
             )
         return preset(names[0])
 
+    @property
+    def hours(self) -> float:
+        """For how long it was trained; 0 where nothing says so.
+
+        Raises:
+            ModelError: what says so is no number from 0.
+        """
+        total = 0.0
+        for file, data in self.metadata.items():
+            text = data.get("hours", "0")
+            try:
+                hours = float(text)
+            except ValueError:
+                hours = math.nan
+            if not 0 <= hours < math.inf:
+                raise ModelError(f"checkpoint {file}: found hours '{text}' (expected a number from 0), save it again")
+            total += hours
+        return total
+
     def part(self, part: str) -> dict[str, TensorInfo]:
         """The tensors of one part, by their name inside it.
 

@@ -69,8 +69,10 @@ class Workshop:
     def __post_init__(self) -> None:
         self.plan: TrainingPlan = plan_of(self.name)
         self.preset: Preset = preset(self.name)
-        origin = _checked(self.origin, self.name) if self.origin else None
-        self.origin_digest, self.seconds_before = (digest_of(origin), seconds_of(origin)) if origin else ("", 0.0)
+        self.origin_digest, self.seconds_before = "", 0.0
+        if self.origin:
+            path, self.seconds_before = _checked(self.origin, self.name)
+            self.origin_digest = digest_of(path)
         torch.set_num_threads(self.threads)
         try:
             self.data.mkdir(parents=True, exist_ok=True)
@@ -230,8 +232,8 @@ def digest_of_weights(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()[:12]
 
 
-def _checked(origin: str, name: str) -> Path:
-    """The checkpoint to begin with.
+def _checked(origin: str, name: str) -> tuple[Path, float]:
+    """The checkpoint to begin with, and for how many seconds it was learned.
 
     Raises:
         UserError: it cannot be begun with.
@@ -241,23 +243,24 @@ def _checked(origin: str, name: str) -> Path:
         if path is None or path.is_dir():
             raise UserError(f"--from {origin}: found no checkpoint file (expected what wangraph train writes)")
         info = inspect(path)
+        found, seconds = info.preset.name, 3600 * info.hours
     except ModelError as error:
         raise UserError(f"--from: {error}") from error
-    if info.preset.name != name:
-        raise UserError(f"--from {origin}: found preset '{info.preset.name}' (expected '{name}'), choose --preset")
+    if found != name:
+        raise UserError(f"--from {origin}: found preset '{found}' (expected '{name}'), choose --preset")
     lacking = sorted({"model", "understanding", *CODECS} - set(info.parts))
     if lacking:
         raise UserError(f"--from {origin}: found no {listing(lacking)} (expected what wangraph train writes)")
-    return path
+    return path, seconds
 
 
 def seconds_of(path: Path) -> float:
     """For how long a checkpoint was learned.
 
     Raises:
-        ModelError: it cannot be read.
+        ModelError: it cannot be read, or says no number.
     """
-    return 3600 * sum(float(facts.get("hours", 0)) for facts in inspect(path).metadata.values())
+    return 3600 * inspect(path).hours
 
 
 def device_of(name: str | None) -> torch.device:
