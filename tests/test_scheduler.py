@@ -20,6 +20,7 @@ from wangraph.runtime.schedule.decide import Fire, LevelChooser
 from wangraph.runtime.schedule.events import Firing, Settlement
 from wangraph.runtime.schedule.replay import ReplayScheduler
 from wangraph.runtime.schedule.scheduler import Result, Scheduler
+from wangraph.runtime.schedule.window import StreamWindow
 
 MS = 1_000_000
 T = 160 * MS
@@ -348,6 +349,82 @@ def test_after_a_fence_new_packets_pass_again():
     scheduler.fence(["work.out"], generation=1, first_unit=0, now=0)
     run = simulate(plan, 3, scheduler=scheduler)
     assert set(run.outcomes("work.out").values()) == {Validity.REAL, Validity.END}
+
+
+def test_a_later_fence_from_a_later_unit_lets_nothing_pass_that_an_earlier_one_drops():
+    plan = chain(("work", Stateful, 20))
+    window = StreamWindow(plan.streams["work.out"], holds=False)
+
+    def is_stale(unit, generation):
+        return window.is_stale(Packet("work.out", unit, generation, 0, 0, Validity.REAL))
+
+    window.raise_fence(1, 10)
+    window.raise_fence(2, 20)
+    assert [is_stale(unit, 0) for unit in (9, 10, 19, 20)] == [False, True, True, True]
+    assert [is_stale(unit, 1) for unit in (9, 10, 19, 20)] == [False, False, False, True]
+    window.raise_fence(3, 5)
+    assert [is_stale(unit, 2) for unit in (4, 5, 20)] == [False, True, True]
+    assert not is_stale(20, 3)
+
+
+def test_what_settles_ahead_of_its_turn_settles_once():
+    graph = Graph("ahead", latency_ms=200)
+    for process in ("main", "one", "two"):
+        graph.process(process)
+    source = graph.add("source", Early, process="main")["out"]
+    for name in ("one", "two"):
+        paced = graph.add(f"paced_{name}", Paced, inputs={"a": source}, process=name)["out"]
+        graph.add(f"sink_{name}", Sink, inputs={"a": paced}, process=name)
+    plan, limit = graph.plan(), 30
+    scheduler = Scheduler(plan, "main", limit=limit)
+    slow, body = 8, FakeBody(plan, "source")
+    for unit in range(limit):
+        now = plan.release_ns(unit - 2)
+        scheduler.advance(now)
+        fire = scheduler.choose("main/loop", now)
+        assert fire is not None and fire.first == unit
+        if unit == slow:  # the process stands still until unit 8 is due as well: it is settled before unit 7
+            now = plan.release_ns(unit) + MS
+        scheduler.finish(fire, body.run(fire), now)
+        scheduler.advance(now)
+        if unit > slow:
+            scheduler.advance(plan.release_ns(unit))
+    scheduler.advance(plan.release_ns(limit + 9))
+    outcomes = [(e.unit, e.validity) for e in scheduler.take_events() if isinstance(e, Settlement)]
+    assert sorted(outcomes) == [(unit, Validity.REAL) for unit in range(limit)]
+    assert outcomes.index((slow, Validity.REAL)) < outcomes.index((slow - 1, Validity.REAL))
+
+
+def test_an_end_that_comes_late_ends_the_stream_where_it_is_open_and_a_replay_does_so_too():
+    graph = Graph("late end", latency_ms=200)
+    source = graph.add("source", Source)
+    graph.add("paced", Paced, inputs={"a": source["out"]})
+    graph.add("watch", Sink, inputs={"a": "paced.out"})
+    plan = graph.plan()
+
+    class EndsAfterThree(FakeBody):
+        def run(self, fire: Fire) -> Result:
+            return super().run(fire) if fire.first < 3 else Result(ended=True)
+
+    def outcomes(scheduler: Scheduler, end_takes_ms: float) -> dict[str, list[tuple[int, int]]]:
+        bodies: dict[str, Any] = {name: FakeBody(plan, name) for name in plan.nodes}
+        bodies["source"] = EndsAfterThree(plan, "source")
+        run_virtual(
+            plan, bodies, scheduler, SerialExecutor(),
+            cost=lambda node, fire: end_takes_ms * MS if (node.name, fire.first) == ("source", 3) else 0,
+        )  # fmt: skip
+        logs.append(scheduler.take_events())
+        settled = [e for e in logs[-1] if isinstance(e, Settlement)]
+        return {name: sorted((e.unit, e.validity) for e in settled if e.stream == name) for name in plan.streams}
+
+    logs: list[list[Any]] = []
+    first = outcomes(Scheduler(plan, limit=20), 700)
+    units = [unit for unit, _ in first["source.out"]]
+    assert units == list(range(len(units))), "each unit once"
+    kinds = [validity for _, validity in first["source.out"]]
+    lost = len(kinds) - 4
+    assert lost > 2 and kinds == [Validity.REAL] * 3 + [Validity.MISSING] * lost + [Validity.END]
+    assert outcomes(ReplayScheduler(plan, log=logs[0]), 0) == first
 
 
 def test_a_node_ends_when_all_its_direct_inputs_have_ended_and_feedback_keeps_nothing_alive():

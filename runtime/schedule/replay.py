@@ -75,7 +75,14 @@ class ReplayScheduler(Scheduler):
     def _give(self, node: NodePlan, packet: Packet, now: int) -> None:
         self._publish(packet, now)
 
-    def _settle(self, packet: Packet, now: int) -> bool:
+    def _publish(self, packet: Packet, now: int) -> None:
+        """An end that came late ended its stream later: what the log calls missing before it is so again."""
+        while packet.validity is Validity.END and self._is_missing(packet.stream, packet.unit):
+            super()._publish(self._blank(packet.stream, packet.unit, Validity.MISSING), now)
+            packet = self._blank(packet.stream, packet.unit + 1, Validity.END)
+        super()._publish(packet, now)
+
+    def _settle(self, packet: Packet, now: int) -> Packet | None:
         planned = self._outcomes.get((packet.stream, packet.unit))
         if planned in (Validity.MISSING, Validity.END) and packet.validity is not planned:
             packet = self._blank(packet.stream, packet.unit, planned)
@@ -84,7 +91,10 @@ class ReplayScheduler(Scheduler):
     def _look(self, stream: str, unit: int) -> Settled | None:
         """A unit that the log calls missing is missing at once: nobody waits for what came too late."""
         settled = super()._look(stream, unit)
-        if settled is None and self._outcomes.get((stream, unit)) is Validity.MISSING and self._settles(stream):
+        if settled is None and self._is_missing(stream, unit) and self._settles(stream):
             self._publish(self._blank(stream, unit, Validity.MISSING), 0)
             settled = super()._look(stream, unit)
         return settled
+
+    def _is_missing(self, stream: str, unit: int) -> bool:
+        return self._outcomes.get((stream, unit)) is Validity.MISSING

@@ -403,18 +403,25 @@ class Scheduler:
 
     def _publish(self, packet: Packet, now: int) -> None:
         """Settle it here and tell the readers, or send it to the process that settles it."""
-        readers = self.plan.streams[packet.stream].readers if self.process is not None else ()
-        if not self._settles(packet.stream) or (
-            self._settle(packet, now) and readers and self.plan.streams[packet.stream].process == self.process
-        ):
+        stream = self.plan.streams[packet.stream]
+        if not self._settles(packet.stream):
             self._outgoing.append(packet)
+        elif (settled := self._settle(packet, now)) is not None:
+            if self.process is not None and stream.readers and stream.process == self.process:
+                self._outgoing.append(settled)
 
-    def _settle(self, packet: Packet, now: int) -> bool:
+    def _settle(self, packet: Packet, now: int) -> Packet | None:
+        """Decide its unit's outcome; what was settled, None when it was decided before.
+
+        An end that comes late ends the stream at the first unit that is still open.
+        """
         window = self.windows[packet.stream]
         if window.is_stale(packet):
             packet = self._blank(packet.stream, packet.unit, Validity.MISSING)
+        if packet.validity is Validity.END and packet.unit < window.head and window.ended_at is None:
+            packet = self._blank(packet.stream, window.head, Validity.END)
         if not window.settle(packet, now):
-            return False
+            return None
         window.times_out_ns = self._time_out(window)
         for state, _ in self._readers.get(packet.stream, ()):
             state.is_stuck = False
@@ -423,8 +430,8 @@ class Scheduler:
                 self._tap(packet)
             self._record_settled(packet, now)
         if not self._readers.get(packet.stream):
-            window.forget(packet.unit + 1)
-        return True
+            window.forget(window.head)  # not beyond: what settled ahead of its turn is not to settle twice
+        return packet
 
     def _blank(self, stream: str, unit: int, validity: Validity) -> Packet:
         clock = self.plan.clock

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from msgspec.structs import replace
-
 from ..packet import Packet, Validity
 from ..plan.plan import StreamPlan
 
@@ -29,7 +27,7 @@ class StreamWindow:
         self.plan = plan
         self.head = 0
         self.generation = 0
-        self.fenced_from = 0
+        self._fences: list[tuple[int, int]] = []
         self.ended_at: int | None = None
         self.late = 0
         self.times_out_ns: int | None = None
@@ -48,12 +46,7 @@ class StreamWindow:
         return self._units.get(unit)
 
     def settle(self, packet: Packet, now: int) -> bool:
-        """Decide a unit's outcome; False (and counted) when it was decided before: late packets change nothing.
-
-        An end that comes late ends the stream at the first unit that is still open.
-        """
-        if packet.validity is Validity.END and self.ended_at is None and packet.unit < self.head:
-            packet = replace(packet, unit=self.head)
+        """Decide a unit's outcome; False (and counted) when it was decided before: late packets change nothing."""
         if packet.unit < self.head or packet.unit in self._units or self._is_over(packet.unit):
             self.late += 1
             return False
@@ -68,12 +61,18 @@ class StreamWindow:
 
     def is_stale(self, packet: Packet) -> bool:
         """Whether a fence has overtaken this packet."""
-        return packet.generation < self.generation and packet.unit >= self.fenced_from
+        return any(packet.generation < generation and packet.unit >= first for generation, first in self._fences)
 
     def raise_fence(self, generation: int, first_unit: int) -> None:
-        """Drop older generations from ``first_unit`` on. What has settled stays: an outcome is decided once."""
+        """Drop older generations from ``first_unit`` on. What has settled stays: an outcome is decided once.
+
+        What an earlier fence drops from an earlier unit on stays dropped; a fence is forgotten where a later one covers
+        all that can still come.
+        """
         self.generation = max(self.generation, generation)
-        self.fenced_from = first_unit
+        fences = [*(fence for fence in self._fences if fence[1] < first_unit), (generation, first_unit)]
+        covering = max((i for i, (_, first) in enumerate(fences) if first <= self.head), default=0)
+        self._fences = fences[covering:]
 
     def last_real_before(self, unit: int) -> Packet | None:
         """What ``late: hold`` shows: the newest real packet older than ``unit``."""
