@@ -524,6 +524,24 @@ def test_record_and_replay_from_the_command_line(tmp_path):
     assert (tmp_path / "again.mp4").read_bytes() == (tmp_path / "hello.mp4").read_bytes()
 
 
+def test_nodes_of_a_sub_graph_are_recorded_and_replayed(tmp_path):
+    (tmp_path / "inner.yaml").write_text(
+        "name: inner\nexports: {outputs: {video: pattern.video, audio: pattern.audio}}\nnodes:\n"
+        "  pattern: {type: capture.pattern, params: {seconds: 1, width: 64, height: 64}}\n"
+    )
+    (tmp_path / "outer.yaml").write_text(
+        "name: outer\nlatency_ms: 100\nnodes:\n  in: {graph: inner.yaml}\n"
+        "  sync: {type: sync.playout, inputs: {video: in.video, audio: in.audio}}\n"
+        "  drop: {type: sink.null, inputs: {value: sync.video}}\n"
+    )
+    record = ("record", "outer.yaml", "-o", "o.mcap", "--clock", "virtual", "--edges", "all", "--quiet")
+    assert wangraph(*record, cwd=tmp_path).returncode == 0
+    assert {"in/pattern.video", "in/pattern.audio", "sync.video"} <= set(open_recording(tmp_path / "o.mcap").units)
+    done = wangraph("replay", "o.mcap", "outer.yaml", "--expect", cwd=tmp_path)
+    assert done.stdout.startswith("playing back in/pattern; the rest follows the recorded decisions\n"), done.stderr
+    assert done.stdout.endswith(" are equal, bit for bit\n")
+
+
 def test_a_replay_that_differs_exits_with_1_and_says_where(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from wangraph import Input, Node, Output, Param\n"

@@ -54,7 +54,8 @@ _encoder = msgspec.json.Encoder()
 
 def topic_of(stream: str) -> str:
     """``node.port`` -> ``/node/port``."""
-    return "/" + stream.replace(".", "/")
+    node, _, port = stream.rpartition(".")
+    return f"/{node}/{port}"
 
 
 class Recorder:

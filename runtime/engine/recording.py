@@ -123,7 +123,9 @@ def check_streams(recording: Recording, streams: Iterable[str], why: str) -> Non
 
 
 def _stream_of(topic: str) -> str:
-    return topic.removeprefix("/").replace("/", ".")
+    """``/node/port`` -> ``node.port``, where the node may be one of a sub-graph, ``graph/node``."""
+    node, _, port = topic.removeprefix("/").rpartition("/")
+    return f"{node}.{port}"
 
 
 def _unit(message: bytes) -> int:
