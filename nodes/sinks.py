@@ -44,9 +44,9 @@ class Mp4(Node):
     last one, without sound is silent.
     """
 
-    video = Input("video", "F H W 3", "uint8", late="wait", optional=True, help="RGB pictures")
-    audio = Input("audio", "N", "float32", late="wait", optional=True, help="mono samples at any rate AAC knows")
-    text = Input("text", late="wait", optional=True, help="words of the captions")
+    video = Input("video", "F H W 3", "uint8", late="empty", optional=True, help="RGB pictures")
+    audio = Input("audio", "N", "float32", late="empty", optional=True, help="mono samples at any rate AAC knows")
+    text = Input("text", late="empty", optional=True, help="words of the captions")
 
     path: Path = Param(path="output", help="file to write")
     crf: int = Param(20, min=0, max=51, help="quality, 0 is best")
@@ -204,7 +204,7 @@ def _samples(ctx: NodeContext) -> int | None:
 class Null(Node):
     """Take a stream in and drop it: something to measure, or an end for what must be consumed."""
 
-    value = Input("any", "...", late="wait")
+    value = Input("any", "...", late="empty")
 
     def step(self, unit: Unit, value: Any = None) -> None:
         """Nothing."""
@@ -213,7 +213,7 @@ class Null(Node):
 class Print(Node):
     """Print a stream to standard output, one line a unit."""
 
-    value = Input("any", "...", late="wait")
+    value = Input("any", "...", late="empty")
 
     every: int = Param(1, min=1, help="print each so-many-th unit")
     empty: bool = Param(True, help="print units without a payload too")

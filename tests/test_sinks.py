@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from media_files import CLOCK, opened, packet, unit
 
+from wangraph import Graph, run
 from wangraph.nodes.media import captions
 from wangraph.nodes.media.captions import Caption, CaptionMerger, srt_time
-from wangraph.nodes.media.skew import flash_onsets, measure_skew, read_timecodes
+from wangraph.nodes.media.skew import beep_onsets, flash_onsets, measure_skew, read_timecodes
 from wangraph.nodes.pattern import CapturePattern
 from wangraph.nodes.sinks import Mp4, Null, Print
 from wangraph.runtime.errors import GraphError, MediaError
@@ -296,6 +297,19 @@ def test_a_disk_that_fills_up_stops_the_run_and_what_was_written_plays(tmp_path)
     found = read_timecodes(path)
     assert found == list(range(len(found)))
     assert len(found) > 30
+
+
+def test_a_unit_whose_picture_is_lost_keeps_its_sound_and_is_printed(tmp_path, capfd):
+    graph = Graph("film", latency_ms=80)
+    pattern = graph.add("pattern", CapturePattern, seconds=3.0, width=64, height=64)
+    picture = graph.add("tee", "flow.tee", inputs={"value": pattern["video"]})["a"]
+    graph.add("file", Mp4, inputs={"video": picture, "audio": pattern["audio"]}, path=str(tmp_path / "a.mp4"))
+    graph.add("print", Print, inputs={"value": picture})
+    result = run(graph, clock="virtual", inject=["tee: drop at=6..7"])
+    assert {e.unit for e in result.log if getattr(e, "validity", None) == Validity.MISSING} == {6, 7}
+    assert [round(beep) for beep in beep_onsets(tmp_path / "a.mp4")] == [0, 1, 2, 3]
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.rpartition(": ")[2] for line in lines[5:9]][1:3] == ["missing", "missing"]
 
 
 def test_closing_after_a_failure_finishes_the_film(tmp_path):
