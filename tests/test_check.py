@@ -314,3 +314,28 @@ def _paths(tree, path=()):
         yield path
     for key in tree if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ():
         yield from _paths(tree[key], (*path, key))
+
+
+def test_what_a_graph_reads_is_not_written_by_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("me.mp4").write_bytes(b"a film")
+    Path("again.mp4").symlink_to("me.mp4")
+    (tmp_path / "g.yaml").write_text(
+        "name: g\nnodes:\n"
+        "  user: {type: toys.py:Camera, params: {path: me.mp4}}\n"
+        "  first: {type: toys.py:Film, params: {path: again.mp4}, inputs: {frames: user.video}}\n"
+        "  second: {type: toys.py:Film, params: {path: out.mp4}, inputs: {frames: user.video}}\n"
+        "  third: {type: toys.py:Film, params: {path: ./out.mp4}, inputs: {frames: user.video}}\n"
+    )
+    (tmp_path / "toys.py").write_text(
+        TOYS.read_text() + "\n\nclass Film(Blur):\n    path: Path = Param(path='output')\n"
+    )
+    with pytest.raises(GraphError) as caught:
+        make_plan(load("g.yaml"))
+    assert str(caught.value) == (
+        f"g.yaml:4:39: node 'first': {tmp_path / 'me.mp4'}: is what node 'user' reads (expected another file), "
+        "it would be lost: set params.path\n"
+        f"g.yaml:6:39: node 'third': {tmp_path / 'out.mp4'}: is written by node 'second' (expected one writer of a "
+        "file), set params.path"
+    )
+    assert Path("me.mp4").read_bytes() == b"a film"

@@ -80,6 +80,8 @@ def test_latency_is_one_unit_when_not_given(tmp_path):
          "g.yaml:1:34: node 'a': input 'p': delay: found 20000 (expected 10000 or less), all of it is kept"),
         ("latency_ms: soon\nnodes: {a: {type: x}}",
          "g.yaml:1:13: graph: latency_ms: found 'soon' (expected a number)"),
+        ("latency_ms: 1.0e+999\nnodes: {a: {type: x}}",
+         "g.yaml:1:13: graph: latency_ms: found inf (expected a number below 1e+12)"),
         ("nodes: {a: {}}",
          "g.yaml:1:12: node 'a': found no type (expected type: NAME), list them with: wangraph nodes"),
         ("nodes: {a: {type: x, inputs: {p: q}}}",

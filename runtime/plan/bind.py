@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import GraphError, UserError, did_you_mean, listing
 from ..node import Node, Parameter
@@ -58,6 +58,34 @@ def check_outside(bound: Mapping[str, Bound], problems: Problems) -> None:
             problems.add(node.spec.at("params"), f"node '{node.name}': {error}")
         except Exception as error:  # the node author's code: its mistakes are told like any other
             problems.add(node.spec.at("params"), f"node '{node.name}': check() raised {type(error).__name__}: {error}")
+
+
+def check_written(bound: Mapping[str, Bound], problems: Problems) -> None:
+    """Note files that would be written while they are read, or by two nodes."""
+    read = {path: node.spec.name for node in bound.values() for path in _paths(node, "input")}
+    written: dict[str, str] = {}
+    for node in bound.values():
+        for path in _paths(node, "output"):
+            name, at = node.spec.name, node.spec.at("params")
+            if path in read:
+                problems.add(
+                    at,
+                    f"node '{name}': {path}: is what node '{read[path]}' reads (expected another file), "
+                    "it would be lost: set params.path",
+                )
+            elif path in written:
+                problems.add(
+                    at,
+                    f"node '{name}': {path}: is written by node '{written[path]}' (expected one writer of a file), "
+                    "set params.path",
+                )
+            written[path] = name
+
+
+def _paths(node: Bound, kind: Literal["input", "output"]) -> set[str]:
+    """The files that a node's parameters name, as the file system knows them."""
+    named = [node.params[key] for key, param in node.cls.params.items() if param.path == kind]
+    return {os.path.realpath(value) for value in named if value is not None and str(value)}
 
 
 def check_portable(bound: Mapping[str, Bound], places: Mapping[str, tuple[str, str]], problems: Problems) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import GraphError
 from ..packet import WHOLE
 from ..units import MS
-from .bind import Bound, bind, check_outside, check_portable
+from .bind import Bound, bind, check_outside, check_portable, check_written
 from .marks import Problems
 from .overlay import build_tree, find_graph, parse_sets
 from .plan import NodePlan, Plan, StreamPlan
@@ -81,6 +81,7 @@ def check(spec: GraphSpec, seed: int = 0) -> Checked:
     warnings = [f"{spec.mark}: {text}" for text in timing.warnings]
     streams = _plan_streams(spec, bound, nodes, edges, shapes, problems, warnings)
     check_outside(bound, problems)
+    check_written(bound, problems)
     problems.raise_any()
     plan = Plan(
         name=spec.name,

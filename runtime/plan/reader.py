@@ -10,6 +10,9 @@ from ..errors import did_you_mean, listing
 from .document import kind_name
 from .marks import Item, Mark, Problems
 
+LARGEST = 1e12
+"""Numbers of a graph are below it: as milliseconds, 30 years."""
+
 
 class Reader:
     """A mapping whose keys are known.
@@ -67,6 +70,8 @@ class Reader:
             return default
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return self._wrong(key, "a number", default)
+        if not abs(value) < LARGEST:
+            return self._wrong(key, f"a number below {LARGEST:g}", default)
         return float(value)
 
     def choice(self, key: str, options: Sequence[Any], default: Any) -> Any:
