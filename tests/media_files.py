@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -108,6 +109,14 @@ def click(seconds: float, at_s: float, rate_hz: int, channels: int = 1) -> np.nd
     inside = (n >= round(at_s * rate_hz)) & (n < round((at_s + 0.06) * rate_hz))
     tone = np.where(inside, 0.6 * np.sin(2 * np.pi * 1000 / rate_hz * (n - round(at_s * rate_hz))), 0)
     return np.repeat(tone[None], channels, axis=0)
+
+
+def write_floats(path: Path, samples: np.ndarray[Any, Any], rate_hz: int = 16000) -> Path:
+    """A mono WAV of 32-bit floats, which can hold what is no number; the module ``wave`` writes whole numbers only."""
+    data = samples.astype("<f4").tobytes()
+    chunks = struct.pack("<4sIHHIIHH4sI", b"fmt ", 16, 3, 1, rate_hz, 4 * rate_hz, 4, 32, b"data", len(data)) + data
+    path.write_bytes(struct.pack("<4sI4s", b"RIFF", 4 + len(chunks), b"WAVE") + chunks)
+    return path
 
 
 def play(node: Any, first: int = 0, limit: int = 500) -> list[dict[str, Any]]:

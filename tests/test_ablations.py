@@ -10,7 +10,10 @@ from train_toys import sequences
 
 from wangraph.tools import ablate, ablations, train
 from wangraph.tools.ablations import VARIANTS, behind, stage_of
+from wangraph.tools.evaluate.talk import FIRST_SEED as MEASURED_FROM
+from wangraph.tools.options import TRAINING_SEEDS
 from wangraph.tools.train.interact import begun
+from wangraph.tools.train.workshop import FIRST_SEED as TRAINED_FROM
 from wangraph.tools.train.workshop import Workshop
 from wangraph.wan_core.checkpoint import load_part
 from wangraph.wan_core.config import preset
@@ -66,3 +69,26 @@ def test_every_variant_goes_on_from_the_same_weights(tmp_path):
     for variant in VARIANTS:
         begins = begun(shop, variant.shapes(shop.preset)).model.state_dict()
         assert begins.keys() == shipped.keys() and all(torch.equal(begins[name], shipped[name]) for name in shipped)
+
+
+@pytest.mark.parametrize("verb", [ablate.command, train.command], ids=["ablate", "train"])
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--seed", "49"), "Invalid value for '--seed': 49 is not in the range 0<=x<=48."),
+        (("--seed", "-1"), "Invalid value for '--seed': -1 is not in the range 0<=x<=48."),
+        (("--hours", "inf"), "Invalid value for '--hours': inf is not a finite number."),
+        (("--hours", "nan"), "Invalid value for '--hours': nan is not a finite number."),
+        (("--hours", "-inf"), "Invalid value for '--hours': -inf is not in the range x>0."),
+    ],
+    ids=" ".join,
+)
+def test_seeds_of_evaluations_and_hours_without_an_end_are_refused(tmp_path, verb, words, told):
+    stage = ["codecs"] if verb is train.command else []
+    result = CliRunner().invoke(verb, [*stage, "--preset", "nano", "--out", str(tmp_path), *words])
+    assert result.exit_code == 2 and result.output.endswith(f"Error: {told}\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_seed_of_a_training_reaches_the_dialogues_of_evaluations():
+    assert (TRAINING_SEEDS.max + 2) * TRAINED_FROM <= MEASURED_FROM

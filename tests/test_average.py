@@ -48,6 +48,14 @@ def averaged(path, part="model"):
     return load_part(path, part, lambda preset: Layer(0.0, 0)).module
 
 
+def test_what_is_averaged_is_not_overwritten(made):
+    a, b = made("a", 1.0), made("b", 3.0)
+    before = b.read_bytes()
+    with refused(f"average: {b}: is averaged itself (expected another file), it would be lost: name another"):
+        average([a, b], b)
+    assert b.read_bytes() == before
+
+
 def test_the_average_lies_between_by_the_shares(made, tmp_path):
     a, b, c, out = made("a", 1.0), made("b", 3.0), made("c", 8.0), tmp_path / "out.safetensors"
     average([a, b], out)
@@ -74,10 +82,11 @@ def test_it_is_kept_in_the_widest_dtype(made, tmp_path):
 
 
 def test_it_says_of_what_it_was_made_as_the_one_that_learned_for_longest(made, tmp_path):
-    a = made("a", 1.0, trained="2026-01-01 in 60 min", hours="1.0", seed="5")
-    b = made("b", 2.0, trained="2026-01-02 in 90 min (average of 7)", hours="1.5", seed="6")
+    a = made("a", 1.0, trained="2026-01-01 in 60 min", hours="1.0", seed="5", people="anna,bert")
+    b = made("b", 2.0, trained="2026-01-02 in 90 min (average of 7)", hours="1.5", seed="6", people="bert,carl")
     out = tmp_path / "out.safetensors"
     average([a, b], out, [1, 3])
+    assert inspect(out).people == {"anna", "bert", "carl"}
     facts = inspect(out).metadata[out]
     assert facts["trained"] == "2026-01-02 in 90 min (average of 2)"
     assert facts["average"] == "0.25 a.safetensors, 0.75 b.safetensors"

@@ -5,6 +5,9 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from media_files import write_floats
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from train_toys import save_untrained
 
 from wangraph.runtime.errors import MediaError, UserError
@@ -15,6 +18,8 @@ from wangraph.tools.evaluate.recording import in_units
 from wangraph.tools.evaluate.report import MEASURES
 from wangraph.tools.evaluate.rows import Setting
 from wangraph.tools.world.signal import UNIT
+from wangraph.wan_core import flow
+from wangraph.wan_core.errors import ModelError
 from wangraph.wan_core.flow import Solver
 
 
@@ -41,6 +46,47 @@ def test_figures_come_with_intervals_goals_and_a_reference(checkpoint):
     assert named == {"value": 0.0, "low": 0.0, "high": pytest.approx(0.658, abs=1e-3), "n": 2, "unit": "share"}
     assert found["goals"]["card named, text"] == {"goal": ">= 0.9", "met": False}
     assert set(found["rows"]["model"]) <= {measure.name for measure in MEASURES}
+
+
+def test_there_are_so_many_dialogues():
+    result = evaluate("--first", 9990, "--only", "asks")
+    assert str(result.exception) == (
+        "--first: found 9990, and 48 dialogues from there on (expected 10,000 in all, at most), ask for fewer"
+    )
+
+
+def recordings(folder, *people):
+    folder.mkdir()
+    for person in people:
+        for digit in range(10):
+            write_floats(folder / f"{digit}_{person}_0.wav", np.sin(np.arange(8000) / 9), 16000)
+    return folder
+
+
+def test_strangers_are_asked_for_by_name(tmp_path):
+    result = evaluate("--only", "asks-person")
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception) == (
+        "asks-person: found no recordings (expected those of somebody who was not heard in training), "
+        "name their folder with --voices"
+    )
+    folder = recordings(tmp_path / "people", "anna", "bert")
+    assert str(evaluate("--only", "asks-person", "--voices", folder).exception) == (
+        f"asks-person: found nobody in {folder} who is held out (people: anna, bert), name one with --hold-out"
+    )
+
+
+def test_who_was_heard_in_training_is_no_stranger(tmp_path, checkpoint):
+    heard = tmp_path / "heard.safetensors"
+    with safe_open(checkpoint, framework="pt") as file:
+        save_file(load_file(checkpoint), heard, {**file.metadata(), "people": "anna,carl"})
+    folder = recordings(tmp_path / "people", "anna", "bert")
+    result = evaluate("--checkpoint", heard, "--voices", folder, "--hold-out", "anna", "--only", "asks-person",
+                      "--processes", 1)  # fmt: skip
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception) == (
+        f"--hold-out: found anna, heard in the training of {heard} (it has heard: anna, carl), name others"
+    )
 
 
 def test_an_unknown_kind_of_dialogue_is_named():
@@ -111,6 +157,31 @@ def test_a_file_that_is_no_recording_is_refused(checkpoint, tmp_path):
     result = evaluate("--checkpoint", checkpoint, "--audio", path)
     assert isinstance(result.exception, MediaError)
     assert str(result.exception) == f"{path}: not a readable recording (expected a WAV file), remove or replace it"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_recording_that_is_not_all_numbers_is_refused(checkpoint, tmp_path, bad):
+    path = write_floats(tmp_path / "me.wav", np.where(np.arange(8000) == 4000, bad, 0.1))
+    result = evaluate("--checkpoint", checkpoint, "--audio", path)
+    assert isinstance(result.exception, MediaError)
+    assert str(result.exception) == f"{path}: found NaN or infinity (expected finite samples), remove or replace it"
+
+
+@pytest.mark.parametrize("temperature", ["nan", "inf"])
+def test_a_temperature_that_is_no_number_is_refused(temperature):
+    result = evaluate("--temperature", temperature)
+    assert result.exit_code == 2
+    assert result.output.endswith(f"Error: Invalid value for '--temperature': {temperature} is not a finite number.\n")
+
+
+def test_a_solver_that_cannot_be_is_the_users_error(monkeypatch):
+    def refuse(*args, **options):
+        raise ModelError("flow: found 0 solver steps (expected 1 or more)")
+
+    monkeypatch.setattr(flow, "Solver", refuse)
+    result = evaluate("--audio", __file__)
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception) == "flow: found 0 solver steps (expected 1 or more)"
 
 
 def test_a_recording_is_played_as_loud_as_users_are_and_time_is_left_to_answer():

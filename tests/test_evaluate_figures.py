@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from wangraph.tools.evaluate.figures import NOTHING, average, difference, mean, quantile, ratio, share
+from wangraph.tools.evaluate.figures import NOTHING, average, difference, mean, quantile, ratio, share, share_of
 from wangraph.tools.evaluate.report import MEASURES, Measure
 
 
@@ -25,6 +25,33 @@ def test_the_value_is_never_outside_of_its_interval(n):
     for hits in (0, n // 2, n):
         found = share([True] * hits + [False] * (n - hits))
         assert 0.0 <= found.low <= found.value <= found.high <= 1.0
+
+
+def test_hits_that_are_alike_within_a_dialogue_are_worth_as_many_as_there_are_dialogues():
+    alike = [[i % 5 > 0] * 3 for i in range(50)]
+    found, alone = share_of(alike), share([hits[0] for hits in alike])
+    assert (found.value, found.n) == (0.8, 150)
+    assert (found.low, found.high) == pytest.approx((alone.low, alone.high))
+    singles, plain = share_of([[hit] for hit in [True] * 8 + [False] * 2]), share([True] * 8 + [False] * 2)
+    assert (singles.low, singles.high) == pytest.approx((plain.low, plain.high))
+
+
+def test_the_share_of_alike_hits_holds_the_true_one_about_as_often_as_it_says():
+    rng = np.random.default_rng(3)
+
+    def is_held(of):
+        levels = rng.beta(4.5, 0.5, 48)  # 0.9, and a correlation of 1/6 within a dialogue
+        found = of([list(rng.random(3) < level) for level in levels])
+        return found.low <= 0.9 <= found.high
+
+    together = sum(is_held(share_of) for _ in range(400)) / 400
+    apart = sum(is_held(lambda rows: share([hit for row in rows for hit in row])) for _ in range(400)) / 400
+    assert together >= 0.92 and together > apart
+
+
+def test_what_was_never_seen_may_happen_all_the_same():
+    found = ratio([[(0.0, 0.5)]] * 12, "per minute")
+    assert (found.value, found.low, found.high) == (0.0, 0.0, pytest.approx(3.689 / 6, abs=1e-3))
 
 
 def test_what_never_happened_counts_in_a_quantile():

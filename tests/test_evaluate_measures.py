@@ -38,11 +38,11 @@ def read():
 class Ideal:
     """The oracle as it is: no codec, and pictures only where they are asked for."""
 
-    def __init__(self, bank, shows=False, spoil=lambda cues: cues, late=0):
-        self.bank, self.shows, self.spoil, self.late = bank, shows, spoil, late
+    def __init__(self, bank, shows=False, spoil=lambda cues: cues, late=0, kind=Oracle):
+        self.bank, self.shows, self.spoil, self.late, self.kind = bank, shows, spoil, late, kind
 
     def begin(self, casts):
-        self.oracles = [Oracle(cast.seed, self.bank, cast.persona) for cast in casts]
+        self.oracles = [self.kind(cast.seed, self.bank, cast.persona) for cast in casts]
         self.looks = [cast.persona.looks for cast in casts]
         self.waiting = [[Answer(np.zeros(UNIT, np.float32), None, PAD)] * self.late for _ in casts]
 
@@ -85,6 +85,33 @@ def test_an_agent_that_is_two_units_late_is_not_in_the_right_unit(voices, read):
     assert m.words_right(talks, in_text).value == 1.0
     ideal = m.onset_ms(held(voices, read, probes.asks(voices.synthetic, N))).value
     assert m.onset_ms(talks).value == pytest.approx(ideal + 320, abs=60)
+
+
+class Terse(Oracle):
+    """Says the first word of every answer."""
+
+    def _begin(self, words, cue):
+        super()._begin(words[:1] if cue.kind in ("end", "typed") else words, cue)
+
+
+@pytest.mark.parametrize("name", ["asks", "pauses", "typed", "free"])
+def test_no_turn_is_spared_because_the_user_goes_on_after_a_short_answer(voices, read, name):
+    probe = getattr(probes, name)(voices.synthetic, 2)
+    talks = hold(Ideal(voices.bank, kind=Terse), probe.casts, probe.units, voices.bank, read, 0)
+    for talk in talks:
+        asked = [cue for cue in talk.cues if cue.kind in ("end", "typed", "card")]
+        assert len(asked) - 1 <= len(turns(talk)) <= len(asked), "but for a last one without time for an answer"
+    assert m.turns_right(talks, in_text).value < 0.9
+
+
+def test_a_murmur_may_be_said_in_text_alone(voices, read):
+    probe = probes.pauses(voices.synthetic, N)
+    talks = held(voices, read, probe)
+    murmuring = [
+        talk for talk in talks if any(m.in_text(talk, *pause) for turn in turns(talk) for pause in turn.pauses)
+    ]
+    unheard = m.false_starts(talks, lambda talk, start, end: ["<noise>"])
+    assert unheard.value == 0.0 and murmuring
 
 
 def test_an_agent_that_takes_a_pause_for_the_end_starts_falsely(voices, read):

@@ -56,6 +56,13 @@ def test_an_unknown_preset_gets_a_suggestion():
     assert str(raised.value) == message
 
 
+@pytest.mark.parametrize("minutes", ["inf", "nan"])
+def test_minutes_that_never_come_are_refused(minutes):
+    result = CliRunner().invoke(cli, ["model", "tiny", "--minutes", minutes])
+    assert result.exit_code == 2
+    assert result.output.endswith(f"Error: Invalid value for '--minutes': {minutes} is not a finite number.\n")
+
+
 def test_the_card_is_printed_without_torch():
     code = (
         "import sys; from click.testing import CliRunner; from wangraph.tools.cli import cli; "

@@ -17,7 +17,7 @@ from wangraph.tools.train.told import told_tokens, words_for
 from wangraph.tools.world.dialogue import play
 from wangraph.tools.world.persona import PERSONAS
 from wangraph.tools.world.script import Act, Reaction, fixed
-from wangraph.tools.world.voices import Bank
+from wangraph.tools.world.voices import Bank, digest_of_recordings
 from wangraph.wan_core.config import preset
 from wangraph.wan_core.text import EVENT_STATES, PAD, TOKENS
 from wangraph.wan_core.train.sequences import HEARD
@@ -223,6 +223,9 @@ def test_other_data_are_other_files_and_more_of_the_same_are_not(spec, tmp_path)
     assert replace(spec, dialogues=9).path(tmp_path, 0) == path
     for change in ({"seed": 1}, {"units": 4}, {"hold_out": ("lucas",)}, {"codecs": "x"}, {"split": "held-out"}):
         assert replace(spec, **change).path(tmp_path, 0) != path
+    anna, ben = (replace(spec, voices="people", recordings=digest) for digest in ("anna", "anna and ben"))
+    assert len({path, anna.path(tmp_path, 0), ben.path(tmp_path, 0)}) == 3
+    assert replace(anna, voices="elsewhere").path(tmp_path, 0) == anna.path(tmp_path, 0)
 
 
 def test_a_damaged_shard_is_named(spec, silent_world, tmp_path):
@@ -259,7 +262,8 @@ def people(tmp_path):
 
 
 def only_people(folder):
-    return DataSpec("films", "nano", 1, 2, 0, voices=str(folder), hold_out=("espeak-ng", "flite"))
+    digest = digest_of_recordings(folder)
+    return DataSpec("films", "nano", 1, 2, 0, voices=str(folder), recordings=digest, hold_out=("espeak-ng", "flite"))
 
 
 def test_stereo_and_other_rates_are_read(people, tmp_path):
@@ -273,12 +277,13 @@ def test_stereo_and_other_rates_are_read(people, tmp_path):
     ("content", "told"),
     [
         (b"RIFF but no sound", "not a readable recording (expected a WAV file), remove or replace it"),
-        (None, "silent (expected a spoken word), remove or replace it"),
+        (np.zeros(8000), "silent (expected a spoken word), remove or replace it"),
+        (np.zeros(0), "silent (expected a spoken word), remove or replace it"),
     ],
 )
-def test_a_broken_or_silent_recording_stops_training_by_name_before_it_begins(people, tmp_path, content, told):
+def test_a_broken_silent_or_empty_recording_stops_training_by_name_before_it_begins(people, tmp_path, content, told):
     path = people / "4_anna_0.wav"
-    record(path, np.zeros(8000)) if content is None else path.write_bytes(content)
+    path.write_bytes(content) if isinstance(content, bytes) else record(path, content)
     with pytest.raises(MediaError) as error:
         list(make(only_people(people), tmp_path / "data", 1))
     assert str(error.value) == f"{path}: {told}"

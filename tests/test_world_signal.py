@@ -55,6 +55,7 @@ def test_trim_removes_the_silence_around_a_word_and_level_sets_its_loudness():
     assert len(word) == pytest.approx(0.4 * RATE, abs=500)
     assert np.sqrt(np.mean(word**2)) == pytest.approx(0.1, rel=1e-3)
     assert not len(trim(np.zeros(1000, np.float32)))
+    assert not len(trim(np.zeros(0, np.float32)))
 
 
 def test_units_taken_one_by_one_are_the_whole_track():

@@ -4,11 +4,12 @@ import wave
 
 import numpy as np
 import pytest
+from media_files import write_floats
 
 from wangraph.runtime.errors import MediaError, MissingExtra, UserError
 from wangraph.tools.world.accents import SPELLED
 from wangraph.tools.world.signal import RATE
-from wangraph.tools.world.voices import Bank, Speaker, read_recording
+from wangraph.tools.world.voices import Bank, Speaker, digest_of_recordings, read_recording
 from wangraph.tools.world.words import AGENT_WORDS, DIGITS, USER_WORDS, answer
 
 needs = {
@@ -48,9 +49,10 @@ def test_recordings_of_any_rate_and_channels_become_16_khz_mono(tmp_path, rate, 
     assert np.sqrt(np.mean(word**2)) == pytest.approx(0.12, rel=1e-3)
 
 
-def test_a_silent_recording_is_refused_by_name(tmp_path):
+@pytest.mark.parametrize("samples", [8000, 100, 0])
+def test_a_silent_or_empty_recording_is_refused_by_name(tmp_path, samples):
     path = tmp_path / "7_anna_0.wav"
-    record(path, np.zeros(8000))
+    record(path, np.zeros(samples))
     with pytest.raises(MediaError) as error:
         read_recording(path)
     assert str(error.value) == f"{path}: silent (expected a spoken word), remove or replace it"
@@ -61,6 +63,46 @@ def test_a_broken_recording_is_refused_by_name(tmp_path):
     path.write_bytes(b"RIFFbroken")
     with pytest.raises(MediaError) as error:
         read_recording(path)
+    assert str(error.value) == f"{path}: not a readable recording (expected a WAV file), remove or replace it"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_recording_that_is_not_all_numbers_is_refused_by_name(tmp_path, bad):
+    samples = tone()
+    samples[1000] = bad
+    path = write_floats(tmp_path / "7_anna_0.wav", samples)
+    with pytest.raises(MediaError) as error:
+        read_recording(path)
+    assert str(error.value) == f"{path}: found NaN or infinity (expected finite samples), remove or replace it"
+
+
+def test_the_same_recordings_are_the_same_wherever_they_are_and_whatever_lies_beside_them(people, tmp_path):
+    digest = digest_of_recordings(people)
+    other = shutil.copytree(people, tmp_path / "other", copy_function=shutil.copyfile)  # written later
+    (other / "notes.txt").write_text("recorded in May")
+    (other / "hello_anna_0.wav").write_bytes(b"no word of the world")
+    assert digest_of_recordings(other) == digest
+
+
+def test_recordings_added_removed_renamed_or_replaced_are_other_recordings(people):
+    digests = [digest_of_recordings(people)]
+    spare = (people / "3_anna_0.wav").read_bytes()
+    for change in (
+        lambda: (people / "3_anna_1.wav").write_bytes(spare),
+        lambda: (people / "3_anna_1.wav").rename(people / "3_ben_1.wav"),
+        lambda: record(people / "3_ben_1.wav", -tone()),  # as many bytes
+        lambda: [path.unlink() for path in people.glob("*_ben_*.wav")],
+    ):
+        change()
+        digests.append(digest_of_recordings(people))
+    assert len(set(digests)) == 5
+
+
+def test_what_is_no_file_is_refused_by_name_before_it_is_told_apart(people):
+    path = people / "3_anna_1.wav"
+    path.mkdir()
+    with pytest.raises(MediaError) as error:
+        digest_of_recordings(people)
     assert str(error.value) == f"{path}: not a readable recording (expected a WAV file), remove or replace it"
 
 

@@ -7,19 +7,20 @@ from pathlib import Path
 import click
 
 from ..runtime.errors import UserError
+from .options import TRAINING_SEEDS, FiniteRange
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("ablate")
 @click.option("--preset", default="tiny", show_default=True, help="Shapes, and the plan that goes with them.")
-@click.option("--hours", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True,
+@click.option("--hours", type=FiniteRange(min=0, min_open=True), default=3.0, show_default=True,
               help="Of all variants together, as they are counted in a whole training.")  # fmt: skip
 @click.option("--voices", type=_FOLDER, metavar="DIR", help="Recorded people, as in the training of the codecs.")
 @click.option("--hold-out", multiple=True, metavar="NAME", help="The same.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR",
               help="Of a training whose codecs are learned; any folder with --from.")  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="As in that training.")
+@click.option("--seed", type=TRAINING_SEEDS, default=0, show_default=True, help="As in that training.")
 @click.option("--from", "origin", default="", metavar="CHECKPOINT", help="Every variant goes on from these weights.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoints.")
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Cores to use.")

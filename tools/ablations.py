@@ -93,6 +93,8 @@ def learn_ablations(shop: Workshop, dialogues: int = DIALOGUES) -> dict[str, Fin
         MediaError: voices or data that cannot be read or written.
     """
     audio, video = load_codecs(shop)
+    for variant in VARIANTS:
+        shop.check(stage_of(variant))
     shop.make(shop.tracks())
     voices = Voices.held_out(Path(shop.voices) if shop.voices else None, shop.hold_out)
     tracks = planned(shop, basics_of(shop))

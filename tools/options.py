@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,21 @@ from ..runtime.errors import UserError
 
 if TYPE_CHECKING:
     from ..runtime.plan.plan import Plan
+
+TRAINING_SEEDS = click.IntRange(0, 48)
+"""Of trainings: each has a million dialogues of its own; those of seed 49 would be the ones that evaluations hold."""
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers without NaN, which no bound keeps out, and infinity."""
+
+    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number that was typed; click's error of a wrong value if it is not in the range."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number.", param, ctx)
+        return number
+
 
 graph_argument = click.argument("graph")
 set_option = click.option("--set", "sets", multiple=True, metavar="KEY=VALUE",

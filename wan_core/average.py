@@ -24,7 +24,8 @@ _DIFFERENT_CODECS = (
 def average(checkpoints: Sequence[str | Path], path: str | Path, shares: Sequence[float] = ()) -> None:
     """Write the average of checkpoints, in the widest of their dtypes.
 
-    Its lines are those of the checkpoint that was trained for longest, with ``average``: the files, and their shares.
+    Its lines are those of the checkpoint that was trained for longest, with ``average``: the files, and their shares,
+    and ``people``: who was heard by any of them.
 
     Args:
         checkpoints: two or more files or presets with shipped weights, of the same preset, parts, and codecs.
@@ -48,6 +49,8 @@ def average(checkpoints: Sequence[str | Path], path: str | Path, shares: Sequenc
     infos = [_info(name) for name in checkpoints]
     for other in infos[1:]:
         _check_alike(infos[0], other)
+    if Path(path).resolve() in [info.path.resolve() for info in infos]:
+        raise ModelError(f"average: {path}: is averaged itself (expected another file), it would be lost: name another")
     names = sorted(infos[0].tensors)
     rows = zip(*(read(info.path, names) for info in infos), strict=True)
     tensors = {name: _mean(name, row, parts) for name, row in zip(names, rows, strict=True)}
@@ -55,6 +58,8 @@ def average(checkpoints: Sequence[str | Path], path: str | Path, shares: Sequenc
     lines = dict(longest.metadata[longest.path])
     made_of = zip(parts, checkpoints, strict=True)
     lines["average"] = ", ".join(f"{part:.3g} {Path(checkpoint).name}" for part, checkpoint in made_of)
+    if people := frozenset[str]().union(*(info.people for info in infos)):
+        lines["people"] = ",".join(sorted(people))
     if "trained" in lines:
         lines["trained"] = f"{lines['trained'].partition(' (')[0]} (average of {len(infos)})"
     write(path, tensors, lines)

@@ -89,6 +89,12 @@ class CheckpointInfo:
             total += hours
         return total
 
+    @property
+    def people(self) -> frozenset[str]:
+        """Recorded people whom it heard in training, as far as that was written."""
+        named = (data.get("people", "").split(",") for data in self.metadata.values())
+        return frozenset(name for names in named for name in names if name)
+
     def part(self, part: str) -> dict[str, TensorInfo]:
         """The tensors of one part, by their name inside it.
 

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 import click
 
 from ...runtime.errors import UserError
-from ..options import parse_sets, refuse_unused, set_option
+from ..options import FiniteRange, parse_sets, refuse_unused, set_option
 
 if TYPE_CHECKING:
     from .rows import Row, Setting
 
 _SOLVED = {"steps", "temperature", "seed"}
 _LONG_RUN = {"checkpoint", "voices", "hold_out", "dialogues", "processes", "as_json_", "plots"} | _SOLVED
-_OUTSIDER = _LONG_RUN - _SOLVED | {"only"}
+_OUTSIDER = _LONG_RUN - _SOLVED | {"only", "first"}
 MODES = {
-    "": _LONG_RUN | {"only", "no_floors"},
-    "also": _LONG_RUN - {"plots"} | {"only"},
+    "": _LONG_RUN | {"only", "first", "no_floors"},
+    "also": _LONG_RUN - {"plots"} | {"only", "first"},
     "graph": _OUTSIDER | {"sets"},
     "agent": _OUTSIDER,
     "cascade": _LONG_RUN,
@@ -38,9 +38,11 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--voices", type=_FOLDER, metavar="DIR", help="Recorded people, too: WORD_PERSON_TAKE.wav")
 @click.option("--hold-out", multiple=True, metavar="NAME", help="Speakers kept from its training, besides the usual.")
 @click.option("--dialogues", type=click.IntRange(min=2), default=48, show_default=True, help="Of each kind.")
+@click.option("--first", type=click.IntRange(min=0), default=0, show_default=True, metavar="NUMBER",
+              help="Of the first dialogue of each kind: others than those by which something was chosen.")  # fmt: skip
 @click.option("--only", multiple=True, metavar="KIND", help="Kinds of dialogues, instead of all.")
 @click.option("--steps", type=click.IntRange(min=1), default=6, show_default=True, help="Of the solver.")
-@click.option("--temperature", type=click.FloatRange(min=0), default=0.7, show_default=True, help="Of the voice.")
+@click.option("--temperature", type=FiniteRange(min=0), default=0.7, show_default=True, help="Of the voice.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
 @click.option("--no-floors", is_flag=True, help="Leave out untrained weights and other users' pictures.")
 @click.option("--processes", type=click.IntRange(min=1), default=2, show_default=True, help="Side by side.")
@@ -61,6 +63,7 @@ def command(
     voices: Path | None,
     hold_out: tuple[str, ...],
     dialogues: int,
+    first: int,
     only: tuple[str, ...],
     steps: int,
     temperature: float,
@@ -95,22 +98,28 @@ def command(
     from ...wan_core.flow import Solver
     from .rows import Setting
 
-    setting = Setting(
-        checkpoint,
-        voices and voices.resolve(),
-        tuple(sorted(hold_out)),
-        dialogues,
-        Solver(steps, audio_temperature=temperature),
-        seed,
-        graph or "",
-        tuple(parse_sets(sets).items()),
-        agent or "",
-    )
-    if plots is not None:
-        from .plots import ready
-
-        ready(plots)
     try:
+        setting = Setting(
+            checkpoint,
+            voices and voices.resolve(),
+            tuple(sorted(hold_out)),
+            dialogues,
+            Solver(steps, audio_temperature=temperature),
+            seed,
+            graph or "",
+            tuple(parse_sets(sets).items()),
+            agent or "",
+            first,
+        )
+        _check_numbers(setting)
+        if "asks-person" in only:
+            from .voices import Voices
+
+            Voices.held_out(setting.recordings, setting.hold_out).check_people(voices)
+        if plots is not None:
+            from .plots import ready
+
+            ready(plots)
         if fit_recogniser is not None:
             _fit(fit_recogniser)
         elif audio is not None:
@@ -133,6 +142,21 @@ def command(
             _evaluate(setting, no_floors, _stations(only), processes, as_json_, plots)
     except ModelError as error:
         raise UserError(str(error)) from error
+
+
+def _check_numbers(setting: Setting) -> None:
+    """Look whether there are so many dialogues.
+
+    Raises:
+        UserError: there are not.
+    """
+    from .probes import PER_PROBE
+
+    if setting.first + setting.dialogues > PER_PROBE:
+        raise UserError(
+            f"--first: found {setting.first}, and {setting.dialogues} dialogues from there on (expected {PER_PROBE:,} "
+            "in all, at most), ask for fewer"
+        )
 
 
 def _fit(path: Path) -> None:

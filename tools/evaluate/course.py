@@ -14,7 +14,7 @@ from . import measures as m
 from . import probes
 from .figures import Figure, average, difference, share
 from .measures import Words, in_text
-from .probes import Probe
+from .probes import Probe, Which
 from .talk import Cast, Talk
 from .voices import Voices
 
@@ -40,13 +40,13 @@ class Findings:
         self.values.update(other.values)
 
 
-Station = Callable[[Holder, Voices, Words, int], Findings]
-"""Holds a probe of so many dialogues and measures it, given what hears words in sound."""
+Station = Callable[[Holder, Voices, Words, Which], Findings]
+"""Holds a probe of these dialogues and measures it, given what hears words in sound."""
 
 
-def asks(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
+def asks(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
     """Timing, words and lips of plain answers."""
-    probe = probes.asks(voices.synthetic, n)
+    probe = probes.asks(voices.synthetic, which)
     talks = hold(probe.casts, probe.units)
     lag, alike = m.lips(talks)
     figures = {
@@ -61,19 +61,19 @@ def asks(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
         "lips: sound behind mouth": lag,
         "lips: correlation": alike,
     }
-    return Findings(figures, {"onset ms": m.waits(talks), "lip lag ms": m.lags(talks)})
+    return Findings(figures, {"onset ms": [ms for talk in talks for ms in m.waits(talk)], "lip lag ms": m.lags(talks)})
 
 
-def asks_flite(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
+def asks_flite(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
     """A synthesiser that was never heard."""
-    return _strangers(hold, probes.asks(voices.flite, n, "asks-flite"), heard, "flite")
+    return _strangers(hold, probes.asks(voices.flite, which, "asks-flite"), heard, "flite")
 
 
-def asks_person(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
+def asks_person(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
     """A person who was never heard, where there are recordings of one."""
     if not voices.people:
         return Findings()
-    return _strangers(hold, probes.asks(voices.people, n, "asks-person"), heard, "person")
+    return _strangers(hold, probes.asks(voices.people, which, "asks-person"), heard, "person")
 
 
 def _strangers(hold: Holder, probe: Probe, heard: Words, who: str) -> Findings:
@@ -95,9 +95,9 @@ def both(hold: Holder, probe: Probe) -> tuple[list[Talk], list[Talk]]:
     return [talks[id(cast)] for cast in probe.casts], [talks[id(twin)] for twin in probe.twins]
 
 
-def pauses(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
+def pauses(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
     """Holding back while a turn pauses."""
-    probe = probes.pauses(voices.synthetic, n)
+    probe = probes.pauses(voices.synthetic, which)
     talks = hold(probe.casts, probe.units)
     return Findings(
         {
@@ -108,16 +108,16 @@ def pauses(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
     )
 
 
-def typed(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
+def typed(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
     """Answers to what is typed."""
-    probe = probes.typed(voices.synthetic, n)
+    probe = probes.typed(voices.synthetic, which)
     talks = hold(probe.casts, probe.units)
     return Findings({"typed: words, text": m.words_right(talks, in_text)})
 
 
-def interruptions(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
+def interruptions(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
     """Giving way, and answering what was said."""
-    probe = probes.interruptions(voices.synthetic, n)
+    probe = probes.interruptions(voices.synthetic, which)
     found = m.broken(*both(hold, probe), "interruption")
     return Findings(
         {
@@ -129,16 +129,16 @@ def interruptions(hold: Holder, voices: Voices, heard: Words, n: int) -> Finding
     )
 
 
-def backchannels(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
+def backchannels(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
     """Not giving way to a murmur."""
-    probe = probes.backchannels(voices.synthetic, n)
+    probe = probes.backchannels(voices.synthetic, which)
     found = m.broken(*both(hold, probe), "backchannel")
     return Findings({"backchannels: talked through": m.talked_through(found)})
 
 
-def asides(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
+def asides(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
     """Silent when others are addressed, answering when it is."""
-    probe = probes.asides(voices.synthetic, n)
+    probe = probes.asides(voices.synthetic, which)
     talks, twins = both(hold, probe)
     silent, answered = m.silent_asides(talks), m.answered(twins)
     return Findings(
@@ -150,17 +150,17 @@ def asides(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
     )
 
 
-def hands(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
+def hands(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
     """Silent at a raised hand."""
-    probe = probes.hands(voices.synthetic, n)
+    probe = probes.hands(voices.synthetic, which)
     found = m.broken(*both(hold, probe), "hand")
     stopped, control = m.hand_stops(found), m.hand_stops(found, of_twin=True)
     return Findings({"raised hand, minus control": difference(stopped, control), "raised hand: stopped": stopped})
 
 
-def cards(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
+def cards(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
     """Colours named unasked, and questions about them."""
-    probe = probes.cards(voices.synthetic, n)
+    probe = probes.cards(voices.synthetic, which)
     talks = hold(probe.casts, probe.units)
     return Findings(
         {
@@ -171,9 +171,9 @@ def cards(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
     )
 
 
-def free(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
+def free(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
     """Everything together, at length."""
-    probe = probes.free(voices.synthetic, max(2, n // 4))
+    probe = probes.free(voices.synthetic, _quarter(which))
     talks = hold(probe.casts, probe.units)
     return Findings(
         {
@@ -185,9 +185,15 @@ def free(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
     )
 
 
-def told(hold: Holder, voices: Voices, heard: Words, n: int) -> Findings:
+def _quarter(which: Which) -> range:
+    """Of what is held at length, fewer."""
+    all_of_them = range(which) if isinstance(which, int) else which
+    return all_of_them[: max(2, len(all_of_them) // 4)]
+
+
+def told(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
     """Being who one is told to be."""
-    probe = probes.told(voices.synthetic, n)
+    probe = probes.told(voices.synthetic, which)
     talks = hold(probe.casts, probe.units)
     others = [talk for talk in talks if talk.cast.persona.rule != 1]
     return Findings(

@@ -17,7 +17,7 @@ from ..world.persona import PERSONAS
 from ..world.signal import FRAME, FRAMES, RATE, UNIT, Sound, loudness
 from . import probes
 from .eyes import SHARPNESS
-from .figures import Figure, ratio, share
+from .figures import Figure, ratio, share_of
 from .measures import in_text, onset_of, right_words
 from .memory import Memory, memory_of
 from .report import progress
@@ -125,7 +125,7 @@ def _minute(talks: Sequence[Talk], personas: Sequence[Talk], number: int) -> Min
     both = [*talks, *personas]
     levels = [_levels(talk, start, end) for talk in both]
     rates = {
-        "answered": share([hit for talk in both for hit in _answered(talk, start, end)]),
+        "answered": share_of([_answered(talk, start, end) for talk in both]),
         "words, text": ratio([right_words(talk, in_text, start, end) for talk in talks]),
         "persona: words by its rule, text": ratio([right_words(talk, in_text, start, end) for talk in personas]),
     }

@@ -1,4 +1,8 @@
-"""What is measured, as figures with intervals: Wilson's for counts, bootstrap by dialogue for everything else."""
+"""What is measured, as figures with intervals: Wilson's for counts, bootstrap by dialogue for everything else.
+
+They know how dialogues differ, and that those of one user are alike; not that there are few voices, of which others
+might do better or worse.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,8 @@ LEVEL_Z = 1.959964
 """Of 95 % intervals."""
 DRAWS = 1000
 """Of a bootstrap."""
+NO_EVENT = -math.log(0.025)
+"""So many events are expected, at most, where none was seen."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +58,30 @@ NOTHING = Figure(math.nan, math.nan, math.nan, 0, "")
 
 
 def share(hits: Sequence[bool]) -> Figure:
-    """The share of ``hits`` that are true, with Wilson's interval."""
-    n = len(hits)
+    """The share of ``hits``, each of a dialogue of its own, that are true, with Wilson's interval."""
+    return _wilson(sum(hits), len(hits), 1.0)
+
+
+def share_of(dialogues: Sequence[Sequence[bool]]) -> Figure:
+    """The same where dialogues have several each, which may be alike: Wilson's interval for as many as they are worth.
+
+    The design effect (Kish 1965) is what their sums by dialogue vary more than if all were independent.
+    """
+    rows = np.array([(sum(hits), len(hits)) for hits in dialogues if len(hits)], np.float64).reshape(-1, 2)
+    hits, n = rows.sum(0).tolist()
+    p = hits / n if n else 0.0
+    alone = n * p * (1 - p)
+    together = float(((rows[:, 0] - p * rows[:, 1]) ** 2).sum())
+    return _wilson(int(hits), int(n), max(1.0, together / alone) if alone else 1.0)
+
+
+def _wilson(hits: int, n: int, effect: float) -> Figure:
+    """``effect``: by how much the variance is greater than that of independent hits."""
     if not n:
         return NOTHING
-    p, z = sum(hits) / n, LEVEL_Z
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    p, z, worth = hits / n, LEVEL_Z, n / effect
+    middle = (p + z * z / (2 * worth)) / (1 + z * z / worth)
+    half = z / (1 + z * z / worth) * math.sqrt(p * (1 - p) / worth + z * z / (4 * worth * worth))
     return Figure(p, min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half)), n, "share")  # but for rounding
 
 
@@ -84,6 +107,9 @@ def ratio(dialogues: Sequence[Sequence[tuple[float, float]]], unit: str = "share
         # equal values have no spread to draw from: as if every answer were one hit or miss
         plain = share([bool(found.value)] * found.n)
         return replace(found, low=plain.low, high=plain.high)
+    if unit != "share" and found.value == 0.0:
+        # what never happened may happen all the same: Poisson's limit for no event in this time
+        return replace(found, low=0.0, high=NO_EVENT / sum(bottom for row in dialogues for _, bottom in row))
     return found
 
 

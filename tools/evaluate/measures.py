@@ -19,7 +19,7 @@ from ..world.persona import PERSONAS
 from ..world.signal import FRAME, FRAMES, MS, RATE, UNIT, Sound, loudness
 from ..world.words import BACKCHANNELS
 from .eyes import count_events
-from .figures import Figure, mean, quantile, ratio, share
+from .figures import Figure, mean, quantile, ratio, share, share_of
 from .recogniser import Recogniser
 from .sound import Stretch, first_onset, heard_at, silent_from, stretches
 from .talk import Talk
@@ -73,48 +73,51 @@ def onset_of(turn: Turn, found: Sequence[Stretch]) -> int | None:
 
 def answered(talks: Sequence[Talk]) -> Figure:
     """Turns that are answered in time."""
-    return share([onset is not None for _, onset in _onsets(talks)])
+    return share_of([[onset is not None for _, onset in _onsets(talk)] for talk in talks])
 
 
 def onset_units(talks: Sequence[Talk]) -> Figure:
     """Turns of which the answer begins in the ideal agent's unit, or in the one before or after."""
-    return share(
-        [onset is not None and abs(onset // UNIT - turn.ideal_onset // UNIT) <= 1 for turn, onset in _onsets(talks)]
+    return share_of(
+        [
+            [onset is not None and abs(onset // UNIT - turn.ideal_onset // UNIT) <= 1 for turn, onset in _onsets(talk)]
+            for talk in talks
+        ]
     )
 
 
 def onset_ms(talks: Sequence[Talk], q: float = 0.5) -> Figure:
     """From the end of a turn to the answer."""
-    return quantile([waits([talk]) for talk in talks], q)
+    return quantile([waits(talk) for talk in talks], q)
 
 
-def waits(talks: Sequence[Talk]) -> list[float]:
+def waits(talk: Talk) -> list[float]:
     """The same, turn by turn; infinite where there is no answer."""
-    return [math.inf if onset is None else (onset - turn.end) / MS for turn, onset in _onsets(talks)]
+    return [math.inf if onset is None else (onset - turn.end) / MS for turn, onset in _onsets(talk)]
 
 
-def _onsets(talks: Sequence[Talk]) -> list[tuple[Turn, int | None]]:
-    found = []
-    for talk in talks:
-        heard = stretches(talk.samples)
-        found += [(turn, onset_of(turn, heard)) for turn in turns(talk)]
-    return found
+def _onsets(talk: Talk) -> list[tuple[Turn, int | None]]:
+    heard = stretches(talk.samples)
+    return [(turn, onset_of(turn, heard)) for turn in turns(talk)]
 
 
 def false_starts(talks: Sequence[Talk], words: Words) -> Figure:
-    """Pauses inside a turn in which the agent speaks, or goes on speaking; a murmur of agreement is no speech."""
-    hits = []
-    for talk in talks:
-        found = stretches(talk.samples)
-        for start, end in (pause for turn in turns(talk) for pause in turn.pauses):
-            early = [stretch for stretch in found if stretch.start <= end and stretch.end > start]
-            said = words(talk, early[0].start - UNIT, early[-1].end) if early else []
-            hits.append(bool(early) and not (said and all(word in BACKCHANNELS for word in said)))
-    return share(hits)
+    """Pauses inside a turn in which the agent speaks, or goes on speaking; a murmur of agreement is no speech, whether
+    it is heard as one or the agent's text says so."""
+    return share_of([[_starts(talk, words, *pause) for turn in turns(talk) for pause in turn.pauses] for talk in talks])
+
+
+def _starts(talk: Talk, words: Words, start: int, end: int) -> bool:
+    """Whether the agent speaks between these samples, and it is no murmur."""
+    early = [stretch for stretch in stretches(talk.samples) if stretch.start <= end and stretch.end > start]
+    if not early:
+        return False
+    told = (listen(talk, early[0].start - UNIT, early[-1].end) for listen in (words, in_text))
+    return not any(said and all(word in BACKCHANNELS for word in said) for said in told)
 
 
 def words_right(talks: Sequence[Talk], words: Words) -> Figure:
-    """Words of whole answers that are right: one less the edits for each word that was due."""
+    """Words of whole answers that are right: those that were due less the edits, of no answer less than none."""
     return ratio([right_words(talk, words) for talk in talks])
 
 
@@ -130,12 +133,14 @@ def right_words(talk: Talk, words: Words, start: int = 0, end: int | None = None
 
 def turns_right(talks: Sequence[Talk], words: Words, kind: str = "") -> Figure:
     """Whole answers without any mistake; of one kind of turn only, if one is named."""
-    return share(
+    return share_of(
         [
-            list(turn.words) == [w for w in words(talk, turn.end - UNIT, turn.until) if w not in BACKCHANNELS]
+            [
+                list(turn.words) == [w for w in words(talk, turn.end - UNIT, turn.until) if w not in BACKCHANNELS]
+                for turn in turns(talk)
+                if turn.is_whole and kind in ("", turn.kind)
+            ]
             for talk in talks
-            for turn in turns(talk)
-            if turn.is_whole and kind in ("", turn.kind)
         ]
     )
 
@@ -282,14 +287,16 @@ def hand_stops(found: Sequence[Broken | None], of_twin: bool = False) -> Figure:
 
 def cards_named(talks: Sequence[Talk], words: Words) -> Figure:
     """Cards that are named in time and right, unasked."""
-    hits = []
-    for talk in talks:
-        found = stretches(talk.samples)
-        for turn in turns(talk):
-            if turn.kind == "card":
-                said = words(talk, turn.end - UNIT, turn.until)
-                hits.append(onset_of(turn, found) is not None and said == list(turn.words))
-    return share(hits)
+    return share_of([_named(talk, words) for talk in talks])
+
+
+def _named(talk: Talk, words: Words) -> list[bool]:
+    found = stretches(talk.samples)
+    return [
+        onset_of(turn, found) is not None and words(talk, turn.end - UNIT, turn.until) == list(turn.words)
+        for turn in turns(talk)
+        if turn.kind == "card"
+    ]
 
 
 # face and voice ------------------------------------------------------------------------------------------------------

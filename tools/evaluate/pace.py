@@ -19,8 +19,13 @@ _TIMED, _WARM = 40, 8
 
 def facts_of(setting: Setting) -> dict[str, Any]:
     """The weights, the solver, and the milliseconds to add to index times on this machine."""
-    voices = ", ".join(speaker.name for speaker in tools(setting).voices.synthetic)
-    shared = {"dialogues of each kind": setting.dialogues, "voices": voices}
+    met = tools(setting).voices
+    shared: dict[str, Any] = {"dialogues of each kind": setting.dialogues}
+    if setting.first:
+        shared["first dialogue"] = setting.first
+    shared["voices"] = ", ".join(speaker.name for speaker in met.synthetic)
+    if setting.recordings:
+        shared["people"] = ", ".join(speaker.name for speaker in met.people) or "none is held out (--hold-out NAME)"
     if setting.graph:
         return {"graph": " ".join((setting.graph, *(f"{key}={value}" for key, value in setting.sets))), **shared}
     if setting.agent:

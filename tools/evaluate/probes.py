@@ -16,6 +16,11 @@ from ..world.voices import Speaker
 from ..world.words import BACKCHANNELS, CLOSING, COLOURS, DIGITS
 from .talk import FIRST_SEED, Cast
 
+Which = int | range
+"""So many dialogues, the first ones; or these, by number: `PER_PROBE` there are."""
+
+PER_PROBE = 10_000
+
 Draw = Callable[[np.random.Generator, Speaker], tuple[Act, ...]]
 """What a user with this voice does; recorded people know digits only."""
 
@@ -37,12 +42,12 @@ class Probe:
     units: int
 
 
-def asks(speakers: Sequence[Speaker], dialogues: int, name: str = "asks") -> Probe:
+def asks(speakers: Sequence[Speaker], dialogues: Which, name: str = "asks") -> Probe:
     """Digits asked aloud, three turns each, nobody interferes."""
     return _probe(name, speakers, dialogues, 84, _asks)
 
 
-def pauses(speakers: Sequence[Speaker], dialogues: int) -> Probe:
+def pauses(speakers: Sequence[Speaker], dialogues: Which) -> Probe:
     """Turns with a pause inside, which is not their end."""
 
     def draw(rng: np.random.Generator, _: Speaker) -> tuple[Act, ...]:
@@ -53,7 +58,7 @@ def pauses(speakers: Sequence[Speaker], dialogues: int) -> Probe:
     return _probe("pauses", speakers, dialogues, 72, draw)
 
 
-def typed(speakers: Sequence[Speaker], dialogues: int) -> Probe:
+def typed(speakers: Sequence[Speaker], dialogues: Which) -> Probe:
     """Digits typed."""
     return _probe(
         "typed",
@@ -64,7 +69,7 @@ def typed(speakers: Sequence[Speaker], dialogues: int) -> Probe:
     )
 
 
-def interruptions(speakers: Sequence[Speaker], dialogues: int) -> Probe:
+def interruptions(speakers: Sequence[Speaker], dialogues: Which) -> Probe:
     """The agent's answer of four words is interrupted by other digits; not so in the twin."""
 
     def reaction(rng: np.random.Generator) -> Reaction:
@@ -73,7 +78,7 @@ def interruptions(speakers: Sequence[Speaker], dialogues: int) -> Probe:
     return _reactions("interruptions", speakers, dialogues, reaction)
 
 
-def backchannels(speakers: Sequence[Speaker], dialogues: int) -> Probe:
+def backchannels(speakers: Sequence[Speaker], dialogues: Which) -> Probe:
     """The user says "mm-hmm" or "okay" into the answer; nothing in the twin."""
 
     def reaction(rng: np.random.Generator) -> Reaction:
@@ -83,12 +88,12 @@ def backchannels(speakers: Sequence[Speaker], dialogues: int) -> Probe:
     return _reactions("backchannels", able, dialogues, reaction)
 
 
-def hands(speakers: Sequence[Speaker], dialogues: int) -> Probe:
+def hands(speakers: Sequence[Speaker], dialogues: Which) -> Probe:
     """The user silently raises a hand during the answer; not so in the twin."""
     return _reactions("hands", speakers, dialogues, lambda rng: Reaction("hand", _soon(rng)))
 
 
-def asides(speakers: Sequence[Speaker], dialogues: int) -> Probe:
+def asides(speakers: Sequence[Speaker], dialogues: Which) -> Probe:
     """Digits said to somebody else, with the gaze away; the twin says them to the agent."""
 
     def act(rng: np.random.Generator, is_aside: bool) -> tuple[Act, ...]:
@@ -100,7 +105,7 @@ def asides(speakers: Sequence[Speaker], dialogues: int) -> Probe:
     return Probe("asides", casts, twins, 34)
 
 
-def cards(speakers: Sequence[Speaker], dialogues: int) -> Probe:
+def cards(speakers: Sequence[Speaker], dialogues: Which) -> Probe:
     """A coloured card is shown, then asked about: is it this colour?"""
 
     def draw(rng: np.random.Generator, _: Speaker) -> tuple[Act, ...]:
@@ -112,13 +117,13 @@ def cards(speakers: Sequence[Speaker], dialogues: int) -> Probe:
     return _probe("cards", able, dialogues, 44, draw)
 
 
-def free(speakers: Sequence[Speaker], dialogues: int, units: int = 180) -> Probe:
+def free(speakers: Sequence[Speaker], dialogues: Which, units: int = 180) -> Probe:
     """Everything that users do, at length: how the agent behaves when nothing special is asked of it."""
     casts = _casts("free", speakers, dialogues, None)
     return Probe("free", tuple(replace(c, scenario=SCENARIOS["everything"]) for c in casts), (), units)
 
 
-def told(speakers: Sequence[Speaker], dialogues: int) -> Probe:
+def told(speakers: Sequence[Speaker], dialogues: Which) -> Probe:
     """Agents who are told who they are, each in turn, and asked digits."""
     probe = asks(speakers, dialogues, "told")
     names = list(PERSONAS)
@@ -129,7 +134,7 @@ def told(speakers: Sequence[Speaker], dialogues: int) -> Probe:
 
 
 def _reactions(
-    name: str, speakers: Sequence[Speaker], dialogues: int, reaction: Callable[[np.random.Generator], Reaction]
+    name: str, speakers: Sequence[Speaker], dialogues: Which, reaction: Callable[[np.random.Generator], Reaction]
 ) -> Probe:
     """A question of four digits and what the user does during the answer; the twin hears the answer out."""
 
@@ -144,15 +149,15 @@ def _reactions(
     return Probe(name, casts, twins, 52)
 
 
-def _probe(name: str, speakers: Sequence[Speaker], dialogues: int, units: int, draw: Draw) -> Probe:
+def _probe(name: str, speakers: Sequence[Speaker], dialogues: Which, units: int, draw: Draw) -> Probe:
     return Probe(name, _casts(name, speakers, dialogues, draw), (), units)
 
 
-def _casts(name: str, speakers: Sequence[Speaker], dialogues: int, draw: Draw | None) -> tuple[Cast, ...]:
+def _casts(name: str, speakers: Sequence[Speaker], dialogues: Which, draw: Draw | None) -> tuple[Cast, ...]:
     """Users with the speakers in turn; their seeds depend on the name and their number alone."""
-    first = FIRST_SEED + 10_000 * NAMES.index(name)
+    first = FIRST_SEED + PER_PROBE * NAMES.index(name)
     casts = []
-    for number in range(dialogues):
+    for number in range(dialogues) if isinstance(dialogues, int) else dialogues:
         seed = first + number
         speaker = speakers[number % len(speakers)]
         acts = () if draw is None else draw(np.random.default_rng((seed, 42)), speaker)

@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 
 import torch
 
+from ...wan_core.checkpoint_header import find, inspect
 from ...wan_core.flow import Solver
 from ..world.voices import Bank
 from .agents import SOLVER, Astray, IdealAgent, ModelAgent, Weights
@@ -58,6 +59,7 @@ class Setting:
         graph: path or shipped name of the graph that the row ``graph`` is of; empty: none.
         sets: its parameters, in order.
         agent: address of the WebSocket that the row ``agent`` is of; empty: none.
+        first: number of the first dialogue of each station.
     """
 
     checkpoint: str
@@ -69,6 +71,7 @@ class Setting:
     graph: str = ""
     sets: tuple[tuple[str, str], ...] = ()
     agent: str = ""
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ def tools(setting: Setting) -> Tools:
     Raises:
         ModelError: the checkpoint cannot be used.
         MediaError, MissingExtra: the voices cannot be used.
+        UserError: somebody who was to be held out was heard in training.
     """
     return _tools(replace(setting, graph="", sets=(), agent=""))
 
@@ -124,6 +128,8 @@ def tools(setting: Setting) -> Tools:
 def _tools(setting: Setting) -> Tools:
     voices = Voices.held_out(setting.recordings, setting.hold_out)
     weights = Weights.load(setting.checkpoint)
+    path = find(setting.checkpoint)
+    voices.check_strangers(setting.checkpoint, inspect(path).people if path else frozenset())
     untrained = functools.cache(lambda: Weights.load(setting.checkpoint, random=True))
     agents: dict[Row, Callable[[], Agent]] = {
         "model": lambda: ModelAgent(weights, setting.solver, setting.seed),
@@ -192,5 +198,5 @@ def measured(
 
 def _done(job: Job) -> tuple[Job, Findings]:
     setting, row, station = job
-    made = tools(setting)
-    return job, STATIONS[station](made.holder(row, setting), made.voices, in_sound(made.net), setting.dialogues)
+    made, which = tools(setting), range(setting.first, setting.first + setting.dialogues)
+    return job, STATIONS[station](made.holder(row, setting), made.voices, in_sound(made.net), which)

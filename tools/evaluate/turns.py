@@ -14,6 +14,9 @@ from .talk import Talk
 
 Kind = Literal["asked", "typed", "card"]
 
+WORD_MS = 500
+"""What a word of an answer may take."""
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -44,7 +47,10 @@ class Turn:
 
 
 def turns(talk: Talk) -> list[Turn]:
-    """Every turn of the user that should be answered, in order; a last one that came too late for that is left out."""
+    """Every turn of the user that should be answered, in order; a last one that came too late for that is left out.
+
+    However soon the user goes on: who gives a short answer to a long question has failed, and is not spared.
+    """
     cues, found = talk.cues, list[Turn]()
     card: str | None = None
     start, words, pauses = 0, list[str](), list[tuple[int, int]]()
@@ -67,7 +73,7 @@ def turns(talk: Talk) -> list[Turn]:
         following = [other for other in cues[place + 1 :] if other.kind in _DOINGS]
         until = following[0].at if following else talk.duration
         is_left = not following or (following[0].kind not in ("hand",) and not _interrupts(following[0]))
-        if right and until - cue.at >= len(right) * 500 * MS:
+        if right and (following or until - cue.at >= len(right) * WORD_MS * MS):
             found.append(Turn(kind, start if kind == "asked" else cue.at, cue.at, until, right, tuple(pauses), is_left))
         pauses = []
     return found

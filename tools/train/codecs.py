@@ -33,7 +33,7 @@ from ...wan_core.video import VideoCodec
 from .labels import POSE
 from .shards import Films, load
 from .sheet import Picture, spectrogram, stack, strip, write_png
-from .workshop import Workshop
+from .workshop import CODEC_STAGES, Workshop
 
 AGENT_SHARE_AUDIO, AGENT_SHARE_VIDEO = 0.8, 0.5
 """How many clips are the agent's: only its voice is ever generated; both faces are seen."""
@@ -58,6 +58,8 @@ def learn_codecs(shop: Workshop) -> list[Probe]:
     """
     if shop.origin:
         raise UserError(f"--from {shop.origin}: its codecs are kept (expected nothing to begin with), leave it out")
+    for stage in CODEC_STAGES:
+        shop.check(stage)
     spec = shop.films()
     shop.make(spec)
     data = load(spec, shop.data)

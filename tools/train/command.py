@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from ..options import TRAINING_SEEDS, FiniteRange
+
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 STAGES = ("codecs", "interact", "roll")
 
@@ -13,13 +15,11 @@ STAGES = ("codecs", "interact", "roll")
 @click.command("train")
 @click.argument("stage", type=click.Choice([*STAGES, "all"]))
 @click.option("--preset", default="tiny", show_default=True, help="Shapes, and the plan that goes with them.")
-@click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="Of the whole training, all stages.")
+@click.option("--hours", type=FiniteRange(min=0, min_open=True), help="Of the whole training, all stages.")
 @click.option("--voices", type=_FOLDER, metavar="DIR", help="Recorded people, too: WORD_PERSON_TAKE.wav")
 @click.option("--hold-out", multiple=True, metavar="NAME", help="Keep a speaker or synthesiser from training.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Where everything goes.")
-@click.option(
-    "--seed", type=click.IntRange(0, 48), default=0, show_default=True, help="Of weights, batches and dialogues."
-)
+@click.option("--seed", type=TRAINING_SEEDS, default=0, show_default=True, help="Of weights, batches and dialogues.")
 @click.option("--from", "origin", default="", metavar="CHECKPOINT", help="Begin with these weights; codecs are kept.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoints in --out.")
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Cores to use.")

@@ -57,6 +57,7 @@ class DataSpec:
         personas: of the agents, in turn, one for each round of the scenarios.
         split: whose voices.
         voices: folder of recorded people, or empty.
+        recordings: digest of what is in it; empty without a folder.
         hold_out: speakers who are not in the train split, besides the usual ones.
         codecs: digest of the codecs that encode tracks; empty for films.
     """
@@ -71,8 +72,12 @@ class DataSpec:
     per_shard: int = 32
     split: Split = "train"
     voices: str = ""
+    recordings: str = ""
     hold_out: tuple[str, ...] = ()
     codecs: str = ""
+
+    def __post_init__(self) -> None:
+        assert bool(self.voices) == bool(self.recordings), self
 
     @property
     def shards(self) -> int:
@@ -81,8 +86,9 @@ class DataSpec:
 
     @property
     def digest(self) -> str:
-        """Of all that the data depend on, except how many shards there are."""
+        """Of all that the data depend on, except how many shards there are; not of where the recordings are."""
         facts = {**asdict(self), "dialogues": None, "world": WORLD_VERSION, "labels": LABELS_VERSION}
+        facts["voices"] = facts.pop("recordings")
         facts["speakers"] = [speaker.name for speaker in synthetic_speakers()]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -48,6 +48,7 @@ def learn_interact(shop: Workshop) -> None:
         MediaError: voices or data that cannot be read or written.
     """
     audio, video = load_codecs(shop)
+    shop.check("interact")
     shop.make(shop.tracks())
     shop.make(shop.tracks("held-out"))
     tracks = planned(shop, basics_of(shop))

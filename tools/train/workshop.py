@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from ...runtime.errors import MediaError, UserError, listing
 from ...wan_core.checkpoint import save
-from ...wan_core.checkpoint_header import CODECS, find, inspect
+from ...wan_core.checkpoint_header import CODECS, CheckpointInfo, find, inspect
 from ...wan_core.config import Preset, preset
 from ...wan_core.errors import ModelError
 from ...wan_core.train.loop import Loop
-from ..world.voices import Split
+from ...wan_core.train.state import load_state
+from ..world.voices import HELD_OUT, Bank, Split, digest_of_recordings
 from .data import WORLD_VERSION, DataSpec, Kind, make, missing
 from .drive import Budget, Drive, draw_curves, progress
 from .plan import TrainingPlan, plan_of
@@ -69,10 +70,14 @@ class Workshop:
     def __post_init__(self) -> None:
         self.plan: TrainingPlan = plan_of(self.name)
         self.preset: Preset = preset(self.name)
+        # once: these are the recordings of the whole command, whatever becomes of the folder
+        self.recordings = digest_of_recordings(Path(self.voices)) if self.voices else ""
         self.origin_digest, self.seconds_before = "", 0.0
+        self.people = self._people()
         if self.origin:
-            path, self.seconds_before = _checked(self.origin, self.name)
-            self.origin_digest = digest_of(path)
+            info = _checked(self.origin, self.name)
+            self.origin_digest, self.seconds_before = digest_of(info.path), 3600 * info.hours
+            self.people |= info.people
         torch.set_num_threads(self.threads)
         try:
             self.data.mkdir(parents=True, exist_ok=True)
@@ -94,9 +99,16 @@ class Workshop:
         """Checkpoint of everything."""
         return self.out / f"{self.name}.safetensors"
 
+    def _people(self) -> frozenset[str]:
+        """Recorded people who are heard in this training."""
+        if not self.voices:
+            return frozenset()
+        bank = Bank(Path(self.voices), HELD_OUT.union(self.hold_out))
+        return frozenset(speaker.name for speaker in bank.split("train") if speaker.synthesiser == "people")
+
     def identity(self, stage: str) -> dict[str, str | int]:
         """What a state must be of to be gone on with."""
-        made_of = {"voices": self.voices, "hold_out": ",".join(self.hold_out)}
+        made_of = {"voices": self.recordings, "hold_out": ",".join(self.hold_out)}
         if stage not in CODEC_STAGES:
             made_of["codecs"] = digest_of(self.codecs)
         if self.origin:
@@ -131,6 +143,7 @@ class Workshop:
             per_shard=self.plan.per_shard,
             split=split,
             voices=self.voices,
+            recordings=self.recordings,
             hold_out=self.hold_out,
             codecs=digest_of(self.codecs) if kind == "tracks" else "",
         )
@@ -153,6 +166,16 @@ class Workshop:
         units = sum(len(spec.numbers(shard)) for shard in todo) * spec.units
         seconds = time.monotonic() - began
         self.console.print(f"{spec.kind}, {spec.split}: {spec.dialogues} dialogues, {units / seconds:.0f} units/s")
+
+    def check(self, stage: str) -> None:
+        """Pass if a stage can be gone on with, where that is wanted; before data are made that it would not want.
+
+        Raises:
+            ModelError: its checkpoint is of another training.
+        """
+        path = self.out / f"{stage}.state"
+        if self.resume and path.exists():
+            load_state(path, self.identity(stage))
 
     def drive(self, stage: str, loop: Loop, share: float | None = None, begun_with: str = "") -> Drive:
         """A drive of this stage, where it is to be gone on with.
@@ -206,6 +229,7 @@ class Workshop:
             "seed": str(self.seed),
             "world": str(WORLD_VERSION),
             "voices": "synthetic and recorded" if self.voices else "synthetic",
+            "people": ",".join(sorted(self.people)),
             "hold_out": ",".join(self.hold_out),
             **({"origin": self.origin_digest} if self.origin else {}),
             "torch": torch.__version__,
@@ -232,8 +256,8 @@ def digest_of_weights(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()[:12]
 
 
-def _checked(origin: str, name: str) -> tuple[Path, float]:
-    """The checkpoint to begin with, and for how many seconds it was learned.
+def _checked(origin: str, name: str) -> CheckpointInfo:
+    """The checkpoint to begin with.
 
     Raises:
         UserError: it cannot be begun with.
@@ -243,7 +267,8 @@ def _checked(origin: str, name: str) -> tuple[Path, float]:
         if path is None or path.is_dir():
             raise UserError(f"--from {origin}: found no checkpoint file (expected what wangraph train writes)")
         info = inspect(path)
-        found, seconds = info.preset.name, 3600 * info.hours
+        found = info.preset.name
+        assert info.hours >= 0
     except ModelError as error:
         raise UserError(f"--from: {error}") from error
     if found != name:
@@ -251,7 +276,7 @@ def _checked(origin: str, name: str) -> tuple[Path, float]:
     lacking = sorted({"model", "understanding", *CODECS} - set(info.parts))
     if lacking:
         raise UserError(f"--from {origin}: found no {listing(lacking)} (expected what wangraph train writes)")
-    return path, seconds
+    return info
 
 
 def seconds_of(path: Path) -> float:

@@ -74,8 +74,10 @@ def warp_tract(sound: Sound, factor: float) -> Sound:
 
 def trim(sound: Sound, threshold: float = 0.03) -> Sound:
     """``sound`` without the silence around it, with edges faded over a few milliseconds; empty if all is silence."""
+    if not len(sound):  # which nothing can be convolved with
+        return sound
     loudness = np.convolve(np.abs(sound), np.ones(160) / 160, "same")
-    heard = np.flatnonzero(loudness > threshold * loudness.max()) if len(sound) else np.empty(0, int)
+    heard = np.flatnonzero(loudness > threshold * loudness.max())
     if not len(heard) or loudness.max() < 1e-4:
         return sound[:0]
     part = sound[max(0, heard[0] - 80) : heard[-1] + 240].copy()

@@ -201,7 +201,7 @@ def read_sound(path: Path) -> Sound:
     """A recording of any rate, mono or stereo, at 16 kHz mono; empty if there is nothing in it.
 
     Raises:
-        MediaError: it cannot be read.
+        MediaError: it cannot be read, or not all of it is a number.
     """
     import av
 
@@ -212,8 +212,33 @@ def read_sound(path: Path) -> Sound:
                 piece.to_ndarray()[0] for frame in [*container.decode(audio=0), None] for piece in mono.resample(frame)
             ]
     except (OSError, IndexError, ValueError, av.FFmpegError) as error:
-        raise MediaError(f"{path}: not a readable recording (expected a WAV file), remove or replace it") from error
-    return np.concatenate(parts).astype(np.float32) if parts else np.empty(0, np.float32)
+        raise _unreadable(path) from error
+    sound = np.concatenate(parts).astype(np.float32) if parts else np.empty(0, np.float32)
+    if not np.isfinite(sound).all():
+        raise MediaError(f"{path}: found NaN or infinity (expected finite samples), remove or replace it")
+    return sound
+
+
+def digest_of_recordings(folder: Path) -> str:
+    """Of the recorded people that `Bank` finds in a folder: names and contents of their files, wherever it is.
+
+    Raises:
+        MediaError: the folder has no recordings, or one that cannot be read (named).
+    """
+    digest = hashlib.blake2b(digest_size=6)
+    found = _recordings(folder)
+    for path in sorted(path for words in found.values() for paths in words.values() for path in paths):
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise _unreadable(path) from error
+        digest.update(os.fsencode(path.name) + b"\0" + len(content).to_bytes(8, "little"))
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _unreadable(path: Path) -> MediaError:
+    return MediaError(f"{path}: not a readable recording (expected a WAV file), remove or replace it")
 
 
 def _recordings(folder: Path) -> dict[str, dict[str, list[Path]]]:

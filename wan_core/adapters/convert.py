@@ -8,6 +8,7 @@ import torch
 
 from ..checkpoint import load_part, save
 from ..config import preset
+from ..errors import ModelError
 from ..model import DuplexModel
 from .qwen import check_shapes, fill_from_qwen, qwen_preset
 
@@ -31,6 +32,8 @@ def convert(path: str | Path, name: str, output: str | Path, dtype: str = "bfloa
         ModelError: another kind or shape, an unknown preset, damaged weights, an unwritable path.
     """
     check_shapes(preset(name), qwen_preset(path), path)  # before anything large is made
+    if Path(output).exists() and Path(output).resolve().parent == Path(path).expanduser().resolve():
+        raise ModelError(f"{output}: is a file of the language model (expected another file), name another")
     model = load_part(name, "model", DuplexModel, seed).module
     filled = set(fill_from_qwen(model, path))
     origin = Path(path).expanduser().resolve().name
