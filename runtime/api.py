@@ -51,7 +51,7 @@ def run(
         serial: one thread, one process, one body at a time.
         trace: write every record of the run to this file.
         taps: streams (``node.port``) whose packets to keep; needs ``serial`` or the virtual clock.
-        log: the decision log of another run of the same graph: follow it instead of a clock.
+        log: the decision log of another run of the same graph: follow it instead of a clock, in this process.
         keep_log: keep this run's decision log for the result; a run that lasts for days does without.
         seed: of all that is drawn by chance, when the graph is not planned yet.
         inject: faults, each ``"NODE: stall=300ms at=UNIT"`` (also slow, drop, raise, kill).

@@ -9,6 +9,7 @@ import re
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import engine_toys as toys
 import pytest
@@ -17,12 +18,17 @@ import zmq
 from wangraph import Edge, Graph, run
 from wangraph.runtime.engine import process as process_module
 from wangraph.runtime.engine import supervisor as supervisor_module
+from wangraph.runtime.engine.asked import Asked
 from wangraph.runtime.engine.body import Body, initial_packets
+from wangraph.runtime.engine.control import Batch
 from wangraph.runtime.engine.inline import SerialExecutor, run_virtual
+from wangraph.runtime.engine.recording import open_recording
 from wangraph.runtime.engine.records import Footer, Header, read_trace
 from wangraph.runtime.engine.run import Options, Run, make_node
+from wangraph.runtime.engine.supervisor import Supervisor
 from wangraph.runtime.errors import NodeError, ProcessLost, RunError, StartError, UserError
-from wangraph.runtime.schedule.events import Fenced
+from wangraph.runtime.packet import Validity
+from wangraph.runtime.schedule.events import Fenced, Firing, Settlement
 from wangraph.runtime.schedule.scheduler import Scheduler
 from wangraph.runtime.units import MS
 
@@ -104,7 +110,7 @@ def test_a_parallel_run_is_made_again_serially_from_its_decision_log(tmp_path):
     assert (tmp_path / "first").read_text() == (tmp_path / "again").read_text()
 
 
-def test_lost_units_are_lost_again_in_processes_that_follow_the_log(tmp_path):
+def test_lost_units_are_lost_again_in_a_run_that_follows_the_log(tmp_path):
     plan = looped(tmp_path / "out").plan()
     bodies = {name: Body(make_node(plan, name), node, plan) for name, node in plan.nodes.items()}
     scheduler = Scheduler(plan, initial=initial_packets(plan), limit=UNITS)
@@ -118,6 +124,38 @@ def test_lost_units_are_lost_again_in_processes_that_follow_the_log(tmp_path):
     assert lines.count("empty") > 2
     Run(plan, Options(log=tuple(scheduler.take_events()))).go()
     assert (tmp_path / "out").read_text() == lines
+
+
+def test_a_process_takes_what_it_is_sent_until_its_senders_have_ended(tmp_path):
+    """The nodes of a process end with their undelayed inputs; feedback goes on, for longer than a queue holds."""
+    graph = Graph("uneven", latency_ms=40, fps=800)
+    graph.process("main")
+    graph.process("far")
+    short = graph.add("short", toys.Numbers, units=12)
+    long = graph.add("long", toys.Numbers, units=300)
+    back = graph.add("back", toys.Blend, inputs={"video": long["video"]})
+    graph.add("end", toys.Digest, inputs={"video": back["mixed"]}, path=str(tmp_path / "long"))
+    near = graph.add("near", toys.Blend, inputs={"video": short["video"],
+                                                 "back": Edge("back.mixed", delay=1, init="zeros")}, process="far")  # fmt: skip
+    graph.add("digest", toys.Digest, inputs={"video": near["mixed"]}, process="far", path=str(tmp_path / "short"))
+    result = run(graph)
+    assert [len((tmp_path / name).read_text().splitlines()) for name in ("short", "long")] == [12, 300]
+    assert not [e for e in result.log if isinstance(e, Settlement) and e.validity == Validity.MISSING]
+
+
+def test_a_file_in_the_current_folder_does_not_stand_in_for_a_library(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "queue.py").write_text("raise RuntimeError('not the one that Python means')")
+    assert run(looped(tmp_path / "out"), units=3).summary["units"] == 3
+
+
+def test_a_process_may_have_any_name(tmp_path):
+    graph = Graph("named", latency_ms=150)
+    graph.process("main")
+    graph.process("supervisor")
+    numbers = graph.add("numbers", toys.Numbers)
+    graph.add("digest", toys.Digest, inputs={"video": numbers["video"]}, process="supervisor", path=str(tmp_path / "x"))
+    assert run(graph, units=3).summary["units"] == 3
 
 
 def test_taps_and_virtual_time_need_an_engine_in_this_process(tmp_path):
@@ -185,13 +223,17 @@ def assert_clean(tmp_path: Path) -> None:
 @pytest.mark.parametrize("far", [True, False])
 def test_a_node_that_raises_is_named_with_its_unit(tmp_path, far):
     broken = Run(looped(tmp_path / "out", toys.Raises, far=far).plan(), Options(UNITS))
-    with pytest.raises(RunError, match=r"^node 'mix', unit 3: ValueError: the lens fell off$"):
+    with pytest.raises(
+        RunError, match=r"^node 'mix', unit 3: ValueError: the lens fell off, at .*engine_toys.py:\d+ in step$"
+    ):
         broken.go()
     assert_clean(tmp_path)
 
 
 def test_a_node_that_raises_in_a_serial_run_is_a_node_error(tmp_path):
-    with pytest.raises(NodeError, match=r"^node 'mix', unit 3: ValueError: the lens fell off$"):
+    with pytest.raises(
+        NodeError, match=r"^node 'mix', unit 3: ValueError: the lens fell off, at .*engine_toys.py:\d+ in step$"
+    ):
         run(looped(tmp_path / "out", toys.Raises), units=UNITS, serial=True, clock="virtual")
     assert_clean(tmp_path)
 
@@ -207,7 +249,9 @@ def test_a_wrong_shape_is_named_with_unit_port_expected_and_found(tmp_path):
 
 
 def test_a_node_that_cannot_open_stops_the_run_before_the_clock_starts(tmp_path):
-    with pytest.raises(RunError, match=r"^node 'mix': OSError while opening: no lens$"):
+    with pytest.raises(
+        RunError, match=r"^node 'mix': OSError while opening: no lens, at .*engine_toys.py:\d+ in open$"
+    ):
         failing(tmp_path, toys.CannotOpen).go()
     written = tmp_path / "out"
     assert not written.exists() or written.read_text() == "", "no unit was run"
@@ -324,6 +368,54 @@ def test_a_process_that_must_be_killed_to_end_is_no_run_that_ended_in_order(tmp_
         RunError, match=r"^process '\w+' \(pid \d+\): found still running 0.2 s after it was told to end at once"
     ):
         hanging.go()
+
+
+def test_a_stop_that_is_stuck_is_told_and_its_recording_is_not_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor_module, "STOP_DEADLINE_S", 2.0)
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    plan = looped(tmp_path / "out", toys.Hangs, gate=str(gate)).plan()
+    stuck = Run(plan, Options(UNITS, record=tmp_path / "run.mcap"))
+    lost = (
+        "process 'main', 'far': nothing fired for 2 s after the stop (expected an end), it was ended at once and what "
+        "was under way is lost"
+    )
+
+    class Patient:
+        opened = False
+
+        def look(self, statistics, usage):
+            texts = {note.kind: note.text for note in statistics.notes}
+            if "stall" in texts and not stuck.is_stopped:
+                stuck.stop()
+            if texts.get("warning") == lost and not self.opened:
+                self.opened = True
+                gate.open("wb").close()
+
+    stuck.watcher = Patient()
+    result = stuck.go()
+    assert lost in [note["text"] for note in result.summary["notes"]]
+    assert not open_recording(tmp_path / "run.mcap").is_whole
+
+
+def test_a_stop_in_order_waits_for_whoever_moves(tmp_path, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(supervisor_module.time, "monotonic", lambda: now)
+    asked = Asked()
+    supervisor = Supervisor(looped(tmp_path / "out").plan(), asked=asked)
+    supervisor.stop()
+    supervisor._children["main"] = SimpleNamespace()
+    firing = Firing("digest", 3, 3, "step", 0, 0, 0, 0, None, "real")
+    for _ in range(5):
+        now += 9.0
+        assert not supervisor._is_stuck()
+        supervisor._hear("main", Batch([firing], 0.0, 0.0))
+    supervisor._hear("main", Batch([], 0.0, 0.0))
+    now += 10.1
+    assert not supervisor._is_stuck(), "what was made may wait for as long as the latency"
+    now += 0.1
+    assert supervisor._is_stuck()
+    asked.close()
 
 
 def test_too_little_shared_memory_is_said_before_anything_starts(tmp_path, monkeypatch):

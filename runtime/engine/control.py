@@ -32,7 +32,7 @@ Happening = Firing | Settlement | Transfer | Fenced | Note
 class Setup(msgspec.Struct, tag="setup", frozen=True):
     """Everything a process needs before it opens its nodes.
 
-    ``log``: decisions to follow instead of the clock. ``taps``: streams to hand to ``tap_address``, packet by packet.
+    ``taps``: streams to hand to ``tap_address``, packet by packet.
     """
 
     run: str
@@ -40,7 +40,6 @@ class Setup(msgspec.Struct, tag="setup", frozen=True):
     plan: dict[str, Any]
     segments: dict[str, str]
     limit: int | None = None
-    log: list[Firing | Settlement | Fenced] | None = None
     taps: list[str] = []
     tap_address: str = ""
     faults: list[Fault] = []

@@ -22,7 +22,6 @@ from ..packet import Packet
 from ..plan.catalogue import resolve
 from ..plan.plan import Plan, from_plain
 from ..schedule.decide import Fire
-from ..schedule.replay import ReplayScheduler
 from ..schedule.scheduler import Result, Scheduler, lane_of
 from .body import Body, initial_packets
 from .clock import SystemClock
@@ -86,11 +85,7 @@ class ProcessHost:
         self._taps: TapSender | None = None
         tap = self._tap if setup.taps else None
         initial = initial_packets(self.plan)
-        self.scheduler = (
-            Scheduler(self.plan, self.process, initial=initial, limit=setup.limit, tap=tap)
-            if setup.log is None
-            else ReplayScheduler(self.plan, self.process, log=setup.log, initial=initial, tap=tap)
-        )
+        self.scheduler = Scheduler(self.plan, self.process, initial=initial, limit=setup.limit, tap=tap)
         self._stalls = StallWatch(self.plan, self.scheduler)
         self._bodies = {
             n.name: make_body(resolve(n.target)(**n.params), n, self.plan, setup.faults, self._struck)

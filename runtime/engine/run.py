@@ -82,8 +82,8 @@ class Options:
 
     @property
     def in_processes(self) -> bool:
-        """Whether the run has processes of its own."""
-        return not self.serial and self.clock == "system"
+        """Whether the run has processes of its own; one that follows decisions, which no clock holds, has none."""
+        return not self.serial and self.clock == "system" and self.log is None
 
 
 @dataclass
@@ -144,7 +144,7 @@ class Run:
         try:
             with _signals(self.stop):
                 self._go_in_engine()
-            is_whole = self._asked.stops < 2
+            is_whole = self._asked.stops < 2 and not (isinstance(self._engine, Supervisor) and self._engine.gave_up)
         except WangraphError as error:
             self._take([Note(self._now_ns(), "supervisor", "failed", str(error))])
             raise
@@ -197,7 +197,6 @@ class Run:
         supervisor = Supervisor(
             self.plan,
             limit=self.options.units,
-            log=self.options.log,
             on_records=lambda records: self._take(records, supervisor),
             asked=self._asked,
             faults=self.options.faults,

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import zmq
@@ -19,7 +19,7 @@ from ..channel.segment import create_segments
 from ..errors import ProcessLost, RunError, StartError, UserError, WangraphError
 from ..packet import Packet
 from ..plan.plan import Plan, to_plain
-from ..schedule.events import Event
+from ..schedule.events import Firing
 from .asked import Asked
 from .control import (
     Batch,
@@ -37,7 +37,7 @@ from .control import (
     Watch,
 )
 from .inject import Fault
-from .records import Record
+from .records import Note, Record
 from .tapping import TapReceiver
 
 IS_LINUX = sys.platform.startswith("linux")
@@ -55,7 +55,8 @@ LAST_WORDS_MS = 1000
 """How long what a process said last may be on its way when the process is gone already."""
 
 STOP_DEADLINE_S = 10.0
-"""How long an ordered stop may take before the processes are told to end at once, and then are killed."""
+"""How long an ordered stop may go without anything fired (beyond the graph's latency, for which what was made may wait)
+before the processes are told to end at once, and how long after that they are killed."""
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Read by the numeric libraries when they load, for every thread of a process: a call could set only its own."""
@@ -82,10 +83,12 @@ class _Child:
 class Supervisor:
     """One run in processes of its own.
 
+    Attributes:
+        gave_up: an ordered stop did not come to its end; what was under way is lost.
+
     Args:
         plan: the checked graph.
         limit: sources end at this unit.
-        log: decisions to follow instead of the clock (a replay).
         on_records: told what happened, several times a second, in the calling thread.
         asked: what is asked of the run while it goes on.
         faults: what to inject.
@@ -97,7 +100,6 @@ class Supervisor:
         plan: Plan,
         *,
         limit: int | None = None,
-        log: Iterable[Event] | None = None,
         on_records: Callable[[list[Record]], None] = lambda records: None,
         asked: Asked,
         faults: Sequence[Fault] = (),
@@ -108,7 +110,6 @@ class Supervisor:
         self.reports: list[Report] = []
         self.origin_ns = 0
         self._limit = limit
-        self._log = None if log is None else list(log)
         self._on_records = on_records
         self._asked = asked
         self._faults, self._tapped, self._on_packet = list(faults), list(taps), on_packet
@@ -117,7 +118,9 @@ class Supervisor:
         self._children: dict[str, _Child] = {}
         self._error: WangraphError | None = None
         self._stop_asked_at: float | None = None
+        self._moved_at = 0.0
         self._stopping_at_once = False
+        self.gave_up = False
         self._generation = 0
 
     def run(self) -> None:
@@ -160,7 +163,7 @@ class Supervisor:
     def stop(self, at_once: bool = False) -> None:
         """End in order: sources end where they are, what is under way flows out, files are closed."""
         if self._stop_asked_at is None or (at_once and not self._stopping_at_once):
-            self._stop_asked_at = time.monotonic()
+            self._stop_asked_at = self._moved_at = time.monotonic()
             self._stopping_at_once = at_once
             for child in self._children.values():
                 self._control.send(child.name, Halt(at_once))
@@ -193,15 +196,13 @@ class Supervisor:
             threads = str(process.threads)
             paths = os.pathsep.join(sys.path)  # a module beside the user's script is one everywhere
             env = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, threads), "PYTHONPATH": paths}
-            command = [sys.executable, "-m", f"{__package__}.child", name, address, str(os.getpid())]
+            command = [sys.executable, "-P", "-m", f"{__package__}.child", name, address, str(os.getpid())]
             child = _Child(name, subprocess.Popen(command, env=env, start_new_session=True, stdin=subprocess.DEVNULL))
             self._children[name] = child
             self._poller.register(child.pidfd, zmq.POLLIN)
         plain = to_plain(self.plan)
         self._setups = {
-            name: Setup(
-                self._run, name, plain, segments, self._limit, self._log, self._tapped, self._tap_address, self._faults
-            )
+            name: Setup(self._run, name, plain, segments, self._limit, self._tapped, self._tap_address, self._faults)
             for name in self._children
         }
 
@@ -225,10 +226,29 @@ class Supervisor:
             if deadline is not None and time.monotonic() > deadline:
                 self._give_up()
                 return
-            if self._stop_asked_at is not None and time.monotonic() > self._stop_asked_at + STOP_DEADLINE_S:
+            if self._is_stuck():
                 if self._stopping_at_once:
                     return
-                self.stop(at_once=True)
+                self._hurry()
+
+    def _is_stuck(self) -> bool:
+        """Whether a stop does not come to its end: in order, a slow reader may take as long as it moves."""
+        if self._stop_asked_at is None:
+            return False
+        if self._stopping_at_once:
+            return time.monotonic() > self._stop_asked_at + STOP_DEADLINE_S
+        return time.monotonic() > self._moved_at + STOP_DEADLINE_S + self.plan.latency_ns / 1e9
+
+    def _hurry(self) -> None:
+        """An ordered stop is stuck: what is under way is lost, and that is told."""
+        self.gave_up = True
+        stuck = ", ".join(f"'{c.name}'" for c in self._children.values() if not c.is_finished)
+        text = (
+            f"process {stuck}: nothing fired for {STOP_DEADLINE_S:g} s after the stop (expected an end), "
+            "it was ended at once and what was under way is lost"
+        )
+        self._on_records([Note(max(0, time.monotonic_ns() - self.origin_ns), "supervisor", "warning", text)])
+        self.stop(at_once=True)
 
     def _do_what_is_asked(self) -> None:
         self._asked.quiet()
@@ -253,6 +273,8 @@ class Supervisor:
             self.reports += message.reports
         elif isinstance(message, Batch):
             child.cpu_s, child.rss_mb, child.standings = message.cpu_s, message.rss_mb, message.standings
+            if any(isinstance(record, Firing) for record in message.records):
+                self._moved_at = time.monotonic()
             self._on_records(list(message.records))
         elif isinstance(message, Finished):
             child.is_finished, child.doing = True, "finished"
@@ -310,8 +332,11 @@ class Supervisor:
 
 
 def _control_address(run: str) -> tuple[str, tempfile.TemporaryDirectory[str] | None]:
-    """Where processes find the supervisor: an abstract socket on Linux, which no crash leaves behind."""
+    """Where processes find the supervisor: an abstract socket on Linux, which no crash leaves behind.
+
+    Its name has a dot, as that of no process has.
+    """
     if IS_LINUX:
-        return f"ipc://@wangraph-{run}-supervisor", None
+        return f"ipc://@wangraph-{run}.supervisor", None
     folder = tempfile.TemporaryDirectory(prefix="wangraph-")
     return f"ipc://{Path(folder.name) / 'supervisor'}", folder

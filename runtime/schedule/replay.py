@@ -28,13 +28,12 @@ class ReplayScheduler(Scheduler):
     def __init__(
         self,
         plan: Plan,
-        process: str | None = None,
         *,
         log: Iterable[Event],
         initial: Mapping[tuple[str, str], Packet] | None = None,
         tap: Callable[[Packet], None] | None = None,
     ) -> None:
-        super().__init__(plan, process, initial=initial, tap=tap)
+        super().__init__(plan, initial=initial, tap=tap)
         self._timed = []
         self._look_ahead = sum(i.look_ahead for n in plan.nodes.values() for i in n.inputs)
         self._firings: dict[str, deque[Firing]] = {name: deque() for name in self.nodes}
@@ -91,7 +90,7 @@ class ReplayScheduler(Scheduler):
     def _look(self, stream: str, unit: int) -> Settled | None:
         """A unit that the log calls missing is missing at once: nobody waits for what came too late."""
         settled = super()._look(stream, unit)
-        if settled is None and self._is_missing(stream, unit) and self._settles(stream):
+        if settled is None and self._is_missing(stream, unit):
             self._publish(self._blank(stream, unit, Validity.MISSING), 0)
             settled = super()._look(stream, unit)
         return settled

@@ -98,6 +98,7 @@ class Scheduler:
         self._timed = [w for w in self.windows.values() if w.plan.settle_ns is not None and self._settles(w.plan.name)]
         for window in self._timed:
             window.times_out_ns = self._time_out(window)
+        self._arriving = [window for window in self.windows.values() if window.plan.node not in self.nodes]
         self._held: list[tuple[int, Packet]] = []
         self._outgoing: list[Packet] = []
         self._events: list[Event] = []
@@ -196,8 +197,13 @@ class Scheduler:
 
     @property
     def done(self) -> bool:
-        """Whether every node here has ended, and nothing made ahead waits for its release."""
-        return not self._held and all(state.ended for state in self.nodes.values())
+        """Whether every node here has ended, nothing made ahead waits for its release, and nobody sends any more.
+
+        A process that left earlier would not take what others still send it, over feedback.
+        """
+        if self._held or not all(state.ended for state in self.nodes.values()):
+            return False
+        return all(window.ended_at is not None for window in self._arriving)
 
     @property
     def lanes(self) -> list[str]:
@@ -406,9 +412,8 @@ class Scheduler:
         stream = self.plan.streams[packet.stream]
         if not self._settles(packet.stream):
             self._outgoing.append(packet)
-        elif (settled := self._settle(packet, now)) is not None:
-            if self.process is not None and stream.readers and stream.process == self.process:
-                self._outgoing.append(settled)
+        elif (settled := self._settle(packet, now)) is not None and stream.readers and stream.process == self.process:
+            self._outgoing.append(settled)
 
     def _settle(self, packet: Packet, now: int) -> Packet | None:
         """Decide its unit's outcome; what was settled, None when it was decided before.
