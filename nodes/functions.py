@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..runtime.errors import GraphError, did_you_mean, listing
+from ..runtime.errors import GraphError, did_you_mean, listing, raised
 
 WHERE = "flow.python"
 
@@ -47,9 +47,7 @@ def load_function(function: str, file: Path | str | None) -> Callable[[Any], Any
     try:
         module = importlib.import_module(source) if isinstance(source, str) else _load_file(source)
     except Exception as error:  # whatever the user's file does when it is run
-        raise GraphError(
-            f"{WHERE}: {source}: importing it raised {type(error).__name__}: {error}, correct it there"
-        ) from error
+        raise GraphError(f"{WHERE}: {source}: importing it raised {raised(error)}, correct it there") from error
     found = getattr(module, name, None)
     if not callable(found):
         raise _no_function(str(source), name, {n for n, v in vars(module).items() if callable(v)})

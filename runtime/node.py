@@ -293,7 +293,12 @@ class Node:
         return None
 
     def step(self, *args: Any, **inputs: Any) -> Any:
-        """One unit in, its outputs by port out; `END` from a source that has no more."""
+        """One unit in, a mapping from output port to value out (see `Outputs`).
+
+        An output that is left out, or is None, is *empty* for this unit: its readers get None. ``{}`` leaves all of
+        them empty. A node without outputs may return nothing; one with outputs that does has forgotten a ``return``,
+        which is an error. A source that has no more returns `END`.
+        """
         raise NotImplementedError(f"{type(self).__name__}.step")
 
     def absorb(self, state: Any, units: Sequence[tuple[Unit, Mapping[str, Any]]]) -> Sequence[Outputs] | None:
@@ -347,6 +352,7 @@ def node(**ports: Input | Output) -> Callable[[Callable[..., Any]], type[Node]]:
         def step(self: Node, unit: Unit, **inputs: Any) -> Any:
             return function(unit, **inputs, **{knob.name: getattr(self, knob.name) for knob in knobs})
 
+        step.__wrapped__ = function  # type: ignore[attr-defined]  # whose place an error names
         body["step"] = step
         return type(function.__name__, (Node,), body)
 

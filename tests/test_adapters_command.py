@@ -119,6 +119,16 @@ def test_a_checkpoint_that_begins_as_a_language_model_says_what_it_says(pocket, 
     assert torch.equal(text_logits(loaded.module, words), text_logits(direct.eval(), words))
 
 
+def test_the_language_model_itself_is_not_overwritten(pocket):
+    weights = next(pocket.glob("*.safetensors"))
+    before = weights.read_bytes()
+    message = f"{weights}: is a file of the language model (expected another file), name another"
+    words = ["adapters", "convert", "--path", str(pocket), "--preset", "pocket", "-o", str(weights)]
+    with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
+        CliRunner().invoke(cli, words, catch_exceptions=False)
+    assert weights.read_bytes() == before
+
+
 def test_a_language_model_of_other_shapes_is_refused_before_anything_is_built(pocket, tmp_path, monkeypatch):
     monkeypatch.setattr(converting, "load_part", None)
     message = f"weights {pocket}: vocabulary is 101 there (expected 152064 by preset 'paper-7b'), use the preset of these weights"

@@ -60,7 +60,7 @@ def test_mistakes_in_a_users_file_are_told(tmp_path):
     (tmp_path / "bad.py").write_text("import nothing_like_this\n")
     assert complaint("bad.py:Blur", tmp_path) == (
         f"file '{tmp_path / 'bad.py'}': importing it raised ModuleNotFoundError: No module named 'nothing_like_this', "
-        "correct it there"
+        f"at {tmp_path / 'bad.py'}:1, correct it there"
     )
     assert complaint("none.py:Blur", tmp_path) == (
         f"file '{tmp_path / 'none.py'}': not found (expected a Python file), it is sought beside the graph file"

@@ -103,7 +103,8 @@ def test_a_node_that_raises_leaves_an_mp4_that_plays(tmp_path):
         "  file: {type: sink.mp4, params: {path: out.mp4}, inputs: {video: sync.video}}\n"
     )
     done = wangraph("run", "g.yaml", "--quiet", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (1, "error: node 'mine', unit 8: RuntimeError: no more\n")
+    told = "error: node 'mine', unit 8: RuntimeError: no more, at mine.py:7 in step\n"
+    assert (done.returncode, done.stderr) == (1, told)
     assert pictures(tmp_path / "out.mp4") >= 4 * 6
 
 

@@ -219,4 +219,5 @@ def test_a_file_that_raises_is_named(tmp_path):
     path.write_text("def f(value): ...\nraise ValueError('no luck')\n")
     with pytest.raises(GraphError) as error:
         opened(PythonFunction(function="f", file=path))
-    assert str(error.value) == f"flow.python: {path}: importing it raised ValueError: no luck, correct it there"
+    told = f"flow.python: {path}: importing it raised ValueError: no luck, at {path}:2, correct it there"
+    assert str(error.value) == told

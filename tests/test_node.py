@@ -97,7 +97,10 @@ def test_inputs_are_read_only_for_the_body():
 
     with (
         NodeRunner(Scribbles(label="x")) as runner,
-        pytest.raises(NodeError, match=r"^node 'node', unit 0: ValueError: assignment destination is read-only$"),
+        pytest.raises(
+            NodeError,
+            match=r"^node 'node', unit 0: ValueError: assignment destination is read-only, at .*test_node.py:\d+ in step$",
+        ),
     ):
         runner.step(samples=np.ones(2560, np.float32))
 
@@ -116,6 +119,10 @@ def test_inputs_are_read_only_for_the_body():
         ),
         ({"louder": object()}, "node 'node', unit 0, output 'louder': found object (expected an array)"),
         (5, "node 'node', unit 0: found int (expected a mapping from output port to value)"),
+        (
+            None,
+            "node 'node', unit 0: step returned None (expected a mapping of outputs, {} for none), add a return",
+        ),
     ],
 )
 def test_what_a_body_returns_is_held_against_the_contract(returned, message):
@@ -128,6 +135,31 @@ def test_what_a_body_returns_is_held_against_the_contract(returned, message):
     with NodeRunner(Returns(label="x")) as runner, pytest.raises(NodeError) as caught:
         runner.step(samples=np.ones(2560, np.float32))
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("returned", [{}, {"louder": None}])
+def test_a_step_may_leave_its_outputs_empty(returned):
+    class Quiet(Gain):
+        """Says nothing."""
+
+        def step(self, unit, samples):
+            return returned
+
+    with NodeRunner(Quiet(label="x")) as runner:
+        assert runner.step(samples=np.ones(2560, np.float32)) == {"louder": None}
+
+
+def test_a_step_of_a_node_without_outputs_may_return_nothing():
+    class Ends(Node):
+        """Takes in."""
+
+        value = Input("any")
+
+        def step(self, unit, value):
+            pass
+
+    with NodeRunner(Ends()) as runner:
+        assert runner.step(value=np.ones(1)) == {}
 
 
 def test_absorb_keeps_the_log_only_and_gap_tells_what_was_lost():
@@ -163,7 +195,7 @@ def test_a_step_that_answers_nothing_is_absorbed_as_one():
         """Says nothing."""
 
         def step(self, state, unit, value):
-            return None
+            return {}
 
     with NodeRunner(Quiet()) as runner:
         assert runner.absorb([{"value": np.ones(1)}] * 2) == [{"log": None}] * 2

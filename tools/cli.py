@@ -10,6 +10,7 @@ import click
 
 from .._version import __version__
 from ..runtime.errors import WangraphError
+from ..runtime.logs import LEVELS, set_level
 
 VERBS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run a graph on its clock."),
@@ -61,8 +62,8 @@ class _Verbs(click.Group):
     "--log-level",
     default="warning",
     show_default=True,
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    help="How much the run tells on standard error.",
+    type=click.Choice(LEVELS),
+    help="How much the run tells on standard error; debug: tracebacks, too.",
 )
 def cli(log_level: str) -> None:
     """Clock-driven dataflow graphs for real-time, full-duplex multimodal models.
@@ -72,7 +73,7 @@ def cli(log_level: str) -> None:
     wangraph run graphs/duplex.yaml    listens, watches and answers
     wangraph check my.yaml             what is wrong with it, before it runs
     """
-    logging.basicConfig(level=log_level.upper(), format="%(levelname).1s %(name)s: %(message)s")
+    set_level(log_level)
 
 
 def main() -> None:
@@ -87,6 +88,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except WangraphError as error:
+        logging.getLogger("wangraph").debug("how the error below came about", exc_info=error)
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     sys.exit(code if isinstance(code, int) else 0)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ..runtime.errors import UserError
+from .targets import JSON, Target, check_kind
 
 STANDARD_OUTPUT = "-"
 
@@ -31,6 +32,7 @@ def check_json(target: str | None) -> None:
         raise UserError(
             f"--json: {target}: cannot write into {path.parent} (expected a writable folder), name another file"
         )
+    check_kind(Target("--json", Path(target), JSON))
 
 
 def write_json(data: Mapping[str, Any], target: str) -> None:

@@ -13,6 +13,7 @@ import click
 from ..runtime.errors import UserError
 from .options import graph_argument, load_plan, seed_option, set_option
 from .tables import console, table
+from .targets import PROFILE, Target, check_targets
 
 if TYPE_CHECKING:
     from ..runtime.plan.plan import Plan
@@ -37,15 +38,16 @@ def command(graph: str, sets: tuple[str, ...], output: Path, units: int, hold: b
     """Profile GRAPH: run it on its clock, and write what every node cost and how long packets travelled.
 
     \b
-    wangraph profile duplex -o duplex.yaml
-    wangraph profile duplex -o long.yaml --set user.loop=true --units 1000
-    wangraph simulate duplex --profile duplex.yaml
+    wangraph profile duplex -o duplex.profile.yaml
+    wangraph profile duplex -o long.profile.yaml --set user.loop=true --units 1000
+    wangraph simulate duplex --profile duplex.profile.yaml
     """
     from ..runtime.plan.profile_file import write_profile
 
     plan = load_plan(graph, sets, seed)
     if not os.access(output.resolve().parent, os.W_OK) or (output.exists() and not os.access(output, os.W_OK)):
         raise UserError(f"{output}: cannot write there (expected a writable file), give another with -o")
+    check_targets(plan, [Target("-o", output, PROFILE)])
     holds = shares_of(plan) if hold else {}
     profile, summary = measure(plan, units, holds)
     machine = summary["machine"]

@@ -66,7 +66,8 @@ def command(
     if not quiet and json_to != "-":
         click.echo(_introduction(replay, clock, found.is_whole))
     options = Options(clock=clock, log=replay.log if clock == "virtual" else None)
-    run, code = run_and_tell(replay.plan, options, json_to, quiet, _listening(expectation))
+    played = {"the recording": recording}
+    run, code = run_and_tell(replay.plan, options, json_to, quiet, _listening(expectation), played)
     if expectation is not None and not code:
         _judge(expectation, run)
         if not quiet:

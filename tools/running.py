@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..runtime.errors import UserError, WangraphError
-from .json_file import check_json, write_json
+from .json_file import STANDARD_OUTPUT, check_json, write_json
+from .targets import JSON, RECORDING, TRACE, Target, check_targets
 
 if TYPE_CHECKING:
     from ..runtime.engine.run import Listener, Options, Run
@@ -38,11 +41,22 @@ def units_of(plan: Plan, units: int | None, duration: float | None) -> int | Non
 
 
 def run_and_tell(
-    plan: Plan, options: Options, json_to: str | None, quiet: bool, listener: Listener | None = None
+    plan: Plan,
+    options: Options,
+    json_to: str | None,
+    quiet: bool,
+    listener: Listener | None = None,
+    also_read: Mapping[str, Path] | None = None,
 ) -> tuple[Run, int]:
     """Run, with a live view on a terminal, and print what it was like; the run, and the exit code.
 
-    ``listener``: streams, and who is told their packets.
+    Args:
+        plan: the graph.
+        options: how to run it.
+        json_to: where the summary goes as JSON, too.
+        quiet: print nothing.
+        listener: streams, and who is told their packets.
+        also_read: files that must not be written, as `check_targets` takes them.
 
     Raises:
         WangraphError: the run could not start, or failed; the summary is printed before.
@@ -50,6 +64,9 @@ def run_and_tell(
     from ..runtime.engine.run import Run
 
     check_json(json_to)
+    summary = None if json_to in (None, STANDARD_OUTPUT) else Path(str(json_to))
+    targets = [Target("--trace", options.trace, TRACE), Target("-o", options.record, RECORDING)]
+    check_targets(plan, [*targets, Target("--json", summary, JSON)], also_read)
     if not options.in_processes:
         _limit_threads(max(p.threads for p in plan.processes.values()))
     run = Run(plan, options)

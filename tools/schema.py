@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ..runtime.errors import UserError
+from .targets import JSON, Target, check_kind
 
 
 @click.command()
@@ -21,6 +22,7 @@ def command(output: Path | None, shipped: bool) -> None:
     and in a graph file, on the first line:
     # yaml-language-server: $schema=graph.schema.json
     """
+    check_kind(Target("-o", output, JSON))
     from ..runtime.plan.catalogue import known_types, shipped_types
     from ..runtime.plan.schema import graph_schema
 

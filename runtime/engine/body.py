@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import NodeError, UserError, WangraphError, listing
+from ..errors import NodeError, UserError, WangraphError, listing, place_of, raised
 from ..node import END, Emission, Node, NodeContext, Outputs, Unit
 from ..packet import WHOLE, Array, Packet, Validity, frozen
 from ..plan.plan import NodePlan, Plan
@@ -76,7 +76,8 @@ class Body:
         except WangraphError:
             raise
         except Exception as error:
-            raise NodeError(f"node '{name}': {type(error).__name__} while opening: {error}") from error
+            what = f"{type(error).__name__} while opening: {error}{place_of(error)}"
+            raise NodeError(f"node '{name}': {what}") from error
 
     def run(self, fire: Fire) -> Result:
         """Call the body as ``fire`` says.
@@ -96,7 +97,7 @@ class Body:
                 given = self.node.step(*state, units[0], **values[0])
                 if given is END:
                     return Result(ended=True)
-                return Result(self._packets(where, units[0], {} if given is None else given))
+                return Result(self._packets(where, units[0], self._outputs(where, given)))
             if fire.mode == "absorb":
                 logs = self.node.absorb(self._state, list(zip(units, values, strict=True)))
             else:
@@ -106,7 +107,7 @@ class Body:
                 raise
             raise NodeError(f"{where}: {error}") from error
         except Exception as error:
-            raise NodeError(f"{where}: {type(error).__name__}: {error}") from error
+            raise NodeError(f"{where}: {raised(error, getattr(self.node, fire.mode))}") from error
         return Result(self._logs(where, fire.mode, units, logs))
 
     def close(self) -> None:
@@ -119,7 +120,8 @@ class Body:
         except WangraphError:
             raise
         except Exception as error:
-            raise NodeError(f"node '{self.plan.name}': {type(error).__name__} while closing: {error}") from error
+            what = f"{type(error).__name__} while closing: {error}{place_of(error)}"
+            raise NodeError(f"node '{self.plan.name}': {what}") from error
 
     # In
 
@@ -144,6 +146,12 @@ class Body:
         return value_of(contract, packet)
 
     # Out
+
+    def _outputs(self, where: str, given: Outputs | None) -> Outputs:
+        """What ``step`` returned; None only from a node that has no outputs, where it is not a forgotten return."""
+        if given is None and self._ports[1]:
+            raise NodeError(f"{where}: step returned None (expected a mapping of outputs, {{}} for none), add a return")
+        return {} if given is None else given
 
     def _packets(self, where: str, unit: Unit, outputs: Outputs) -> dict[tuple[str, int], Packet]:
         if not isinstance(outputs, Mapping):

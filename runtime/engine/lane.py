@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from queue import SimpleQueue
@@ -9,6 +10,8 @@ from queue import SimpleQueue
 from ..schedule.decide import Fire
 from ..schedule.scheduler import Result
 from .body import Body
+
+_log = logging.getLogger("wangraph.lane")
 
 Finish = Callable[["Lane", Fire, Result], None]
 """Tells the process that a body is done; gives the lane its next fire, if there is one, by `Lane.give`."""
@@ -70,9 +73,13 @@ class Lane:
             while (fire := self._given.get()) is not None:
                 self._finish(self, fire, self.bodies[fire.node].run(fire))
         except BaseException as error:
-            self._failed(error)
+            self._fail(error)
         for body in self.bodies.values():
             try:
                 body.close()
             except BaseException as error:
-                self._failed(error)
+                self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        _log.debug("%s: a node failed", self.name, exc_info=error)  # only its text reaches the supervisor
+        self._failed(error)

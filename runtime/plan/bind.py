@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import GraphError, UserError, did_you_mean, listing
+from ..errors import GraphError, UserError, did_you_mean, listing, raised
 from ..node import Node, Parameter
 from ..ports import Input, Output
 from .catalogue import find_type, is_portable
@@ -57,7 +57,7 @@ def check_outside(bound: Mapping[str, Bound], problems: Problems) -> None:
         except UserError as error:
             problems.add(node.spec.at("params"), f"node '{node.name}': {error}")
         except Exception as error:  # the node author's code: its mistakes are told like any other
-            problems.add(node.spec.at("params"), f"node '{node.name}': check() raised {type(error).__name__}: {error}")
+            problems.add(node.spec.at("params"), f"node '{node.name}': check() raised {raised(error, node.cls.check)}")
 
 
 def check_written(bound: Mapping[str, Bound], problems: Problems) -> None:
@@ -135,7 +135,7 @@ def _bind_node(node: NodeSpec, folder: Path, problems: Problems) -> Bound | None
         problems.add(node.at("params"), f"{where}: {error}")
         return None
     except Exception as error:  # the node author's code: its mistakes are told like any other
-        problems.add(node.at("params"), f"{where}: ports() raised {type(error).__name__}: {error}")
+        problems.add(node.at("params"), f"{where}: ports() raised {raised(error, cls.ports)}")
         return None
     return Bound(node, target, cls, params, inputs, outputs)
 

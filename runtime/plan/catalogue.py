@@ -13,6 +13,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import logging
 import re
 import sys
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
-from ..errors import GraphError, did_you_mean, listing
+from ..errors import GraphError, did_you_mean, listing, raised
 from ..node import Node
 
 GROUP = "wangraph.nodes"
@@ -190,4 +191,5 @@ def _load_file(path: Path) -> ModuleType:
 
 
 def _import_failed(what: str, error: Exception) -> str:
-    return f"{what}: importing it raised {type(error).__name__}: {error}, correct it there"
+    logging.getLogger("wangraph.catalogue").debug("%s: importing it failed", what, exc_info=error)
+    return f"{what}: importing it raised {raised(error)}, correct it there"

@@ -9,6 +9,7 @@ from typing import Literal
 import click
 
 from ...runtime.errors import UserError
+from ..targets import JSON, PAGE, Target, check_kind
 from .columns import view_of
 from .facts import Run, misses, read_run
 from .html import page_of
@@ -53,6 +54,7 @@ def command(
             raise UserError("--live: found --format perfetto (expected html), run with --trace and make it afterwards")
         from .following import follow
 
+        check_kind(Target("-o", output, PAGE))
         follow(_only_one(traces), port or 0, output, show)
         return
     if port is not None:
@@ -79,6 +81,7 @@ def _write(traces: list[Path], output: Path | None, form: Format) -> Path:
     target = output if output is not None else traces[0].with_name(stem + SUFFIX[form])
     if target.resolve() in [trace.resolve() for trace in traces]:
         raise UserError(f"{target}: found the trace itself (expected another file to write), give -o FILE")
+    check_kind(Target("-o", target, PAGE if form == "html" else JSON))
     runs = [read_run(trace) for trace in traces]
     _check_alike(traces, runs)
     if form == "perfetto":
