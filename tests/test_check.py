@@ -244,6 +244,20 @@ def test_zeros_need_a_known_shape(complaint):
     )
 
 
+def test_a_paced_node_that_shares_its_lane_with_work_is_warned_of_with_the_remedy(spec):
+    assert make_plan(spec(LOOP)).warnings == (
+        "node 'play': found blur (10 ms), think (45 ms) in its lane main/loop (expected a lane of its own: "
+        "what runs there when it is due makes it late), write lane: play and processes: {main: {lanes: [loop, io, play]}}",
+    )
+    text = LOOP.replace("lanes: [loop, io]", "lanes: [loop, io, play]")
+    assert "makes it late), write lane: play" in make_plan(spec(text)).warnings[0]
+    assert make_plan(spec(text, {"play.lane": "play"})).warnings == ()
+    (warning,) = make_plan(spec(text, {"play.lane": "io"})).warnings
+    assert "found cam (cost unknown) in its lane main/io" in warning  # not file, a sink
+    (warning,) = make_plan(spec(text, {"play.lane": "play", "blur.lane": "play"})).warnings
+    assert warning.endswith("write lane: play_out and processes: {main: {lanes: [loop, io, play, play_out]}}")
+
+
 def test_look_ahead_widens_the_window_and_tightens_the_settling(spec):
     text = (
         "latency_ms: 480\nnodes:\n  c: {type: Camera}\n  a: {type: Ahead, inputs: {frames: c.video}, budget_ms: 10}\n"

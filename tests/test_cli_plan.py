@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from wangraph.runtime.errors import UserError
+from wangraph.runtime.plan.catalogue import shipped_graphs
 from wangraph.tools.cli import cli
 
 TOYS = Path(__file__).parent / "graph_toys.py"
@@ -52,6 +53,20 @@ def test_check_prints_nodes_edges_loops_and_lanes():
     assert "loop think -> say -> think: 82 of 160 ms (51%)" in lines
     assert "lanes busy: main/io 0%, main/loop 25%, far/loop 25%" in lines
     assert lines[-1].startswith("ok: 4 nodes, 4 edges, 2 process(es)")
+
+
+def test_check_warns_of_a_playout_that_shares_its_lane():
+    warning = (
+        "node 'play': found think (40 ms) in its lane main/loop (expected a lane of its own: what runs "
+        "there when it is due makes it late), write lane: play and processes: {main: {lanes: [loop, io, play]}}"
+    )
+    assert f"warning: {warning}" in call("check", "g.yaml").splitlines()
+    assert json.loads(call("check", "g.yaml", "--json"))["warnings"] == [warning]
+
+
+@pytest.mark.parametrize("name", sorted(shipped_graphs()))
+def test_nothing_is_warned_of_in_a_shipped_graph(name):
+    assert json.loads(call("check", name, "--json"))["warnings"] == []
 
 
 def test_check_tells_machines_the_same():
@@ -107,7 +122,8 @@ def test_schema_is_json_and_can_be_written(folder):
 
 def test_a_new_graph_passes_the_check_as_it_is(folder):
     assert call("new", "graph", "mine").strip() == "wrote mine.yaml; use it with: wangraph run mine.yaml"
-    assert "ok: 3 nodes" in call("check", "mine.yaml")
+    told = call("check", "mine.yaml")
+    assert "ok: 3 nodes" in told and "warning" not in told
 
 
 def test_a_new_node_works_as_it_is(folder):
@@ -123,7 +139,32 @@ def test_a_new_node_works_as_it_is(folder):
     text = (folder / "mine.yaml").read_text().replace("video: pattern.video", "video: light.video")
     light = '  light: {type: "night_light.py:NightLight", inputs: {frames: pattern.video}}\n  sync:'
     (folder / "mine.yaml").write_text(text.replace("  sync:", light, 1))
-    assert "ok: 4 nodes" in call("check", "mine.yaml")
+    told = call("check", "mine.yaml")
+    assert "ok: 4 nodes" in told and "warning" not in told
+
+
+def test_a_new_stateful_node_works_as_it_is(folder):
+    import numpy as np
+
+    from wangraph import NodeRunner
+    from wangraph.runtime.plan.catalogue import find_type
+
+    text = call("new", "node", "night_glow", "--stateful").strip()
+    assert text == "wrote night_glow.py; use it with: type: night_glow.py:NightGlow"
+    node = find_type("night_glow.py:NightGlow", folder)[1]
+    dark, bright = np.zeros((4, 2, 2, 3), np.uint8), np.full((4, 2, 2, 3), 200, np.uint8)
+    with NodeRunner(node(keep=0.5)) as runner:
+        assert (runner.step(frames=bright)["video"] == 200).all()
+        assert runner.step(frames=dark)["video"][:, 0, 0, 0].tolist() == [100, 50, 25, 12]
+        assert runner.step(frames=None)["video"] is None
+        assert runner.step(frames=dark)["video"][:, 0, 0, 0].tolist() == [6, 3, 1, 0]
+        runner.step(frames=bright)
+        assert runner.absorb([{"frames": bright}] * 2) == [{}, {}]
+        assert runner.gap(2) == [{}, {}]
+        assert not runner.step(frames=dark)["video"].any()
+    with pytest.raises(UserError) as caught:
+        call("new", "graph", "mine", "--stateful")
+    assert str(caught.value) == "--stateful: found it with 'graph' (expected 'node'), leave it out"
 
 
 def test_new_overwrites_nothing(folder):

@@ -8,10 +8,13 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
 import pytest
 
+from wangraph import NodeRunner
 from wangraph.tools.cli import VERBS, cli
 
 ROOT = Path(__file__).parents[1]
@@ -68,6 +71,17 @@ def test_the_node_and_the_graph_of_the_readme_run(tmp_path):
     done = subprocess.run([sys.executable, "poster.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.stdout.endswith("0 misses\n"), done.stderr
     assert (tmp_path / "poster.mp4").stat().st_size > 1000
+
+
+def test_the_stateful_node_of_the_readme_keeps_and_loses_what_it_says():
+    source = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[2]
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(source, names)
+    bright, dark = (np.full((4, 2, 2, 3), value, np.uint8) for value in (200, 10))
+    with NodeRunner(names["Trails"]()) as trails:
+        seen = [trails.step(frames=frames)["trails"].max() for frames in (bright, dark, dark)]
+        assert trails.gap(1) == [{}]
+        assert [*seen, trails.step(frames=dark)["trails"].max()] == [200, 100, 50, 10]
 
 
 def test_the_laws_and_the_code_that_the_readme_names_exist():

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from wangraph.runtime.engine.explain import explain, path, worst
+from wangraph.runtime.engine.explain import NOTICED_NS, explain, path, worst
 from wangraph.runtime.engine.history import History, read_history
 from wangraph.runtime.engine.inject import parse_fault
 from wangraph.runtime.engine.records import TRACE_VERSION, Footer, Header, Note, TraceWriter, Transfer
@@ -106,6 +106,82 @@ def test_a_late_clock_is_told():
     late = toys.profile()
     known = history(profile=late.having("clock.late_ms", 3), units=5)
     assert (path(known, 3)[0].part, path(known, 3)[0].text) == ("clock", "user: started after its release")
+
+
+# Presentations that began late
+
+
+BESIDE = {"plan": toys.agent(extra=True, play_lane="io"), "units": 20}
+"""The playout shares its lane with a node off its path: it can be late without a miss."""
+
+
+def assert_a_presentation_waits_for_its_due_and_no_longer(known: History):
+    node = known.plan.nodes["play"]
+    for unit, firing in known.firings["play"].items():
+        steps = path(known, unit)
+        assert all(before.to_ns == after.from_ns for before, after in itertools.pairwise(steps))
+        assert steps[-1].to_ns == max(firing.started_ns, firing.ready_ns)
+        waited = [s for s in steps if (s.part, s.node) == ("due", "play")]
+        assert all(s.to_ns <= firing.due_ns + NOTICED_NS for s in waited if s.ns), unit
+        assert sum(s.ns for s in steps if s.from_ns < firing.ready_ns) == known.latency_ns(unit)
+        if firing.started_ns - max(firing.due_ns, firing.ready_ns) > NOTICED_NS:
+            assert (steps[-1].part, steps[-1].node) in (("queue", node.name), ("clock", node.name)), unit
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 99), st.sampled_from(["aside", "see", "show", "user"]), st.integers(0, 400), st.floats(0, 9))
+@pytest.mark.parametrize("lane", ["io", "codecs", "play"])
+def test_a_presentation_waits_for_its_due_and_no_longer(lane, seed, node, stall_ms, late_ms):
+    plan = toys.agent(extra=True, play_lane=lane)
+    profile = toys.profile(spread=1.5).having("clock.late_ms", late_ms)
+    known = history(f"{node}: stall={stall_ms}ms at=9", units=20, plan=plan, profile=profile, seed=seed)
+    assert_a_presentation_waits_for_its_due_and_no_longer(known)
+
+
+def test_the_law_catches_a_due_that_is_waited_for_until_the_start(monkeypatch):
+    monkeypatch.setattr("wangraph.runtime.engine.explain.may_start_ns", lambda node, f: max(f.started_ns, f.ready_ns))
+    with pytest.raises(AssertionError):
+        assert_a_presentation_waits_for_its_due_and_no_longer(history("aside: stall=120ms at=9", **BESIDE))
+
+
+def test_a_playout_whose_lane_is_busy_past_its_due_names_who_keeps_it_busy_with_what_is_usual():
+    known = history("aside: stall=120ms at=9", **BESIDE)
+    due, kept = path(known, 8)[-2:]
+    assert [(s.part, s.text) for s in (due, kept)] == [
+        ("due", "play: waits for its due"), ("queue", "play: its lane is busy with aside of unit 9"),
+    ]  # fmt: skip
+    assert [(s.ns / MS, s.usual_ns / MS) for s in (due, kept)] == [(95, 95), (82, 0)]
+    assert known.presented_late == {8: 82 * MS} and not known.misses
+    assert explain(known, 8).late_ns == 82 * MS and explain(known, 9).late_ns is None
+
+
+def test_a_late_clock_delays_a_presentation_after_its_due():
+    known = history(profile=toys.profile().having("clock.late_ms", 6), units=5)
+    (due, late) = path(known, 3)[-2:]
+    assert [(s.part, s.text, s.ns, s.usual_ns) for s in (due, late)] == [
+        ("due", "play: waits for its due", 89 * MS, 89 * MS), ("clock", "play: started after its due", 6 * MS, 6 * MS),
+    ]  # fmt: skip
+
+
+def test_without_a_miss_late_presentations_are_explained_the_latest_first(tmp_path):
+    plan = BESIDE["plan"]
+    faults = [parse_fault("aside: stall=80ms at=5"), parse_fault("aside: stall=120ms at=9")]
+    file = str(write(tmp_path / "t.trace", plan, simulate(plan, toys.profile(), 20, 0, faults).records))
+    told = json.loads(call("explain", file, "--json"))
+    assert [(u["unit"], u["late_ms"]) for u in told["units"]] == [(8, 82), (4, 42)]
+    lines = call("explain", file).splitlines()
+    assert lines[0] == (
+        "agent: 20 units, 0 missed, 2 presented late; model latency usually 105.0 ms, due 200 ms"
+    )  # fmt: skip
+    assert "unit 8: 105.0 ms after release (usually 105.0, due 200), presented 82.0 ms after its due" in lines
+    assert "  most of what is unusual: play: its lane is busy with aside of unit 9, 82.0 ms longer than usual" in lines
+
+
+def test_many_late_presentations_are_counted(tmp_path):
+    plan = BESIDE["plan"]
+    run = simulate(plan, toys.profile(), 40, 0, [parse_fault("aside: stall=100ms at=5..")])
+    lines = call("explain", str(write(tmp_path / "t.trace", plan, run.records))).splitlines()
+    assert lines[-1] == "25 more units presented late"
 
 
 def test_the_worst_units_come_first():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wangraph import Graph
+from wangraph.runtime.engine.inject import parse_fault
 from wangraph.runtime.engine.measure import SKIPPED, measured
 from wangraph.runtime.engine.simulate import simulate
 from wangraph.runtime.engine.verdict import judge
@@ -260,8 +262,41 @@ def test_feasible_is_said_only_with_a_profile_and_after_a_simulation_in_which_ev
         "unproven: every due holds with the declared budgets, but nothing was measured, give --profile FILE",
     )
     late = judge(plan, toys.profile(spread=3.0), 200)
-    assert late.word == "unproven" and "late in 200 simulated units, first: node '" in late.reasons[0]
+    assert late.word == "does not hold" and "late in 200 simulated units, first: node '" in late.reasons[0]
     assert judge(plan, toys.profile(think=100, act=70), 5).word == "infeasible"
+
+
+def test_without_a_budget_nothing_is_said_to_hold():
+    assert judge(toys.agent(budgets=False), None, 20).reasons == (
+        "unproven: no node has a budget, so that all of them cost 0 here, give budget_ms or --profile FILE",
+    )
+
+
+def test_a_playout_that_its_lane_holds_up_does_not_hold_and_one_that_the_clock_does_is_told():
+    plan, stall = toys.agent(extra=True, play_lane="io"), parse_fault("aside: stall=120ms at=9")
+    held_up = judge(plan, toys.profile(), 20, faults=[stall])
+    assert (held_up.word, held_up.reasons) == (
+        "does not hold",
+        (
+            "does not hold: 0 misses and 1 late in 20 simulated units, first: node 'play' began unit 8, "
+            "82.0 ms after its due, with what was injected",
+        ),
+    )
+    assert judge(plan, toys.profile().having("clock.late_ms", 8), 20).reasons == (
+        "feasible: every due held in 20 simulated units with the profile 'toy'; "
+        "20 presentations began late with the profile's clock",
+    )
+
+
+def test_misses_that_a_check_simulated_itself_are_not_left_unproven(tmp_path):
+    slower = written(tmp_path, write_profile(load_profile("wan-streamer").having("perform.cost_ms", 140)))
+    words = ["check", "wan_streamer", "--timing", "--profile", str(slower)]
+    failed = CliRunner().invoke(cli, words, standalone_mode=False)
+    assert failed.return_value == 2
+    assert re.fullmatch(
+        r"does not hold: \d{3} misses and 0 late in 375 simulated units, first: node 'sync' got no video of unit \d+",
+        failed.output.splitlines()[-1],
+    )
 
 
 def test_budgets_are_a_profile_of_their_own():

@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import timing_toys as toys
@@ -33,6 +34,7 @@ from wangraph.tools.options import load_plan
 from wangraph.tools.sweep import parse_sweep, plot
 from wangraph.tools.timeline.facts import misses, read_run
 
+ROOT = Path(__file__).parents[1]
 MS = 1_000_000
 
 
@@ -293,7 +295,7 @@ def test_a_sweep_prints_a_row_and_a_bar_per_value():
     words = ("simulate", "wan_streamer", "--profile", "wan-streamer", "--units", "30")
     told = json.loads(call(*words, "--sweep", "profile.perform.cost_ms=20:140:60", "--json"))
     assert [p["value"] for p in told["points"]] == [20, 80, 140]
-    assert [p["verdict"] for p in told["points"]] == ["feasible", "feasible", "unproven"]
+    assert [p["verdict"] for p in told["points"]] == ["feasible", "feasible", "does not hold"]
     latencies = [p["model_latency_ms"]["p50"] for p in told["points"]]
     assert latencies == sorted(latencies)
     lines = call(*words, "--sweep", "profile.perform.cost_ms=20:140:60").splitlines()
@@ -325,6 +327,26 @@ def test_the_summary_is_that_of_a_run_with_what_was_simulated():
     assert (told["verdict"], told["units"], told["misses"], told["seed"]) == ("feasible", 12, 0, 3)
     assert told["profile"]["source"] == "assumed"
     assert set(told["model_latency_ms"]) == {"p50", "p95", "p99", "max"}
+
+
+def test_a_profile_of_another_graph_is_warned_of_by_both_names(tmp_path):
+    file = tmp_path / "other.profile.yaml"
+    text = (ROOT / "graphs" / "profiles" / "wan-streamer.yaml").read_text()
+    file.write_text(text.replace("graph: wan_streamer", "graph: mine"))
+    warning = (
+        f"{file}: found a profile of graph 'mine' (expected 'wan_streamer'), its costs may be those of other nodes, "
+        "measure them: wangraph profile GRAPH -o FILE"
+    )
+    words = ("simulate", "wan_streamer", "--units", "8", "--profile")
+    assert call(*words, str(file)).splitlines()[0] == f"warning: {warning}"
+    assert json.loads(call(*words, str(file), "--json"))["warnings"] == [warning]
+    assert json.loads(call(*words, "wan-streamer", "--json"))["warnings"] == []
+    sweep = ("--sweep", "profile.see.cost_ms=1:2:1")
+    assert call(*words, str(file), *sweep).splitlines()[0] == f"warning: {warning}"
+    assert json.loads(call(*words, str(file), *sweep, "--json"))["warnings"] == [warning]
+    check = ("check", "wan_streamer", "--timing", "--profile", str(file))
+    assert f"warning: {warning}" in call(*check).splitlines()
+    assert json.loads(call(*check, "--json"))["timing"]["warnings"] == [warning]
 
 
 def test_a_sweep_has_no_trace():

@@ -128,10 +128,11 @@ def test_a_missed_unit_is_an_error_that_says_what_was_missing_and_holds_the_faul
     assert events == [("injected", "node 'mix', unit 4: drop")]
 
 
-def test_a_body_that_finishes_after_its_due_is_an_error(tmp_path, collector):
+def test_a_body_that_finishes_after_its_due_or_plays_out_well_after_it_is_an_error(tmp_path, collector):
     run(looped(tmp_path / "out"), units=8, clock="virtual", otel=collector.url, inject=["mix: stall=500ms at=4"])
     late = {(s.name, value(s, "unit")): s.status.message for s in collector.spans if s.status.code == ERROR}
     assert late["mix", 4] == "finished 305.0 ms after its due"
+    assert late["play", 4] == "began 310.0 ms after its due"  # in the same lane, after mix of unit 5
     assert late["mix", 5] == "absorb, not answered"
 
 

@@ -75,6 +75,17 @@ def test_late_counts_steps_that_finished_after_their_due(statistics):
     assert (node["late"], node["gap"], node["fired"]) == (1, 3, 1)
 
 
+def test_a_presentation_is_late_that_began_well_after_its_due_however_soon_it_finished(statistics):
+    for unit, at_ms in enumerate([80, 84.9, 85, 85.1, 303.8]):
+        statistics.add(presented(unit, at_ms=at_ms))
+    summary = statistics.summary()
+    assert (summary["nodes"]["sync"]["late"], summary["late"], summary["misses"]) == (2, 2, 0)
+
+
+def test_nodes_without_a_budget_are_named(statistics):
+    assert statistics.summary()["unbudgeted"] == ["pattern", "sync", "end"]
+
+
 def test_edges_tell_carrier_bytes_and_transfer_times(statistics):
     statistics.add([Settlement("pattern.video", 0, 0, 0, 700), Settlement("pattern.video", 1, 0, 0, 700)])
     assert statistics.summary()["edges"]["pattern.video->sync.video"] == {"carrier": "reference", "bytes": 1400}

@@ -124,6 +124,19 @@ def test_lateness_is_the_worst_node_and_leaves_playout_out(tmp_path):
     assert lateness_ns(made) == [30 * MS]
 
 
+def test_a_presentation_that_began_late_is_counted_and_its_lateness_shown(tmp_path):
+    deadline = UNIT_NS + LATENCY_NS
+    made = run_of(
+        tmp_path,
+        firing("see", 0, 0, 60, due_ns=UNIT_NS + 100 * MS),
+        firing("sync", 0, 320, 321, due_ns=deadline),
+        firing("see", 1, 0, 60, due_ns=2 * UNIT_NS + 100 * MS),
+        firing("sync", 1, 244, 260, due_ns=deadline + UNIT_NS),
+    )
+    assert lateness_ns(made) == [80 * MS, -40 * MS]
+    assert made.n_late == 1
+
+
 def test_each_repeated_picture_is_one_unit_of_skew_beside_sound_and_none_beside_silence(tmp_path):
     pictures = [Validity.REAL, Validity.REPEATED, Validity.REPEATED, Validity.REPEATED, Validity.REAL]
     sounds = [Validity.REAL, Validity.REAL, Validity.REAL, Validity.CONCEALED, Validity.REAL]

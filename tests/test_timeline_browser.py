@@ -18,6 +18,7 @@ from timeline_pages import (  # noqa: F401
 
 from wangraph.runtime.engine.explain import path as explained
 from wangraph.runtime.engine.history import History
+from wangraph.runtime.engine.lateness import is_late
 from wangraph.runtime.engine.records import Footer
 from wangraph.tools.timeline.facts import misses
 
@@ -221,6 +222,9 @@ def test_a_run_that_never_fired_is_an_empty_page(opened, tmp_path, records):
 
 # the critical path
 
+SHARED = {"extra": True, "play_lane": "io", "late_ms": 2}
+"""The playout in one lane with a node off its path."""
+
 
 PATHS = """() => timeline.run.sides[0].rows.length && Array.from({ length: timeline.run.units }, (_, unit) =>
   timeline.pathOf(timeline.run.sides[0], unit).map((s) => [s.part, s.row.name, s.unit, s.text, s.from, s.to, s.usual]))"""
@@ -235,8 +239,10 @@ PATHS = """() => timeline.run.sides[0].rows.length && Array.from({ length: timel
         simulated("see: slow=9 at=5..9", "think: stall=90ms at=12", seed=2),
         simulated("show: stall=150ms at=9", seed=3, latency_ms=400),
         simulated("user: stall=400ms at=11", seed=4, spread=3.0),
+        simulated("aside: stall=120ms at=9", seed=5, **SHARED),
+        simulated("see: stall=200ms at=9", seed=6, play_lane="codecs", late_ms=3),
     ],
-    ids=["made", "calm", "stall", "slow and stall", "lane", "clock"],
+    ids=["made", "calm", "stall", "slow and stall", "lane", "clock", "playout held up", "playout in a lane of work"],
 )
 def test_the_page_tells_every_units_critical_path_as_explain_does(opened, tmp_path, records):
     path, run = write(tmp_path, records)
@@ -259,6 +265,23 @@ def test_a_planted_fault_is_named_on_the_page_where_it_is_to_blame(opened, tmp_p
     assert "most of what is unusual: act: computes" in page.locator("#panel").inner_text()
 
 
+def test_a_presentation_that_its_lane_held_up_is_late_on_the_page(opened, tmp_path):
+    path, run = write(tmp_path, simulated("aside: stall=120ms at=9", spread=1.0, extra=True, play_lane="io"))
+    page = opened(path, address="#unit=8")
+    assert (run.n_late, misses(run)) == (1, {})
+    assert page.locator("#numbers div", has_text="late").first.locator("dd").inner_text() == "1"
+    told = page.locator("#panel .why").inner_text()
+    assert told == "presented 282 ms after release, 82.0 ms after its due, at 1.722 s"
+    assert "most of what is unusual: play: its lane is busy with aside of unit 9, 82.0 ms longer" in (
+        page.locator("#panel").inner_text()
+    )
+    row = page.locator("#panel .nodes tbody tr", has_text="play").first
+    assert "late" in row.inner_text() and row.locator("td").last.inner_text() == "−82.0"
+    page.evaluate("timeline.select(7)")
+    page.evaluate(SETTLE)
+    assert page.locator("#panel .why").inner_text() == "presented 200 ms after release, at 1.480 s"
+
+
 # from afar
 
 
@@ -274,7 +297,7 @@ def test_however_many_units_are_taken_together_nothing_is_lost(opened, shown, gr
     for name, busy, late, lost, worst in page.evaluate(LOADS, group):
         firings = [f for f in run.firings[name] if f.verdict != "end"]
         assert busy == pytest.approx(sum(f.finished_ns - f.started_ns for f in firings) / 1000, abs=len(firings))
-        assert late == sum(f.verdict == "late" and name != "sync" for f in firings if f.mode == "step")
+        assert late == sum(is_late(run.plan.nodes[name], f) for f in firings)
         assert lost == sum(f.last - f.first + 1 for f in firings if f.mode != "step")
         assert worst == pytest.approx(max(f.finished_ns - f.started_ns for f in firings) / 1000, abs=1)
     marked = page.evaluate(

@@ -55,3 +55,19 @@ def test_the_summary_tells_rates_nodes_and_files(capsys, tmp_path, monkeypatch):
     assert "hello: 3 units, 25.00 fps, 0 misses, 0 late, 0 concealed" in text
     assert "model latency" in text
     assert any(line.split()[:2] == ["sync", "main/loop"] for line in text.splitlines())
+    assert text.splitlines()[1] == "  virtual clock: 3 of 3 nodes have no budget and cost 0"
+    assert run.summary["unbudgeted"] == ["pattern", "sync", "end"]
+
+
+def test_a_summary_on_the_machines_clock_or_of_declared_costs_says_nothing_of_budgets(capsys):
+    run = made_run()
+    run.go()
+    run.summary["clock"] = "system"
+    summary.print_summary(run)
+    assert "budget" not in capsys.readouterr().out
+    run.summary |= {"clock": "virtual", "unbudgeted": ["sync"]}
+    summary.print_summary(run)
+    assert "  virtual clock: 1 of 3 nodes has no budget and costs 0" in capsys.readouterr().out.splitlines()
+    run.summary["unbudgeted"] = []
+    summary.print_summary(run)
+    assert "budget" not in capsys.readouterr().out

@@ -72,10 +72,10 @@ def opened_fixture(browser, shown):
     assert complaints == []
 
 
-def simulated(*faults, seed=0, units=40, spread=1.5, **agent):
+def simulated(*faults, seed=0, units=40, spread=1.5, late_ms=0.0, **agent):
     """Records of a simulated run of the toy agent, the header first."""
     plan = toys.agent(**agent)
-    profile = toys.profile(spread=spread, transfer_ms=4)
+    profile = toys.profile(spread=spread, transfer_ms=4).having("clock.late_ms", late_ms)
     made = simulate(plan, profile, units, seed, [parse_fault(fault) for fault in faults])
     return [MADE["header"](plan=to_plain(plan)), *made.records, Footer({})]
 

@@ -57,7 +57,9 @@ class Sink(Node):
 COSTS = {"user": 1.0, "see": 10.0, "think": 40.0, "act": 30.0, "show": 20.0, "play": 1.0}
 
 
-def agent(*, far: bool = True, budgets: bool = True, latency_ms: float = 200, extra: bool = False) -> Plan:
+def agent(
+    *, far: bool = True, budgets: bool = True, latency_ms: float = 200, extra: bool = False, play_lane: str = "play"
+) -> Plan:
     """user -> see -> think -> act -> show -> play, with what act did fed back to think; act in its own process."""
     graph = Graph("agent", latency_ms=latency_ms)
     graph.process("main", lanes=["loop", "io", "codecs", "play"], threads=1)
@@ -70,7 +72,7 @@ def agent(*, far: bool = True, budgets: bool = True, latency_ms: float = 200, ex
     think = graph.add("think", Work, inputs={"a": see["out"], "b": back}, budget_ms=cost.get("think", 0))
     act = graph.add("act", Work, inputs={"a": think["out"]}, budget_ms=cost.get("act", 0), **place)
     show = graph.add("show", Work, inputs={"a": act["out"]}, lane="codecs", budget_ms=cost.get("show", 0))
-    graph.add("play", Play, inputs={"a": show["out"]}, lane="play")
+    graph.add("play", Play, inputs={"a": show["out"]}, lane=play_lane)
     if extra:
         graph.add("aside", Work, inputs={"a": user["out"]}, lane="io")
     return graph.plan()

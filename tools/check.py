@@ -10,6 +10,7 @@ import click
 from ..runtime.errors import UserError
 from .options import graph_argument, parse_sets, set_option
 from .tables import console, table, type_name
+from .timing import judged, print_timing, print_warnings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +29,8 @@ MS = 1_000_000
               help="With --timing: what nodes cost, a file or a shipped profile.  [default: the budgets]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def command(graph: str, sets: tuple[str, ...], timing: bool, reference: str | None, as_json: bool) -> int:
-    """Check GRAPH: wiring, shapes, parameters, files, placement, budgets. Exits with 2 when something is wrong.
+    """Check GRAPH: wiring, shapes, parameters, files, placement, budgets. Exits with 2 when something is wrong, or
+    does not hold its clock with --timing.
 
     \b
     wangraph check hello
@@ -40,16 +42,17 @@ def command(graph: str, sets: tuple[str, ...], timing: bool, reference: str | No
     if reference is not None and not timing:
         raise UserError("--profile: found it without --timing (expected both), add --timing")
     checked = check(load(graph, parse_sets(sets)))
-    report = describe(checked)
+    report, has_failed = describe(checked), False
     if timing:
-        from .timing import judged
+        from ..runtime.engine.verdict import FAILED
 
         report["timing"] = judged(checked.plan, reference)
+        has_failed = report["timing"]["verdict"] in FAILED
     if as_json:
         click.echo(json.dumps(report, indent=1))
     else:
         _print(report)
-    return 2 if timing and report["timing"]["verdict"] == "infeasible" else 0
+    return 2 if has_failed else 0
 
 
 def describe(checked: Checked) -> dict[str, Any]:
@@ -99,13 +102,14 @@ def _node(node: NodePlan, earliest_ns: int) -> dict[str, Any]:
 
 def _facts(node: NodePlan) -> dict[str, int | float | str]:
     """What the node's class tells of it in advance."""
-    from ..runtime.errors import GraphError
+    from ..runtime.errors import GraphError, raised
     from ..runtime.plan.catalogue import resolve
 
+    cls = resolve(node.target)
     try:
-        return dict(resolve(node.target).facts(node.params))
+        return dict(cls.facts(node.params))
     except Exception as error:  # the node author's code: its mistakes are told like any other
-        raise GraphError(f"node '{node.name}': facts() raised {type(error).__name__}: {error}") from error
+        raise GraphError(f"node '{node.name}': facts() raised {raised(error, cls.facts)}") from error
 
 
 def _edges(plan: Plan) -> list[dict[str, Any]]:
@@ -144,13 +148,10 @@ def _print(report: dict[str, Any]) -> None:
     for loop in report["loops"]:
         ring = " -> ".join([*loop["nodes"], loop["nodes"][0]])
         out.print(f"loop {ring}: {loop['ms']:g} of {loop['of_ms']:g} ms ({loop['ratio']:.0%})")
-    for warning in report["warnings"]:
-        out.print(f"[yellow]warning[/]: {warning}", markup=True)
+    print_warnings(out, report["warnings"])
     wired = f"{len(report['nodes'])} nodes, {len(report['edges'])} edges, {len(report['processes'])} process(es)"
     out.print(f"[green]ok[/]: {wired}; budgets: {report['verdict']}")
     if "timing" in report:
-        from .timing import print_timing
-
         print_timing(out, report["timing"])
 
 

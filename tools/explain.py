@@ -32,7 +32,7 @@ NOTES = 8
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def command(trace: Path, unit: int | None, worst: int | None, as_json: bool) -> None:
     """Explain the units of TRACE: without options every miss, and the first unit that a run which failed did not
-    finish; the slowest unit where there was neither.
+    finish; where there was neither, those presented late, the latest first, or else the slowest unit.
 
     \b
     wangraph run duplex --trace run.trace
@@ -53,7 +53,8 @@ def command(trace: Path, unit: int | None, worst: int | None, as_json: bool) -> 
         units = worst_units(history, worst)
     else:
         ended = history.unpresented[:1] if history.failure is not None else []
-        units = [*history.misses, *ended] or worst_units(history, 1)
+        late = sorted(history.presented_late, key=lambda u: -history.presented_late[u])
+        units = [*history.misses, *ended] or late or worst_units(history, 1)
     found = [explain(history, u) for u in units]
     if as_json:
         click.echo(json.dumps({"graph": history.plan.name, "units": [describe(history, e) for e in found]}, indent=1))
@@ -74,6 +75,7 @@ def describe(history: History, explanation: Explanation) -> dict[str, Any]:
         "latency_ms": None if explanation.latency_ns is None else round(explanation.latency_ns / MS, 3),
         "usual_ms": round(explanation.usual_ns / MS, 3),
         "due_ms": history.plan.latency_ns / MS,
+        "late_ms": None if explanation.late_ns is None else round(explanation.late_ns / MS, 3),
         "steps": [
             {
                 "part": s.part,
@@ -94,7 +96,8 @@ def describe(history: History, explanation: Explanation) -> dict[str, Any]:
 
 
 def _headline(out: Console, history: History) -> None:
-    text = f"{history.plan.name}: {history.n_units} units, {len(history.misses)} missed; model latency usually "
+    late = f", {len(history.presented_late)} presented late" if history.presented_late else ""
+    text = f"{history.plan.name}: {history.n_units} units, {len(history.misses)} missed{late}; model latency usually "
     out.print(f"{text}{history.usual_latency_ns / MS:.1f} ms, due {history.plan.latency_ns / MS:g} ms", markup=False)
     notes = [note for note in history.notes if note is not history.failure]
     for note in notes[:NOTES]:
@@ -109,7 +112,9 @@ def _headline(out: Console, history: History) -> None:
 def _print(out: Console, history: History, explanation: Explanation) -> None:
     said = describe(history, explanation)
     latency = "never presented" if said["latency_ms"] is None else f"{said['latency_ms']:.1f} ms after release"
-    out.print(f"\n[bold]unit {explanation.unit}[/]: {latency} (usually {said['usual_ms']:.1f}, due {said['due_ms']:g})")
+    late = "" if said["late_ms"] is None else f", presented {said['late_ms']:.1f} ms after its due"
+    usual = f"(usually {said['usual_ms']:.1f}, due {said['due_ms']:g})"
+    out.print(f"\n[bold]unit {explanation.unit}[/]: {latency} {usual}{late}", soft_wrap=True)
     for culprit in said["culprits"]:
         out.print(f"  missed: {culprit['text']}", style="red", markup=False, soft_wrap=True)
         for line in culprit["because"]:
@@ -130,11 +135,11 @@ def _print(out: Console, history: History, explanation: Explanation) -> None:
 
 
 def _print_rest(out: Console, rest: list[Explanation]) -> None:
-    """The other misses, counted by who made them."""
+    """The other units, counted by who made them miss."""
     counts: dict[str, list[int]] = {}
     for explanation in rest:
         for culprit in explanation.culprits:
             counts.setdefault(f"{culprit.node} ({culprit.kind})", []).append(explanation.unit)
-    out.print(f"\n{len(rest)} more units missed:")
+    out.print(f"\n{len(rest)} more units {'missed:' if counts else 'presented late'}")
     for name, units in sorted(counts.items(), key=lambda pair: -len(pair[1])):
         out.print(f"  {name}: {len(units)}, for example unit {units[0]}", markup=False)

@@ -11,6 +11,8 @@ import click
 from ..runtime.errors import UserError
 from .options import graph_argument, load_plan, seed_option, set_option
 from .tables import console, table
+from .targets import TRACE, Target, check_targets
+from .timing import print_verdict, print_warnings, warnings
 
 if TYPE_CHECKING:
     from ..runtime.engine.verdict import Verdict
@@ -53,9 +55,10 @@ def command(
     wangraph simulate duplex --profile mine.yaml --units 3750 --trace sim.trace
     wangraph simulate wan_streamer --profile wan-streamer --sweep profile.perform.cost_ms=20:120:10
     """
-    from ..runtime.plan.profile_file import load_profile
+    from ..runtime.plan.profile_file import find_profile, load_profile
 
     plan = load_plan(graph, sets, seed)
+    check_targets(plan, [Target("--trace", trace, TRACE)], {"the profile": find_profile(reference)})
     profile = load_profile(reference)
     profile.check(plan)
     if sweep is not None:
@@ -71,8 +74,9 @@ def command(
     if trace is not None:
         _write_trace(trace, plan, verdict, seed)
     if as_json:
-        click.echo(json.dumps(describe(verdict, units, seed), indent=1))
+        click.echo(json.dumps({**describe(verdict, units, seed), "warnings": warnings(plan, profile)}, indent=1))
     else:
+        print_warnings(console(), warnings(plan, profile))
         _print(plan, verdict, units, seed)
         if trace is not None:
             click.echo(f"  wrote {trace}")
@@ -93,11 +97,7 @@ def describe(verdict: Verdict, units: int, seed: int) -> dict[str, Any]:
 
 def _print(plan: Plan, verdict: Verdict, units: int, seed: int) -> None:
     out, summary = console(), verdict.simulated.summary
-    colour = {"feasible": "green", "infeasible": "red"}.get(verdict.word, "yellow")
-    for reason in verdict.reasons:
-        word, _, rest = reason.partition(":")
-        out.print(f"[{colour}]{word}[/]:", end="")
-        out.print(rest, markup=False, soft_wrap=True)
+    print_verdict(out, verdict.word, verdict.reasons)
     out.print(
         f"{plan.name} by '{verdict.profile.name}' ({verdict.profile.source}): {units} units, seed {seed}, "
         f"{summary['misses']} misses, {summary['late']} late, due {plan.latency_ns / 1e6:g} ms after release",
@@ -130,8 +130,10 @@ def _sweep(plan: Plan, profile: Profile, text: str, units: int, seed: int, as_js
     found = list(run_sweep(plan, profile, sweep, units, seed))
     due_ms = plan.latency_ns / 1e6
     if as_json:
-        click.echo(json.dumps({"key": sweep.key, "due_ms": due_ms, "seed": seed, "points": found}, indent=1))
+        told = {"key": sweep.key, "due_ms": due_ms, "seed": seed, "points": found, "warnings": warnings(plan, profile)}
+        click.echo(json.dumps(told, indent=1))
         return
+    print_warnings(console(), warnings(plan, profile))
     numbers = (sweep.key, "p50", "p95", "misses", "late")
     rows = table(*numbers, f"model latency: # p50, + p95, | due at {due_ms:g} ms", "verdict", right=numbers)
     for row, bar in zip(found, plot(found, due_ms), strict=True):

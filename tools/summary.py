@@ -17,6 +17,8 @@ def print_summary(run: Run) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     summary = run.summary
     console.print(_headline(summary))
+    if summary["clock"] == "virtual" and summary["unbudgeted"]:
+        console.print(_unbudgeted(summary), soft_wrap=True)
     for key, title in (("latency_ms", "latency"), ("model_latency_ms", "model latency"), ("slack_ms", "slack")):
         if summary[key]:
             figures = "  ".join(f"{name} {value:.1f}" for name, value in summary[key].items())
@@ -47,6 +49,13 @@ def _headline(summary: dict[str, Any]) -> str:
         f"A/V skew max {summary['av_skew_ms'].get('max', 0.0):.0f} ms, "
         f"{how}"
     )
+
+
+def _unbudgeted(summary: dict[str, Any]) -> str:
+    """What a punctual run does not say: that nothing was known of its costs."""
+    costless, n = len(summary["unbudgeted"]), len(summary["nodes"])
+    have = "has no budget and costs 0" if costless == 1 else "have no budget and cost 0"
+    return f"  [yellow]virtual clock[/]: {costless} of {n} nodes {have}"
 
 
 def _nodes(summary: dict[str, Any]) -> Table:

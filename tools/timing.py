@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .tables import table
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..runtime.plan.plan import Plan
+    from ..runtime.plan.profile import Profile
     from ..runtime.plan.resources import Forecast
 
 UNITS = 375
@@ -33,9 +35,33 @@ def judged(plan: Plan, reference: str | None) -> dict[str, Any]:
         "reasons": list(verdict.reasons),
         "strained": list(verdict.forecast.strained),
         "profile": {"name": verdict.profile.name, "file": verdict.profile.where, "source": verdict.profile.source},
+        "warnings": warnings(plan, verdict.profile),
         "simulated": {key: run[key] for key in ("units", "misses", "late", "model_latency_ms", "slack_ms")},
         **_sums(verdict.forecast),
     }
+
+
+def warnings(plan: Plan, profile: Profile) -> list[str]:
+    """What to know of a profile before its figures are believed."""
+    return [text] if (text := profile.foreign_to(plan)) else []
+
+
+def print_verdict(out: Console, word: str, reasons: Sequence[str]) -> None:
+    """The reasons of a verdict, its word in the colour of what it means."""
+    from ..runtime.engine.verdict import FAILED
+
+    colour = "green" if word == "feasible" else "red" if word in FAILED else "yellow"
+    for reason in reasons:
+        word, _, rest = reason.partition(":")
+        out.print(f"[{colour}]{word}[/]:", end="")
+        out.print(rest, markup=False, soft_wrap=True)
+
+
+def print_warnings(out: Console, texts: Sequence[str]) -> None:
+    """A line for each."""
+    for text in texts:
+        out.print("[yellow]warning[/]: ", end="")
+        out.print(text, markup=False, soft_wrap=True)
 
 
 def _sums(sums: Forecast) -> dict[str, Any]:
@@ -96,8 +122,5 @@ def print_timing(out: Console, timing: dict[str, Any]) -> None:
     run = timing["simulated"]
     latency = "  ".join(f"{name} {value:.1f}" for name, value in run["model_latency_ms"].items())
     out.print(f"simulated {run['units']} units: {run['misses']} misses, {run['late']} late; model latency {latency} ms")
-    colour = {"feasible": "green", "infeasible": "red"}.get(timing["verdict"], "yellow")
-    for reason in timing["reasons"]:
-        word, _, rest = reason.partition(":")
-        out.print(f"[{colour}]{word}[/]:", end="")
-        out.print(rest, markup=False, soft_wrap=True)
+    print_warnings(out, timing["warnings"])
+    print_verdict(out, timing["verdict"], timing["reasons"])

@@ -40,7 +40,8 @@ def command(run: str | None, as_json: bool) -> None:
     busy      in the body (p50 and p95)
     send      its packets' way to other processes (p95)
     queue     settled units of its inputs that it has not taken
-    late      calls that finished after their due; lost: units not computed; misses: units not real when presented
+    late      calls that finished after their due, presentations that began after it
+    lost      units not computed; misses: units not real when presented
     last miss who made it, and why: of the last seconds; wangraph explain tells it of any unit of a trace
     """
     from ..runtime.engine.runfile import find_run, running

@@ -12,6 +12,7 @@ from ..packet import Validity
 from ..plan.plan import InputPlan, NodePlan
 from ..schedule.events import Firing
 from .history import History
+from .lateness import may_start_ns
 
 MS = 1e6
 Kind = Literal["computing", "queue", "travel", "clock", "gone", "lost", "unknown"]
@@ -111,16 +112,16 @@ class _Blame:
 
     def _late_start(self, node: NodePlan, unit: int, firing: Firing, told: tuple[str, ...]) -> Culprit:
         """The body began late: its lane was busy, or what it takes in came late."""
-        history = self.history
-        queued = max(0, firing.started_ns - firing.ready_ns) - history.usual_wait_ns[node.name]
-        upstream = firing.ready_ns - history.plan.release_ns(unit) - history.usual_ready_ns[node.name]
+        history, may_ns = self.history, may_start_ns(node, firing)
+        waited = max(0, firing.started_ns - may_ns)
+        queued = waited - history.usual_wait_ns[node.name]
+        upstream = may_ns - history.plan.release_ns(unit) - history.usual_ready_ns[node.name]
         if queued >= upstream:
             other = history.in_front_of(node, firing)
             if other is not None:
                 return self._busy(node, other, told)
-            kind: Kind = "clock" if node.is_source else "queue"
-            waited = max(0, firing.started_ns - firing.ready_ns) / MS
-            text = f"{node.name} of unit {unit} was ready, and started {waited:.1f} ms later"
+            kind: Kind = "clock" if node.is_source or may_ns > firing.ready_ns else "queue"
+            text = f"{node.name} of unit {unit} was ready, and started {waited / MS:.1f} ms later"
             return Culprit(kind, node.name, unit, text, told)
         last = history.last_seen(node, unit)
         if last is None:

@@ -15,6 +15,7 @@ from ..plan.plan import NodePlan
 from ..schedule.events import Firing
 from .blame import Culprit, blame
 from .history import History
+from .lateness import may_start_ns
 
 MS = 1e6
 Part = Literal["clock", "release", "queue", "compute", "travel", "due"]
@@ -51,10 +52,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One unit: its latency, its path, and the culprits of what it missed."""
+    """One unit: its latency, its path, and the culprits of what it missed. ``late_ns``: how long after its due it began
+    to play, if that was late."""
 
     unit: int
     latency_ns: int | None
+    late_ns: int | None
     usual_ns: float
     steps: tuple[Step, ...]
     culprits: tuple[Culprit, ...]
@@ -74,6 +77,7 @@ def explain(history: History, unit: int) -> Explanation:
     return Explanation(
         unit,
         history.latency_ns(unit),
+        history.presented_late.get(unit),
         history.usual_latency_ns,
         path(history, unit),
         tuple(reversed(one_each.values())),
@@ -98,10 +102,7 @@ def path(history: History, unit: int) -> tuple[Step, ...]:
     release = history.plan.release_ns(unit)
     steps: list[Step] = []
     if node.paced:
-        due = max(firing.started_ns, firing.ready_ns)
-        steps.append(
-            Step("due", node.name, unit, firing.ready_ns, due, due - firing.ready_ns, f"{node.name}: waits for its due")
-        )
+        steps += _waits(history, node, unit, firing) or [_due(history, node, unit, firing, firing.started_ns)]
     else:
         steps += _of_firing(history, node, unit, firing)
     at: tuple[NodePlan, int] | None = (node, unit)
@@ -157,25 +158,38 @@ def _before(history: History, node: NodePlan, unit: int, steps: list[Step]) -> t
 
 
 def _of_firing(history: History, node: NodePlan, unit: int, firing: Firing, until_ns: int | None = None) -> list[Step]:
-    """The body, and what was in front of it in its lane, as far as ``until_ns``; the later one first."""
+    """The body, and what it waited for, as far as ``until_ns``; the later one first."""
     until = firing.finished_ns if until_ns is None else min(until_ns, firing.finished_ns)
     usual = history.usual_cost_ns[node.name]
     units = f"unit {firing.last}" if firing.first == firing.last else f"units {firing.first} to {firing.last}"
     what = "computes" if firing.mode == "step" else f"{firing.mode}s {units}"
     times = (min(firing.started_ns, until), until)
     steps = [Step("compute", node.name, unit, *times, usual, f"{node.name}: {what}")]
-    if firing.started_ns - firing.ready_ns > NOTICED_NS:
+    waits = _waits(history, node, unit, firing)
+    return steps + [replace(s, from_ns=min(s.from_ns, until), to_ns=min(s.to_ns, until)) for s in waits]
+
+
+def _waits(history: History, node: NodePlan, unit: int, firing: Firing) -> list[Step]:
+    """What a body waited for when all was there, the later first: its lane or the clock; a paced one its due before."""
+    may_ns, steps = may_start_ns(node, firing), []
+    if firing.started_ns - may_ns > NOTICED_NS:
         part: Part = "queue"
         other = history.in_front_of(node, firing)
         if other is not None:
             text = f"{node.name}: its lane is busy with {other.node} of unit {other.last}"
-        elif node.is_source:
-            part, text = "clock", f"{node.name}: started after its release"
+        elif node.is_source or may_ns > firing.ready_ns:
+            part, text = "clock", f"{node.name}: started after its {'release' if node.is_source else 'due'}"
         else:
             text = f"{node.name}: waits to be started"
-        times = (min(firing.ready_ns, until), min(firing.started_ns, until))
-        steps.append(Step(part, node.name, unit, *times, history.usual_wait_ns[node.name], text))
+        steps.append(Step(part, node.name, unit, may_ns, firing.started_ns, history.usual_wait_ns[node.name], text))
+    if may_ns > firing.ready_ns:
+        steps.append(_due(history, node, unit, firing, may_ns if steps else firing.started_ns))
     return steps
+
+
+def _due(history: History, node: NodePlan, unit: int, firing: Firing, until_ns: int) -> Step:
+    times = (firing.ready_ns, max(firing.ready_ns, until_ns))
+    return Step("due", node.name, unit, *times, history.usual_due_ns[node.name], f"{node.name}: waits for its due")
 
 
 def _joined(steps: list[Step], release: int) -> tuple[Step, ...]:

@@ -13,6 +13,7 @@ from ..errors import GraphError, UserError, listing
 from ..packet import Validity
 from ..plan.plan import InputPlan, NodePlan, Plan, from_plain
 from ..schedule.events import Firing, Settlement
+from .lateness import is_late, may_start_ns, past_due_ns
 from .records import Header, Note, Record, Transfer, read_trace
 
 
@@ -80,6 +81,16 @@ class History:
         return dict(sorted(found.items()))
 
     @cached_property
+    def presented_late(self) -> dict[int, int]:
+        """Units that began to play late, and how long after their due."""
+        found: dict[int, int] = {}
+        for node in self.presenters:
+            for unit, firing in self.firings[node.name].items():
+                if node.paced and is_late(node, firing):
+                    found[unit] = max(found.get(unit, 0), past_due_ns(node, firing))
+        return dict(sorted(found.items()))
+
+    @cached_property
     def failure(self) -> Note | None:
         """What ended the run before its time."""
         return next((note for note in self.notes if note.kind == "failed"), None)
@@ -136,16 +147,25 @@ class History:
         return lane[place] if place >= 0 and lane[place].finished_ns > at_ns else None
 
     def in_front_of(self, node: NodePlan, firing: Firing) -> Firing | None:
-        """What kept the lane busy longest while a body was ready to run; None when nothing did."""
-        lane = self._lanes[node.process, node.lane]
-        found: tuple[int, Firing] | None = None
+        """What kept the lane busy longest while a body could have started; None when nothing did."""
+        times = self._in_front_of(node, firing)
+        return max(times, key=lambda pair: pair[0])[1] if times else None
+
+    def kept_ns(self, node: NodePlan, firing: Firing) -> int:
+        """How long the lane was busy while a body could have started."""
+        return sum(ns for ns, _ in self._in_front_of(node, firing))
+
+    def _in_front_of(self, node: NodePlan, firing: Firing) -> list[tuple[int, Firing]]:
+        """What the lane ran meanwhile, each with how long; the last first."""
+        lane, since_ns = self._lanes[node.process, node.lane], may_start_ns(node, firing)
+        found = []
         for other in reversed(lane[: bisect_right(lane, firing.started_ns, key=lambda f: f.started_ns)]):
-            overlap = min(other.finished_ns, firing.started_ns) - max(other.started_ns, firing.ready_ns)
-            if other is not firing and overlap > 0 and (found is None or overlap > found[0]):
-                found = (overlap, other)
-            if other.finished_ns < firing.ready_ns and other is not firing:
+            overlap = min(other.finished_ns, firing.started_ns) - max(other.started_ns, since_ns)
+            if other is not firing and overlap > 0:
+                found.append((overlap, other))
+            if other.finished_ns < since_ns and other is not firing:
                 break  # one at a time: those before ended earlier still
-        return None if found is None else found[1]
+        return found
 
     def last_sign_ns(self, process: str) -> int:
         """When a process last recorded that a body was done."""
@@ -160,13 +180,18 @@ class History:
 
     @cached_property
     def usual_wait_ns(self) -> dict[str, float]:
-        """Median time from ready to started."""
-        return self._medians(lambda f: max(0, f.started_ns - f.ready_ns))
+        """Median time from when it could have started until it was."""
+        return self._medians(lambda f: max(0, f.started_ns - may_start_ns(self.plan.nodes[f.node], f)))
+
+    @cached_property
+    def usual_due_ns(self) -> dict[str, float]:
+        """Median time for which a paced node waits for its due."""
+        return self._medians(lambda f: may_start_ns(self.plan.nodes[f.node], f) - f.ready_ns)
 
     @cached_property
     def usual_ready_ns(self) -> dict[str, float]:
-        """Median time from release to ready."""
-        return self._medians(lambda f: f.ready_ns - self.plan.release_ns(f.last))
+        """Median time from release until it can start."""
+        return self._medians(lambda f: may_start_ns(self.plan.nodes[f.node], f) - self.plan.release_ns(f.last))
 
     @cached_property
     def usual_transfer_ns(self) -> dict[tuple[str, str], float]:

@@ -75,7 +75,7 @@ def families(now: dict[str, Any]) -> Iterable[Metric]:
 
     graph = now["graph"]
     for key, what in (("unit", "Units presented."), ("misses", "Units not real when presented."),
-                      ("late", "Calls that finished after their due.")):  # fmt: skip
+                      ("late", "Calls that finished after their due, presentations that began after it.")):  # fmt: skip
         name = "units" if key == "unit" else key
         yield _filled(CounterMetricFamily(f"wangraph_{name}", what, labels=["graph"]), [((graph,), now[key])])
     yield _filled(GaugeMetricFamily("wangraph_fps", "Pictures per second.", labels=["graph"]), [((graph,), now["fps"])])

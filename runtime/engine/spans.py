@@ -24,6 +24,7 @@ from ..errors import MissingExtra, UserError
 from ..packet import Validity
 from ..plan.plan import Plan
 from ..schedule.events import Firing, Settlement
+from .lateness import is_late, past_due_ns
 from .records import Note, Record, Transfer
 
 if TYPE_CHECKING:
@@ -163,8 +164,8 @@ class SpanSender:
         problem = ""
         if firing.mode != "step":
             problem = f"{firing.mode}, not answered"
-        elif firing.verdict == "late" and firing.due_ns is not None:
-            problem = f"finished {(firing.finished_ns - firing.due_ns) / 1e6:.1f} ms after its due"
+        elif is_late(node, firing):
+            problem = f"{'began' if node.paced else 'finished'} {past_due_ns(node, firing) / 1e6:.1f} ms after its due"
         self._add(firing.node, firing.last, firing.started_ns, firing.finished_ns, attributes, problem)
 
     def _add_transfer(self, transfer: Transfer) -> None:

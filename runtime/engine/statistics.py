@@ -10,6 +10,7 @@ from typing import Any
 from ..packet import Validity
 from ..plan.plan import NodePlan, Plan
 from ..schedule.events import Firing, Settlement
+from .lateness import is_late
 from .records import Note, Record, Transfer
 from .skew import Skew
 
@@ -96,6 +97,7 @@ class Statistics:
             "latency_ms": quantiles(self.latency_ns),
             "model_latency_ms": quantiles(self.model_latency_ns),
             "slack_ms": quantiles(self.deadline_slack_ns, low=True),
+            "unbudgeted": self.plan.unbudgeted,
             "av_skew_ms": {k: v for k, v in quantiles([s * MS for s in self.skews_ms]).items() if k != "p99"},
             "nodes": {name: self._node(name) for name in self.plan.nodes},
             "edges": self._edges(),
@@ -108,7 +110,7 @@ class Statistics:
             return
         units = firing.last - firing.first + 1
         self.modes[firing.node][firing.mode] += units
-        if firing.verdict == "late" and firing.mode == "step":
+        if is_late(node, firing):
             self.late[firing.node] += units
         if firing.mode == "skip":
             return

@@ -1,4 +1,5 @@
-"""Whether a graph can keep its clock: *infeasible* by the sums, *feasible* by simulation, else *unproven*."""
+"""Whether a graph can keep its clock: *infeasible* by the sums; *does not hold* or *feasible* by simulation; *unproven*
+where it held with nothing but declared budgets."""
 
 from __future__ import annotations
 
@@ -9,10 +10,15 @@ from typing import Literal
 from ..plan.plan import Plan
 from ..plan.profile import Profile
 from ..plan.resources import Forecast, budgets, forecast
+from .history import History
 from .inject import Fault
+from .lateness import past_due_ns
 from .simulate import Simulated, simulate
 
-Word = Literal["infeasible", "feasible", "unproven"]
+Word = Literal["infeasible", "does not hold", "feasible", "unproven"]
+
+FAILED: tuple[Word, ...] = ("infeasible", "does not hold")
+"""Verdicts on graphs that do not keep their clock."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +49,18 @@ def judge(
     if sums.infeasible:
         return Verdict("infeasible", sums.infeasible, costs, sums, run)
     if not run.holds:
-        return Verdict("unproven", (f"unproven: {_broken(plan, run, units)}",), costs, sums, run)
+        text = f"does not hold: {_broken(plan, run, units)}{', with what was injected' if faults else ''}"
+        return Verdict("does not hold", (text,), costs, sums, run)
     if profile is None:
         text = "unproven: every due holds with the declared budgets, but nothing was measured, give --profile FILE"
+        if len(plan.unbudgeted) == len(plan.nodes):
+            text = "unproven: no node has a budget, so that all of them cost 0 here, give budget_ms or --profile FILE"
         return Verdict("unproven", (text,), costs, sums, run)
     text = f"feasible: every due held in {units} simulated units with the profile '{profile.name}'"
     if sums.strained:
         text += f", but only at lower levels ({'; '.join(sums.strained)})"
+    if late := run.summary["late"]:
+        text += f"; {late} presentation{'s' if late > 1 else ''} began late with the profile's clock"
     return Verdict("feasible", (text,), costs, sums, run)
 
 
@@ -57,8 +68,11 @@ def _broken(plan: Plan, run: Simulated, units: int) -> str:
     """The first thing that did not hold, in words."""
     counts = f"{run.summary['misses']} misses and {run.summary['late']} late in {units} simulated units"
     first = run.first_late
-    if first is None or first.due_ns is None:
-        return counts
-    after = (first.finished_ns - first.due_ns) / 1e6
-    how = "finished" if first.mode == "step" else "was not run for" if first.mode == "skip" else "only took in"
+    if first is None:
+        missed = [(unit, *lacking[0]) for unit, lacking in History(plan, run.records).misses.items()]
+        told = [f", first: node '{node.name}' got no {inlet.port} of unit {unit}" for unit, node, inlet in missed[:1]]
+        return counts + "".join(told)
+    node, after = plan.nodes[first.node], past_due_ns(plan.nodes[first.node], first) / 1e6
+    how = "began" if node.paced else "finished" if first.mode == "step" else "only took in"
+    how = "was not run for" if first.mode == "skip" else how
     return f"{counts}, first: node '{first.node}' {how} unit {first.last}, {after:.1f} ms after its due"

@@ -19,7 +19,16 @@ from .overlay import build_tree, find_graph, parse_sets
 from .plan import NodePlan, Plan, StreamPlan
 from .shapes import Shapes, resolve_shapes
 from .spec import GraphSpec, parse_spec
-from .streams import by_stream, check_settling, find_device, place, plan_input, plan_processes, plan_stream
+from .streams import (
+    by_stream,
+    check_settling,
+    find_device,
+    place,
+    plan_input,
+    plan_processes,
+    plan_stream,
+    shared_lanes,
+)
 from .timing import TimedEdge, TimedNode, Timing, compute_timing
 from .wiring import Edge, check_cycles, check_fed, check_wait, connect, depths, flow_order, on_loops
 
@@ -78,7 +87,7 @@ def check(spec: GraphSpec, seed: int = 0) -> Checked:
         problems.add(spec.mark, text)
     nodes = _plan_nodes(bound, order, edges, places, devices, timing)
     check_settling(edges, nodes, problems)
-    warnings = [f"{spec.mark}: {text}" for text in timing.warnings]
+    warnings = [*(f"{spec.mark}: {text}" for text in timing.warnings), *shared_lanes(spec, nodes)]
     streams = _plan_streams(spec, bound, nodes, edges, shapes, problems, warnings)
     check_outside(bound, problems)
     check_written(bound, problems)

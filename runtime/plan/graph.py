@@ -1,8 +1,9 @@
 """Graphs from Python: the same `GraphSpec` that YAML gives, the same checks, the same plan.
 
 g = Graph("hello", latency_ms=80)
+g.process("main", lanes=["loop", "play"])
 pattern = g.add("pattern", "capture.pattern", seconds=8)
-g.add("sync", "sync.playout", inputs={"video": pattern["video"], "audio": pattern["audio"]})
+g.add("sync", "sync.playout", lane="play", inputs={"video": pattern["video"], "audio": pattern["audio"]})
 print(g.to_yaml())
 """
 

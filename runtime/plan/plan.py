@@ -167,6 +167,11 @@ class Plan:
         return [n for n in self.nodes.values() if n.process == process]
 
     @property
+    def unbudgeted(self) -> list[str]:
+        """Nodes without a budget, which cost nothing where costs are taken from budgets."""
+        return [name for name, node in self.nodes.items() if not node.cost_ns]
+
+    @property
     def fps(self) -> Fraction:
         """Pictures per second."""
         return self.clock.fps

@@ -90,7 +90,7 @@ class Profile:
 
     Attributes:
         where: how messages name it: its file.
-        graph: the graph it was made for; others that have the same nodes may use it.
+        graph: the graph it was made for; others that have the same nodes may use it, and are warned (`foreign_to`).
         history_units: history after which costs grow no more; None: for ever.
         columns: what the values of each row belong to: nodes, transfers, the clock.
         rows: one per measured unit, in order; milliseconds.
@@ -141,6 +141,15 @@ class Profile:
                 f"(it has: {listing(self.nodes)}), add {first}: {{cost_ms: 5, source: assumed}}, "
                 f"or measure them: wangraph profile GRAPH -o FILE"
             )
+
+    def foreign_to(self, plan: Plan) -> str:
+        """In words, that it was made of another graph, whose nodes only have the same names; empty when it was not."""
+        if self.graph in ("", plan.name):
+            return ""
+        return (
+            f"{self.where}: found a profile of graph '{self.graph}' (expected '{plan.name}'), its costs may be those "
+            "of other nodes, measure them: wangraph profile GRAPH -o FILE"
+        )
 
     def having(self, key: str, value: float) -> Profile:
         """The profile with one figure changed: ``NODE.cost_ms``, ``TRANSFER.ms``, ``clock.late_ms``.

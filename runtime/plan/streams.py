@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import did_you_mean, listing
-from ..units import NS, UnitClock
+from ..units import MS, NS, UnitClock
 from .bind import Bound
 from .marks import Problems
 from .plan import Carrier, InputPlan, NodePlan, ProcessPlan, StreamPlan
@@ -57,6 +57,35 @@ def plan_processes(spec: GraphSpec, places: Mapping[str, tuple[str, str]]) -> di
         threads = share if given.threads is None else given.threads
         result[name] = ProcessPlan(name, given.lanes, threads, given.on_crash)
     return result
+
+
+def shared_lanes(spec: GraphSpec, nodes: Mapping[str, NodePlan]) -> list[str]:
+    """Sentences on paced nodes that something else may hold up in their lane. Sinks may not: what one takes in is there
+    once the paced node is done, a unit before it fires again."""
+    found = []
+    for node in (n for n in nodes.values() if n.paced):
+        beside = [n for n in nodes.values() if (n.process, n.lane) == (node.process, node.lane)]
+        work = [f"{n.name} ({_cost(n)})" for n in beside if not (n.is_sink or n.paced)]
+        if work:
+            found.append(
+                f"node '{node.name}': found {', '.join(work)} in its lane {node.process}/{node.lane} (expected a lane "
+                f"of its own: what runs there when it is due makes it late), write {_own_lane(spec, nodes, node)}"
+            )
+    return found
+
+
+def _cost(node: NodePlan) -> str:
+    return f"{node.cost_ns / MS:g} ms" if node.cost_ns else "cost unknown"
+
+
+def _own_lane(spec: GraphSpec, nodes: Mapping[str, NodePlan], node: NodePlan) -> str:
+    """What to write so that a node has a lane of its own."""
+    declared = spec.processes.get(node.process, ProcessSpec(node.process)).lanes
+    taken = {n.lane for n in nodes.values() if n.process == node.process}
+    free = next(lane for lane in ("play", node.name, f"{node.name}_out") if lane not in taken)
+    if free in declared:
+        return f"lane: {free}"
+    return f"lane: {free} and processes: {{{node.process}: {{lanes: [{', '.join((*declared, free))}]}}}}"
 
 
 def find_device(node: NodeSpec, problems: Problems) -> str:

@@ -169,7 +169,7 @@ def _curves(run: Run, since: int) -> list[Curve]:
     latency, lateness, skew = (of(run, since) for of in (model_latency_ns, lateness_ns, skew_ns))
     return [
         Curve("model latency", "release to the last part of the answer", limit, first, _all_us(latency)),
-        Curve("lateness", "worst node: finished minus due", 0, first, _all_us(lateness)),
+        Curve("lateness", "worst node: finished (a late presentation: began) minus due", 0, first, _all_us(lateness)),
         *([Curve("A/V skew", "picture shown older than sound played", None, first, _all_us(skew))] if skew else []),
     ]
 

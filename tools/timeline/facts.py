@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ...runtime.engine.lateness import is_late, past_due_ns
 from ...runtime.engine.records import Footer, Header, Note, Record, Transfer, read_trace
 from ...runtime.errors import GraphError, UserError, listing
 from ...runtime.packet import Validity
@@ -32,11 +33,11 @@ class Run:
         settled: by stream, then by unit.
         bodies: by node, then by unit: the firing that went through it.
         arrived: by stream and reading process, then by unit: when the packet was there.
-        lateness: by unit, the worst ``finished - due`` of its nodes; negative when all were in time. Paced nodes are
-            left out: they wait for their due on purpose. A source called ahead is finished at release.
+        lateness: by unit, the worst ``finished - due`` of its nodes; negative when all were in time. Of paced nodes,
+            which wait for their due on purpose, only what began late. A source called ahead is finished at release.
         n_units: units that were released and did not turn out to be past the end.
         first_unit: the first unit that anything was done for: not 0 in what a flight recorder kept.
-        n_late: bodies that finished after their due, each counted for its units.
+        n_late: bodies that finished after their due, and presentations that began late.
         records: all of them, in the order of the trace.
     """
 
@@ -84,9 +85,10 @@ class Run:
         self.first_unit = min(self.first_unit, firing.first) if self._begun else firing.first
         self._begun = True
         self.bodies[firing.node].update(dict.fromkeys(range(firing.first, firing.last + 1), firing))
-        self.n_late += firing.last - firing.first + 1 if is_late(self, firing) else 0
-        if firing.mode == "step" and firing.due_ns is not None and not self.plan.nodes[firing.node].paced:
-            late = max(firing.finished_ns, firing.ready_ns) - firing.due_ns
+        node = self.plan.nodes[firing.node]
+        self.n_late += is_late(node, firing)
+        if firing.mode == "step" and firing.due_ns is not None and (not node.paced or is_late(node, firing)):
+            late = past_due_ns(node, firing) if node.paced else max(firing.finished_ns, firing.ready_ns) - firing.due_ns
             self.lateness[firing.last] = max(late, self.lateness.get(firing.last, late))
 
     def sort(self) -> None:
@@ -234,8 +236,3 @@ def _repeated_before(video: dict[int, Settlement], unit: int) -> int:
 def lateness_ns(run: Run, since: int = 0) -> list[int | None]:
     """Per unit of ``run.units(since)``: `Run.lateness`, None without dues."""
     return [run.lateness.get(unit) for unit in run.units(since)]
-
-
-def is_late(run: Run, firing: Firing) -> bool:
-    """Whether a body finished after its due."""
-    return firing.verdict == "late" and not run.plan.nodes[firing.node].paced

@@ -10,8 +10,8 @@ function pathOf(side, unit) {
   if (!row) return [];
   const steps = [];
   if (row.paced) {
-    const due = Math.max(row.bars.start[i], row.bars.ready[i]);
-    steps.push(step("due", row, unit, row.bars.ready[i], due, due - row.bars.ready[i], `${row.name}: waits for its due`));
+    const waits = waitsOf(row, unit, i);
+    steps.push(...(waits.length ? waits : [dueStep(row, unit, i, row.bars.start[i])]));
   } else steps.push(...stepsOf(row, unit, i));
   const released = release(unit);
   let at = [row, unit];
@@ -71,22 +71,37 @@ function before(row, unit, steps) {
   return from.inputs.length ? [from, taken] : null;
 }
 
-// The body, and what was in front of it in its lane, as far as `until`; the later one first.
+// The body, and what it waited for, as far as `until`; the later one first.
 function stepsOf(row, unit, i, until = Infinity) {
   const { bars } = row;
   const end = Math.min(until, bars.end[i]);
   const units = bars.first[i] === bars.last[i] ? `unit ${bars.last[i]}` : `units ${bars.first[i]} to ${bars.last[i]}`;
   const what = bars.mode[i] === 0 ? "computes" : `${MODES[bars.mode[i]]}s ${units}`;
-  const usual = usualOf(row);
-  const steps = [step("compute", row, unit, Math.min(bars.start[i], end), end, usual.cost, `${row.name}: ${what}`)];
-  if (bars.start[i] - bars.ready[i] > NOTICED) {
+  const body = step("compute", row, unit, Math.min(bars.start[i], end), end, usualOf(row).cost, `${row.name}: ${what}`);
+  return [body, ...waitsOf(row, unit, i).map((part) => ({ ...part, from: Math.min(part.from, end), to: Math.min(part.to, end) }))];
+}
+
+// What a body waited for when all was there, the later first: its lane or the clock; a paced one its due before.
+function waitsOf(row, unit, i) {
+  const { bars } = row;
+  const may = mayStart(row, i);
+  const steps = [];
+  if (bars.start[i] - may > NOTICED) {
     const other = inFrontOf(row, i);
     const [part, text] = other ? ["queue", `${row.name}: its lane is busy with ${other.row.name} of unit ${other.row.bars.last[other.i]}`]
-      : row.inputs.length ? ["queue", `${row.name}: waits to be started`] : ["clock", `${row.name}: started after its release`];
-    steps.push(step(part, row, unit, Math.min(bars.ready[i], end), Math.min(bars.start[i], end), usual.wait, text));
+      : !row.inputs.length ? ["clock", `${row.name}: started after its release`]
+        : may > bars.ready[i] ? ["clock", `${row.name}: started after its due`] : ["queue", `${row.name}: waits to be started`];
+    steps.push(step(part, row, unit, may, bars.start[i], usualOf(row).wait, text));
   }
+  if (may > bars.ready[i]) steps.push(dueStep(row, unit, i, steps.length ? may : bars.start[i]));
   return steps;
 }
+
+const dueStep = (row, unit, i, until) =>
+  step("due", row, unit, row.bars.ready[i], Math.max(row.bars.ready[i], until), usualOf(row).due, `${row.name}: waits for its due`);
+
+// From when on nothing but its lane and the clock held a body up: all was there, and a paced one was due.
+const mayStart = ({ paced, bars }, i) => (paced && bars.due[i] > bars.ready[i] ? bars.due[i] : bars.ready[i]);
 
 // The steps with the waits between them, from release on.
 function joined(steps, released) {
@@ -146,16 +161,16 @@ function lastSeen(row, unit) {
   return best;
 }
 
-// What kept the lane busy longest while a body was ready to run; null when nothing did.
+// What kept the lane busy longest while a body could have started; null when nothing did.
 function inFrontOf(row, i) {
-  const [ready, start] = [row.bars.ready[i], row.bars.start[i]];
+  const [may, start] = [mayStart(row, i), row.bars.start[i]];
   let best = null;
   for (const other of row.side.rows) {
     if (other.process !== row.process || other.lane !== row.lane) continue;
     const { bars } = other;
-    for (let k = atLeast(bars.start, start + 1) - 1; k >= 0 && bars.end[k] >= ready; k--) {
+    for (let k = atLeast(bars.start, start + 1) - 1; k >= 0 && bars.end[k] >= may; k--) {
       if ((other === row && k === i) || MODES[bars.mode[k]] === "skip") continue;
-      const overlap = Math.min(bars.end[k], start) - Math.max(bars.start[k], ready);
+      const overlap = Math.min(bars.end[k], start) - Math.max(bars.start[k], may);
       if (overlap > 0 && (!best || overlap > best.overlap || (overlap === best.overlap && bars.start[k] > best.row.bars.start[best.i])))
         best = { row: other, i: k, overlap };
     }
@@ -169,7 +184,8 @@ function usualOf(row) {
   const steps = () => Array.from(bars.mode.keys()).filter((i) => bars.mode[i] === 0);
   row.usual ??= {
     cost: median(steps().map((i) => bars.end[i] - bars.start[i])),
-    wait: median(steps().map((i) => Math.max(0, bars.start[i] - bars.ready[i]))),
+    wait: median(steps().map((i) => Math.max(0, bars.start[i] - mayStart(row, i)))),
+    due: median(steps().map((i) => mayStart(row, i) - bars.ready[i])),
   };
   return row.usual;
 }

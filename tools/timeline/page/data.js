@@ -187,7 +187,9 @@ function atLeast(column, wanted) {
 
 // The firing of a row for a unit: index, or -1.
 const firingOf = (row, unit) => row.bars.byUnit.get(unit) ?? -1;
-const isLate = (row, i) => row.bars.verdict[i] === 1 && row.bars.mode[i] === 0 && !row.paced;
+const LATE = 5000; // a presentation that began so long after its due is late, as runtime/engine/lateness.py has it
+const isLate = (row, i) => row.bars.mode[i] === 0 && (row.paced ? isLateStart(row, i) : VERDICTS[row.bars.verdict[i]] === "late");
+const isLateStart = ({ bars }, i) => VERDICTS[bars.verdict[i]] !== "end" && bars.start[i] - bars.due[i] > LATE;
 const isOdd = (row, i) => isLate(row, i) || row.bars.mode[i] !== 0;
 const slackOf = (row, i) => row.bars.due[i] - row.bars.out[i];
 const isLost = (unit) => run.sides.some((side) => side.lost.has(unit));

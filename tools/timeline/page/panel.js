@@ -83,7 +83,7 @@ function tipLines({ row, i }) {
     el("div", {}, `${held ? `called ahead, held ${ms(bars.out[i] - bars.end[i])} ms` : `waited ${ms(bars.start[i] - bars.ready[i])} ms`}, computed ${ms(bars.end[i] - bars.start[i], 2)} ms`),
     el("div", {}, `finished ${plusMs(bars.end[i] - base)} ms after release`),
     Number.isNaN(slack) ? null
-      : el("div", { class: slack < 0 && !row.paced ? "warn" : "" }, `due ${plusMs(bars.due[i] - base)} ms, slack ${ms(slack)} ms`),
+      : el("div", { class: row.paced ? (isLate(row, i) ? "warn" : "") : slack < 0 ? "warn" : "" }, `due ${plusMs(bars.due[i] - base)} ms, slack ${ms(slack)} ms`),
     row.side.lost.has(bars.last[i]) ? el("div", { class: "warn" }, `✕ missed: ${row.side.lost.get(bars.last[i])}`) : null,
     el("div", { class: "soft" }, `${row.type} in ${row.process} / ${row.lane}`),
   ].filter(Boolean);
@@ -132,15 +132,25 @@ function ofSide(side, unit) {
     ...pathTable(pathOf(side, unit), unit),
     el("h3", {}, "nodes"),
     nodeTable(side, unit),
-    el("p", { class: "note" }, "ms after release; slack = due − finish"),
+    el("p", { class: "note" }, "ms after release; slack = due − finish (a late playout: start)"),
     ...sendTable(side, unit),
   ];
+}
+
+// When the unit was presented; of one that is not yet, when it is due.
+function presentedLine(side, unit) {
+  const [row, i] = lastPresented(side, unit);
+  const due = deadline(unit, side);
+  const late = row?.paced && isLate(row, i);
+  const at = late ? row.bars.start[i] : due;
+  const after = late ? `, ${ms(at - due)} ms after its due` : "";
+  return el("p", { class: `why ${late ? "warn" : "soft"}` }, `presented ${ms(at - release(unit), 0)} ms after release${after}, at ${(at / 1e6).toFixed(3)} s`);
 }
 
 // Who made the unit miss, by name, and the way from what was missing to there.
 function whyMissed(side, unit) {
   const lost = side.lost.get(unit);
-  if (!lost) return [el("p", { class: "why soft" }, `presented ${ms(side.latency, 0)} ms after release, at ${(deadline(unit, side) / 1e6).toFixed(3)} s`)];
+  if (!lost) return [presentedLine(side, unit)];
   const culprits = side.blamed.get(unit) ?? [];
   const lines = culprits.map((culprit) => el("div", { class: "culprit" }, el("b", { class: "warn" }, culprit.text),
     el("ol", {}, ...culprit.because.map((sentence) => el("li", {}, sentence)))));
@@ -189,7 +199,7 @@ function nodeLine(row, unit) {
   const cells = [bars.ready[i] - base, bars.start[i] - base, bars.end[i] - base, bars.due[i] - base].map((us) => el("td", {}, ms(us)));
   const late = isLate(row, i);
   return el("tr", {}, el("td", {}, row.name, tag ? el("span", { class: late ? "warn" : "soft" }, ` ${tag}`) : null), ...cells,
-    el("td", { class: late ? "warn" : "" }, row.paced ? "paced" : ms(slack)));
+    el("td", { class: late ? "warn" : "" }, row.paced ? (late ? ms(bars.due[i] - bars.start[i]) : "paced") : ms(slack)));
 }
 
 function sendTable(side, unit) {
