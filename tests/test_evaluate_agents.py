@@ -9,14 +9,17 @@ import torch
 from wangraph.tools.evaluate import measures as m
 from wangraph.tools.evaluate import probes
 from wangraph.tools.evaluate.agents import Astray, IdealAgent, ModelAgent, Weights, check_world
-from wangraph.tools.evaluate.eyes import reader
+from wangraph.tools.evaluate.eyes import count_events, reader
+from wangraph.tools.evaluate.figures import NOTHING
 from wangraph.tools.evaluate.measures import in_sound, in_text
-from wangraph.tools.evaluate.outsiders import graph_holder
+from wangraph.tools.evaluate.outsiders import fitted, graph_holder, talk_of
 from wangraph.tools.evaluate.recogniser import recogniser
 from wangraph.tools.evaluate.talk import Cast, hold
 from wangraph.tools.evaluate.turns import turns
 from wangraph.tools.evaluate.voices import Voices
 from wangraph.tools.train.data import WORLD_VERSION
+from wangraph.tools.world.conversation import Conversation
+from wangraph.tools.world.face import Pose, render
 from wangraph.tools.world.persona import PERSONAS
 from wangraph.tools.world.signal import UNIT
 from wangraph.tools.world.words import AGENT_WORDS
@@ -150,5 +153,44 @@ def test_a_graph_is_measured_like_the_model(voices):
     for talk in found:
         assert len(talk) == 10 and talk.samples.shape == talk.heard.shape == (10 * UNIT,)
         assert talk.face["mouth"].shape == (40,) and talk.events is None
-    quiet = graph_holder("mirror", {}, voices.bank, reader(32), 32)(casts[:1], 4)[0]
-    assert quiet.face == {}, "pictures of another size than the reader's are not read"
+    small = graph_holder("mirror", {}, voices.bank, reader(32), 32)(casts[:1], 4)[0]
+    assert small.face["mouth"].shape == (16,), "pictures of another size than the reader's are scaled to it"
+
+
+def drawn(persona, size):
+    pose = Pose.still(40)
+    pose.mouth[:], pose.blink[:] = np.linspace(0, 1, 40), np.arange(40) % 10 == 0
+    return pose, render(pose, PERSONAS[persona].looks, size)
+
+
+@pytest.mark.parametrize("size", [48, 192])
+@pytest.mark.parametrize("margin", [0, 30])
+def test_a_face_of_another_size_is_read_as_at_its_own(read, size, margin):
+    pose, frames = drawn("vera", size)
+    wide = np.pad(frames, [(0, 0), (0, 0), (margin, margin), (0, 0)], mode="edge")
+    high = np.pad(frames, [(0, 0), (margin, margin), (0, 0), (0, 0)], mode="edge")
+    plain = read(drawn("vera", 32)[1])
+    for seen in (wide, high):
+        found = read(fitted(seen, 32))
+        assert np.corrcoef(found["mouth"], pose.mouth)[0, 1] > 0.97
+        assert np.abs(found["mouth"] - plain["mouth"]).mean() < 0.1
+        assert count_events(found["blink"], 0.5) == 4
+
+
+def test_pictures_of_the_readers_size_are_read_as_they_are():
+    frames = drawn("iris", 32)[1]
+    assert fitted(frames, 32) is frames
+
+
+def test_fine_stripes_become_an_even_grey():
+    stripes = np.zeros((1, 128, 128, 3), np.uint8)
+    stripes[:, :, ::2] = 200
+    assert np.abs(fitted(stripes, 32)[:, :, 2:-2].astype(int) - 100).max() <= 2
+
+
+def test_an_agent_without_pictures_has_no_face_and_is_not_blamed_for_it(voices, read):
+    cast = probes.asks(voices.synthetic, 1).casts[0]
+    heard = cast.world(voices.bank, 0).step()
+    talk = talk_of(cast, Conversation((heard,), np.zeros((1, UNIT), np.float32), unknown=("eleven",)), read, 32)
+    assert talk.face == {} and talk.unknown == ("eleven",)
+    assert m.lips([talk]) == (NOTHING, NOTHING) and m.gestures([talk], "blink", 0.5) == NOTHING

@@ -1,6 +1,8 @@
 """`wangraph evaluate`, as it is typed."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from wangraph.tools.evaluate.command import command
 from wangraph.tools.evaluate.recording import in_units
 from wangraph.tools.evaluate.report import MEASURES
 from wangraph.tools.evaluate.rows import Setting
+from wangraph.tools.world import websocket
 from wangraph.tools.world.signal import UNIT
 from wangraph.wan_core import flow
 from wangraph.wan_core.errors import ModelError
@@ -53,6 +56,45 @@ def test_there_are_so_many_dialogues():
     assert str(result.exception) == (
         "--first: found 9990, and 48 dialogues from there on (expected 10,000 in all, at most), ask for fewer"
     )
+
+
+def test_what_cannot_be_talked_with_is_told_before_anything_heavy_is_loaded():
+    code = """
+import sys
+from wangraph.runtime.errors import WangraphError
+from wangraph.tools.evaluate import command
+for args in sys.argv[1:]:
+    try:
+        command.main(args.split(), standalone_mode=False)
+    except WangraphError as error:
+        print(f"{type(error).__name__}: {error}")
+print(*(name for name in ("torch", "scipy", "wangraph.tools.evaluate.rows") if name in sys.modules))
+"""
+    args = ["--graph nofile.yaml", "--graph mirror --set sauce=1", "--agent http://127.0.0.1:1",
+            "--agent ws://127.0.0.1:66000", "--agent ws://127.0.0.1:1"]  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=60)
+    no_file, no_key, no_scheme, no_port, nobody, loaded = done.stdout.splitlines() or [done.stderr]
+    assert no_file.startswith("GraphError: nofile.yaml: no such graph (expected a file, or one of: cascade, ")
+    assert no_key.startswith("GraphError: --set sauce=1: found 'sauce' (available parameters: ")
+    expected = "(expected ws://HOST:PORT or wss://HOST:PORT), correct its address"
+    assert no_scheme == f"UserError: agent: found 'http://127.0.0.1:1' {expected}"
+    assert no_port == f"UserError: agent: found 'ws://127.0.0.1:66000' {expected}"
+    assert nobody.startswith("UserError: ws://127.0.0.1:1: cannot be reached (")
+    assert nobody.endswith("; expected an agent that listens there), start it first")
+    assert loaded == ""
+
+
+def test_with_an_agent_one_dialogue_is_held_at_a_time_unless_told_otherwise(monkeypatch):
+    asked = []
+
+    def look(url, at_once):
+        asked.append(at_once)
+        raise UserError("nobody")
+
+    monkeypatch.setattr(websocket, "check_agent", look)
+    for more in ((), ("--processes", 3)):
+        evaluate("--agent", "ws://a", *more)
+    assert asked == [1, 3]
 
 
 def recordings(folder, *people):
@@ -95,6 +137,13 @@ def test_an_unknown_kind_of_dialogue_is_named():
     assert str(result.exception) == (
         "--only: found 'card' (available: asides, asks, asks-flite, asks-person, backchannels, cards, free, hands, "
         "interruptions, pauses, told, typed); did you mean 'cards'?"
+    )
+
+
+def test_an_agent_is_not_asked_to_be_somebody_else():
+    assert str(evaluate("--graph", "mirror", "--only", "told").exception) == (
+        "--only: found 'told' (available: asides, asks, asks-flite, asks-person, backchannels, cards, free, hands, "
+        "interruptions, pauses, typed)"
     )
 
 

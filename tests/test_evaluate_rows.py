@@ -1,10 +1,12 @@
 """Which dialogues are held together, and that none of the work is lost."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from wangraph.tools.evaluate import probes
-from wangraph.tools.evaluate.course import both
-from wangraph.tools.evaluate.rows import ROWS_AT_ONCE, batches, side_by_side
+from wangraph.tools.evaluate import probes, rows
+from wangraph.tools.evaluate.course import Findings, both
+from wangraph.tools.evaluate.rows import ROWS_AT_ONCE, Setting, batches, measured, side_by_side
 from wangraph.tools.world.voices import Speaker
 
 SPEAKERS = [Speaker("toy", "espeak-ng", "en-us")]
@@ -41,3 +43,36 @@ def ends(job):
 def test_the_end_of_an_iterator_in_one_job_is_not_the_end_of_all_jobs():
     with pytest.raises(RuntimeError, match="ended early"):
         list(side_by_side(ends, [1, 0, 2], processes=1))
+
+
+def test_words_that_the_world_does_not_know_are_named_once_as_soon_as_they_are_found(monkeypatch, capsys):
+    setting = Setting("tiny", agent="ws://a")
+    strange = {"asks": (), "pauses": ("eleven", "uh"), "cards": ("uh", "purple")}
+    told = [((setting, "agent", name), Findings(unknown=words)) for name, words in strange.items()]
+    monkeypatch.setattr(rows, "run", lambda jobs, processes: iter(told))
+    found = measured([setting], ("agent",), tuple(strange), 1)[setting]["agent"]
+    assert found.unknown == ("eleven", "uh", "purple")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" (")[0] for line in lines] == [
+        "agent: asks",
+        "warning: agent: found 'eleven', 'uh' in the agent's text",
+        "agent: pauses",
+        "agent: cards",
+    ]
+
+
+def test_what_is_found_at_a_station_has_the_unknown_words_of_all_its_dialogues(monkeypatch):
+    words = iter([("uh",), (), ("eh", "uh"), ()])
+
+    def held(casts, units):
+        return [SimpleNamespace(unknown=next(words)) for _ in casts]
+
+    def station(hold, voices, heard, which):
+        hold([1, 2], 3), hold([3, 4], 3)
+        return Findings(values={"ms": [1.0]})
+
+    made = SimpleNamespace(voices=None, net=None, holder=lambda row, setting: held)
+    monkeypatch.setattr(rows, "tools", lambda setting: made)
+    monkeypatch.setitem(rows.STATIONS, "asks", station)
+    job = (Setting("tiny"), "model", "asks")
+    assert rows._done(job) == (job, Findings(values={"ms": [1.0]}, unknown=("uh", "eh")))

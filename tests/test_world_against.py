@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import world_toys
-from world_toys import ONLY_TONES, Beeper, Deep, Depth, Slow, tones
+from world_toys import ONLY_TONES, Babbler, Beeper, Deep, Depth, Slow, tones
 
 from wangraph import Edge, Graph, run
 from wangraph.runtime.errors import GraphError, UserError
-from wangraph.tools.world.against import PresentUser, converse, converse_with_graph
+from wangraph.tools.world.against import PresentUser, check_graph, converse, converse_with_graph
 from wangraph.tools.world.conversation import arrivals, shown, written
 from wangraph.tools.world.node import Guest, WorldUser, replayed, typed
 from wangraph.tools.world.seat import ANY_SEAT, Seat
@@ -171,8 +171,11 @@ def test_seeds_name_users_whose_voices_training_never_heard(voices):
 @pytest.mark.slow
 def test_the_graph_of_the_document_is_put_before_the_world(capsys):
     document = (Path(__file__).parents[1] / "docs" / "benchmark.md").read_text()
-    code = next(block for block in re.findall(r"```python\n(.*?)```", document, re.DOTALL) if '"mirror"' in block)
-    exec(code, {})
+    plain, seated = (code for code in re.findall(r"```python\n(.*?)```", document, re.DOTALL) if '"mirror"' in code)
+    names = {}
+    exec(seated, names)
+    assert [len(talk) for talk in names["talks"]] == [5]
+    exec(plain, {})
     assert capsys.readouterr().out.count("(25, 2560) (25, 4, 64, 64, 3)") == 2
 
 
@@ -197,9 +200,34 @@ def test_words_come_one_a_unit_and_pictures_stay():
 
 
 def refused(graph, guest, seat=ANY_SEAT, kind=GraphError):
+    with pytest.raises(kind) as early:
+        check_graph(graph, seat=seat)
     with pytest.raises(kind) as caught:
         converse(graph, arrivals([guest]), 4, seat=seat)
+    assert str(early.value) == str(caught.value)
     return str(caught.value)
+
+
+def test_a_graph_that_can_be_put_before_the_world_is_not_refused(tmp_path):
+    check_graph(square(tmp_path))
+    check_graph("cascade", set={"timeout_ms": "400"})
+
+
+def test_words_of_a_graph_that_the_world_does_not_know_are_named_once(voices, caplog):
+    talks = converse_with_graph(babbling(), [3, 4], 2, "digits", held_out=False, voices=voices, hold_out=ONLY_TONES)
+    assert [talk.unknown for talk in talks] == [("twelve",)] * 2
+    assert [record.getMessage() for record in caplog.records if record.name == "wangraph.world"] == [
+        "graph 'babbler': found 'twelve' in the agent's text (expected words of wangraph.wan_core.text), write those: "
+        "each other is read as <unknown> and counts as a wrong word"
+    ]
+
+
+def babbling():
+    g = Graph("babbler", latency_ms=240)
+    user = g.add("user", "capture.pattern", width=64, height=64)
+    babbler = g.add("babbler", Babbler, inputs={"audio": user["audio"]})
+    g.add("sync", "sync.playout", inputs={"audio": babbler["samples"], "text": babbler["words"]})
+    return g
 
 
 def test_a_graph_without_such_a_node_or_stream_is_told_what_it_has(tmp_path, guest):

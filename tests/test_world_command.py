@@ -154,3 +154,7 @@ def test_a_dialogue_is_the_same_whatever_size_it_is_drawn_at(tmp_path):
     np.testing.assert_array_equal(small.agent_pose.mouth, none.agent_pose.mouth)
     assert small.user_video.shape == (30, 4, 16, 16, 3) and none.user_video.shape == (30, 4, 0, 0, 3)
     assert len(small.user_audio) == 30 * UNIT == int(30 * 0.16 * RATE)
+
+
+def test_the_help_says_how_to_put_an_agent_of_ones_own_before_the_world(wangraph):
+    assert "wangraph evaluate --agent ws://127.0.0.1:8765  your own agent before it" in wangraph("--help").output

@@ -17,11 +17,11 @@ from world_toys import ONLY_TONES, tones
 
 from wangraph.runtime.errors import MissingExtra, RunError, UserError
 from wangraph.tools.evaluate import command
-from wangraph.tools.world.conversation import arrivals
+from wangraph.tools.world.conversation import arrivals, warning_of
 from wangraph.tools.world.node import Guest, replayed
 from wangraph.tools.world.protocol import greeting, manners, packed, unpacked
-from wangraph.tools.world.websocket import converse_over, converse_with_websocket
-from wangraph.wan_core.text import TOKENS
+from wangraph.tools.world.websocket import check_agent, converse_over, converse_with_websocket
+from wangraph.wan_core.text import TOKENS, WORDS
 
 HELLO = {"type": "hello", "name": "toy"}
 
@@ -266,13 +266,97 @@ def test_an_agent_may_leave_after_its_last_answer(guest):
         assert len(converse_over(url, arrivals([guest]), 2, size=32)[0]) == 2
 
 
-@pytest.mark.parametrize("url", ["ws://127.0.0.1:1", "http://127.0.0.1:1", "nonsense"])
-def test_nobody_there_is_told(guest, url):
+@pytest.fixture(params=["a dialogue", "a look"])
+def meet(request, guest):
+    return check_agent if request.param == "a look" else lambda url: converse_over(url, arrivals([guest]), 2)
+
+
+def test_nobody_there_is_told(meet):
     with pytest.raises(UserError) as caught:
-        converse_over(url, arrivals([guest]), 2)
+        meet("ws://127.0.0.1:1")
     message = str(caught.value)
-    assert message.startswith(f"{url}: cannot be reached (")
+    assert message.startswith("ws://127.0.0.1:1: cannot be reached (")
     assert message.endswith("; expected an agent that listens there), start it first")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "nonsense", "", "ws://", "ws://a:port", "ws://a:70000"])
+def test_an_address_that_is_none_is_told(meet, url):
+    with pytest.raises(UserError) as caught:
+        meet(url)
+    assert str(caught.value) == (
+        f"agent: found '{url}' (expected ws://HOST:PORT or wss://HOST:PORT), correct its address"
+    )
+
+
+def test_an_agent_is_looked_at_in_a_dialogue_of_no_unit():
+    got = []
+
+    def talk(line):
+        got.append(json.loads(line.recv()))
+        line.send(json.dumps(HELLO))
+        got.extend(json.loads(message) for message in line)
+
+    with serving(talk) as url:
+        check_agent(url)
+    assert (got[0]["type"], got[0]["units"], got[1:]) == ("hello", 0, [{"type": "end"}])
+
+
+def test_an_agent_that_greets_otherwise_is_told_at_once():
+    with serving(agent(silence, takes="gif")) as url, pytest.raises(RunError) as caught:
+        check_agent(url)
+    assert str(caught.value) == f"{url}: found takes 'gif' (expected one of: jpeg, none, rgb), correct its hello"
+
+
+@pytest.mark.parametrize("wanted", [2, 3])
+def test_an_agent_that_holds_fewer_dialogues_at_once_is_told(wanted):
+    room = threading.Semaphore(2)
+
+    def talk(line):
+        if room.acquire(blocking=False):
+            agent(silence)(line)
+
+    with serving(talk) as url:
+        if wanted == 2:
+            check_agent(url, 2)
+            return
+        with pytest.raises(UserError) as caught:
+            check_agent(url, 3)
+    found = str(caught.value)
+    assert found.startswith(
+        f"{url}: holds 2 of 3 dialogues at once (expected one for each of --processes; {url}: the agent hung up ("
+    )
+    assert found.endswith("), use --processes 2")
+
+
+def test_words_that_the_world_does_not_know_are_named_once(guest, caplog):
+    said = {0: "eight", 1: "eleven, Uh!", 3: "uh ?", 4: "42 OK —"}
+
+    def answer(header, body):
+        return unit_message(unit=header["unit"], text=said.get(header["unit"], ""))
+
+    with serving(agent(answer)) as url:
+        talks = converse_with_websocket(
+            url, [1, 2], 8, "digits", held_out=False, voices=guest.voices, hold_out=ONLY_TONES, size=32
+        )
+    words = ["eight", "<unknown>", "<unknown>", "<unknown>", "<unknown>", "four", "two", "okay"]
+    assert [WORDS[token] for token in talks[0].text] == words
+    assert [talk.unknown for talk in talks] == [("eleven", "uh")] * 2
+    assert [record.getMessage() for record in caplog.records if record.name == "wangraph.world"] == [
+        f"{url}: found 'eleven', 'uh' in the agent's text (expected words of wangraph.wan_core.text), write those: "
+        "each other is read as <unknown> and counts as a wrong word"
+    ]
+
+
+def test_of_many_words_some_are_named():
+    assert warning_of("ws://a", [f"w{n}" for n in range(11)]).startswith(
+        "ws://a: found 'w0', 'w1', 'w2', 'w3', 'w4', 'w5', 'w6', 'w7' and 3 more in the agent's text ("
+    )
+
+
+def test_the_words_of_the_document_are_those_that_text_may_use():
+    document = (Path(__file__).parents[1] / "docs" / "benchmark.md").read_text()
+    words = next(block for block in re.findall(r"```text\n(.*?)```", document, re.DOTALL) if "mm-hmm" in block)
+    assert tuple(words.split()) == WORDS[4:]
 
 
 def test_a_missing_library_is_named_with_its_extra(guest, monkeypatch):
@@ -287,10 +371,14 @@ def test_a_missing_library_is_named_with_its_extra(guest, monkeypatch):
 @pytest.mark.slow
 def test_an_agent_behind_a_websocket_is_evaluated_like_the_model():
     with serving(agent(silence)) as url:
-        args = ["--agent", url, "--only", "cards", "--dialogues", "2", "--processes", "1", "--json"]
-        result = CliRunner().invoke(command, args)
+        result = CliRunner().invoke(command, ["--agent", url, "--only", "cards", "--dialogues", "2", "--json"])
     assert result.exit_code == 0, result.exception
-    rows = json.loads(result.stdout)["rows"]
+    told = json.loads(result.stdout)
+    assert told["not judged"] == (
+        "words in sound, lips, blinks and nods: they are read by what was learned from the shipped voices and faces, "
+        "and say little of others"
+    )
+    rows = told["rows"]
     assert list(rows) == ["agent", "reference"]
     named = "card named, text"
     assert (rows["agent"][named]["value"], rows["reference"][named]["value"]) == (0.0, 1.0)

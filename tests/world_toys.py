@@ -99,3 +99,14 @@ class Echo(Node):
 
     def step(self, unit, audio):
         return {"samples": audio}
+
+
+class Babbler(Node):
+    """Says what it hears, and writes what the world has no word for."""
+
+    audio = Input("audio", "S", "float32", rate_hz=RATE)
+    samples = Output("audio", "S", "float32", rate_hz=RATE)
+    words = Output("text")
+
+    def step(self, unit, audio):
+        return {"samples": audio, "words": "one twelve"}

@@ -45,7 +45,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--temperature", type=FiniteRange(min=0), default=0.7, show_default=True, help="Of the voice.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
 @click.option("--no-floors", is_flag=True, help="Leave out untrained weights and other users' pictures.")
-@click.option("--processes", type=click.IntRange(min=1), default=2, show_default=True, help="Side by side.")
+@click.option("--processes", type=click.IntRange(min=1), show_default="2; with --agent 1", help="Side by side.")
 @click.option("--json", "as_json_", is_flag=True, help="Figures as JSON, with their intervals and goals.")
 @click.option("--plots", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Pictures, too.")
 @click.option("--also", multiple=True, metavar="CHECKPOINT", help="Beside others: seeds of a training, their spread.")
@@ -69,7 +69,7 @@ def command(
     temperature: float,
     seed: int,
     no_floors: bool,
-    processes: int,
+    processes: int | None,
     as_json_: bool,
     plots: Path | None,
     also: tuple[str, ...],
@@ -90,9 +90,11 @@ def command(
     wangraph evaluate --also a.safetensors         other seeds beside it, and the spread
     wangraph evaluate --audio me.wav               what it makes of a recording
     wangraph evaluate --graph cascade --set timeout_ms=400
-    wangraph evaluate --agent ws://127.0.0.1:8765 --processes 1
+    wangraph evaluate --agent ws://127.0.0.1:8765  docs/benchmark.md: what is expected of it
     """
     refuse_unused(click.get_current_context(), MODES)
+    processes = processes or (2 if agent is None else 1)  # who talks with one at a time need not talk with two
+    _check_outsider(graph, sets, agent, processes)
 
     from ...wan_core.errors import ModelError
     from ...wan_core.flow import Solver
@@ -139,9 +141,25 @@ def command(
 
             evaluate_seeds(setting, also, _stations(only), processes, as_json_)
         else:
-            _evaluate(setting, no_floors, _stations(only), processes, as_json_, plots)
+            _evaluate(setting, no_floors, only, processes, as_json_, plots)
     except ModelError as error:
         raise UserError(str(error)) from error
+
+
+def _check_outsider(graph: str | None, sets: tuple[str, ...], agent: str | None, processes: int) -> None:
+    """Look whether there is a graph, or an agent, before voices and eyes are made: that takes a while.
+
+    Raises:
+        UserError, RunError: there is none that can be put before the world.
+    """
+    if graph is not None:
+        from ..world.against import check_graph
+
+        check_graph(graph, set=parse_sets(sets))
+    if agent is not None:
+        from ..world.websocket import check_agent
+
+        check_agent(agent, processes)
 
 
 def _check_numbers(setting: Setting) -> None:
@@ -166,23 +184,24 @@ def _fit(path: Path) -> None:
     click.echo(f"{path}: {fit(Bank(), path):.1%} of clips without a mistake")
 
 
-def _stations(only: tuple[str, ...]) -> tuple[str, ...]:
-    """The kinds of dialogues that are asked for.
+def _stations(only: tuple[str, ...], row: Row = "model") -> tuple[str, ...]:
+    """The kinds of dialogues that are asked for, of those that the row is put through.
 
     Raises:
         UserError: one that there is not.
     """
     from ...runtime.errors import did_you_mean, listing
-    from .course import STATIONS
+    from .rows import STATIONS_OF
 
+    known = STATIONS_OF[row]
     for name in only:
-        if name not in STATIONS:
-            raise UserError(f"--only: found '{name}' (available: {listing(STATIONS)}){did_you_mean(name, STATIONS)}")
-    return only or tuple(STATIONS)
+        if name not in known:
+            raise UserError(f"--only: found '{name}' (available: {listing(known)}){did_you_mean(name, known)}")
+    return only or known
 
 
 def _evaluate(
-    setting: Setting, no_floors: bool, stations: tuple[str, ...], processes: int, as_json_: bool, plots: Path | None
+    setting: Setting, no_floors: bool, only: tuple[str, ...], processes: int, as_json_: bool, plots: Path | None
 ) -> None:
     from ..tables import console
     from .pace import facts_of
@@ -191,10 +210,14 @@ def _evaluate(
 
     rows: tuple[Row, ...] = ("graph" if setting.graph else "agent" if setting.agent else "model", "reference")
     rows += () if no_floors or rows[0] != "model" else ("astray", "random")
+    stations = _stations(only, rows[0])
     began = time.monotonic()
     facts = facts_of(setting)
     found = measured([setting], rows, stations, processes)[setting]
     facts["seconds"] = round(time.monotonic() - began, 1)
+    unknown = next(iter(found.values())).unknown
+    if unknown:
+        facts["unknown words"] = ", ".join(unknown)
     named = {str(row): findings for row, findings in found.items()}
     if as_json_:
         click.echo(json.dumps(as_json(named, facts), indent=2))

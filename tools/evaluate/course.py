@@ -29,15 +29,18 @@ class Findings:
     Attributes:
         figures: by name, see `MEASURES`.
         values: single values behind them, for pictures.
+        unknown: what the agent wrote that is no word of the world, each once.
     """
 
     figures: dict[str, Figure] = field(default_factory=dict)
     values: dict[str, list[float]] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
 
     def add(self, other: Findings) -> None:
         """Take in what another probe found."""
         self.figures.update(other.figures)
         self.values.update(other.values)
+        self.unknown = tuple(dict.fromkeys(self.unknown + other.unknown))
 
 
 Station = Callable[[Holder, Voices, Words, Which], Findings]

@@ -10,6 +10,7 @@ import torch
 
 from ..world.signal import MS, UNIT
 from .agents import ModelAgent, Weights
+from .report import NOT_JUDGED
 from .rows import Setting, tools
 from .talk import FIRST_SEED, Cast
 
@@ -26,6 +27,8 @@ def facts_of(setting: Setting) -> dict[str, Any]:
     shared["voices"] = ", ".join(speaker.name for speaker in met.synthetic)
     if setting.recordings:
         shared["people"] = ", ".join(speaker.name for speaker in met.people) or "none is held out (--hold-out NAME)"
+    if setting.graph or setting.agent:
+        shared["not judged"] = NOT_JUDGED
     if setting.graph:
         return {"graph": " ".join((setting.graph, *(f"{key}={value}" for key, value in setting.sets))), **shared}
     if setting.agent:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+import click
 
 from .course import Findings
 from .figures import Figure
@@ -25,6 +29,7 @@ class Measure:
         goal: that the interval's worse end should reach; None: none.
         over: what the goal counts from: nothing, or the reference's value, times or plus the goal.
         chance: what somebody reaches who does not look or listen; None: not known beforehand.
+        learned: read by what was learned from the shipped voices and faces: of `OUTSIDERS` it is not judged.
     """
 
     name: str
@@ -32,6 +37,7 @@ class Measure:
     goal: float | None = None
     over: Literal["nothing", "times", "plus"] = "nothing"
     chance: float | None = None
+    learned: bool = False
 
     def limit(self, reference: Figure | None) -> float | None:
         """What the goal comes to."""
@@ -77,27 +83,27 @@ MEASURES: tuple[Measure, ...] = (
     Measure("raised hand, minus control", "high", 0.85, chance=0.0),
     Measure("raised hand: stopped"),
     Measure("card named, text", "high", 0.90, chance=0.25),
-    Measure("card named, sound", chance=0.25),
+    Measure("card named, sound", chance=0.25, learned=True),
     Measure("question about the card right, text", chance=0.5),
     Measure("words, text", "high", 0.97, chance=0.1),
-    Measure("words, sound", "high", 0.97, "times", 0.1),
+    Measure("words, sound", "high", 0.97, "times", 0.1, learned=True),
     Measure("turns, text", "high"),
     Measure("typed: words, text", "high"),
     Measure("flite: words, text", "high", 0.80, chance=0.1),
-    Measure("flite: words, sound"),
+    Measure("flite: words, sound", learned=True),
     Measure("flite: onset in the right unit"),
     Measure("person: words, text", "high", 0.85, chance=0.1),
-    Measure("person: words, sound"),
+    Measure("person: words, sound", learned=True),
     Measure("person: onset in the right unit"),
-    Measure("lips: sound behind mouth", "near", 20.0, "plus"),
-    Measure("lips: correlation", "high", 0.97, "times"),
-    Measure("blinks", "told", 0.25, "times"),
-    Measure("nods", "told", 0.25, "times"),
+    Measure("lips: sound behind mouth", "near", 20.0, "plus", learned=True),
+    Measure("lips: correlation", "high", 0.97, "times", learned=True),
+    Measure("blinks", "told", 0.25, "times", learned=True),
+    Measure("nods", "told", 0.25, "times", learned=True),
     Measure("free: words, text"),
     Measure("free: speaks unasked"),
     Measure("persona: words by its rule, text"),
     Measure("persona: words of other rules, text"),
-    Measure("persona: looks", chance=1 / 3),
+    Measure("persona: looks", chance=1 / 3, learned=True),
 )
 
 
@@ -109,6 +115,19 @@ def judged(measure: Measure, found: Figure, reference: Figure | None) -> bool | 
         worst = max(abs(end - reference.value) for end in (found.low, found.high))
         return worst <= measure.goal * reference.value
     return measure.is_met(found, reference)
+
+
+OUTSIDERS = ("graph", "agent")
+"""Rows of agents that may have any voice and any face."""
+NOT_JUDGED = (
+    "words in sound, lips, blinks and nods: they are read by what was learned from the shipped voices and faces, and "
+    "say little of others"
+)
+
+
+def goal_met(row: str, measure: Measure, found: Figure, reference: Figure | None) -> bool | None:
+    """As `judged`, of a row of the table; None, too, where the measure knows the shipped agents only."""
+    return None if measure.learned and row in OUTSIDERS else judged(measure, found, reference)
 
 
 def goal_text(measure: Measure) -> str:
@@ -140,7 +159,7 @@ def as_table(rows: Mapping[str, Findings]) -> Table:
         if figures[0] is None:
             continue
         reference = rows["reference"].figures.get(measure.name) if "reference" in rows else None
-        met = judged(measure, figures[0], reference)
+        met = goal_met(names[0], measure, figures[0], reference)
         made.add_row(
             measure.name,
             goal_text(measure),
@@ -165,7 +184,7 @@ def as_json(rows: Mapping[str, Findings], facts: Mapping[str, Any]) -> dict[str,
         "goals": {
             measure.name: {
                 "goal": goal_text(measure),
-                "met": judged(measure, judged_row[measure.name], reference.get(measure.name)),
+                "met": goal_met(names[0], measure, judged_row[measure.name], reference.get(measure.name)),
             }
             for measure in MEASURES
             if measure.name in judged_row and measure.goal is not None
@@ -175,12 +194,24 @@ def as_json(rows: Mapping[str, Findings], facts: Mapping[str, Any]) -> dict[str,
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[str], None]]:
-    """A bar on the terminal's error stream; nothing where that is none."""
+    """A bar on the error stream; where that is no terminal, a line for each part that is done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     out = Console(stderr=True)
+    if not out.is_terminal:
+        yield _lines(total)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
+    with Progress(*columns, console=out, transient=True) as bar:
         line = bar.add_task("dialogues", total=total)
         yield lambda done: bar.update(line, advance=1, description=done)
+
+
+def _lines(total: int) -> Callable[[str], None]:
+    began, numbers = time.monotonic(), itertools.count(1)
+
+    def tell(done: str) -> None:
+        click.echo(f"{done} ({next(numbers)} of {total}, {time.monotonic() - began:.0f} s)", err=True)
+
+    return tell

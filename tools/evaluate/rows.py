@@ -14,10 +14,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import click
 import torch
 
 from ...wan_core.checkpoint_header import find, inspect
 from ...wan_core.flow import Solver
+from ..world.conversation import warning_of
 from ..world.voices import Bank
 from .agents import SOLVER, Astray, IdealAgent, ModelAgent, Weights
 from .course import BY_SIGHT, STATIONS, Findings, Holder
@@ -186,11 +188,13 @@ def run(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Findings]]:
 def measured(
     settings: Sequence[Setting], rows: Sequence[Row], stations: Sequence[str], processes: int
 ) -> dict[Setting, dict[Row, Findings]]:
-    """Put the rows of each setting through these stations, with a bar."""
+    """Put the rows of each setting through these stations, and say how far it is."""
     found: dict[Setting, dict[Row, Findings]] = {each: {row: Findings() for row in rows} for each in settings}
     jobs = [job for setting in settings for job in jobs_of(setting, rows, stations)]
     with progress(len(jobs)) as advance:
         for (setting, row, station), findings in run(jobs, processes):
+            if findings.unknown and not found[setting][row].unknown:
+                click.echo(f"warning: {warning_of(row, findings.unknown)}", err=True)
             found[setting][row].add(findings)
             advance(f"{row}: {station}")
     return found
@@ -199,4 +203,12 @@ def measured(
 def _done(job: Job) -> tuple[Job, Findings]:
     setting, row, station = job
     made, which = tools(setting), range(setting.first, setting.first + setting.dialogues)
-    return job, STATIONS[station](made.holder(row, setting), made.voices, in_sound(made.net), which)
+    held, unknown = made.holder(row, setting), list[str]()
+
+    def noted(casts: Sequence[Cast], units: int) -> list[Talk]:
+        talks = held(casts, units)
+        unknown.extend(word for talk in talks for word in talk.unknown)
+        return talks
+
+    found = STATIONS[station](noted, made.voices, in_sound(made.net), which)
+    return job, replace(found, unknown=tuple(dict.fromkeys(unknown)))

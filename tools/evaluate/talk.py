@@ -94,6 +94,7 @@ class Talk:
         text: [U] the agent's tokens.
         events: [U, 2] the agent's states and gestures; None: it does not tell.
         frames: [U, 4, S, S, 3] the agent's pictures, and seen: the user's; None where they were not kept.
+        unknown: what the agent wrote that is no word of the world.
     """
 
     cast: Cast
@@ -105,6 +106,7 @@ class Talk:
     events: NDArray[np.int64] | None
     frames: NDArray[np.uint8] | None = None
     seen: NDArray[np.uint8] | None = None
+    unknown: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.text)

@@ -25,7 +25,7 @@ from ...runtime.packet import Packet
 from ...runtime.plan.check import make_plan
 from ...runtime.plan.graph import Graph
 from ...runtime.plan.spec import GraphSpec, ParamSpec
-from .conversation import Arrival, Conversation, arrivals, shown, spoken, written
+from .conversation import Arrival, Conversation, arrivals, shown, spoken, unknown_in, warn_of_unknown, written
 from .cues import UserUnit
 from .node import Guest, WorldUser
 from .seat import ANY_SEAT, Seat, Seated, take_seat
@@ -66,7 +66,19 @@ def converse_with_graph(
     split: Split = "held-out" if held_out else "train"
     numbers = list(seeds)
     guests = [Guest(seed, scenario, split, voices, hold_out) for seed in numbers]
-    return converse(graph, arrivals(guests), units, seat=seat, set=set, seeds=numbers)
+    talks = converse(graph, arrivals(guests), units, seat=seat, set=set, seeds=numbers)
+    warn_of_unknown(f"graph '{graph.spec.name if isinstance(graph, Graph) else graph}'", talks)
+    return talks
+
+
+def check_graph(graph: Graph | str | Path, *, seat: Seat = ANY_SEAT, set: Mapping[str, Any] | None = None) -> None:
+    """Pass if a graph can be put before the world: known in a moment, before a voice is made.
+
+    Raises:
+        UserError: it cannot.
+    """
+    seated = _seated(graph, seat, set)
+    make_plan(_numbered(seated.spec, seated.user, 0))
 
 
 def converse(
@@ -84,10 +96,13 @@ def converse(
         users: how each arrives; called with the side of the pictures that the graph takes.
         seeds: of the graph's own chance in each dialogue; 0, 1, 2... if not given.
     """
-    spec = (graph if isinstance(graph, Graph) else load(graph, set)).spec
-    seated = take_seat(spec, seat, PresentUser)
+    seated = _seated(graph, seat, set)
     seeds = range(len(users)) if seeds is None else seeds
     return [_talk(seated, user(seated.size), units, seat.delay, seed) for user, seed in zip(users, seeds, strict=True)]
+
+
+def _seated(graph: Graph | str | Path, seat: Seat, set: Mapping[str, Any] | None) -> Seated:
+    return take_seat((graph if isinstance(graph, Graph) else load(graph, set)).spec, seat, PresentUser)
 
 
 @dataclass(eq=False)
@@ -137,11 +152,13 @@ def _talk(seated: Seated, world: World, units: int, delay: int, seed: int) -> Co
     sounds, pictures, texts = (
         _by_unit(packets.get(stream or "", []), units) for stream in (seated.audio, seated.video, seated.text)
     )
+    words = [None if packet is None else text_of(packet) for packet in texts]
     return Conversation(
         heard=tuple(heard),
         samples=spoken([None if packet is None else packet.array for packet in sounds]),
         frames=None if seated.video is None else shown([None if p is None else p.array for p in pictures]),
-        text=None if seated.text is None else written([None if p is None else text_of(p) for p in texts]),
+        text=None if seated.text is None else written(words),
+        unknown=unknown_in(words),
         delay=delay - 1,
     )
 

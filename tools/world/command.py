@@ -71,6 +71,7 @@ def command(
     wangraph world --show 3 -o talk.mp4            a dialogue, with captions in talk.srt
     wangraph world --clip 1 -o user.mp4 --size 192  the bundled user
     wangraph world --check --seeds 50              the proof that it is fair
+    wangraph evaluate --agent ws://127.0.0.1:8765  your own agent before it; also --graph (docs/benchmark.md)
     """
     if [show is not None, clip is not None, check, bank].count(True) != 1:
         raise UserError("world: expected exactly one of --show SEED, --clip SEED, --check and --bank")

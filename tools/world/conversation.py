@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from string import punctuation
 from typing import TypeAlias
 
 import numpy as np
@@ -34,6 +36,7 @@ class Conversation:
         text: [U] tokens of `wan_core.text`, the agent's words; None: it writes none.
         delay: units by which the user heard the agent later than in the unit after it spoke.
         waited_ms: [U] how long each unit's answer took on the clock; None: not measured.
+        unknown: what the agent wrote that is no word of the world, each once; in ``text`` it is UNKNOWN.
     """
 
     heard: tuple[UserUnit, ...]
@@ -42,6 +45,7 @@ class Conversation:
     text: NDArray[np.int64] | None = None
     delay: int = 0
     waited_ms: NDArray[np.float64] | None = None
+    unknown: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.heard)
@@ -77,6 +81,32 @@ def written(texts: Iterable[str | None]) -> NDArray[np.int64]:
 
 
 _CONTROL = {word_of(token): [token] for token in (STOP, UNKNOWN)}
+
+
+def unknown_in(texts: Iterable[str | None]) -> tuple[str, ...]:
+    """What `written` makes UNKNOWN of, in order, each once."""
+    words = dict.fromkeys(piece.strip(punctuation).lower() for text in texts for piece in (text or "").split())
+    return tuple(word for word in words if UNKNOWN in tokens_of(word))
+
+
+def warning_of(where: str, unknown: Sequence[str]) -> str:
+    """What there is to say of an agent that writes such words."""
+    more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+    return (
+        f"{where}: found {', '.join(map(repr, unknown[:_NAMED]))}{more} in the agent's text (expected words of "
+        "wangraph.wan_core.text), write those: each other is read as <unknown> and counts as a wrong word"
+    )
+
+
+_NAMED = 8
+"""So many words are named."""
+
+
+def warn_of_unknown(where: str, talks: Iterable[Conversation]) -> None:
+    """Say once, of all these dialogues, which words the world does not know."""
+    unknown = list(dict.fromkeys(word for talk in talks for word in talk.unknown))
+    if unknown:
+        logging.getLogger("wangraph.world").warning(warning_of(where, unknown))
 
 
 def shown(pictures: Sequence[Array | None]) -> NDArray[np.uint8] | None:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from ...runtime.errors import MissingExtra, RunError, UserError
 from . import protocol
-from .conversation import Arrival, Conversation, arrivals, shown, spoken, written
+from .conversation import Arrival, Conversation, arrivals, shown, spoken, unknown_in, warn_of_unknown, written
 from .cues import UserUnit
 from .node import Guest, typed
 from .signal import Sound
@@ -63,13 +63,15 @@ def converse_with_websocket(
         deadline_s: seconds within which every answer must come.
 
     Raises:
-        UserError: there is no agent at ``url``.
+        UserError: ``url`` is no address of a WebSocket, or nobody is there.
         MissingExtra: the library ``websockets`` is not installed, or a synthesiser.
         RunError: the agent hung up, was silent past the deadline, or sent something else than an answer.
     """
     split: Split = "held-out" if held_out else "train"
     guests = [Guest(seed, scenario, split, voices, hold_out) for seed in seeds]
-    return converse_over(url, arrivals(guests), units, size=size, deadline_s=deadline_s)
+    talks = converse_over(url, arrivals(guests), units, size=size, deadline_s=deadline_s)
+    warn_of_unknown(url, talks)
+    return talks
 
 
 def converse_over(
@@ -79,7 +81,35 @@ def converse_over(
     return [_talk(url, user, units, size, deadline_s) for user in users]
 
 
+def check_agent(url: str, at_once: int = 1, *, size: int = SIZE, deadline_s: float = DEADLINE_S) -> None:
+    """Pass if an agent is there that holds so many dialogues at once: known in a moment, from dialogues of no unit.
+
+    Raises:
+        UserError: there is none, or one that holds fewer.
+        MissingExtra: the library ``websockets`` is not installed.
+        RunError: what is there does not greet as an agent does.
+    """
+    with ExitStack() as lines:
+        for number in range(at_once):
+            try:
+                _greeted(lines.enter_context(_line(url, deadline_s)), 0, size)
+            except (UserError, RunError) as error:
+                if not number:
+                    raise
+                raise UserError(
+                    f"{url}: holds {number} of {at_once} dialogues at once (expected one for each of --processes; "
+                    f"{error}), use --processes {number}"
+                ) from error
+
+
 def _talk(url: str, user: Arrival, units: int, size: int, deadline_s: float) -> Conversation:
+    with _line(url, deadline_s) as agent:
+        return _held(agent, user, units, size)
+
+
+@contextmanager
+def _line(url: str, deadline_s: float) -> Iterator[_Line]:
+    """A connection for one dialogue; the agent is told when it is over."""
     try:
         from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
         from websockets.sync.client import connect
@@ -89,24 +119,25 @@ def _talk(url: str, user: Arrival, units: int, size: int, deadline_s: float) -> 
             "pip install 'wangraph[world]'"
         ) from error
 
-    try:
-        # no ping: while an agent computes, nobody need answer one
-        line = connect(
-            url, open_timeout=deadline_s, max_size=_LARGEST, compression=None, proxy=None, ping_interval=None
-        )
-    except (OSError, InvalidHandshake, InvalidURI) as error:
-        raise UserError(
-            f"{url}: cannot be reached ({error}; expected an agent that listens there), start it first"
-        ) from error
-    with line:
-        agent = _Line(url, line, deadline_s)
+    with ExitStack() as opened:
         try:
-            talk = _held(agent, user, units, size)
-            with suppress(ConnectionClosed):  # it may leave when it has answered everything
-                line.send(json.dumps({"type": "end"}))
-            return talk
-        except ConnectionClosed as error:
-            raise RunError(f"{agent.where}: the agent hung up ({error}; expected an answer), see its log") from error
+            # no ping: while an agent computes, nobody need answer one
+            line = opened.enter_context(
+                connect(
+                    url, open_timeout=deadline_s, max_size=_LARGEST, compression=None, proxy=None, ping_interval=None
+                )
+            )
+        except (InvalidURI, ValueError) as error:
+            raise UserError(
+                f"agent: found '{url}' (expected ws://HOST:PORT or wss://HOST:PORT), correct its address"
+            ) from error
+        except (OSError, InvalidHandshake) as error:
+            raise UserError(
+                f"{url}: cannot be reached ({error}; expected an agent that listens there), start it first"
+            ) from error
+        yield _Line(url, line, deadline_s)
+        with suppress(ConnectionClosed):  # it may leave when it has answered everything
+            line.send(json.dumps({"type": "end"}))
 
 
 class _Line:
@@ -122,9 +153,14 @@ class _Line:
         self.where = f"{self._url}, unit {unit}"
 
     def ask(self, *messages: str | bytes) -> None:
-        """Send messages that something is expected for."""
-        for message in messages:
-            self._line.send(message)
+        """Send messages that something is expected for.
+
+        Raises:
+            RunError: there is nobody any more.
+        """
+        with self._open():
+            for message in messages:
+                self._line.send(message)
         self._until = time.monotonic() + self._deadline_s
 
     def take(self) -> str | bytes:
@@ -134,17 +170,31 @@ class _Line:
             RunError: none came in time.
         """
         try:
-            return self._line.recv(timeout=max(0.0, self._until - time.monotonic()))
+            with self._open():
+                return self._line.recv(timeout=max(0.0, self._until - time.monotonic()))
         except TimeoutError as error:
             raise RunError(
                 f"{self.where}: no answer within {self._deadline_s:g} s (expected one to every unit), "
                 "see the agent's log or give it a longer deadline"
             ) from error
 
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            yield
+        except ConnectionClosed as error:
+            raise RunError(f"{self.where}: the agent hung up ({error}; expected an answer), see its log") from error
+
+
+def _greeted(agent: _Line, units: int, size: int) -> protocol.Manners:
+    agent.ask(protocol.greeting(units, size))
+    return protocol.manners(agent.where, agent.take(), size)
+
 
 def _held(agent: _Line, user: Arrival, units: int, size: int) -> Conversation:
-    agent.ask(protocol.greeting(units, size))
-    manners = protocol.manners(agent.where, agent.take(), size)
+    manners = _greeted(agent, units, size)
     world = user(size if manners.takes != "none" else 0)
     heard: list[UserUnit] = []
     sounds: list[Sound] = []
@@ -171,6 +221,7 @@ def _held(agent: _Line, user: Arrival, units: int, size: int) -> Conversation:
         samples=spoken(sounds),
         frames=shown(pictures),
         text=written(texts),
+        unknown=unknown_in(texts),
         waited_ms=np.asarray(waited_ms),
     )
 
