@@ -79,7 +79,7 @@ def test_every_variant_goes_on_from_the_same_weights(tmp_path):
         (("--seed", "-1"), "Invalid value for '--seed': -1 is not in the range 0<=x<=48."),
         (("--hours", "inf"), "Invalid value for '--hours': inf is not a finite number."),
         (("--hours", "nan"), "Invalid value for '--hours': nan is not a finite number."),
-        (("--hours", "-inf"), "Invalid value for '--hours': -inf is not in the range x>0."),
+        (("--hours", "-inf"), "Invalid value for '--hours': -inf is not a finite number."),
     ],
     ids=" ".join,
 )

@@ -14,7 +14,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @click.command("ablate")
 @click.option("--preset", default="tiny", show_default=True, help="Shapes, and the plan that goes with them.")
-@click.option("--hours", type=FiniteRange(min=0, min_open=True), default=3.0, show_default=True,
+@click.option("--hours", type=FiniteRange(0, 1e5, min_open=True), default=3.0, show_default=True,
               help="Of all variants together, as they are counted in a whole training.")  # fmt: skip
 @click.option("--voices", type=_FOLDER, metavar="DIR", help="Recorded people, as in the training of the codecs.")
 @click.option("--hold-out", multiple=True, metavar="NAME", help="The same.")

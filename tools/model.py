@@ -23,7 +23,7 @@ _PREFIXES = ("", "K", "M", "G", "T", "P")
 
 @click.command()
 @click.argument("preset", required=False)
-@click.option("--minutes", type=FiniteRange(min=0), default=5.0, show_default=True, help="Of conversation so far.")
+@click.option("--minutes", type=FiniteRange(0, 1e9), default=5.0, show_default=True, help="Of conversation so far.")
 @click.option("--steps", type=click.IntRange(min=1), default=2, show_default=True, help="Solver steps per unit.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def command(preset: str | None, minutes: float, steps: int, as_json: bool) -> None:

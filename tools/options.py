@@ -22,10 +22,10 @@ class FiniteRange(click.FloatRange):
 
     def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number that was typed; click's error of a wrong value if it is not in the range."""
-        number = super().convert(value, param, ctx)
+        number = click.FLOAT.convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{number} is not a finite number.", param, ctx)
-        return number
+        return float(super().convert(value, param, ctx))
 
 
 graph_argument = click.argument("graph")

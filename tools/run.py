@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from .options import graph_argument, load_plan, seed_option, set_option
+from .options import FiniteRange, graph_argument, load_plan, seed_option, set_option
 from .running import duration_option, json_option, quiet_option, run_and_tell, units_of, units_option
 
 
@@ -21,7 +21,7 @@ from .running import duration_option, json_option, quiet_option, run_and_tell, u
 @click.option("--serial", is_flag=True, help="One thread, one process, one body at a time.")
 @click.option("--trace", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Write every record of the run; look at it with wangraph timeline.")  # fmt: skip
-@click.option("--flight-recorder", "flight_recorder_s", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+@click.option("--flight-recorder", "flight_recorder_s", type=FiniteRange(0, 1e9, min_open=True), metavar="SECONDS",
               help="Keep the last records and write them as GRAPH.flight.trace on the first miss.")  # fmt: skip
 @click.option("--inject", "faults", multiple=True, metavar="FAULT",
               help="Do harm on purpose, see below; may be given several times.")  # fmt: skip

@@ -13,6 +13,7 @@ import click
 
 from ..runtime.errors import UserError, WangraphError
 from .json_file import STANDARD_OUTPUT, check_json, write_json
+from .options import FiniteRange
 from .targets import JSON, RECORDING, TRACE, Target, check_targets
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 units_option = click.option("--units", type=click.IntRange(min=1), metavar="N", help="End after N units.")
 duration_option = click.option(
-    "--duration", type=click.FloatRange(min=0, min_open=True), metavar="S", help="End after S seconds of media."
+    "--duration", type=FiniteRange(0, 1e9, min_open=True), metavar="S", help="End after S seconds of media."
 )
 json_option = click.option(
     "--json", "json_to", metavar="FILE", help="Write the summary as JSON; - for standard output."

@@ -10,6 +10,7 @@ import click
 
 from ...runtime.errors import UserError, did_you_mean, listing
 from ..json_file import check_json, write_json
+from ..options import FiniteRange
 from ..tables import console, table
 from .machine import machine_line
 from .report import Benchmark, Heard, Report, unheard
@@ -30,7 +31,7 @@ BENCHES: dict[str, str] = {
 @click.command("bench", epilog="\b\n" + "\n".join(f"{name:<10} {text}" for name, text in BENCHES.items()))
 @click.argument("name", metavar="NAME")
 @click.option("--rounds", type=click.IntRange(min=1, max=1000), metavar="N", help="Measure N times; all are printed.")
-@click.option("--seconds", type=click.FloatRange(min=1, max=3600), metavar="S", help="Length of one measured run.")
+@click.option("--seconds", type=FiniteRange(min=1, max=3600), metavar="S", help="Length of one measured run.")
 @click.option("--compile", "is_compiled", is_flag=True, help="With model: run what torch.compile makes of it.")
 @click.option("--json", "json_to", metavar="FILE", help="Write the report as JSON; - for standard output.")
 def command(name: str, rounds: int | None, seconds: float | None, is_compiled: bool, json_to: str | None) -> None:
