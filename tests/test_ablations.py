@@ -13,6 +13,7 @@ from wangraph.tools.ablations import VARIANTS, behind, stage_of
 from wangraph.tools.evaluate.talk import FIRST_SEED as MEASURED_FROM
 from wangraph.tools.options import TRAINING_SEEDS
 from wangraph.tools.train.interact import begun
+from wangraph.tools.train.partners import SEEDS
 from wangraph.tools.train.workshop import FIRST_SEED as TRAINED_FROM
 from wangraph.tools.train.workshop import Workshop
 from wangraph.wan_core.checkpoint import load_part
@@ -92,3 +93,4 @@ def test_seeds_of_evaluations_and_hours_without_an_end_are_refused(tmp_path, ver
 
 def test_no_seed_of_a_training_reaches_the_dialogues_of_evaluations():
     assert (TRAINING_SEEDS.max + 2) * TRAINED_FROM <= MEASURED_FROM
+    assert SEEDS <= MEASURED_FROM
