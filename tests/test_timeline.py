@@ -113,6 +113,10 @@ def test_an_empty_packet_is_no_miss_and_the_end_is_none_either(tmp_path):
     assert made.n_units == 1
 
 
+def test_weights_are_told_once_each_after_the_parts_that_have_them(run):
+    assert view_of(run).facts["weights"] == "model, video_codec: random, seed 0; audio_codec: tiny"
+
+
 def test_lateness_is_the_worst_node_and_leaves_playout_out(tmp_path):
     due = UNIT_NS + 100 * MS
     made = run_of(

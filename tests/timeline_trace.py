@@ -111,7 +111,12 @@ class _Simulation:
         summary = {
             "graph": "duplex",
             "units": self.units,
-            "weights": {"think": "random, seed 0", "perform": "random, seed 0"},
+            "weights": {
+                "think": "model: random, seed 0",
+                "perform": "model: random, seed 0",
+                "see": "video_codec: random, seed 0",
+                "speak": "audio_codec: tiny",
+            },
         }
         return [header(), *sorted(self.records, key=_when), Footer(summary)]
 

@@ -210,10 +210,15 @@ def facts_of(run: Run) -> dict[str, Any]:
 
 
 def _weights(told: object) -> str | None:
-    """What the nodes said of their weights, each thing once."""
-    if isinstance(told, dict):
-        return ", ".join(dict.fromkeys(str(text) for text in told.values())) or None
-    return None if told is None else str(told)
+    """What the nodes said of their weights (``model: tiny, trained ...``), each thing once, after its parts."""
+    if not isinstance(told, dict):
+        return None if told is None else str(told)
+    parts: dict[str, list[str]] = {}
+    for text in dict.fromkeys(str(text) for text in told.values()):
+        part, _, what = text.partition(": ")
+        parts.setdefault(what, []).append(part)
+    lines = (f"{', '.join(names)}: {what}" if what else ", ".join(names) for what, names in parts.items())
+    return "; ".join(lines) or None
 
 
 def _bars(run: Run, node: NodePlan, firings: list[Firing]) -> Bars:
