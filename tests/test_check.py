@@ -353,3 +353,5 @@ def test_what_a_graph_reads_is_not_written_by_it(tmp_path, monkeypatch):
         "file), set params.path"
     )
     assert Path("me.mp4").read_bytes() == b"a film"
+    nowhere = {"first.path": "/dev/null", "second.path": "/dev/null", "third.path": "out.mp4"}
+    assert make_plan(load("g.yaml", nowhere)).nodes.keys() == {"user", "first", "second", "third"}

@@ -5,11 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from command_line import call
 
 from wangraph.runtime.errors import UserError
 from wangraph.runtime.plan.catalogue import shipped_graphs
-from wangraph.tools.cli import cli
 
 TOYS = Path(__file__).parent / "graph_toys.py"
 
@@ -34,13 +33,6 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "toys.py").write_text(TOYS.read_text())
     (tmp_path / "g.yaml").write_text(GRAPH)
     return tmp_path
-
-
-def call(*words: str) -> str:
-    result = CliRunner().invoke(cli, list(words), standalone_mode=False)
-    if result.exception is not None:
-        raise result.exception
-    return result.output
 
 
 def test_check_prints_nodes_edges_loops_and_lanes():

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import timing_toys as toys
 from click.testing import CliRunner
+from command_line import call
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,13 +43,6 @@ def mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> str:
     with pytest.raises(UserError) as caught:
         load_profile(written(tmp_path, text).relative_to(tmp_path))
     return str(caught.value)
-
-
-def call(*words: str) -> str:
-    result = CliRunner().invoke(cli, list(words), standalone_mode=False)
-    if result.exception is not None:
-        raise result.exception
-    return result.output
 
 
 # Files

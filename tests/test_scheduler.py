@@ -362,6 +362,7 @@ def test_a_later_fence_from_a_later_unit_lets_nothing_pass_that_an_earlier_one_d
     window.raise_fence(2, 20)
     assert [is_stale(unit, 0) for unit in (9, 10, 19, 20)] == [False, True, True, True]
     assert [is_stale(unit, 1) for unit in (9, 10, 19, 20)] == [False, False, False, True]
+    assert not window.is_stale(Packet("work.out", 20, 0, 0, 0, Validity.END)), "an end is nothing to take back"
     window.raise_fence(3, 5)
     assert [is_stale(unit, 2) for unit in (4, 5, 20)] == [False, True, True]
     assert not is_stale(20, 3)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import timing_toys as toys
-from click.testing import CliRunner
+from command_line import call
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_scheduler import FakeBody, any_graph
@@ -29,20 +29,12 @@ from wangraph.runtime.plan.resources import budgets
 from wangraph.runtime.schedule.decide import Fire
 from wangraph.runtime.schedule.events import Firing, Settlement
 from wangraph.runtime.schedule.scheduler import Scheduler
-from wangraph.tools.cli import cli
 from wangraph.tools.options import load_plan
 from wangraph.tools.sweep import parse_sweep, plot
 from wangraph.tools.timeline.facts import misses, read_run
 
 ROOT = Path(__file__).parents[1]
 MS = 1_000_000
-
-
-def call(*words: str) -> str:
-    result = CliRunner().invoke(cli, list(words), standalone_mode=False)
-    if result.exception is not None:
-        raise result.exception
-    return result.output
 
 
 def decisions(records) -> list[tuple]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from command_line import call
 
 from wangraph.runtime.errors import UserError
-from wangraph.tools.cli import cli
 from wangraph.tools.targets import JSON, PAGE, PROFILE, RECORDING, TRACE, Target, check_kind, check_targets
 
 TOYS = Path(__file__).parent / "engine_toys.py"
@@ -39,13 +38,6 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "g.yaml").write_text(GRAPH)
     (tmp_path / "p.yaml").write_text(PROFILED)
     return tmp_path
-
-
-def call(*words: str) -> str:
-    result = CliRunner().invoke(cli, list(words), standalone_mode=False)
-    if result.exception is not None:
-        raise result.exception
-    return result.output
 
 
 def kept(folder: Path) -> dict[str, bytes]:

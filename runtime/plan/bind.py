@@ -83,9 +83,10 @@ def check_written(bound: Mapping[str, Bound], problems: Problems) -> None:
 
 
 def _paths(node: Bound, kind: Literal["input", "output"]) -> set[str]:
-    """The files that a node's parameters name, as the file system knows them."""
+    """The files that a node's parameters name, as the file system knows them; folders and devices lose nothing."""
     named = [node.params[key] for key, param in node.cls.params.items() if param.path == kind]
-    return {os.path.realpath(value) for value in named if value is not None and str(value)}
+    paths = {os.path.realpath(value) for value in named if value is not None and str(value)}
+    return {path for path in paths if os.path.isfile(path) or not os.path.exists(path)}
 
 
 def check_portable(bound: Mapping[str, Bound], places: Mapping[str, tuple[str, str]], problems: Problems) -> None:

@@ -60,7 +60,9 @@ class StreamWindow:
         return True
 
     def is_stale(self, packet: Packet) -> bool:
-        """Whether a fence has overtaken this packet."""
+        """Whether a fence has overtaken this packet; an end is none of the content that fences drop."""
+        if packet.validity is Validity.END:
+            return False
         return any(packet.generation < generation and packet.unit >= first for generation, first in self._fences)
 
     def raise_fence(self, generation: int, first_unit: int) -> None:

@@ -113,15 +113,7 @@ def command(
             agent or "",
             first,
         )
-        _check_numbers(setting)
-        if "asks-person" in only:
-            from .voices import Voices
-
-            Voices.held_out(setting.recordings, setting.hold_out).check_people(voices)
-        if plots is not None:
-            from .plots import ready
-
-            ready(plots)
+        _check(setting, only, plots)
         if fit_recogniser is not None:
             _fit(fit_recogniser)
         elif audio is not None:
@@ -162,14 +154,20 @@ def _check_outsider(graph: str | None, sets: tuple[str, ...], agent: str | None,
         check_agent(agent, processes)
 
 
-def _check_numbers(setting: Setting) -> None:
-    """Look whether there are so many dialogues.
+def _check(setting: Setting, only: tuple[str, ...], plots: Path | None) -> None:
+    """Look whether there are so many dialogues, somebody to hold them with, and something to draw with.
 
     Raises:
-        UserError: there are not.
+        UserError, MissingExtra: there is not.
     """
+    from .plots import ready
     from .probes import PER_PROBE
+    from .voices import Voices
 
+    if plots is not None:
+        ready(plots)
+    if "asks-person" in only:
+        Voices.held_out(setting.recordings, setting.hold_out).check_people(setting.recordings)
     if setting.first + setting.dialogues > PER_PROBE:
         raise UserError(
             f"--first: found {setting.first}, and {setting.dialogues} dialogues from there on (expected {PER_PROBE:,} "

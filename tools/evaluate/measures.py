@@ -104,12 +104,18 @@ def _onsets(talk: Talk) -> list[tuple[Turn, int | None]]:
 def false_starts(talks: Sequence[Talk], words: Words) -> Figure:
     """Pauses inside a turn in which the agent speaks, or goes on speaking; a murmur of agreement is no speech, whether
     it is heard as one or the agent's text says so."""
-    return share_of([[_starts(talk, words, *pause) for turn in turns(talk) for pause in turn.pauses] for talk in talks])
+    return share_of([_starts(talk, words) for talk in talks])
 
 
-def _starts(talk: Talk, words: Words, start: int, end: int) -> bool:
-    """Whether the agent speaks between these samples, and it is no murmur."""
-    early = [stretch for stretch in stretches(talk.samples) if stretch.start <= end and stretch.end > start]
+def _starts(talk: Talk, words: Words) -> list[bool]:
+    """Of each pause, whether it was taken for the end."""
+    found = stretches(talk.samples)
+    pauses = [pause for turn in turns(talk) for pause in turn.pauses]
+    return [_speaks(talk, words, [s for s in found if s.start <= end and s.end > start]) for start, end in pauses]
+
+
+def _speaks(talk: Talk, words: Words, early: Sequence[Stretch]) -> bool:
+    """Whether there is more to what was heard too early than a murmur."""
     if not early:
         return False
     told = (listen(talk, early[0].start - UNIT, early[-1].end) for listen in (words, in_text))

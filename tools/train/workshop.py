@@ -75,8 +75,8 @@ class Workshop:
         self.origin_digest, self.seconds_before = "", 0.0
         self.people = self._people()
         if self.origin:
-            info = _checked(self.origin, self.name)
-            self.origin_digest, self.seconds_before = digest_of(info.path), 3600 * info.hours
+            info, self.seconds_before = _checked(self.origin, self.name)
+            self.origin_digest = digest_of(info.path)
             self.people |= info.people
         torch.set_num_threads(self.threads)
         try:
@@ -256,8 +256,8 @@ def digest_of_weights(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()[:12]
 
 
-def _checked(origin: str, name: str) -> CheckpointInfo:
-    """The checkpoint to begin with.
+def _checked(origin: str, name: str) -> tuple[CheckpointInfo, float]:
+    """The checkpoint to begin with, and for how many seconds it was learned.
 
     Raises:
         UserError: it cannot be begun with.
@@ -267,8 +267,7 @@ def _checked(origin: str, name: str) -> CheckpointInfo:
         if path is None or path.is_dir():
             raise UserError(f"--from {origin}: found no checkpoint file (expected what wangraph train writes)")
         info = inspect(path)
-        found = info.preset.name
-        assert info.hours >= 0
+        found, seconds = info.preset.name, 3600 * info.hours
     except ModelError as error:
         raise UserError(f"--from: {error}") from error
     if found != name:
@@ -276,7 +275,7 @@ def _checked(origin: str, name: str) -> CheckpointInfo:
     lacking = sorted({"model", "understanding", *CODECS} - set(info.parts))
     if lacking:
         raise UserError(f"--from {origin}: found no {listing(lacking)} (expected what wangraph train writes)")
-    return info
+    return info, seconds
 
 
 def seconds_of(path: Path) -> float:
