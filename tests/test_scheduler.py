@@ -1,203 +1,36 @@
-"""The table of situations, case by case, and the laws that hold for any graph and any costs."""
+"""The scheduler's table of situations, case by case."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from schedule_toys import (
+    MS,
+    Ahead,
+    Early,
+    FakeBody,
+    Held,
+    Join,
+    Log,
+    Paced,
+    Reader,
+    Sink,
+    Source,
+    Stateful,
+    Stateless,
+    chain,
+    modes,
+    simulate,
+)
 
-from wangraph import Edge, Graph, Input, Node, Output
+from wangraph import Edge, Graph
 from wangraph.runtime.engine.inline import SerialExecutor, run_virtual
-from wangraph.runtime.packet import WHOLE, Packet, Validity
-from wangraph.runtime.plan.plan import Plan
+from wangraph.runtime.packet import Packet, Validity
 from wangraph.runtime.schedule.decide import Fire, LevelChooser
 from wangraph.runtime.schedule.events import Firing, Settlement
 from wangraph.runtime.schedule.replay import ReplayScheduler
 from wangraph.runtime.schedule.scheduler import Result, Scheduler
 from wangraph.runtime.schedule.window import StreamWindow
-
-MS = 1_000_000
-T = 160 * MS
-
-
-class Source(Node):
-    """A stateless source."""
-
-    out = Output()
-
-    def step(self, unit):
-        return {"out": unit.index}
-
-
-class Early(Source):
-    """A source that can be asked two units ahead."""
-
-    ahead_units = 2
-
-
-class Stateful(Node):
-    """Keeps something; told of gaps."""
-
-    a = Input()
-    out = Output()
-
-    def new_state(self):
-        return []
-
-    def step(self, state, unit, a):
-        return {"out": a}
-
-    def gap(self, state, units):
-        return None
-
-
-class Join(Stateful):
-    """Two inlets; the second one goes without."""
-
-    b = Input(late="empty", optional=True)
-
-    def step(self, state, unit, a, b):
-        return {"out": a}
-
-
-class Held(Stateful):
-    """Sees the last real unit where one is missing."""
-
-    a = Input(late="hold")
-
-
-class Log(Stateful):
-    """Writes a log."""
-
-    context = Output("context", "1", "int64")
-
-
-class Reader(Stateful):
-    """Reads a log."""
-
-    a = Input("context", "1", "int64", late="wait")
-
-
-class Stateless(Node):
-    """Keeps nothing."""
-
-    a = Input()
-    out = Output()
-
-    def step(self, unit, a):
-        return {"out": a}
-
-
-class Ahead(Stateless):
-    """Looks one unit ahead."""
-
-    a = Input(look_ahead=1)
-
-
-class Paced(Node):
-    """Plays out at the deadline."""
-
-    paced = True
-    a = Input(late="empty")
-    b = Input(late="empty", optional=True)
-    out = Output()
-
-    def step(self, unit, a, b):
-        return {"out": a}
-
-
-class Sink(Node):
-    """The end."""
-
-    a = Input(late="wait")
-
-    def new_state(self):
-        return []
-
-    def step(self, state, unit, a):
-        return None
-
-    def gap(self, state, units):
-        return None
-
-
-@dataclass
-class FakeBody:
-    """Answers every call with one real packet per port that may answer; keeps the calls."""
-
-    plan: Plan
-    node: str
-    fires: list[Fire] = field(default_factory=list)
-
-    def run(self, fire: Fire) -> Result:
-        self.fires.append(fire)
-        node = self.plan.nodes[self.node]
-        ports = [p for p in node.outputs if fire.mode == "step" or self.plan.streams[f"{self.node}.{p}"].is_log]
-        return Result({(p, u): self._packet(p, u) for p in ports for u in fire.units})
-
-    def _packet(self, port: str, unit: int) -> Packet:
-        data = {WHOLE: np.array([unit])}
-        return Packet(f"{self.node}.{port}", unit, 0, unit * T, T, Validity.REAL, data)
-
-
-@dataclass
-class Outcome:
-    """What a simulated run did."""
-
-    bodies: dict[str, FakeBody]
-    scheduler: Scheduler
-    log: list[Any]
-    packets: list[Packet]
-
-    def fires(self, node: str) -> list[tuple[str, int, int]]:
-        return [(f.mode, f.first, f.last) for f in self.bodies[node].fires]
-
-    def firings(self, node: str) -> list[Firing]:
-        return [e for e in self.log if isinstance(e, Firing) and e.node == node]
-
-    def outcomes(self, stream: str) -> dict[int, Validity]:
-        return {e.unit: Validity(e.validity) for e in self.log if isinstance(e, Settlement) and e.stream == stream}
-
-
-Costs = Mapping[tuple[str, int], int]
-
-
-def simulate(plan: Plan, units: int, costs: Costs | None = None, scheduler: Scheduler | None = None) -> Outcome:
-    """Run with these costs (ms) of (node, first unit); what is not named costs the node's budget."""
-    costs = costs or {}
-    packets: list[Packet] = []
-    scheduler = scheduler or Scheduler(plan, limit=units, tap=packets.append)
-    bodies = {name: FakeBody(plan, name) for name in plan.nodes}
-    run_virtual(
-        plan, bodies, scheduler, SerialExecutor(),  # type: ignore[arg-type]
-        cost=lambda node, fire: costs.get((node.name, fire.first), node.cost_ns / MS) * MS,  # type: ignore[return-value]
-    )  # fmt: skip
-    return Outcome(bodies, scheduler, scheduler.take_events(), packets)
-
-
-def chain(*kinds: tuple[str, type[Node], float], latency_ms: float = 200, one_lane: bool = False) -> Plan:
-    """source -> kinds in a row -> paced -> sink, every node in a lane of its own unless ``one_lane``."""
-    graph = Graph("chain", latency_ms=latency_ms)
-    names = ["source", *(name for name, _, _ in kinds), "paced", "sink"]
-    graph.process("main", lanes=["loop"] if one_lane else names)
-    lane = (lambda name: "loop") if one_lane else (lambda name: name)
-    before = graph.add("source", Source, lane=lane("source"))["out"]
-    for name, kind, budget in kinds:
-        before = graph.add(name, kind, inputs={"a": before}, lane=lane(name), budget_ms=budget)["out"]
-    before = graph.add("paced", Paced, inputs={"a": before}, lane=lane("paced"))["out"]
-    graph.add("sink", Sink, inputs={"a": before}, lane=lane("sink"))
-    return graph.plan()
-
-
-def modes(units: int, mode: str = "step") -> list[tuple[str, int, int]]:
-    return [(mode, u, u) for u in range(units)]
-
 
 # The table of situations
 
@@ -492,125 +325,3 @@ def test_one_stall_is_not_held_against_the_best_level_for_ever():
     for _ in range(400):
         chooser.observe(chooser.pick(100 * MS), 20 * MS)
     assert chooser.level == 0
-
-
-# Laws
-
-
-def any_graph(seed: int) -> tuple[Plan, int, dict[tuple[str, int], float]]:
-    """Any graph of stateful, stateless, holding, logging and reading nodes, with any costs, for some units."""
-    chance = random.Random(seed)
-    lanes = [f"lane{i}" for i in range(chance.randint(1, 3))]
-    graph = Graph("any", latency_ms=chance.choice([120, 200, 340, 500]))
-    graph.process("main", lanes=lanes)
-    sources = [graph.add(f"source{i}", Source, lane=chance.choice(lanes))["out"] for i in range(chance.randint(1, 2))]
-    streams, logs, work = list(sources), [], chance.randint(1, 5)
-    names = [f"work{i}" for i in range(work)]
-    for name in names:
-        where: dict[str, Any] = {"lane": chance.choice(lanes), "budget_ms": chance.choice([0, 1, 5, 15])}
-        kind = chance.choice([Stateful, Stateless, Held, Join, Log, *([Reader] if logs else [])])
-        inputs: dict[str, Any] = {"a": chance.choice(logs) if kind is Reader else chance.choice(streams)}
-        if kind is Join and chance.random() < 0.6:
-            delayed = chance.choice([*streams, f"{name}.out"])
-            inputs["b"] = Edge(delayed, delay=chance.randint(1, 3), init="empty")
-        vertex = graph.add(name, kind, inputs=inputs, **where)
-        streams.append(vertex["out"])
-        if kind is Log:
-            logs.append(vertex["context"])
-    paced = graph.add("paced", Paced, inputs={"a": streams[-1], "b": chance.choice(streams)}, lane=lanes[0])
-    graph.add("sink", Sink, inputs={"a": paced["out"]}, lane=lanes[-1])
-    units = chance.randint(1, 24)
-    costs = {
-        (name, unit): chance.choice([0, 3, 30, 90, 170, 700])
-        for name in names
-        for unit in range(units)
-        if chance.random() < 0.35
-    }
-    return graph.plan(), units, costs
-
-
-SEEDS = st.integers(0, 2**32)
-
-
-def assert_laws(plan: Plan, units: int, run: Outcome) -> None:
-    assert run.scheduler.done
-    for name in plan.streams:
-        outcomes = [e.unit for e in run.log if isinstance(e, Settlement) and e.stream == name]
-        assert sorted(outcomes) == list(range(units + 1)), name  # every unit once, then the end
-    for name, node in plan.nodes.items():
-        fires = run.bodies[name].fires
-        seen = [u for f in fires for u in f.units]
-        if node.stateful:
-            assert seen == list(range(units)), name  # sees every unit exactly once, in order
-        else:
-            assert seen == sorted(set(seen)), name
-        for firing in run.firings(name):
-            if firing.mode == "step" and node.latest_start_ns is not None and not node.paced:
-                latest = plan.release_ns(firing.first) + node.latest_start_ns
-                assert firing.started_ns <= latest, name  # never a burst over what is too late
-    for name, stream in plan.streams.items():
-        if stream.is_log:
-            assert Validity.MISSING not in run.outcomes(name).values() or any(
-                f.mode == "gap" for f in run.bodies[stream.node].fires
-            )
-
-
-@settings(max_examples=150, deadline=None)
-@given(SEEDS)
-def test_any_graph_with_any_costs_keeps_the_laws(case):
-    plan, units, costs = any_graph(case)
-    assert_laws(plan, units, simulate(plan, units, costs))
-
-
-@settings(max_examples=40, deadline=None)
-@given(SEEDS)
-def test_two_simulations_decide_the_same(case):
-    plan, units, costs = any_graph(case)
-    assert simulate(plan, units, costs).log == simulate(plan, units, costs).log
-
-
-@settings(max_examples=80, deadline=None)
-@given(SEEDS, SEEDS)
-def test_a_replay_decides_as_the_run_did_whatever_things_cost_this_time(case, seed):
-    plan, units, costs = any_graph(case)
-    run = simulate(plan, units, costs)
-    chance = random.Random(seed)
-    other = {key: chance.choice([0, 50, 400]) for key in costs}
-    packets: list[Packet] = []
-    again = simulate(plan, units, other, ReplayScheduler(plan, log=run.log, tap=packets.append))
-    for name in plan.nodes:
-        assert again.fires(name) == run.fires(name)
-        for mine, theirs in zip(again.bodies[name].fires, run.bodies[name].fires, strict=True):
-            assert mine.level == theirs.level
-            assert [_identity(i) for i in mine.inputs] == [_identity(i) for i in theirs.inputs]
-    for name in plan.streams:
-        assert again.outcomes(name) == run.outcomes(name)
-
-
-def _identity(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    def one(packet: Any) -> Any:
-        return None if packet is None else (packet.stream, packet.unit, packet.validity)
-
-    return {port: tuple(map(one, g)) if isinstance(g, tuple) else one(g) for port, g in inputs.items()}
-
-
-def test_the_laws_catch_a_scheduler_that_steps_what_is_too_late():
-    class Bursts(Scheduler):
-        def _is_behind(self, node, unit, now):
-            return False
-
-    plan = chain(("work", Stateful, 100))
-    run = simulate(plan, 9, {("work", 3): 500}, Bursts(plan, limit=9))
-    with pytest.raises(AssertionError, match="work"):
-        assert_laws(plan, 9, run)
-
-
-def test_the_laws_catch_a_scheduler_that_skips_units_of_a_stateful_node():
-    class Skips(Scheduler):
-        def _catch_up(self, state, now):
-            state.cursor += 1
-            return super()._fire(state, "absorb", state.cursor, state.cursor, now)
-
-    plan = chain(("work", Stateful, 100))
-    with pytest.raises(AssertionError):
-        assert_laws(plan, 9, simulate(plan, 9, {("work", 3): 500}, Skips(plan, limit=9)))

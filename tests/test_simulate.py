@@ -13,7 +13,7 @@ import timing_toys as toys
 from command_line import call
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_scheduler import FakeBody, any_graph
+from schedule_toys import FakeBody, any_graph
 
 from wangraph.runtime.engine.draws import BLOCK, Draws
 from wangraph.runtime.engine.history import read_history
