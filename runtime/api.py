@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from .engine import process
-from .engine.inject import parse_fault
-from .engine.run import ClockName, Options, Run, RunResult
+from .engine.faults import parse_fault
+from .engine.options import ClockName, Options
+from .engine.run import Run, RunResult
 from .errors import UserError
 from .plan.graph import Graph
 from .plan.plan import Plan

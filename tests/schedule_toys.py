@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from wangraph import Edge, Graph, Input, Node, Output
-from wangraph.runtime.engine.inline import SerialExecutor, run_virtual
+from wangraph.runtime.engine.drivers import SerialExecutor, run_virtual
 from wangraph.runtime.packet import WHOLE, Packet, Validity
 from wangraph.runtime.plan.plan import Plan
 from wangraph.runtime.schedule.decide import Fire

@@ -8,14 +8,15 @@ from click.testing import CliRunner
 from rich.console import Console
 from train_toys import sequences
 
-from wangraph.tools import ablate, ablations, train
-from wangraph.tools.ablations import VARIANTS, behind, stage_of
-from wangraph.tools.evaluate.talk import FIRST_SEED as MEASURED_FROM
-from wangraph.tools.options import TRAINING_SEEDS
-from wangraph.tools.train.interact import begun
-from wangraph.tools.train.partners import SEEDS
-from wangraph.tools.train.workshop import FIRST_SEED as TRAINED_FROM
-from wangraph.tools.train.workshop import Workshop
+from wangraph.tools.lab import ablations
+from wangraph.tools.lab.ablations import VARIANTS, behind, stage_of
+from wangraph.tools.lab.evaluate.talk import FIRST_SEED as MEASURED_FROM
+from wangraph.tools.lab.train.interact import begun
+from wangraph.tools.lab.train.partners import SEEDS
+from wangraph.tools.lab.train.workshop import FIRST_SEED as TRAINED_FROM
+from wangraph.tools.lab.train.workshop import Workshop
+from wangraph.tools.shared.options import TRAINING_SEEDS
+from wangraph.tools.verbs import ablate, train
 from wangraph.wan_core.checkpoint import load_part
 from wangraph.wan_core.config import preset
 from wangraph.wan_core.model import DuplexModel

@@ -9,20 +9,21 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from wangraph.runtime.engine.keeping import recorded_streams
-from wangraph.runtime.engine.records import Note
-from wangraph.runtime.engine.run import Options, Run
-from wangraph.runtime.engine.statistics import Statistics
+from wangraph.runtime.engine.options import Options
+from wangraph.runtime.engine.record_sinks import recorded_streams
+from wangraph.runtime.engine.run import Run
 from wangraph.runtime.errors import RunError, UserError
+from wangraph.runtime.observe.records import Note
+from wangraph.runtime.observe.statistics import Statistics
 from wangraph.runtime.plan.graph import Graph
 from wangraph.runtime.schedule.events import Firing
 from wangraph.runtime.schedule.scheduler import Scheduler
-from wangraph.tools.bench import clock, command, duplex, hop, model, overhead, recording, tracing
+from wangraph.tools.bench import clock, duplex, hop, model, overhead, recording, tracing
 from wangraph.tools.bench.empty import WORD, empty_graph
 from wangraph.tools.bench.machine import kept_busy, machine_line
 from wangraph.tools.bench.overhead import SUPERVISOR, Sample, Samples, Slope, computed, slope
 from wangraph.tools.bench.report import quantiles, report
-from wangraph.tools.bench.verb import BENCHES, find
+from wangraph.tools.verbs.bench import BENCHES, command, find
 
 MACHINE = {"cpu": "abacus", "cores": 2, "system": "Linux 6", "python": "3.11.7", "load_1m": 0.25, "torch": "2.13.0"}
 
@@ -349,7 +350,7 @@ def test_help_tells_what_every_benchmark_measures():
 
 
 def test_the_help_of_the_benches_imports_no_torch():
-    code = "import sys, wangraph.tools.bench as b; b.command; print('torch' in sys.modules)"
+    code = "import sys, wangraph.tools.verbs.bench; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 

@@ -7,13 +7,13 @@ import pytest
 from media_files import opened, unit
 
 from wangraph.runtime.errors import MissingExtra
-from wangraph.tools.cascade import Animate, Answer, Detect, Listen, Speak, words
-from wangraph.tools.cascade.detect import ENDED, TALK, TURN
-from wangraph.tools.cascade.listen import BEFORE
-from wangraph.tools.cascade.speak import GAP
-from wangraph.tools.world.against import converse_with_graph
-from wangraph.tools.world.signal import MS, RATE, UNIT
-from wangraph.tools.world.voices import Bank
+from wangraph.tools.lab.cascade import Animate, Answer, Detect, Listen, Speak, words
+from wangraph.tools.lab.cascade.detect import ENDED, TALK, TURN
+from wangraph.tools.lab.cascade.listen import BEFORE
+from wangraph.tools.lab.cascade.speak import GAP
+from wangraph.tools.lab.world.against import converse_with_graph
+from wangraph.tools.lab.world.signal import MS, RATE, UNIT
+from wangraph.tools.lab.world.voices import Bank
 
 WORD = 200 * MS
 
@@ -293,7 +293,7 @@ def test_the_cascade_answers_digits_and_does_not_look():
 
 def test_a_missing_synthesiser_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("wangraph.tools.world.voices.shutil.which", lambda program: None)
+    monkeypatch.setattr("wangraph.tools.lab.world.voices.shutil.which", lambda program: None)
     with pytest.raises(MissingExtra) as caught:
         opened(Listen())
     assert str(caught.value) == "voices: no program 'espeak-ng' (needed to speak as en-us+m1), apt install espeak-ng"

@@ -10,8 +10,8 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from wangraph.tools import doctor
-from wangraph.tools.doctor import CHECKS, Finding, command, examine
+from wangraph.tools.verbs import doctor
+from wangraph.tools.verbs.doctor import CHECKS, Finding, command, examine
 
 
 @pytest.fixture(autouse=True)

@@ -18,16 +18,17 @@ import zmq
 from wangraph import Edge, Graph, run
 from wangraph.runtime.engine import process as process_module
 from wangraph.runtime.engine import supervisor as supervisor_module
-from wangraph.runtime.engine.asked import Asked
 from wangraph.runtime.engine.body import Body, initial_packets
+from wangraph.runtime.engine.commands import Asked
 from wangraph.runtime.engine.control import Batch
-from wangraph.runtime.engine.inline import SerialExecutor, run_virtual
-from wangraph.runtime.engine.recording import open_recording
-from wangraph.runtime.engine.records import Footer, Header, read_trace
-from wangraph.runtime.engine.run import Options, Run, make_node
+from wangraph.runtime.engine.drivers import SerialExecutor, run_virtual
+from wangraph.runtime.engine.options import Options
+from wangraph.runtime.engine.run import Run, make_node
 from wangraph.runtime.engine.supervisor import Supervisor
 from wangraph.runtime.errors import NodeError, ProcessLost, RunError, StartError, UserError
+from wangraph.runtime.observe.records import Footer, Header, read_trace
 from wangraph.runtime.packet import Validity
+from wangraph.runtime.recording.reader import open_recording
 from wangraph.runtime.schedule.events import Fenced, Firing, Settlement
 from wangraph.runtime.schedule.scheduler import Scheduler
 from wangraph.runtime.units import MS
@@ -289,7 +290,7 @@ def test_an_interrupt_ends_sources_where_they_are_and_everything_flows_out(tmp_p
 
 @pytest.mark.parametrize("serial", [True, False])
 def test_a_second_interrupt_ends_a_virtual_run_at_once(tmp_path, monkeypatch, serial):
-    monkeypatch.setattr("wangraph.runtime.engine.inside.LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("wangraph.runtime.engine.local.LOOK_EVERY_S", 0.0)
 
     def settled(interrupts):
         run = Run(looped(tmp_path / "out").plan(), Options(clock="virtual", serial=serial))

@@ -15,7 +15,8 @@ import pytest
 from wangraph import Graph, NodeRunner, run
 from wangraph.nodes.flow import PythonFunction
 from wangraph.runtime import logs
-from wangraph.runtime.engine.run import Options, Run
+from wangraph.runtime.engine.options import Options
+from wangraph.runtime.engine.run import Run
 from wangraph.runtime.errors import GraphError, NodeError, RunError, place_of, raised
 from wangraph.runtime.plan.catalogue import find_type
 from wangraph.tools.cli import main

@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 import torch
 
-from wangraph.tools.evaluate import measures as m
-from wangraph.tools.evaluate import probes
-from wangraph.tools.evaluate.agents import Astray, IdealAgent, ModelAgent, Weights, check_world
-from wangraph.tools.evaluate.eyes import count_events, reader
-from wangraph.tools.evaluate.figures import NOTHING
-from wangraph.tools.evaluate.measures import in_sound, in_text
-from wangraph.tools.evaluate.outsiders import fitted, graph_holder, talk_of
-from wangraph.tools.evaluate.recogniser import recogniser
-from wangraph.tools.evaluate.talk import Cast, hold
-from wangraph.tools.evaluate.turns import turns
-from wangraph.tools.evaluate.voices import Voices
-from wangraph.tools.train.data import WORLD_VERSION
-from wangraph.tools.world.conversation import Conversation
-from wangraph.tools.world.face import Pose, render
-from wangraph.tools.world.persona import PERSONAS
-from wangraph.tools.world.signal import UNIT
-from wangraph.tools.world.words import AGENT_WORDS
+from wangraph.tools.lab.evaluate import measures as m
+from wangraph.tools.lab.evaluate import probes
+from wangraph.tools.lab.evaluate.agents import Astray, IdealAgent, ModelAgent, Weights, check_world
+from wangraph.tools.lab.evaluate.eyes import count_events, reader
+from wangraph.tools.lab.evaluate.figures import NOTHING
+from wangraph.tools.lab.evaluate.measures import in_sound, in_text
+from wangraph.tools.lab.evaluate.outsiders import fitted, graph_holder, talk_of
+from wangraph.tools.lab.evaluate.recogniser import recogniser
+from wangraph.tools.lab.evaluate.talk import Cast, hold
+from wangraph.tools.lab.evaluate.turns import turns
+from wangraph.tools.lab.evaluate.voices import Voices
+from wangraph.tools.lab.train.data import WORLD_VERSION
+from wangraph.tools.lab.world.conversation import Conversation
+from wangraph.tools.lab.world.face import Pose, render
+from wangraph.tools.lab.world.persona import PERSONAS
+from wangraph.tools.lab.world.signal import UNIT
+from wangraph.tools.lab.world.words import AGENT_WORDS
 from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.checkpoint import save, untrained
 from wangraph.wan_core.config import preset

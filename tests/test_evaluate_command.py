@@ -14,13 +14,13 @@ from train_toys import save_untrained
 
 from wangraph.runtime.errors import MediaError, UserError
 from wangraph.runtime.plan.graph import Graph
-from wangraph.tools.evaluate.agents import SOLVER
-from wangraph.tools.evaluate.command import command
-from wangraph.tools.evaluate.recording import in_units
-from wangraph.tools.evaluate.report import MEASURES
-from wangraph.tools.evaluate.rows import Setting
-from wangraph.tools.world import websocket
-from wangraph.tools.world.signal import UNIT
+from wangraph.tools.lab.evaluate.agents import SOLVER
+from wangraph.tools.lab.evaluate.recording import in_units
+from wangraph.tools.lab.evaluate.report import MEASURES
+from wangraph.tools.lab.evaluate.rows import Setting
+from wangraph.tools.lab.world import websocket
+from wangraph.tools.lab.world.signal import UNIT
+from wangraph.tools.verbs.evaluate import command
 from wangraph.wan_core import flow
 from wangraph.wan_core.errors import ModelError
 from wangraph.wan_core.flow import Solver
@@ -32,7 +32,7 @@ def checkpoint(tmp_path_factory):
 
 
 def evaluate(*args):
-    from wangraph.tools.evaluate import command
+    from wangraph.tools.verbs import evaluate as command
 
     return CliRunner().invoke(command, [str(arg) for arg in args])
 
@@ -62,13 +62,13 @@ def test_what_cannot_be_talked_with_is_told_before_anything_heavy_is_loaded():
     code = """
 import sys
 from wangraph.runtime.errors import WangraphError
-from wangraph.tools.evaluate import command
+from wangraph.tools.verbs.evaluate import command
 for args in sys.argv[1:]:
     try:
         command.main(args.split(), standalone_mode=False)
     except WangraphError as error:
         print(f"{type(error).__name__}: {error}")
-print(*(name for name in ("torch", "scipy", "wangraph.tools.evaluate.rows") if name in sys.modules))
+print(*(name for name in ("torch", "scipy", "wangraph.tools.lab.evaluate.rows") if name in sys.modules))
 """
     args = ["--graph nofile.yaml", "--graph mirror --set sauce=1", "--agent http://127.0.0.1:1",
             "--agent ws://127.0.0.1:66000", "--agent ws://127.0.0.1:1"]  # fmt: skip

@@ -6,12 +6,13 @@ import math
 import pytest
 from click.testing import CliRunner
 
-from wangraph.tools.evaluate import command, drift, memory
-from wangraph.tools.evaluate.agents import Weights
-from wangraph.tools.evaluate.drift import CONTINUOUS, RATES, LongRun, Minute, changes, long_run
-from wangraph.tools.evaluate.figures import share
-from wangraph.tools.evaluate.memory import Memory
-from wangraph.tools.evaluate.rows import Setting
+from wangraph.tools.lab.evaluate import drift, memory
+from wangraph.tools.lab.evaluate.agents import Weights
+from wangraph.tools.lab.evaluate.drift import CONTINUOUS, RATES, LongRun, Minute, changes, long_run
+from wangraph.tools.lab.evaluate.figures import share
+from wangraph.tools.lab.evaluate.memory import Memory
+from wangraph.tools.lab.evaluate.rows import Setting
+from wangraph.tools.verbs import evaluate as command
 
 
 def minute(level, hits):
@@ -36,7 +37,7 @@ def short(monkeypatch):
 
 @pytest.mark.slow
 def test_a_past_that_is_not_exchanged_leaves_the_present_as_it_was(short):
-    from wangraph.tools.evaluate.rows import tools
+    from wangraph.tools.lab.evaluate.rows import tools
 
     weights, made = Weights.load("nano"), tools(Setting("nano"))
     one, other = (

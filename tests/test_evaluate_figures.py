@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from wangraph.tools.evaluate.figures import NOTHING, average, difference, mean, quantile, ratio, share, share_of
-from wangraph.tools.evaluate.report import MEASURES, Measure
+from wangraph.tools.lab.evaluate.figures import NOTHING, average, difference, mean, quantile, ratio, share, share_of
+from wangraph.tools.lab.evaluate.report import MEASURES, Measure
 
 
 def test_wilsons_interval_is_the_textbook_one():

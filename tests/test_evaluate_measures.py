@@ -5,20 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from wangraph.tools.evaluate import measures as m
-from wangraph.tools.evaluate import probes
-from wangraph.tools.evaluate.eyes import count_events, reader
-from wangraph.tools.evaluate.measures import in_text
-from wangraph.tools.evaluate.sound import first_onset, silent_from, stretches
-from wangraph.tools.evaluate.talk import Answer, Talk, hold
-from wangraph.tools.evaluate.turns import turns
-from wangraph.tools.evaluate.voices import Voices
-from wangraph.tools.world.cues import Cue
-from wangraph.tools.world.face import Pose, render
-from wangraph.tools.world.oracle import Oracle
-from wangraph.tools.world.persona import PERSONAS
-from wangraph.tools.world.signal import MS, UNIT
-from wangraph.tools.world.voices import Speaker
+from wangraph.tools.lab.evaluate import measures as m
+from wangraph.tools.lab.evaluate import probes
+from wangraph.tools.lab.evaluate.eyes import count_events, reader
+from wangraph.tools.lab.evaluate.measures import in_text
+from wangraph.tools.lab.evaluate.sound import first_onset, silent_from, stretches
+from wangraph.tools.lab.evaluate.talk import Answer, Talk, hold
+from wangraph.tools.lab.evaluate.turns import turns
+from wangraph.tools.lab.evaluate.voices import Voices
+from wangraph.tools.lab.world.cues import Cue
+from wangraph.tools.lab.world.face import Pose, render
+from wangraph.tools.lab.world.oracle import Oracle
+from wangraph.tools.lab.world.persona import PERSONAS
+from wangraph.tools.lab.world.signal import MS, UNIT
+from wangraph.tools.lab.world.voices import Speaker
 from wangraph.wan_core.text import EVENT_STATES, GESTURES, PAD, TOKENS
 
 SIZE = 64

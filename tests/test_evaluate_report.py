@@ -5,9 +5,9 @@ import re
 import pytest
 from rich.console import Console
 
-from wangraph.tools.evaluate.course import Findings
-from wangraph.tools.evaluate.figures import NOTHING, share
-from wangraph.tools.evaluate.report import MEASURES, OUTSIDERS, as_json, as_table, progress
+from wangraph.tools.lab.evaluate.course import Findings
+from wangraph.tools.lab.evaluate.figures import NOTHING, share
+from wangraph.tools.lab.evaluate.report import MEASURES, OUTSIDERS, as_json, as_table, progress
 
 RIGHT, WRONG = share([True] * 400), share([False] * 400)
 LEARNED = {

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from wangraph.tools.evaluate import probes, rows
-from wangraph.tools.evaluate.course import Findings, both
-from wangraph.tools.evaluate.rows import ROWS_AT_ONCE, Setting, batches, measured, side_by_side
-from wangraph.tools.world.voices import Speaker
+from wangraph.tools.lab.evaluate import probes, rows
+from wangraph.tools.lab.evaluate.course import Findings, both
+from wangraph.tools.lab.evaluate.rows import ROWS_AT_ONCE, Setting, batches, measured, side_by_side
+from wangraph.tools.lab.world.voices import Speaker
 
 SPEAKERS = [Speaker("toy", "espeak-ng", "en-us")]
 

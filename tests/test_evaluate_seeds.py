@@ -8,13 +8,13 @@ from click.testing import CliRunner
 from train_toys import save_untrained
 
 from wangraph.runtime.errors import UserError
-from wangraph.tools.evaluate import rows
-from wangraph.tools.evaluate.command import command
-from wangraph.tools.evaluate.course import Findings
-from wangraph.tools.evaluate.figures import Figure
-from wangraph.tools.evaluate.report import MEASURES
-from wangraph.tools.evaluate.rows import Setting
-from wangraph.tools.evaluate.seeds import labels, spread
+from wangraph.tools.lab.evaluate import rows
+from wangraph.tools.lab.evaluate.course import Findings
+from wangraph.tools.lab.evaluate.figures import Figure
+from wangraph.tools.lab.evaluate.report import MEASURES
+from wangraph.tools.lab.evaluate.rows import Setting
+from wangraph.tools.lab.evaluate.seeds import labels, spread
+from wangraph.tools.verbs.evaluate import command
 
 LIPS = next(measure for measure in MEASURES if measure.name == "lips: correlation")
 FREE = next(measure for measure in MEASURES if measure.name == "free: words, text")

@@ -13,15 +13,15 @@ from click.testing import CliRunner
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from wangraph.runtime.engine.explain import NOTICED_NS, explain, path, worst
-from wangraph.runtime.engine.history import History, read_history
-from wangraph.runtime.engine.inject import parse_fault
-from wangraph.runtime.engine.records import TRACE_VERSION, Footer, Header, Note, TraceWriter, Transfer
-from wangraph.runtime.engine.simulate import simulate
+from wangraph.runtime.engine.faults import parse_fault
 from wangraph.runtime.errors import UserError
+from wangraph.runtime.forecast.profile import Delay
+from wangraph.runtime.forecast.simulate import simulate
+from wangraph.runtime.observe.explain import NOTICED_NS, explain, path, worst
+from wangraph.runtime.observe.history import History, read_history
+from wangraph.runtime.observe.records import TRACE_VERSION, Footer, Header, Note, TraceWriter, Transfer
 from wangraph.runtime.packet import Validity
 from wangraph.runtime.plan.plan import Plan, to_plain
-from wangraph.runtime.plan.profile import Delay
 from wangraph.runtime.schedule.events import Firing, Settlement
 from wangraph.tools.cli import cli
 
@@ -139,7 +139,7 @@ def test_a_presentation_waits_for_its_due_and_no_longer(lane, seed, node, stall_
 
 
 def test_the_law_catches_a_due_that_is_waited_for_until_the_start(monkeypatch):
-    monkeypatch.setattr("wangraph.runtime.engine.explain.may_start_ns", lambda node, f: max(f.started_ns, f.ready_ns))
+    monkeypatch.setattr("wangraph.runtime.observe.explain.may_start_ns", lambda node, f: max(f.started_ns, f.ready_ns))
     with pytest.raises(AssertionError):
         assert_a_presentation_waits_for_its_due_and_no_longer(history("aside: stall=120ms at=9", **BESIDE))
 

@@ -13,7 +13,8 @@ import av
 import pytest
 
 from wangraph import load
-from wangraph.runtime.engine.run import Options, Run
+from wangraph.runtime.engine.options import Options
+from wangraph.runtime.engine.run import Run
 from wangraph.runtime.errors import ProcessLost, UserError
 
 ROOT = Path(__file__).parents[1]

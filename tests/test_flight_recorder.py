@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wangraph import Edge, Graph, run
-from wangraph.runtime.engine.flight import AFTER_NS, FlightRecorder, at_ns
-from wangraph.runtime.engine.records import TRACE_VERSION, Header, Note, read_trace
 from wangraph.runtime.errors import UserError
+from wangraph.runtime.observe.flight_recorder import AFTER_NS, FlightRecorder, at_ns
+from wangraph.runtime.observe.records import TRACE_VERSION, Header, Note, read_trace
 from wangraph.runtime.schedule.events import Firing, Settlement
 from wangraph.runtime.units import MS, NS
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wangraph import Edge, Graph, run
-from wangraph.runtime.engine.inject import Fault, costs_with, parse_fault
-from wangraph.runtime.engine.records import Note, read_trace
+from wangraph.runtime.engine.faults import Fault, costs_with, parse_fault
 from wangraph.runtime.errors import NodeError, ProcessLost, UserError
+from wangraph.runtime.observe.records import Note, read_trace
 from wangraph.runtime.schedule.decide import Fire
 from wangraph.runtime.schedule.events import Firing
 

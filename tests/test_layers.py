@@ -1,16 +1,19 @@
-"""Arrows point down only, and looking at a graph loads no model."""
+"""Arrows point down only, in code and in YAML; no files import each other in a circle; checking a graph loads no model."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+import yaml
+
+from wangraph.nodes import CATALOGUE
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "cupy", "av", "matplotlib")
 
 AUTHOR_API = {"node", "packet", "ports", "units", "errors"}
 """What node files may import from runtime."""
@@ -25,15 +28,37 @@ MAY_IMPORT = {
 
 RUNTIME = {
     "": set(),
-    "plan": {"", "plan"},
-    "schedule": {"", "plan", "schedule"},
-    "channel": {"", "plan", "channel"},
-    "engine": {"", "plan", "schedule", "channel", "engine"},
+    "plan": {""},
+    "schedule": {"", "plan"},
+    "channel": {"", "plan"},
+    "observe": {"", "plan", "schedule"},
+    "recording": {"", "plan", "schedule", "channel", "observe"},
+    "engine": {"", "plan", "schedule", "channel", "observe", "recording"},
+    "forecast": {"", "plan", "schedule", "observe", "engine"},
 }
-"""What each part of runtime may import; ``""`` is the files of runtime itself."""
+"""What each room of runtime may import besides itself; ``""`` is the files of runtime itself."""
 
 OVER_THE_ENGINE = {"api.py", "node_runner.py"}
-"""Files of runtime that stand above its parts: what Python users call."""
+"""Files of runtime that stand above its rooms: what Python users call."""
+
+TOOLS = {
+    "": {""},
+    "shared": {""},
+    "timeline": {"", "shared"},
+    "bench": {"", "shared", "timeline"},
+    "lab": {"", "shared"},
+    "verbs": {"", "shared", "timeline", "bench", "lab"},
+}
+"""What each room of tools may import besides itself; `cli` finds verbs by their names."""
+
+LAB = {
+    "": {"world", "train", "evaluate"},
+    "world": set(),
+    "cascade": {"world"},
+    "train": {"world"},
+    "evaluate": {"world", "train"},
+}
+"""The same inside the laboratory."""
 
 
 def imported(path: Path) -> list[tuple[int, str]]:
@@ -58,20 +83,33 @@ def files(folder: str) -> list[Path]:
     return [p for p in sorted((ROOT / folder).rglob("*.py")) if "__pycache__" not in p.parts]
 
 
+def room(parts: tuple[str, ...], rooms: dict[str, set[str]]) -> str:
+    """The room that a dotted path inside a folder is in; "" for what lies in the folder itself."""
+    return parts[0] if parts and parts[0] in rooms else ""
+
+
 def offence(path: Path, target: str) -> bool:
-    layer, parts = path.relative_to(ROOT).parts[0], target.split(".")
+    own, theirs = path.relative_to(ROOT).with_suffix("").parts, tuple(target.split("."))
     if target == "_version":
         return False
-    if parts[0] not in MAY_IMPORT[layer]:
+    if theirs[0] not in MAY_IMPORT[own[0]]:
         return True
-    if layer == "nodes" and parts[0] == "runtime":
-        return parts[1] not in AUTHOR_API
-    if layer == "runtime":
-        inside = path.relative_to(ROOT / "runtime").parts
-        own = inside[0] if len(inside) > 1 else ""
-        theirs = parts[1] if len(parts) > 1 and parts[1] in RUNTIME else ""
-        return not (own == "" and path.name in OVER_THE_ENGINE) and theirs not in RUNTIME[own] and theirs != own
+    if own[0] == "nodes" and theirs[0] == "runtime":
+        return theirs[1] not in AUTHOR_API
+    if own[0] != theirs[0]:
+        return False
+    if own[0] == "runtime" and not (len(own) == 2 and path.name in OVER_THE_ENGINE):
+        return not may_enter(own[1:], theirs[1:], RUNTIME)
+    if own[0] == "tools":
+        if own[1] == theirs[1] == "lab":
+            return not may_enter(own[2:], theirs[2:], LAB)
+        return not may_enter(own[1:], theirs[1:], TOOLS)
     return False
+
+
+def may_enter(own: tuple[str, ...], theirs: tuple[str, ...], rooms: dict[str, set[str]]) -> bool:
+    here, there = room(own, rooms), room(theirs, rooms)
+    return here == there or there in rooms[here]
 
 
 def test_arrows_point_down_only():
@@ -88,9 +126,104 @@ def test_arrows_point_down_only():
 def test_the_rule_catches_an_arrow_that_points_up(tmp_path):
     assert offence(ROOT / "wan_core" / "model.py", "runtime.errors")
     assert offence(ROOT / "runtime" / "plan" / "check.py", "runtime.engine.run")
+    assert offence(ROOT / "runtime" / "observe" / "status.py", "runtime.engine.control")
+    assert offence(ROOT / "runtime" / "engine" / "run.py", "runtime.forecast.verdict")
     assert offence(ROOT / "nodes" / "sync.py", "runtime.schedule.window")
     assert offence(ROOT / "runtime" / "packet.py", "nodes.sync")
+    assert offence(ROOT / "tools" / "shared" / "live.py", "tools.verbs.run")
+    assert offence(ROOT / "tools" / "lab" / "world" / "user.py", "tools.lab.evaluate.talk")
     assert not offence(ROOT / "nodes" / "sync.py", "runtime.packet")
+
+
+# Circles
+
+
+def modules() -> dict[str, Path]:
+    """Every file of ours by its dotted path below the root."""
+    found = {}
+    for layer in MAY_IMPORT:
+        for path in files(layer):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of two or more that reach each other, and those that name themselves (Tarjan 1972)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(one: str) -> None:
+        index[one] = low[one] = len(index)
+        stack.append(one)
+        for other in arrows.get(one, ()):
+            if other not in index:
+                visit(other)
+                low[one] = min(low[one], low[other])
+            elif other in stack:
+                low[one] = min(low[one], index[other])
+        if low[one] == index[one]:
+            group = stack[stack.index(one) :]
+            del stack[stack.index(one) :]
+            if len(group) > 1 or one in arrows.get(one, ()):
+                found.append(sorted(group))
+
+    for one in arrows:
+        if one not in index:
+            visit(one)
+    return sorted(found)
+
+
+def all_arrows() -> dict[str, set[str]]:
+    """Who imports whom, imports for type checkers and inside functions counted too."""
+    known = modules()
+    return {name: {t for _, t in targets(path, known) if t != name} for name, path in known.items()}
+
+
+def targets(path: Path, known: dict[str, Path]) -> list[tuple[int, str]]:
+    """The files that a file imports: of ``from package import name``, the file if the name is one."""
+    package = path.relative_to(ROOT).parent.parts
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = ".".join((*package[: len(package) - node.level + 1], *(node.module or "").split("."))).strip(".")
+            for alias in node.names:
+                named = f"{base}.{alias.name}"
+                found.append((node.lineno, named if named in known else base))
+    return [(line, name) for line, name in found if name in known]
+
+
+def test_no_files_import_each_other_in_a_circle():
+    assert circles(all_arrows()) == []
+
+
+def test_a_circle_is_found():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+
+
+# YAML
+
+
+def types_in(document: object) -> list[str]:
+    """Every ``type:`` of a graph file, of sub-graphs too."""
+    if isinstance(document, dict):
+        own = [document["type"]] if isinstance(document.get("type"), str) else []
+        return own + [name for value in document.values() for name in types_in(value)]
+    return [name for value in document for name in types_in(value)] if isinstance(document, list) else []
+
+
+@pytest.mark.parametrize("graph", sorted(p.name for p in (ROOT / "graphs").glob("*.yaml")))
+def test_a_shipped_graph_names_types_of_the_catalogue_only(graph):
+    plugged = {entry.name for entry in entry_points(group="wangraph.nodes")}
+    document = yaml.safe_load((ROOT / "graphs" / graph).read_text())
+    unknown = [name for name in types_in(document) if name not in CATALOGUE and name not in plugged]
+    assert unknown == [], "a module's path in YAML is an arrow that nobody sees: register a name"
+
+
+# Weight
 
 
 def module_level_imports(path: Path) -> set[str]:
@@ -117,7 +250,7 @@ def test_nodes_and_runtime_import_nothing_heavy_at_module_level():
 @pytest.mark.parametrize("graph", sorted(p.stem for p in (ROOT / "graphs").glob("*.yaml")))
 def test_checking_a_shipped_graph_loads_no_torch(graph, tmp_path):
     code = (
-        "import sys; from wangraph.tools.options import load_plan; "
+        "import sys; from wangraph.tools.shared.options import load_plan; "
         f"load_plan({graph!r}); sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)

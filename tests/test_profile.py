@@ -17,17 +17,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wangraph import Graph
-from wangraph.runtime.engine.inject import parse_fault
-from wangraph.runtime.engine.measure import SKIPPED, measured
-from wangraph.runtime.engine.simulate import simulate
-from wangraph.runtime.engine.verdict import judge
+from wangraph.runtime.engine.faults import parse_fault
 from wangraph.runtime.errors import RunError, UserError
+from wangraph.runtime.forecast.measure import SKIPPED, measured
+from wangraph.runtime.forecast.profile import CLOCK, Delay, Lateness, Machine, NodeCost, Profile
+from wangraph.runtime.forecast.profile_file import load_profile, write_profile
+from wangraph.runtime.forecast.resources import budgets, forecast
+from wangraph.runtime.forecast.simulate import simulate
+from wangraph.runtime.forecast.verdict import judge
 from wangraph.runtime.plan.catalogue import shipped_profiles
-from wangraph.runtime.plan.profile import CLOCK, Delay, Lateness, Machine, NodeCost, Profile
-from wangraph.runtime.plan.profile_file import load_profile, write_profile
-from wangraph.runtime.plan.resources import budgets, forecast
 from wangraph.tools.cli import cli
-from wangraph.tools.options import load_plan
+from wangraph.tools.shared.options import load_plan
 
 ROOT = Path(__file__).parents[1]
 

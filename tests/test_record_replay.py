@@ -20,18 +20,20 @@ from mcap.reader import make_reader
 from mcap.writer import Writer
 
 from wangraph import Edge, Graph, Param, run
-from wangraph.runtime.engine import recorder as recorder_module
-from wangraph.runtime.engine.cdr import decode_packet, encode_image, encode_packet, pictures_of
-from wangraph.runtime.engine.expect import Expectation
-from wangraph.runtime.engine.keeping import make_header, recorded_streams
-from wangraph.runtime.engine.recorder import Recorder
-from wangraph.runtime.engine.recording import open_recording
-from wangraph.runtime.engine.replay import consistent, difference, make_replay
-from wangraph.runtime.engine.run import Options, Run
-from wangraph.runtime.engine.runfile import running
-from wangraph.runtime.engine.status import Asker
+from wangraph.runtime.engine.options import Options
+from wangraph.runtime.engine.record_sinks import recorded_streams
+from wangraph.runtime.engine.run import Run
 from wangraph.runtime.errors import ProcessLost, RunError, UserError
+from wangraph.runtime.observe.records import make_header
+from wangraph.runtime.observe.run_file import running
+from wangraph.runtime.observe.status import Asker
 from wangraph.runtime.packet import Packet, Validity
+from wangraph.runtime.recording import recorder as recorder_module
+from wangraph.runtime.recording.cdr import decode_packet, encode_image, encode_packet, pictures_of
+from wangraph.runtime.recording.compare import Expectation
+from wangraph.runtime.recording.reader import open_recording
+from wangraph.runtime.recording.recorder import Recorder
+from wangraph.runtime.recording.replay import consistent, difference, make_replay
 from wangraph.runtime.schedule.events import Firing, Settlement
 
 UNITS = 12
@@ -196,7 +198,7 @@ def test_without_the_extra_its_name_is_said(tmp_path, monkeypatch):
 def stalled_recorder(tmp_path, **more):
     """A recorder whose disk waits for an event."""
     plan = looped(tmp_path / "out").plan()
-    recorder = Recorder(tmp_path / "x.mcap", plan, make_header(plan, Options()), **more)
+    recorder = Recorder(tmp_path / "x.mcap", plan, make_header(plan, "system", "parallel"), **more)
     disk = threading.Event()
     write = recorder._write
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from wangraph.runtime.engine.records import TRACE_VERSION, Footer, Header, Note, TraceWriter, read_trace
 from wangraph.runtime.errors import UserError
+from wangraph.runtime.observe.records import TRACE_VERSION, Footer, Header, Note, TraceWriter, read_trace
 from wangraph.runtime.schedule.events import Firing, Settlement
 
 HEADER = Header(TRACE_VERSION, "0", "now", {}, {}, "system", "parallel")

@@ -24,7 +24,7 @@ from schedule_toys import (
 )
 
 from wangraph import Edge, Graph
-from wangraph.runtime.engine.inline import SerialExecutor, run_virtual
+from wangraph.runtime.engine.drivers import SerialExecutor, run_virtual
 from wangraph.runtime.packet import Packet, Validity
 from wangraph.runtime.schedule.decide import Fire, LevelChooser
 from wangraph.runtime.schedule.events import Firing, Settlement

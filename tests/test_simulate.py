@@ -15,22 +15,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from schedule_toys import FakeBody, any_graph
 
-from wangraph.runtime.engine.draws import BLOCK, Draws
-from wangraph.runtime.engine.history import read_history
-from wangraph.runtime.engine.inject import parse_fault
-from wangraph.runtime.engine.inline import SerialExecutor, run_virtual
-from wangraph.runtime.engine.records import Transfer
-from wangraph.runtime.engine.simulate import simulate
+from wangraph.runtime.engine.drivers import SerialExecutor, run_virtual
+from wangraph.runtime.engine.faults import parse_fault
 from wangraph.runtime.errors import UserError
+from wangraph.runtime.forecast.profile import Delay, Lateness, Machine, NodeCost
+from wangraph.runtime.forecast.profile_file import load_profile
+from wangraph.runtime.forecast.resources import budgets
+from wangraph.runtime.forecast.sampling import BLOCK, Draws
+from wangraph.runtime.forecast.simulate import simulate
+from wangraph.runtime.observe.history import read_history
+from wangraph.runtime.observe.records import Transfer
 from wangraph.runtime.packet import Validity
-from wangraph.runtime.plan.profile import Delay, Lateness, Machine, NodeCost
-from wangraph.runtime.plan.profile_file import load_profile
-from wangraph.runtime.plan.resources import budgets
 from wangraph.runtime.schedule.decide import Fire
 from wangraph.runtime.schedule.events import Firing, Settlement
 from wangraph.runtime.schedule.scheduler import Scheduler
-from wangraph.tools.options import load_plan
-from wangraph.tools.sweep import parse_sweep, plot
+from wangraph.tools.shared.options import load_plan
+from wangraph.tools.shared.sweep import parse_sweep, plot
 from wangraph.tools.timeline.facts import misses, read_run
 
 ROOT = Path(__file__).parents[1]

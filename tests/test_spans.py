@@ -14,8 +14,8 @@ import engine_toys as toys
 import pytest
 
 from wangraph import Edge, Graph, run
-from wangraph.runtime.engine.records import Transfer, read_trace
 from wangraph.runtime.errors import UserError
+from wangraph.runtime.observe.records import Transfer, read_trace
 from wangraph.runtime.schedule.events import Firing
 
 proto = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from wangraph.runtime.engine.stall import StallWatch
+from wangraph.runtime.engine.stalls import StallWatch
 
 PERIOD = 160_000_000
 

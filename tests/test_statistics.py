@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from wangraph import Graph, Validity
-from wangraph.runtime.engine.records import Transfer
-from wangraph.runtime.engine.statistics import Statistics, quantiles
+from wangraph.runtime.observe.records import Transfer
+from wangraph.runtime.observe.statistics import Statistics, quantiles
 from wangraph.runtime.schedule.events import Firing, Settlement
 from wangraph.runtime.units import MS
 

@@ -8,7 +8,7 @@ import pytest
 from command_line import call
 
 from wangraph.runtime.errors import UserError
-from wangraph.tools.targets import JSON, PAGE, PROFILE, RECORDING, TRACE, Target, check_kind, check_targets
+from wangraph.tools.shared.targets import JSON, PAGE, PROFILE, RECORDING, TRACE, Target, check_kind, check_targets
 
 TOYS = Path(__file__).parent / "engine_toys.py"
 
@@ -120,7 +120,7 @@ def test_what_a_verb_has_written_it_may_replace(folder):
 
 
 def test_devices_empty_files_and_none_are_no_loss(folder):
-    from wangraph.tools.options import load_plan
+    from wangraph.tools.shared.options import load_plan
 
     (folder / "empty").touch()
     for path in (None, Path("empty"), Path("new"), Path("/dev/null")):

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from wangraph.runtime.engine.records import Footer, Header, Note, TraceWriter, Transfer
 from wangraph.runtime.errors import UserError
+from wangraph.runtime.observe.records import Footer, Header, Note, TraceWriter, Transfer
 from wangraph.runtime.packet import Validity
 from wangraph.runtime.schedule.events import Firing, Settlement
-from wangraph.tools.timeline import command
 from wangraph.tools.timeline.columns import LEVEL_SHIFT, MODES, VERDICT_SHIFT, VERDICTS, view_of
 from wangraph.tools.timeline.facts import lateness_ns, misses, model_latency_ns, read_run, skew_ns
 from wangraph.tools.timeline.html import packed, page_of
 from wangraph.tools.timeline.perfetto import chrome_trace
+from wangraph.tools.verbs.timeline import command
 
 MADE = runpy.run_path(str(Path(__file__).with_name("timeline_trace.py")))
 UNIT_NS, LATENCY_NS = MADE["UNIT_NS"], MADE["LATENCY_NS"]

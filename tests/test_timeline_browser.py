@@ -16,10 +16,10 @@ from timeline_pages import (  # noqa: F401
     write,
 )
 
-from wangraph.runtime.engine.explain import path as explained
-from wangraph.runtime.engine.history import History
-from wangraph.runtime.engine.lateness import is_late
-from wangraph.runtime.engine.records import Footer
+from wangraph.runtime.observe.explain import path as explained
+from wangraph.runtime.observe.history import History
+from wangraph.runtime.observe.lateness import is_late
+from wangraph.runtime.observe.records import Footer
 from wangraph.tools.timeline.facts import misses
 
 pytestmark = pytest.mark.browser

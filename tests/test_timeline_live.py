@@ -19,20 +19,22 @@ import pytest
 from click.testing import CliRunner
 
 from wangraph import Graph
-from wangraph.runtime.engine.newest import newest
-from wangraph.runtime.engine.records import Footer, Header, Note, read_trace
-from wangraph.runtime.engine.run import Options, Run
-from wangraph.runtime.engine.runfile import running
-from wangraph.runtime.engine.statistics import Statistics
-from wangraph.runtime.engine.status import Asker
+from wangraph.runtime.engine.options import Options
+from wangraph.runtime.engine.run import Run
 from wangraph.runtime.errors import UserError
+from wangraph.runtime.observe.follow import newest
+from wangraph.runtime.observe.records import Footer, Header, Note, read_trace
+from wangraph.runtime.observe.run_file import running
+from wangraph.runtime.observe.statistics import Statistics
+from wangraph.runtime.observe.status import Asker
 from wangraph.runtime.plan.plan import from_plain
-from wangraph.tools.timeline import command, following, serve
+from wangraph.tools.timeline import following, serve
 from wangraph.tools.timeline.columns import view_of
 from wangraph.tools.timeline.facts import Run as Facts
 from wangraph.tools.timeline.facts import misses
 from wangraph.tools.timeline.serve import Feed, PageServer
 from wangraph.tools.timeline.story import story
+from wangraph.tools.verbs.timeline import command
 
 MADE = runpy.run_path(str(Path(__file__).with_name("timeline_trace.py")))
 RECORDS = MADE["trace_of"](60)[1:-1]

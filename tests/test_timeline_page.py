@@ -17,8 +17,8 @@ from timeline_pages import (  # noqa: F401
     write,
 )
 
-from wangraph.runtime.engine.newest import newest
-from wangraph.runtime.engine.statistics import Statistics
+from wangraph.runtime.observe.follow import newest
+from wangraph.runtime.observe.statistics import Statistics
 from wangraph.runtime.plan.plan import from_plain
 from wangraph.tools.timeline.columns import view_of
 from wangraph.tools.timeline.facts import misses, model_latency_ns

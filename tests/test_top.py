@@ -18,18 +18,19 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from wangraph import Edge, Graph, run
-from wangraph.runtime.engine import runfile
-from wangraph.runtime.engine.inject import parse_fault
-from wangraph.runtime.engine.metrics import families
-from wangraph.runtime.engine.recent import LastMiss
-from wangraph.runtime.engine.run import Options, Run
-from wangraph.runtime.engine.runfile import RunFile, born, find_run, free_name, publish, running
-from wangraph.runtime.engine.simulate import simulate
-from wangraph.runtime.engine.statistics import Statistics
-from wangraph.runtime.engine.status import Asker
+from wangraph.runtime.engine.faults import parse_fault
+from wangraph.runtime.engine.options import Options
+from wangraph.runtime.engine.run import Run
 from wangraph.runtime.errors import RunError, UserError
+from wangraph.runtime.forecast.simulate import simulate
+from wangraph.runtime.observe import run_file as runfile
+from wangraph.runtime.observe.last_miss import LastMiss
+from wangraph.runtime.observe.metrics import families
+from wangraph.runtime.observe.run_file import RunFile, born, find_run, free_name, publish, running
+from wangraph.runtime.observe.statistics import Statistics
+from wangraph.runtime.observe.status import Asker
 from wangraph.runtime.schedule.events import Settlement
-from wangraph.tools.top import command, view
+from wangraph.tools.verbs.top import command, view
 
 
 @pytest.fixture(autouse=True)
@@ -166,14 +167,14 @@ def test_nothing_more_is_told_while_nobody_asks(tmp_path):
     class Engine:
         """Remembers what the run was asked to tell."""
 
-        usage, standings = {}, []
+        usage, statuses = {}, []
 
         def watch(self, for_ms):
             seen.append(for_ms)
 
     result = Run(looped(tmp_path / "out").plan(), Options(units=3))
     look = result._look
-    result._look = lambda engine: (look(engine), seen.append(len(engine.standings)))
+    result._look = lambda engine: (look(engine), seen.append(len(engine.statuses)))
     result.go()
     assert set(seen) == {0}
 

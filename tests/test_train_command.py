@@ -9,12 +9,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from wangraph.runtime.errors import UserError
-from wangraph.tools.train import command
-from wangraph.tools.train.data import WORLD_VERSION
-from wangraph.tools.train.drive import Drive
-from wangraph.tools.train.interact import begun
-from wangraph.tools.train.stages import alone
-from wangraph.tools.train.workshop import Workshop, digest_of, digest_of_weights, seconds_of
+from wangraph.tools.lab.train.data import WORLD_VERSION
+from wangraph.tools.lab.train.drive import Drive
+from wangraph.tools.lab.train.interact import begun
+from wangraph.tools.lab.train.stages import alone
+from wangraph.tools.lab.train.workshop import Workshop, digest_of, digest_of_weights, seconds_of
+from wangraph.tools.verbs import train as command
 from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.checkpoint import load_part, save
 from wangraph.wan_core.config import preset

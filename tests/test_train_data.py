@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from wangraph.runtime.errors import MediaError, UserError
-from wangraph.tools.train import data as data_module
-from wangraph.tools.train.data import DataSpec, make, missing, write_shard
-from wangraph.tools.train.labels import POSE, tensors_of
-from wangraph.tools.train.plan import PLANS, plan_of
-from wangraph.tools.train.shards import CALM_UNITS, Films, Tracks, load
-from wangraph.tools.train.sheet import spectrogram, stack, strip, write_png
-from wangraph.tools.train.told import told_tokens, words_for
-from wangraph.tools.world.dialogue import play
-from wangraph.tools.world.persona import PERSONAS
-from wangraph.tools.world.script import Act, Reaction, fixed
-from wangraph.tools.world.voices import Bank, digest_of_recordings
+from wangraph.tools.lab.train import data as data_module
+from wangraph.tools.lab.train.data import DataSpec, make, missing, write_shard
+from wangraph.tools.lab.train.labels import POSE, tensors_of
+from wangraph.tools.lab.train.plan import PLANS, plan_of
+from wangraph.tools.lab.train.shards import CALM_UNITS, Films, Tracks, load
+from wangraph.tools.lab.train.sheet import spectrogram, stack, strip, write_png
+from wangraph.tools.lab.train.told import told_tokens, words_for
+from wangraph.tools.lab.world.dialogue import play
+from wangraph.tools.lab.world.persona import PERSONAS
+from wangraph.tools.lab.world.script import Act, Reaction, fixed
+from wangraph.tools.lab.world.voices import Bank, digest_of_recordings
 from wangraph.wan_core.config import preset
 from wangraph.wan_core.text import EVENT_STATES, PAD, TOKENS
 from wangraph.wan_core.train.sequences import HEARD

@@ -4,7 +4,7 @@ import pytest
 import torch
 from train_toys import sequences
 
-from wangraph.tools.train.workshop import digest_of_weights
+from wangraph.tools.lab.train.workshop import digest_of_weights
 from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.config import preset
 from wangraph.wan_core.exchange import UserUnit

@@ -5,11 +5,12 @@ from __future__ import annotations
 from rich.console import Console
 
 from wangraph import Graph
-from wangraph.runtime.engine.records import Note
-from wangraph.runtime.engine.run import Options, Run
+from wangraph.runtime.engine.options import Options
+from wangraph.runtime.engine.run import Run
+from wangraph.runtime.observe.records import Note
 from wangraph.runtime.schedule.events import Firing, Settlement
 from wangraph.runtime.units import MS
-from wangraph.tools import live, summary
+from wangraph.tools.shared import live, summary
 
 
 def made_run() -> Run:

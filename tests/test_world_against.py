@@ -10,10 +10,10 @@ from world_toys import ONLY_TONES, Babbler, Beeper, Deep, Depth, Slow, tones
 
 from wangraph import Edge, Graph, run
 from wangraph.runtime.errors import GraphError, UserError
-from wangraph.tools.world.against import PresentUser, check_graph, converse, converse_with_graph
-from wangraph.tools.world.conversation import arrivals, shown, written
-from wangraph.tools.world.node import Guest, WorldUser, replayed, typed
-from wangraph.tools.world.seat import ANY_SEAT, Seat
+from wangraph.tools.lab.world.against import PresentUser, check_graph, converse, converse_with_graph
+from wangraph.tools.lab.world.conversation import arrivals, shown, written
+from wangraph.tools.lab.world.node import Guest, WorldUser, replayed, typed
+from wangraph.tools.lab.world.seat import ANY_SEAT, Seat
 from wangraph.wan_core.text import ENTER, PAD, STOP, TOKENS, TypedText
 
 UNITS = 60

@@ -6,12 +6,12 @@ import pytest
 from click.testing import CliRunner
 
 from wangraph.runtime.errors import MediaError, UserError
-from wangraph.tools.world.clip import clip
-from wangraph.tools.world.command import MODES, command
-from wangraph.tools.world.dialogue import play
-from wangraph.tools.world.media import captions, write_both
-from wangraph.tools.world.signal import RATE, UNIT
-from wangraph.tools.world.voices import Bank
+from wangraph.tools.lab.world.clip import clip
+from wangraph.tools.lab.world.dialogue import play
+from wangraph.tools.lab.world.media import captions, write_both
+from wangraph.tools.lab.world.signal import RATE, UNIT
+from wangraph.tools.lab.world.voices import Bank
+from wangraph.tools.verbs.world import MODES, command
 
 needs_voices = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="no espeak-ng: apt install espeak-ng")
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from wangraph.tools.world.face import CARD_COLOURS, PIXELS_AT_ONCE, Pose, join, random_looks, render, render_each
-from wangraph.tools.world.motion import Mover, visible_after
-from wangraph.tools.world.signal import FRAME, UNIT
+from wangraph.tools.lab.world.face import CARD_COLOURS, PIXELS_AT_ONCE, Pose, join, random_looks, render, render_each
+from wangraph.tools.lab.world.motion import Mover, visible_after
+from wangraph.tools.lab.world.signal import FRAME, UNIT
 
 
 def looks(seed=0):

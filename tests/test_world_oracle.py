@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from wangraph.runtime.errors import UserError
-from wangraph.tools.world import check
-from wangraph.tools.world.check import check_world
-from wangraph.tools.world.cues import Cue
-from wangraph.tools.world.dialogue import play
-from wangraph.tools.world.oracle import REACTION_MS, YIELD_MS, Oracle
-from wangraph.tools.world.persona import PERSONAS, persona
-from wangraph.tools.world.script import SCENARIOS, Act, Reaction, fixed
-from wangraph.tools.world.signal import FRAME, MS, UNIT, loudness
-from wangraph.tools.world.user import World
-from wangraph.tools.world.voices import Bank
+from wangraph.tools.lab.world import check
+from wangraph.tools.lab.world.check import check_world
+from wangraph.tools.lab.world.cues import Cue
+from wangraph.tools.lab.world.dialogue import play
+from wangraph.tools.lab.world.oracle import REACTION_MS, YIELD_MS, Oracle
+from wangraph.tools.lab.world.persona import PERSONAS, persona
+from wangraph.tools.lab.world.script import SCENARIOS, Act, Reaction, fixed
+from wangraph.tools.lab.world.signal import FRAME, MS, UNIT, loudness
+from wangraph.tools.lab.world.user import World
+from wangraph.tools.lab.world.voices import Bank
 from wangraph.wan_core.text import PAD, STOP, TOKENS, WORDS
 
 pytestmark = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="no espeak-ng: apt install espeak-ng")

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from wangraph.runtime.errors import MediaError
-from wangraph.tools.world import shipped
-from wangraph.tools.world.persona import PERSONAS
-from wangraph.tools.world.voices import Bank
-from wangraph.tools.world.words import AGENT_WORDS, USER_WORDS
+from wangraph.tools.lab.world import shipped
+from wangraph.tools.lab.world.persona import PERSONAS
+from wangraph.tools.lab.world.voices import Bank
+from wangraph.tools.lab.world.words import AGENT_WORDS, USER_WORDS
 
 
 def test_held_out_users_and_all_agents_speak_without_a_synthesiser(tmp_path, monkeypatch):

@@ -1,8 +1,19 @@
 import numpy as np
 import pytest
 
-from wangraph.tools.world.room import Microphone, Room
-from wangraph.tools.world.signal import RATE, UNIT, Track, convolve, glide, level, low_pass, resample, trim, warp_tract
+from wangraph.tools.lab.world.room import Microphone, Room
+from wangraph.tools.lab.world.signal import (
+    RATE,
+    UNIT,
+    Track,
+    convolve,
+    glide,
+    level,
+    low_pass,
+    resample,
+    trim,
+    warp_tract,
+)
 
 
 def tone(hz, seconds=0.4):

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from wangraph.runtime.errors import UserError
-from wangraph.tools.world.cues import Cue
-from wangraph.tools.world.ear import Ear
-from wangraph.tools.world.person import Person
-from wangraph.tools.world.room import Room
-from wangraph.tools.world.script import SCENARIOS, Act, Reaction, drawn, fixed, scenario
-from wangraph.tools.world.signal import MS, RATE, UNIT
-from wangraph.tools.world.user import PATIENCE_MS, World
-from wangraph.tools.world.voices import Bank
+from wangraph.tools.lab.world.cues import Cue
+from wangraph.tools.lab.world.ear import Ear
+from wangraph.tools.lab.world.person import Person
+from wangraph.tools.lab.world.room import Room
+from wangraph.tools.lab.world.script import SCENARIOS, Act, Reaction, drawn, fixed, scenario
+from wangraph.tools.lab.world.signal import MS, RATE, UNIT
+from wangraph.tools.lab.world.user import PATIENCE_MS, World
+from wangraph.tools.lab.world.voices import Bank
 from wangraph.wan_core.text import ENTER, PAD, TOKENS
 
 WORDS = ("mm-hmm", "okay", "please", "red", "green", "blue", "yellow", "coffee")

@@ -7,10 +7,10 @@ import pytest
 from media_files import write_floats
 
 from wangraph.runtime.errors import MediaError, MissingExtra, UserError
-from wangraph.tools.world.accents import SPELLED
-from wangraph.tools.world.signal import RATE
-from wangraph.tools.world.voices import Bank, Speaker, digest_of_recordings, read_recording
-from wangraph.tools.world.words import AGENT_WORDS, DIGITS, USER_WORDS, answer
+from wangraph.tools.lab.world.accents import SPELLED
+from wangraph.tools.lab.world.signal import RATE
+from wangraph.tools.lab.world.voices import Bank, Speaker, digest_of_recordings, read_recording
+from wangraph.tools.lab.world.words import AGENT_WORDS, DIGITS, USER_WORDS, answer
 
 needs = {
     program: pytest.mark.skipif(shutil.which(program) is None, reason=f"no {program}: apt install {program}")

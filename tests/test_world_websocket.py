@@ -16,11 +16,11 @@ from websockets.sync.server import serve
 from world_toys import ONLY_TONES, tones
 
 from wangraph.runtime.errors import MissingExtra, RunError, UserError
-from wangraph.tools.evaluate import command
-from wangraph.tools.world.conversation import arrivals, warning_of
-from wangraph.tools.world.node import Guest, replayed
-from wangraph.tools.world.protocol import greeting, manners, packed, unpacked
-from wangraph.tools.world.websocket import check_agent, converse_over, converse_with_websocket
+from wangraph.tools.lab.world.conversation import arrivals, warning_of
+from wangraph.tools.lab.world.node import Guest, replayed
+from wangraph.tools.lab.world.protocol import greeting, manners, packed, unpacked
+from wangraph.tools.lab.world.websocket import check_agent, converse_over, converse_with_websocket
+from wangraph.tools.verbs import evaluate as command
 from wangraph.wan_core.text import TOKENS, WORDS
 
 HELLO = {"type": "hello", "name": "toy"}

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import timing_toys as toys
 
-from wangraph.runtime.engine.inject import parse_fault
-from wangraph.runtime.engine.records import Footer, TraceWriter
-from wangraph.runtime.engine.simulate import simulate
+from wangraph.runtime.engine.faults import parse_fault
+from wangraph.runtime.forecast.simulate import simulate
+from wangraph.runtime.observe.records import Footer, TraceWriter
 from wangraph.runtime.plan.plan import to_plain
 from wangraph.tools.timeline.columns import view_of
 from wangraph.tools.timeline.facts import misses, read_run

@@ -7,7 +7,7 @@ accidents, in whole microseconds as the page counts them. Tests load this file w
 import random
 from bisect import insort
 
-from wangraph.runtime.engine.records import TRACE_VERSION, Fenced, Firing, Footer, Header, Note, Settlement, Transfer
+from wangraph.runtime.observe.records import TRACE_VERSION, Fenced, Firing, Footer, Header, Note, Settlement, Transfer
 from wangraph.runtime.packet import Validity
 
 MS = 1_000_000

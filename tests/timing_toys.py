@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from wangraph import Edge, Graph, Input, Node, Output
+from wangraph.runtime.forecast.profile import Delay, NodeCost, Profile
 from wangraph.runtime.plan.plan import Plan
-from wangraph.runtime.plan.profile import Delay, NodeCost, Profile
 
 
 class Source(Node):

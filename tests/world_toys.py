@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from wangraph import Input, Node, Output
-from wangraph.tools.world.signal import RATE, UNIT
+from wangraph.tools.lab.world.signal import RATE, UNIT
 
 WORDS = ("mm-hmm", "okay", "please", "red", "green", "blue", "yellow", "coffee")
 ONLY_TONES = ("espeak-ng",)

@@ -12,29 +12,29 @@ from .._version import __version__
 from ..runtime.errors import WangraphError
 from ..runtime.logs import LEVELS, set_level
 
-VERBS: dict[str, tuple[str, str]] = {
-    "run": ("run", "Run a graph on its clock."),
-    "top": ("top", "Look at a graph that is running."),
-    "record": ("record", "Run a graph and keep its packets and decisions."),
-    "replay": ("replay", "Feed a recording into a graph."),
-    "check": ("check", "Everything that can be known of a graph before it runs."),
-    "show": ("show", "Draw a graph: tree, mermaid or dot."),
-    "nodes": ("nodes", "The catalogue: node types, ports, parameters."),
-    "schema": ("schema", "JSON Schema of graph files, for editors."),
-    "new": ("new", "A commented graph or node to start from."),
-    "model": ("model", "What a preset costs, and what holds it."),
-    "adapters": ("adapters", "Public models in the places of ours."),
-    "profile": ("profile", "Measure what the nodes of a graph cost."),
-    "simulate": ("simulate", "A graph by its profile, without bodies or hardware."),
-    "explain": ("explain", "Where a unit's time went, and who made it miss."),
-    "timeline": ("timeline", "A page with every unit of a run on it."),
-    "world": ("world", "The synthetic world that agents learn in."),
-    "train": ("train", "Train a model on the world, from nothing."),
-    "average": ("average", "One checkpoint out of several."),
-    "ablate": ("ablate", "What each decision of the model is worth."),
-    "evaluate": ("evaluate", "How well a model converses, measured."),
-    "bench": ("bench", "Benchmarks of clock, overhead and model."),
-    "doctor": ("doctor", "What this machine has and lacks."),
+VERBS: dict[str, str] = {
+    "run": "Run a graph on its clock.",
+    "top": "Look at a graph that is running.",
+    "record": "Run a graph and keep its packets and decisions.",
+    "replay": "Feed a recording into a graph.",
+    "check": "Everything that can be known of a graph before it runs.",
+    "show": "Draw a graph: tree, mermaid or dot.",
+    "nodes": "The catalogue: node types, ports, parameters.",
+    "schema": "JSON Schema of graph files, for editors.",
+    "new": "A commented graph or node to start from.",
+    "model": "What a preset costs, and what holds it.",
+    "adapters": "Public models in the places of ours.",
+    "profile": "Measure what the nodes of a graph cost.",
+    "simulate": "A graph by its profile, without bodies or hardware.",
+    "explain": "Where a unit's time went, and who made it miss.",
+    "timeline": "A page with every unit of a run on it.",
+    "world": "The synthetic world that agents learn in.",
+    "train": "Train a model on the world, from nothing.",
+    "average": "One checkpoint out of several.",
+    "ablate": "What each decision of the model is worth.",
+    "evaluate": "How well a model converses, measured.",
+    "bench": "Benchmarks of clock, overhead and model.",
+    "doctor": "What this machine has and lacks.",
 }
 
 
@@ -47,13 +47,13 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command = import_module(f"..{VERBS[cmd_name][0]}", __name__).command
+        command = import_module(f".verbs.{cmd_name}", __package__).command
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+            formatter.write_dl(list(VERBS.items()))
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

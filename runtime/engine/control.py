@@ -8,7 +8,7 @@ supervisor                      process
    | ----- Begin (origin) -------> |   when every process is ready
    | <---- Batch (records) --------|   several times a second
    | ----- Halt, Raise fence ----> |
-   | ----- Watch ----------------> |   somebody looks: the next batches say where every node stands
+   | ----- Watch ----------------> |   somebody looks: the next batches report the status of every node
    | <---- Failed (error) ---------|
    | <---- Finished (usage) -------|   every node has ended and is closed
 """
@@ -22,9 +22,9 @@ from typing import Any
 import msgspec
 import zmq
 
+from ..observe.records import NodeStatus, Note, Transfer
 from ..schedule.events import Fenced, Firing, Settlement
-from .inject import Fault
-from .records import Note, Transfer
+from .faults import Fault
 
 Happening = Firing | Settlement | Transfer | Fenced | Note
 
@@ -66,7 +66,7 @@ class RaiseFence(msgspec.Struct, tag="fence", frozen=True):
 
 
 class Watch(msgspec.Struct, tag="watch", frozen=True):
-    """Say for so long where every node stands."""
+    """Report the status of every node for so long."""
 
     for_ms: int
 
@@ -90,23 +90,13 @@ class Ready(msgspec.Struct, tag="ready", frozen=True):
     reports: list[tuple[str, str, str]]
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """Where a node stands: the first unit it has not seen, what it does or waits for in words, and how many settled
-    units of its inputs it has not taken."""
-
-    node: str
-    unit: int
-    doing: str
-    queued: int
-
-
 class Batch(msgspec.Struct, tag="batch", frozen=True):
-    """What happened since the last one, and how the process is doing. ``standings``: while somebody watches."""
+    """What happened since the last one, and how the process is doing. ``statuses``: while somebody watches."""
 
     records: list[Happening]
     cpu_s: float
     rss_mb: float
-    standings: list[Standing] = []
+    statuses: list[NodeStatus] = []
 
 
 class Failed(msgspec.Struct, tag="failed", frozen=True):

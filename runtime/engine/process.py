@@ -18,6 +18,7 @@ from itertools import groupby
 
 from ..channel.endpoint import Endpoint
 from ..errors import WangraphError
+from ..observe.records import Note, Transfer
 from ..packet import Packet
 from ..plan.catalogue import resolve
 from ..plan.plan import Plan, from_plain
@@ -40,12 +41,11 @@ from .control import (
     Setup,
     Watch,
 )
-from .inject import make_body
-from .kernel import die_with_parent, sharpen_timers, usage
+from .faults import make_body
 from .lane import Lane
-from .records import Note, Transfer
-from .stall import StallWatch, standings
-from .tapping import TapSender
+from .stalls import StallWatch, statuses
+from .system import die_with_parent, sharpen_timers, usage
+from .taps import TapSender
 
 loading = ""
 """Name of the process of a run that this is; empty elsewhere. A file of nodes must not start a run when loaded."""
@@ -144,7 +144,7 @@ class ProcessHost:
         with self._lock:
             records: list[Happening] = [*self.scheduler.take_events(), *self._noticed]
             self._noticed = []
-            stand = standings(self.scheduler) if self.is_watched else []
+            stand = statuses(self.scheduler) if self.is_watched else []
         return Batch(records, *usage(), stand)
 
     def look(self) -> bool:

@@ -8,27 +8,25 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from ..errors import UserError, WangraphError, listing
 from ..node import Node
+from ..observe.machine import machine as machine
+from ..observe.records import Note, Record, make_header
+from ..observe.statistics import Statistics
+from ..observe.status import Watched
+from ..observe.views import Views
 from ..packet import Packet
 from ..plan.catalogue import resolve
 from ..plan.plan import Plan
 from ..schedule.events import Event
-from .asked import Asked
-from .inject import Fault, check_faults
-from .inside import InsideEngine
-from .keeping import Keeper, recorded_streams
-from .machine import machine as machine
-from .records import Note, Record
-from .statistics import Statistics
-from .status import Watched
+from .commands import Asked
+from .faults import check_faults
+from .local import InsideEngine
+from .options import Options
+from .record_sinks import Keeper, recorded_streams
 from .supervisor import Report, Supervisor
-from .views import Views
-
-ClockName = Literal["system", "virtual"]
 
 Listener = tuple[frozenset[str], Callable[[Packet], None]]
 """Streams, and who is told their packets as they settle; in a run with processes, from a thread of its own."""
@@ -44,46 +42,6 @@ class Watcher(Protocol):
     def look(self, statistics: Statistics, usage: dict[str, dict[str, float | int]]) -> None:
         """Called several times a second."""
         ...
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to run.
-
-    Attributes:
-        units: sources end after so many units; None: when they have no more.
-        clock: ``system`` (real time) or ``virtual`` (as fast as it goes, costs from the graph's budgets).
-        serial: one thread, one process, one body at a time.
-        trace: write every record here.
-        taps: streams whose packets to keep and give back (in-process engines: ``virtual`` or ``serial``).
-        log: decisions to follow instead of a clock.
-        faults: what to inject.
-        flight_recorder_s: keep so many seconds of records, and write them on the first miss.
-        record: write packets and decisions to this file.
-        record_edges: which packets: ``node.port``, ``node`` or ``all``; what enters and leaves the graph by default.
-        metrics_port: serve figures for Prometheus on this port of the loopback interface; 0 takes a free one.
-        otel: send spans to the OpenTelemetry collector at this URL.
-        keep_log: keep the decision log for the result; a run that lasts for days does without.
-    """
-
-    units: int | None = None
-    clock: ClockName = "system"
-    serial: bool = False
-    trace: Path | None = None
-    taps: tuple[str, ...] = ()
-    log: tuple[Event, ...] | None = None
-    faults: tuple[Fault, ...] = ()
-    flight_recorder_s: float | None = None
-    record: Path | None = None
-    record_edges: tuple[str, ...] = ()
-    metrics_port: int | None = None
-    otel: str | None = None
-    keep_log: bool = True
-
-    @property
-    def in_processes(self) -> bool:
-        """Whether the run has processes of its own; one that follows decisions, which no clock holds, has none."""
-        return not self.serial and self.clock == "system" and self.log is None
 
 
 @dataclass
@@ -124,6 +82,7 @@ class Run:
         self._engine: Supervisor | InsideEngine | None = None
         self._epoch: int | None = None
         self._result = RunResult({})
+        self._header = make_header(plan, options.clock, "serial" if options.serial else "parallel")
         self._check()
 
     def go(self) -> RunResult:
@@ -132,12 +91,12 @@ class Run:
         Raises:
             WangraphError: the run failed; `summary` and the trace hold what came before, files are closed.
         """
-        with Views(self.plan, self.options) as self._views:
+        with Views(self.plan, self._header, self.options.metrics_port) as self._views:
             return self._go_watched()
 
     def _go_watched(self) -> RunResult:
         began = time.monotonic()
-        self._keeper = Keeper(self.plan, self.options)
+        self._keeper = Keeper(self.plan, self.options, self._header)
         inject = [Note(0, "supervisor", "inject", str(fault)) for fault in self.options.faults]
         self._take([*inject, *self._views.notes, *self._keeper.notes])
         is_whole = False

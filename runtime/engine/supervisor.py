@@ -17,10 +17,11 @@ import zmq
 from ..channel.layout import layouts
 from ..channel.segment import create_segments
 from ..errors import ProcessLost, RunError, StartError, UserError, WangraphError
+from ..observe.records import NodeStatus, Note, Record
 from ..packet import Packet
 from ..plan.plan import Plan, to_plain
 from ..schedule.events import Firing
-from .asked import Asked
+from .commands import Asked
 from .control import (
     Batch,
     Begin,
@@ -32,13 +33,11 @@ from .control import (
     RaiseFence,
     Ready,
     Setup,
-    Standing,
     SupervisorEnd,
     Watch,
 )
-from .inject import Fault
-from .records import Note, Record
-from .tapping import TapReceiver
+from .faults import Fault
+from .taps import TapReceiver
 
 IS_LINUX = sys.platform.startswith("linux")
 
@@ -77,7 +76,7 @@ class _Child:
         self.is_lost = False
         self.cpu_s = 0.0
         self.rss_mb = 0.0
-        self.standings: list[Standing] = []
+        self.statuses: list[NodeStatus] = []
 
 
 class Supervisor:
@@ -175,9 +174,9 @@ class Supervisor:
                 self._control.send(child.name, Watch(for_ms))
 
     @property
-    def standings(self) -> list[Standing]:
+    def statuses(self) -> list[NodeStatus]:
         """Where every node stands, as told lately by processes that `watch` asked."""
-        return [standing for child in self._children.values() for standing in child.standings]
+        return [status for child in self._children.values() for status in child.statuses]
 
     @property
     def usage(self) -> dict[str, dict[str, float | int]]:
@@ -272,7 +271,7 @@ class Supervisor:
             child.is_ready, child.doing = True, "running"
             self.reports += message.reports
         elif isinstance(message, Batch):
-            child.cpu_s, child.rss_mb, child.standings = message.cpu_s, message.rss_mb, message.standings
+            child.cpu_s, child.rss_mb, child.statuses = message.cpu_s, message.rss_mb, message.statuses
             if any(isinstance(record, Firing) for record in message.records):
                 self._moved_at = time.monotonic()
             self._on_records(list(message.records))

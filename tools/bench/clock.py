@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ...runtime.engine.run import Options, Run
+from ...runtime.engine.options import Options
+from ...runtime.engine.run import Run
 from ...runtime.plan.graph import Graph
 from ...runtime.plan.plan import Plan
 from ...runtime.schedule.events import Event, Firing

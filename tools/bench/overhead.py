@@ -10,9 +10,10 @@ import time
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ...runtime.engine.run import Options, Run
-from ...runtime.engine.statistics import Statistics
+from ...runtime.engine.options import Options
+from ...runtime.engine.run import Run
 from ...runtime.errors import RunError
+from ...runtime.observe.statistics import Statistics
 from ...runtime.plan.graph import Graph
 from ...runtime.plan.plan import Plan
 from .empty import Empty, Settings, empty_graph

@@ -8,11 +8,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ...runtime.engine.simulate import simulate
-from ...runtime.engine.statistics import quantiles
+from ...runtime.forecast.profiling import profile_run
+from ...runtime.forecast.resources import forecast
+from ...runtime.forecast.simulate import simulate
+from ...runtime.observe.statistics import quantiles
 from ...runtime.plan.graph import Graph
-from ...runtime.plan.resources import forecast
-from ..profile import measure as profiled
 from .report import Heard, Report, Round, Table, report, unheard
 
 AIM = "predicted p50 and p95 of the model latency within 10 % of a run's"
@@ -79,7 +79,7 @@ def _measure(seconds: float) -> dict[str, Any]:
 def _predict(name: str, seconds: float, folder: Path) -> dict[str, Any]:
     plan = Graph.load(name, {**SETTINGS, "output": str(folder / f"{name}.mp4")}).plan()
     units = plan.clock.units_for(seconds)
-    (before, own_before), (_, between), (after, own_after) = (profiled(plan, units) for _ in range(3))
+    (before, own_before), (_, between), (after, own_after) = (profile_run(plan, units) for _ in range(3))
     profiles = (before, after)
     predicted = [simulate(plan, profile, units, seed).statistics for profile in profiles for seed in range(SEEDS)]
     guess = quantiles([ns for each in predicted for ns in each.model_latency_ns])

@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ...runtime.engine.keeping import recorded_streams
-from ...runtime.engine.recording import open_recording
-from ...runtime.engine.run import Options, Run
+from ...runtime.engine.options import Options
+from ...runtime.engine.record_sinks import recorded_streams
+from ...runtime.engine.run import Run
 from ...runtime.plan.plan import Plan
+from ...runtime.recording.reader import open_recording
 from .empty import empty_graph
 from .overhead import Samples, slope
 from .report import Heard, Report, Round, Table, report, unheard

@@ -17,9 +17,9 @@ import msgspec
 
 from ...runtime.engine.body import Body
 from ...runtime.engine.control import Batch
-from ...runtime.engine.inline import run_virtual
-from ...runtime.engine.records import TraceWriter
-from ...runtime.engine.statistics import Statistics
+from ...runtime.engine.drivers import run_virtual
+from ...runtime.observe.records import TraceWriter
+from ...runtime.observe.statistics import Statistics
 from ...runtime.packet import Packet, Validity
 from ...runtime.plan.plan import Plan
 from ...runtime.schedule.decide import Fire

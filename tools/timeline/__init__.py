@@ -2,19 +2,6 @@
 
 In data-flow order: `facts` reads the trace and says what happened to each unit, `story` who made units miss, `columns`
 packs it for the page, `html` puts data, style and scripts (``page/``) into one file, `perfetto` writes Chrome-trace
-JSON, `serve` gives the page of a run that goes on, `following` finds that run, `verb` is the command. Imports the trace
+JSON, `serve` gives the page of a run that goes on, `following` finds that run. Imports the trace
 records, their explanation and the unit clock of the runtime; no model, no torch.
 """
-
-from __future__ import annotations
-
-from typing import Any
-
-
-def __getattr__(name: str) -> Any:
-    """``command``, imported when it is asked for."""
-    if name == "command":
-        from .verb import command
-
-        return command
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

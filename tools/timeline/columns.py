@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from ...runtime.engine.records import Transfer
-from ...runtime.engine.statistics import quantiles
+from ...runtime.observe.records import Transfer
+from ...runtime.observe.statistics import quantiles
 from ...runtime.packet import Validity
 from ...runtime.plan.plan import NodePlan, StreamPlan
 from ...runtime.schedule.events import Firing, Settlement

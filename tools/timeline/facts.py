@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...runtime.engine.lateness import is_late, past_due_ns
-from ...runtime.engine.records import Footer, Header, Note, Record, Transfer, read_trace
 from ...runtime.errors import GraphError, UserError, listing
+from ...runtime.observe.lateness import is_late, past_due_ns
+from ...runtime.observe.records import Footer, Header, Note, Record, Transfer, read_trace
 from ...runtime.packet import Validity
 from ...runtime.plan.plan import InputPlan, NodePlan, Plan, from_plain
 from ...runtime.schedule.events import Fenced, Firing, Settlement

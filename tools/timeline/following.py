@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from ...runtime.engine.runfile import find_run, running
-from ...runtime.engine.status import Asker
 from ...runtime.errors import UserError, listing
+from ...runtime.observe.run_file import find_run, running
+from ...runtime.observe.status import Asker
+from .html import save
 from .serve import Feed, PageServer
-from .verb import save
 
 EVERY_S = 0.5
 """How often a page hears of the run, at most."""

@@ -8,9 +8,11 @@ import zlib
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 
 import msgspec
 
+from ...runtime.errors import UserError
 from .columns import View
 
 SCRIPTS = (
@@ -43,3 +45,15 @@ def packed(views: Sequence[View], live: int | None) -> str:
     """The data as text that is safe anywhere in a page: JSON, deflated, in base 64."""
     data = msgspec.json.encode({"runs": views, "live": live})
     return base64.b64encode(zlib.compress(data)).decode()
+
+
+def save(text: str, target: Path) -> None:
+    """Write a page.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        target.write_text(text, "utf-8")
+    except OSError as error:
+        raise UserError(f"{target}: {error.strerror} (expected a file to write), give another with -o") from error

@@ -14,9 +14,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from ...runtime.engine.newest import Newest
-from ...runtime.engine.records import Header, Note
 from ...runtime.errors import UserError
+from ...runtime.observe.follow import Newest
+from ...runtime.observe.records import Header, Note
 from ...runtime.plan.plan import from_plain
 from .columns import view_of
 from .facts import Run, misses

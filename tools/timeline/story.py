@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from ...runtime.engine.explain import explain
-from ...runtime.engine.history import History
-from ...runtime.engine.records import Record
+from ...runtime.observe.explain import explain
+from ...runtime.observe.history import History
+from ...runtime.observe.records import Record
 from .facts import Run
 
 MOST = 500

@@ -1,0 +1,46 @@
+"""Runs a graph on its clock to learn what it costs: the profile of this graph on this machine."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..engine.options import Options
+from ..engine.run import Run
+from ..observe.records import read_trace
+from ..plan.catalogue import resolve
+from ..plan.plan import Plan
+from .gil_share import hold_shares
+from .measure import measured
+from .profile import Profile
+
+
+def profile_run(plan: Plan, units: int, holds: Mapping[str, float] | None = None) -> tuple[Profile, dict[str, Any]]:
+    """Run a graph on its clock; its profile, and the run's summary.
+
+    Args:
+        holds: share of each node's cost that holds the interpreter, see `gil_shares`.
+
+    Raises:
+        WangraphError: the run failed, or was too short.
+    """
+    with tempfile.TemporaryDirectory(prefix="wangraph-") as folder:
+        trace = Path(folder) / "profile.trace"
+        run = Run(plan, Options(units=units, trace=trace))
+        run.go()
+        records = list(read_trace(trace))
+    source = f"measured {datetime.date.today().isoformat()}"
+    return measured(plan, records, source, cores=run.summary["machine"]["cores"], holds=holds), run.summary
+
+
+def gil_shares(plan: Plan, units: int) -> dict[str, float]:
+    """How much of each node's cost holds the interpreter; nothing where a live device cannot be opened twice."""
+    if any(resolve(node.target).is_live for node in plan.nodes.values()):
+        return {}
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, str(max(p.threads for p in plan.processes.values())))
+    return hold_shares(plan, units)

@@ -1,0 +1,93 @@
+"""Times drawn from a profile: what a call costs, how long a packet travels, how late the clock is.
+
+One random stream per thing and unit, none shared: a draw depends on the seed, on what it is for and on the unit, so
+that adding a node changes nobody else's. Rows of a profile are drawn together, because stalls strike together, and
+in runs of `BLOCK` units, because they last.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from math import exp, log
+from statistics import NormalDist
+
+from ..plan.plan import NodePlan, StreamPlan
+from ..schedule.decide import Fire
+from .profile import CLOCK, DEFAULT_TRANSFER_MS, Profile
+
+MS = 1e6
+BLOCK = 8
+"""Rows that stay in a row."""
+
+_NORMAL = NormalDist()
+_P95 = _NORMAL.inv_cdf(0.95)
+
+
+class Draws:
+    """Nanoseconds, by profile, seed and unit."""
+
+    def __init__(self, profile: Profile, seed: int) -> None:
+        self._profile = profile
+        self._seed = seed
+        self._column = {name: i for i, name in enumerate(profile.columns)}
+        self._typical = profile.typical if profile.rows else {}
+
+    def cost_ns(self, node: NodePlan, fire: Fire) -> int:
+        """What a call costs: a step by its level and history, an absorb by its units; a gap costs nothing."""
+        cost = self._profile.nodes[node.name]
+        if fire.mode == "gap":
+            return 0
+        unit = fire.last
+        ms = self._value(node.name, unit, cost.cost_ms, cost.p95_ms)
+        if fire.mode == "absorb":
+            per_unit = ms if cost.absorb_ms is None else cost.absorb_ms
+            ms = per_unit * len(fire.units)
+        else:
+            ms *= cost.at_level(fire.level)
+        cap = self._profile.history_units
+        ms += cost.per_unit_ms * (unit if cap is None else min(unit, cap))
+        return int(max(0.0, ms) * MS)
+
+    def hold_ns(self, node: NodePlan, cost_ns: int) -> int:
+        """How much of a call of that cost holds the interpreter."""
+        cost = self._profile.nodes[node.name]
+        return int(cost_ns * min(1.0, cost.hold_ms / cost.cost_ms)) if cost.cost_ms else 0
+
+    def transfer_ns(self, stream: StreamPlan, reader: str, unit: int) -> int:
+        """How long a packet travels to a process."""
+        key = self._profile.transfer_key(stream, reader)
+        if key is None:
+            return int(DEFAULT_TRANSFER_MS * MS)
+        delay = self._profile.transfers[key]
+        # Streams that share an entry travel each for themselves, unless they were measured.
+        what = key if key in self._column else f"{stream.name}->{reader}"
+        return int(self._value(key, unit, delay.ms, delay.p95_ms, what) * MS)
+
+    def late_ns(self, process: str, unit: int) -> int:
+        """How much later than asked for a process wakes."""
+        clock = self._profile.clock
+        if not clock.late_ms and CLOCK not in self._column:
+            return 0
+        return int(self._value(CLOCK, unit, clock.late_ms, clock.p95_ms, f"{CLOCK}/{process}") * MS)
+
+    def _value(self, key: str, unit: int, typical: float, p95: float | None, what: str = "") -> float:
+        """The row's value, scaled to what is typical now; without rows a log-normal one, or the typical value."""
+        column = self._column.get(key)
+        if column is not None:
+            measured = self._row(max(unit, 0))[column]
+            usual = self._typical[key]
+            return measured * typical / usual if usual else measured
+        if p95 is None or p95 <= typical or typical <= 0:
+            return typical
+        return typical * exp(_NORMAL.inv_cdf(self._uniform(what or key, unit)) * log(p95 / typical) / _P95)
+
+    def _row(self, unit: int) -> tuple[float, ...]:
+        block, place = divmod(unit, BLOCK)
+        rows = self._profile.rows
+        start = int(self._uniform("rows", block) * len(rows))
+        return rows[(start + place) % len(rows)]
+
+    def _uniform(self, what: str, unit: int) -> float:
+        """A number in (0, 1) that follows from the seed, the name and the unit alone."""
+        digest = blake2b(f"{self._seed}/{what}/{unit}".encode(), digest_size=8).digest()
+        return ((int.from_bytes(digest) >> 11) + 0.5) / 2**53

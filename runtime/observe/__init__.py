@@ -1,0 +1,1 @@
+"""What a run leaves behind, and everything that reads it: figures, explanations, views. Imports `plan`, `schedule`."""

@@ -1,0 +1,147 @@
+"""What a run leaves behind: fixed records of every step, and the trace file that holds them.
+
+A trace is JSON lines: one `Header`, then records in the order in which the supervisor collected them, then one
+`Footer` (absent when the run was killed: everything before it is still readable). All times are nanoseconds after
+the run's origin (negative before unit 0). `Firing` and `Settlement` together are the **decision log**: a replay
+reads from them who fired with which units, mode and level, and how every (stream, unit) was settled.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..._version import __version__
+from ..errors import UserError
+from ..plan.plan import Plan, to_plain
+from ..schedule.events import Fenced, Firing, Settlement
+from .machine import machine
+
+TRACE_VERSION = 1
+
+
+class Header(msgspec.Struct, tag="header", frozen=True):
+    """First line: the plan as plain data (see `Plan`), when and where it ran."""
+
+    version: int
+    wangraph: str
+    started: str
+    plan: dict[str, Any]
+    machine: dict[str, Any]
+    clock: str
+    engine: str
+
+
+class Transfer(msgspec.Struct, tag="transfer", frozen=True, gc=False):
+    """A packet that crossed processes: sent by ``sender`` at, arrived in ``reader`` at."""
+
+    stream: str
+    unit: int
+    sender: str
+    reader: str
+    sent_ns: int
+    arrived_ns: int
+    n_bytes: int
+    carrier: str
+
+
+class Note(msgspec.Struct, tag="note", frozen=True):
+    """Something worth telling: a stall, a warning, a node's report."""
+
+    at_ns: int
+    process: str
+    kind: str
+    text: str
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    """Where a node is: the first unit it has not seen, what it does or waits for in words, and how many settled units
+    of its inputs it has not consumed. Reported while somebody watches; no part of a trace."""
+
+    node: str
+    unit: int
+    doing: str
+    queued: int
+
+
+class Footer(msgspec.Struct, tag="footer", frozen=True):
+    """Last line: the run's summary, as ``--json`` prints it."""
+
+    summary: dict[str, Any]
+
+
+Record = Header | Firing | Settlement | Transfer | Fenced | Note | Footer
+
+
+def make_header(plan: Plan, clock: str, engine: str) -> Header:
+    """The header of a run that starts now, on this machine.
+
+    Args:
+        clock: ``system``, ``virtual`` or ``recorded``.
+        engine: ``parallel`` or ``serial``.
+    """
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return Header(TRACE_VERSION, __version__, started, to_plain(plan), machine(), clock, engine)
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Record)
+
+
+class TraceWriter:
+    """Appends records to a trace file; every `write` reaches the operating system."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("wb")
+
+    def write(self, records: list[Record]) -> None:
+        """Append these records."""
+        self._file.write(b"".join(_encoder.encode(r) + b"\n" for r in records))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
+
+
+def read_trace(path: Path) -> Iterator[Record]:
+    """Records of a trace file, the header first. A cut last line is dropped: a killed run stays readable.
+
+    Raises:
+        UserError: no such file, not a trace, or of another version.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise UserError(
+            f"{path}: {error.strerror} (expected a trace), make one with: wangraph run GRAPH --trace FILE"
+        ) from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = _decoder.decode(line)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            if number == len(lines) and number > 1:
+                return
+            if number == len(lines) and line.startswith(b'{"type":"header"'):
+                raise UserError(
+                    f"{path}: found a header that is cut (expected a whole first line): the file is not complete, "
+                    "copy it or record it again"
+                ) from error
+            raise UserError(
+                f"{path}:{number}: found {line[:40]!r} (expected a trace record), "
+                "make one with: wangraph run GRAPH --trace FILE"
+            ) from error
+        if number == 1 and not isinstance(record, Header):
+            raise UserError(
+                f"{path}: found no header (expected a trace), make one with: wangraph run GRAPH --trace FILE"
+            )
+        if isinstance(record, Header) and record.version != TRACE_VERSION:
+            raise UserError(f"{path}: found trace version {record.version} (expected {TRACE_VERSION}), record it again")
+        yield record

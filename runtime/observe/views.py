@@ -1,0 +1,54 @@
+"""Those who look at a run from outside while it goes on: ``wangraph top``, the live timeline and Prometheus."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import zmq
+
+from ..errors import RunError
+from ..plan.plan import Plan
+from .metrics import MetricsServer
+from .records import Header, Note
+from .statistics import Statistics
+from .status import StatusServer, Watched
+
+
+class Views:
+    """A context manager around a run; `serve` is called a few times a second, in the run's own thread.
+
+    A run that cannot be found by others runs all the same, and says so in a note.
+
+    Raises:
+        MissingExtra, UserError: ``--metrics`` cannot be served.
+    """
+
+    def __init__(self, plan: Plan, header: Header, metrics_port: int | None) -> None:
+        self.notes: list[Note] = []
+        self._metrics = None if metrics_port is None else MetricsServer(metrics_port)
+        self._status: StatusServer | None = None
+        if self._metrics is not None:
+            where = f"http://127.0.0.1:{self._metrics.port}/metrics"
+            self.notes.append(Note(0, "supervisor", "metrics", where))
+        try:
+            self._status = StatusServer(plan, header)
+        except (RunError, zmq.ZMQError) as error:
+            self.notes.append(Note(0, "supervisor", "warning", f"wangraph top will not find this run: {error}"))
+
+    def __enter__(self) -> Views:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._status is not None:
+            self._status.close()
+        if self._metrics is not None:
+            self._metrics.close()
+
+    def serve(self, statistics: Statistics, engine: Watched) -> None:
+        """Answer who has asked."""
+        if self._status is not None:
+            self._status.serve(statistics, engine)
+        if self._metrics is not None:
+            self._metrics.serve(statistics, engine)

@@ -1,0 +1,1 @@
+"""Packets and decisions on disk: recorder, reader, playback, comparison. Imports `observe` and below."""

@@ -1,0 +1,238 @@
+"""Dialogues on disk: made once by several processes, in shards; what is there already is not made again.
+
+*Films* hold the pictures and sounds themselves, for the codecs. *Tracks* hold what the Transformer learns from: the
+user's sound, and latents of everything else, encoded by codecs that no longer change.
+"""
+
+# N dialogues of a shard, U units
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from ....runtime.errors import MediaError
+from ..world.dialogue import play
+from ..world.persona import PERSONAS
+from ..world.script import SCENARIOS
+from ..world.voices import HELD_OUT, Bank, Split, synthetic_speakers
+from .labels import tensors_of
+from .told import TRAINED
+
+if TYPE_CHECKING:
+    from ....wan_core.audio import AudioCodec
+    from ....wan_core.video import VideoCodec
+
+WORLD_VERSION = 3
+"""Counts changes of the world after which dialogues of the same seed are other ones."""
+
+LABELS_VERSION = 1
+"""Counts changes of what is kept of a dialogue."""
+
+Kind = Literal["films", "tracks"]
+SCENARIO_NAMES = tuple(SCENARIOS)
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """Which dialogues; equal specs are equal data.
+
+    Attributes:
+        kind: films or tracks.
+        preset: of the codecs, and so of the pictures.
+        dialogues: how many, ``per_shard`` in a file.
+        units: of each.
+        seed: of the first; the others follow.
+        scenarios: of the dialogues, in turn.
+        personas: of the agents, in turn, one for each round of the scenarios.
+        split: whose voices.
+        voices: folder of recorded people, or empty.
+        recordings: digest of what is in it; empty without a folder.
+        hold_out: speakers who are not in the train split, besides the usual ones.
+        codecs: digest of the codecs that encode tracks; empty for films.
+    """
+
+    kind: Kind
+    preset: str
+    dialogues: int
+    units: int
+    seed: int
+    scenarios: tuple[str, ...] = SCENARIO_NAMES
+    personas: tuple[str, ...] = ("iris",)
+    per_shard: int = 32
+    split: Split = "train"
+    voices: str = ""
+    recordings: str = ""
+    hold_out: tuple[str, ...] = ()
+    codecs: str = ""
+
+    def __post_init__(self) -> None:
+        assert bool(self.voices) == bool(self.recordings), self
+
+    @property
+    def shards(self) -> int:
+        """Files."""
+        return -(-self.dialogues // self.per_shard)
+
+    @property
+    def digest(self) -> str:
+        """Of all that the data depend on, except how many shards there are; not of where the recordings are."""
+        facts = {**asdict(self), "dialogues": None, "world": WORLD_VERSION, "labels": LABELS_VERSION}
+        facts["voices"] = facts.pop("recordings")
+        facts["speakers"] = [speaker.name for speaker in synthetic_speakers()]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+    def numbers(self, shard: int) -> range:
+        """Dialogues of a shard; the last one may have fewer than the others."""
+        return range(shard * self.per_shard, min((shard + 1) * self.per_shard, self.dialogues))
+
+    def bank(self) -> Bank:
+        """The voices.
+
+        Raises:
+            MediaError: the folder of recordings cannot be used.
+            UserError: a held-out name that nobody has.
+        """
+        return Bank(Path(self.voices) if self.voices else None, HELD_OUT.union(self.hold_out))
+
+    def path(self, folder: Path, shard: int) -> Path:
+        """Where a shard is."""
+        return folder / f"{self.kind}-{self.preset}-{self.digest}-{shard:04}.safetensors"
+
+
+def missing(spec: DataSpec, folder: Path) -> list[int]:
+    """Shards that are not there yet, or hold fewer dialogues than are wanted now: the last one of a smaller spec."""
+    return [shard for shard in range(spec.shards) if not _holds(spec.path(folder, shard), len(spec.numbers(shard)))]
+
+
+def _holds(path: Path, dialogues: int) -> bool:
+    """Whether a shard has so many; one that cannot be read counts as whole, `load` says what to do with it."""
+    import safetensors
+
+    if not path.exists():
+        return False
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            return all(file.get_slice(name).get_shape()[0] >= dialogues for name in names)
+    except (OSError, safetensors.SafetensorError):
+        return True
+
+
+def make(spec: DataSpec, folder: Path, processes: int, codecs: Path | None = None) -> Iterator[int]:
+    """Make the missing shards, yielding the number of each that is done; ``codecs`` is the checkpoint for tracks.
+
+    Raises:
+        MediaError: a shard cannot be written, or a voice not be read.
+        UserError: the spec names voices that are not there.
+    """
+    wanted = missing(spec, folder)
+    if not wanted:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    bank = spec.bank()
+    for speaker in bank.split(spec.split):
+        bank.takes(speaker)  # made and checked once, before several processes read them
+    jobs = [(spec, folder, shard, codecs) for shard in wanted]
+    if processes < 2 or len(jobs) < 2:
+        for job in jobs:
+            yield _make_shard(job)
+        return
+    # spawned, not forked: torch's threads do not survive a fork
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(min(processes, len(jobs)), torch.set_num_threads, (1,)) as pool:
+        yield from pool.imap_unordered(_make_shard, jobs)
+
+
+_Job = tuple[DataSpec, Path, int, Path | None]
+_Encode = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+
+
+def _make_shard(job: _Job) -> int:
+    spec, folder, shard, codecs = job
+    bank, encode = _tools(spec, codecs)
+    rows = [encode(_dialogue(spec, bank, number)) for number in spec.numbers(shard)]
+    write_shard(spec.path(folder, shard), {name: torch.stack([row[name] for row in rows]) for name in rows[0]})
+    return shard
+
+
+def _dialogue(spec: DataSpec, bank: Bank, number: int) -> dict[str, Tensor]:
+    from ....wan_core.config import preset
+
+    name = spec.scenarios[number % len(spec.scenarios)]
+    size = preset(spec.preset).video.height
+    persona = spec.personas[number // len(spec.scenarios) % len(spec.personas)]
+    dialogue = play(
+        spec.seed + number,
+        spec.units,
+        bank,
+        SCENARIOS[name],
+        split=spec.split,
+        persona=PERSONAS[persona],
+        size=size,
+    )
+    return {
+        **tensors_of(dialogue),
+        "scenario": torch.tensor(SCENARIO_NAMES.index(name), dtype=torch.int8),
+        "persona": torch.tensor(TRAINED.index(persona), dtype=torch.int8),
+    }
+
+
+@functools.lru_cache(maxsize=1)
+def _tools(spec: DataSpec, codecs: Path | None) -> tuple[Bank, _Encode]:
+    """Voices and codecs, read once in each process."""
+    return spec.bank(), _encoder(spec, codecs)
+
+
+def _encoder(spec: DataSpec, codecs: Path | None) -> _Encode:
+    if spec.kind == "films":
+        return lambda row: row
+    from ....wan_core.audio import AudioCodec
+    from ....wan_core.checkpoint import load_part
+    from ....wan_core.video import VideoCodec
+
+    assert codecs is not None, spec
+    video = load_part(codecs, "video_codec", lambda shapes: VideoCodec(shapes.video)).module
+    audio = load_part(codecs, "audio_codec", lambda shapes: AudioCodec(shapes.audio)).module
+    return lambda row: encoded(row, audio, video)
+
+
+@torch.inference_mode()
+def encoded(row: dict[str, Tensor], audio: AudioCodec, video: VideoCodec) -> dict[str, Tensor]:
+    """A dialogue with latents (float16) in the place of pictures and of the agent's sound."""
+    kept = {name: tensor for name, tensor in row.items() if name not in ("user_video", "agent_video", "agent_audio")}
+    sound = row["agent_audio"][None].float() / 32767
+    kept["agent_latents"] = audio.encode(sound, audio.new_encoder_state())[0][0].half()
+    kept["agent_loudness"] = sound[0].square().mean(1).sqrt()
+    for side in ("user", "agent"):
+        frames = row[f"{side}_video"][None].float() / 127.5 - 1
+        kept[f"{side}_frames"] = video.encode(frames, video.new_encoder_state())[0][0].half()
+    return kept
+
+
+def write_shard(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a shard whole or not at all.
+
+    Raises:
+        MediaError: it cannot be written.
+    """
+    import safetensors
+    from safetensors.torch import save_file
+
+    unfinished = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, unfinished)
+        unfinished.replace(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        unfinished.unlink(missing_ok=True)
+        raise MediaError(f"{path}: cannot be written ({error}), make room and go on with --resume") from error

@@ -1,0 +1,193 @@
+"""The stage ``interact``: tracks of the world, then the model on them, validated on voices that it never hears."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ....wan_core.audio import AudioCodec
+from ....wan_core.checkpoint import load_part
+from ....wan_core.config import Preset
+from ....wan_core.exchange import UserUnit
+from ....wan_core.flow import Latents
+from ....wan_core.mel import LogMel
+from ....wan_core.model import DuplexModel
+from ....wan_core.train.interact import INTERACT_RECIPE, InteractTask, Learner, load_understanding, validate
+from ....wan_core.train.loop import Loop
+from ....wan_core.train.schedule import Recipe
+from ....wan_core.train.sequences import Sequences
+from ....wan_core.video import VideoCodec
+from ....wan_core.whole import Whole
+from ..world.signal import Sound
+from .codecs import load_codecs
+from .data import SCENARIO_NAMES
+from .shards import Tracks, load
+from .sheet import Picture, spectrogram, stack, strip, write_png
+from .workshop import Workshop, seconds_of
+
+BASICS_UNTIL = 0.2
+"""Share of the steps in which a model that knows nothing learns the simplest dialogues."""
+BEGUN_RATE = 2 / 3
+"""Share of the learning rate at which a model that knows much already goes on; at the full one it forgets more."""
+VALIDATED = 16
+"""Held-out dialogues that are looked at on the way."""
+SHEET_EVERY = 5
+"""Checkpoints between two contact sheets."""
+SHEET_UNITS = 24
+
+
+def learn_interact(shop: Workshop) -> None:
+    """Learn the model on tracks; writes the checkpoint of model and codecs.
+
+    Raises:
+        UserError: there are no codecs yet.
+        ModelError: no number, a checkpoint that does not fit, or cannot be written.
+        MediaError: voices or data that cannot be read or written.
+    """
+    audio, video = load_codecs(shop)
+    shop.check("interact")
+    shop.make(shop.tracks())
+    shop.make(shop.tracks("held-out"))
+    tracks = planned(shop, basics_of(shop))
+    learner = begun(shop, shop.preset).to(shop.device)
+    loop = Loop(InteractTask(learner, tracks.draw), recipe_of(shop), 10**9, shop.seed)
+    drive = shop.drive("interact", loop)
+    look = Look(shop, loop, learner, audio, video)
+    drive.on_checkpoint = look
+    drive.run()
+    shop.finish(drive)
+    loop.use_average()
+    look.draw(learner.model)
+    save_model(shop, learner, audio, video, drive.elapsed_s)
+
+
+def planned(shop: Workshop, basics_until: float = 0.0) -> Tracks:
+    """The batches of the training's plan."""
+    plan, data = shop.plan, load(shop.tracks(), shop.data)
+    return Tracks(
+        data, plan.rows, plan.units, plan.long_units, shop.device, basics_until, plan.long_share, plan.told_share
+    )
+
+
+def basics_of(shop: Workshop) -> float:
+    """Share of the steps in which the simplest dialogues are learned: none where they are known."""
+    return 0.0 if shop.origin else BASICS_UNTIL
+
+
+def recipe_of(shop: Workshop) -> Recipe:
+    """How it is learned: gently where much is known."""
+    return replace(INTERACT_RECIPE, rate=INTERACT_RECIPE.rate * BEGUN_RATE) if shop.origin else INTERACT_RECIPE
+
+
+def begun(shop: Workshop, shapes: Preset) -> Learner:
+    """What the training of a model of these shapes begins with: random weights, or those of its origin."""
+    shop.built(3)
+    learner = Learner(DuplexModel(shapes), len(SCENARIO_NAMES))
+    if shop.origin:
+        model = load_part(shop.origin, "model", DuplexModel).module
+        heads = load_understanding(shop.origin)
+        learner.model.load_state_dict(model.state_dict())
+        learner.understanding.load_state_dict(heads.state_dict(), strict=False)  # newer heads begin at random
+        shop.console.print(f"begun from {shop.origin}, {shop.seconds_before / 60:.0f} min learned before")
+    return learner
+
+
+def save_model(shop: Workshop, learner: Learner, audio: AudioCodec, video: VideoCodec, seconds: float) -> None:
+    """Write the checkpoint that graphs run; in half precision, which is enough and half as large.
+
+    Args:
+        seconds: that the model has learned for; those of the codecs are added.
+    """
+    parts = {
+        "model": learner.model.cpu().eval(),
+        "understanding": learner.understanding.cpu().eval(),
+        "audio_codec": audio,
+        "video_codec": video,
+    }
+    shop.save(shop.result, parts, seconds + seconds_of(shop.codecs), torch.float16)
+    shop.console.print(f"wrote {shop.result}")
+
+
+class Look:
+    """Looks at the averaged model at a checkpoint: figures on held-out dialogues, and now and then a contact sheet."""
+
+    def __init__(self, shop: Workshop, loop: Loop, learner: Learner, audio: AudioCodec, video: VideoCodec) -> None:
+        self.shop, self.loop, self.audio, self.video = shop, loop, audio, video
+        data = load(shop.tracks("held-out"), shop.data)
+        rows = min(VALIDATED, len(data["scenario"]))
+        tracks = Tracks(data, rows, shop.plan.units, shop.plan.long_units, shop.device)
+        self.batch = tracks.windows([(row, 0) for row in range(rows)], shop.plan.units)
+        self.learner = copy.deepcopy(learner)
+        self._count = 0
+
+    def __call__(self, step: int) -> None:
+        """After a checkpoint at this step."""
+        self.learner.load_state_dict(self.loop.average.tensors)
+        figures = validate(self.learner, self.batch)
+        told = "  ".join(f"{name} {value:.3g}" for name, value in figures.items())
+        self.shop.console.print(f"held-out, step {step}: {told}", soft_wrap=True)
+        self._count += 1
+        if self._count % SHEET_EVERY == 0:
+            self.draw(self.learner.model)
+
+    def draw(self, model: DuplexModel) -> None:
+        """Write the contact sheet."""
+        sheet = contact_sheet(model.cpu().eval(), self.audio, self.video, self.batch, SHEET_UNITS)
+        write_png(self.shop.out / "interact-sheet.png", sheet)
+        model.to(self.shop.device)
+
+
+@torch.inference_mode()
+def free_run(model: DuplexModel, batch: Sequences, row: int, units: int) -> tuple[Tensor, Latents]:
+    """The model's own words [U] and responses [1, U, ...] to a recorded user."""
+    whole, mel = Whole(model), LogMel(model.preset.mel)
+    state = whole.new_state(1)
+    heard, _ = mel(batch.user_audio[row : row + 1, :units].cpu(), mel.new_state(1))
+    words, latents = [], list[Latents]()
+    for unit in range(units):
+        user = UserUnit(
+            batch.user_video[row : row + 1, unit].cpu(), heard[:, unit], batch.user_text[row : row + 1, unit].cpu()
+        )
+        thought, response = whole.step(state, user, seed=row)
+        words.append(thought.text)
+        latents.append(response)
+    audio, video = torch.stack([x.audio for x in latents], 1), torch.stack([x.video for x in latents], 1)
+    return torch.cat(words), Latents(audio, video)
+
+
+def contact_sheet(
+    model: DuplexModel, audio: AudioCodec, video: VideoCodec, batch: Sequences, units: int, row: int = 0
+) -> Picture:
+    """A held-out user, the ideal agent's answer, the model's own; one picture a unit, sound below."""
+    units = min(units, batch.shape[1])
+    true = Latents(*(x[row : row + 1, :units].cpu() for x in batch.agent))
+    _, own = free_run(model, batch, row, units)
+    films = [batch.user_video[row : row + 1, :units].cpu(), true.video, own.video]
+    rows = [strip(_pictures(video, film)[:, 1]) for film in films]
+    width = rows[0].shape[1]
+    sounds = [
+        batch.user_audio[row, :units].cpu().flatten().numpy(),
+        _sound(audio, true.audio),
+        _sound(audio, own.audio),
+    ]
+    rows += [spectrogram(sound, width) for sound in sounds]
+    return stack(rows)
+
+
+@torch.inference_mode()
+def _pictures(video: VideoCodec, latents: Tensor) -> Picture:
+    """[1, U, ...] -> [U, F, H, W, 3]."""
+    found, _ = video.decode(latents.to(video.scale.mean.device), video.new_decoder_state())
+    shown: Picture = ((found[0] + 1) * 127.5).clamp(0, 255).round().to(torch.uint8).cpu().numpy()
+    return shown
+
+
+@torch.inference_mode()
+def _sound(audio: AudioCodec, latents: Tensor) -> Sound:
+    """[1, U, ...] -> samples."""
+    samples, _ = audio.decode(latents.to(audio.scale.mean.device), audio.new_decoder_state())
+    made: Sound = samples.flatten().cpu().numpy()
+    return made

@@ -1,0 +1,151 @@
+"""Users of the world, many at once, with ideal agents who see the same: who a model is rolled out with."""
+
+# R rows, U units
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ....wan_core.audio import AudioCodec, AudioEncoderState
+from ....wan_core.embed import WorldTrack
+from ....wan_core.exchange import UserUnit
+from ....wan_core.flow import Latents
+from ....wan_core.text import EVENT_STATES, GESTURES
+from ....wan_core.train.roll import Meeting
+from ....wan_core.train.sequences import HEARD, Sequences, told
+from ....wan_core.video import VideoCodec, VideoEncoderState
+from ..world.cues import AgentUnit
+from ..world.cues import UserUnit as WorldUnit
+from ..world.dialogue import record
+from ..world.face import render_each
+from ..world.oracle import Oracle
+from ..world.persona import PERSONAS
+from ..world.script import SCENARIOS
+from ..world.user import World
+from ..world.voices import Bank
+from .data import SCENARIO_NAMES
+from .labels import tensors_of
+from .told import TRAINED, told_labels, told_tokens
+
+SEEDS = 50_000_000
+"""Dialogues are drawn from those below: evaluations hold others."""
+
+ECHO_SHARE = 0.5
+"""How many users hear the agent through a loudspeaker that their microphone picks up."""
+
+
+class WorldPartners:
+    """Users who react to what the model really says; see `roll.Partners`.
+
+    Args:
+        bank: voices.
+        audio, video: codecs, in eval mode.
+        rows: how many at once.
+        device: where tensors go.
+        told_share: how often the agents are told who they are; else they are the first persona.
+    """
+
+    def __init__(
+        self,
+        bank: Bank,
+        audio: AudioCodec,
+        video: VideoCodec,
+        rows: int,
+        device: torch.device,
+        told_share: float = 0.0,
+    ) -> None:
+        self.rows = rows
+        self._bank, self._audio, self._video, self._device, self._told_share = bank, audio, video, device, told_share
+        self._size = video.config.height
+
+    def begin(self, generator: torch.Generator) -> WorldTrack | None:
+        """As in `roll.Partners`."""
+        seeds = torch.randint(SEEDS, (self.rows,), generator=generator).tolist()
+        kinds = torch.randint(len(SCENARIO_NAMES), (self.rows,), generator=generator).tolist()
+        echoes = (torch.rand(self.rows, generator=generator) < ECHO_SHARE).tolist()
+        is_told = bool(torch.rand((), generator=generator) < self._told_share)
+        who = torch.randint(len(TRAINED) if is_told else 1, (self.rows,), generator=generator)
+        self._kinds, self._personas = kinds, [PERSONAS[TRAINED[number]] for number in who.tolist()]
+        self._world = told(told_tokens()[who].to(self._device)) if is_told else None
+        self._who = who if is_told else None
+        self._worlds = [
+            World(seed, self._bank, replace(SCENARIOS[SCENARIO_NAMES[kind]], echo=echo), size=0)
+            for seed, kind, echo in zip(seeds, kinds, echoes, strict=True)
+        ]
+        self._oracles = [Oracle(seed, self._bank, persona) for seed, persona in zip(seeds, self._personas, strict=True)]
+        self._heard: list[list[WorldUnit]] = [[] for _ in seeds]
+        self._said: list[list[AgentUnit]] = [[] for _ in seeds]
+        self._user_video: list[Tensor] = []
+        self._ideal: list[Latents] = []
+        self._states: tuple[VideoEncoderState, VideoEncoderState, AudioEncoderState] = (
+            self._video.new_encoder_state(self.rows),
+            self._video.new_encoder_state(self.rows),
+            self._audio.new_encoder_state(self.rows),
+        )
+        return self._world
+
+    def step(self, said: Tensor | None) -> Meeting:
+        """As in `roll.Partners`."""
+        sounds = [None] * self.rows if said is None else list(said.float().clamp(-1, 1).cpu().numpy())
+        users = [world.step(sound) for world, sound in zip(self._worlds, sounds, strict=True)]
+        agents = [oracle.step(user.cues) for oracle, user in zip(self._oracles, users, strict=True)]
+        for row in range(self.rows):
+            self._heard[row].append(users[row])
+            self._said[row].append(agents[row])
+        looks = [*(world.person.looks for world in self._worlds), *(persona.looks for persona in self._personas)]
+        poses = [*(user.pose for user in users), *(agent.pose for agent in agents)]
+        drawn = render_each(poses, looks, self._size)
+        seen, faces, voices = self._states
+        user_video, seen = self._video.encode(_pictures(np.stack(drawn[: self.rows]), self._device), seen)
+        video, faces = self._video.encode(_pictures(np.stack(drawn[self.rows :]), self._device), faces)
+        audio, voices = self._audio.encode(self._tensor([agent.samples for agent in agents])[:, None], voices)
+        self._states = seen, faces, voices
+        ideal = Latents(audio[:, 0], video[:, 0])
+        self._user_video.append(user_video[:, 0])
+        self._ideal.append(ideal)
+        events = [[EVENT_STATES.index(agent.state), GESTURES.index(agent.gesture)] for agent in agents]
+        return Meeting(
+            UserUnit(
+                user_video[:, 0],
+                self._tensor([user.samples for user in users]),
+                torch.tensor([user.text for user in users], device=self._device),
+            ),
+            ideal,
+            torch.tensor(events, device=self._device),
+            torch.tensor([agent.text for agent in agents], device=self._device),
+        )
+
+    def sequences(self) -> Sequences:
+        """As in `roll.Partners`."""
+        rows = [
+            tensors_of(record(heard, said, world.person, persona, size=0))
+            for heard, said, world, persona in zip(self._heard, self._said, self._worlds, self._personas, strict=True)
+        ]
+        data = {name: torch.stack([row[name] for row in rows]).to(self._device) for name in rows[0]}
+        agent_audio = data["agent_audio"].float() / 32767
+        labels = told_labels(self._who, self.rows, len(self._ideal))
+        return Sequences(
+            user_audio=data["user_audio"].float() / 32767,
+            user_video=torch.stack(self._user_video, 1).clone(),
+            user_text=data["user_text"].long(),
+            agent=Latents(*(torch.stack(parts, 1).clone() for parts in zip(*self._ideal, strict=True))),
+            event=data["event"].long(),
+            text=data["agent_text"].long(),
+            is_loud=agent_audio.square().mean(2).sqrt() > 0.01,
+            heard={**{name: data[name].long() for name in HEARD}, "persona": labels.to(self._device)},
+            holds=data["holds"].bool(),
+            scenario=torch.tensor(self._kinds, device=self._device),
+            world=self._world,
+        )
+
+    def _tensor(self, sounds: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]) -> Tensor:
+        return torch.from_numpy(np.stack(sounds)).to(self._device)
+
+
+def _pictures(frames: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], device: torch.device) -> Tensor:
+    """[R, F, H, W, 3] -> [R, 1, F, H, W, 3] in -1..1."""
+    return torch.from_numpy(frames).to(device).float()[:, None] / 127.5 - 1

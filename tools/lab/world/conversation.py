@@ -1,0 +1,128 @@
+"""Dialogues that somebody held with users of the world: what both sides said and showed, unit by unit."""
+
+# U units, H W size in pixels
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from string import punctuation
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....runtime.packet import Array
+from ....wan_core.text import PAD, STOP, UNKNOWN, tokens_of, word_of
+from .cues import Cue, UserUnit
+from .node import Guest
+from .signal import FRAMES, UNIT, Sound
+from .user import World
+from .voices import Bank
+
+Arrival: TypeAlias = Callable[[int], World]
+"""Makes a user, before the first unit, given the side of the pictures in pixels (0: none are drawn)."""
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One dialogue.
+
+    Attributes:
+        heard: the user's units, as the agent got them, with their cues; without pictures where it takes none.
+        samples: [U, 2560] float32, the agent's voice.
+        frames: [U, 4, H, W, 3] uint8, the agent's pictures; None: it shows none.
+        text: [U] tokens of `wan_core.text`, the agent's words; None: it writes none.
+        delay: units by which the user heard the agent later than in the unit after it spoke.
+        waited_ms: [U] how long each unit's answer took on the clock; None: not measured.
+        unknown: what the agent wrote that is no word of the world, each once; in ``text`` it is UNKNOWN.
+    """
+
+    heard: tuple[UserUnit, ...]
+    samples: Sound
+    frames: NDArray[np.uint8] | None = None
+    text: NDArray[np.int64] | None = None
+    delay: int = 0
+    waited_ms: NDArray[np.float64] | None = None
+    unknown: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.heard)
+
+    @property
+    def cues(self) -> tuple[Cue, ...]:
+        """The user's, in order of time."""
+        return tuple(cue for unit in self.heard for cue in unit.cues)
+
+
+def arrivals(guests: Iterable[Guest]) -> list[Arrival]:
+    """How each guest arrives; voices are read once for guests that share them."""
+    banks: dict[tuple[object, ...], Bank] = {}
+
+    def arrival(guest: Guest) -> Arrival:
+        key = (guest.voices, guest.hold_out)
+        if key not in banks:
+            banks[key] = guest.bank()
+        return lambda size: replace(guest, size=size).world(banks[key])
+
+    return [arrival(guest) for guest in guests]
+
+
+def written(texts: Iterable[str | None]) -> NDArray[np.int64]:
+    """What an agent wrote in each unit as one token a unit [U]: further words of a unit come in those that follow."""
+    waiting: list[int] = []
+    tokens = []
+    for text in texts:
+        for piece in (text or "").split():
+            waiting += _CONTROL.get(piece) or tokens_of(piece)
+        tokens.append(waiting.pop(0) if waiting else PAD)
+    return np.asarray(tokens, np.int64)
+
+
+_CONTROL = {word_of(token): [token] for token in (STOP, UNKNOWN)}
+
+
+def unknown_in(texts: Iterable[str | None]) -> tuple[str, ...]:
+    """What `written` makes UNKNOWN of, in order, each once."""
+    words = dict.fromkeys(piece.strip(punctuation).lower() for text in texts for piece in (text or "").split())
+    return tuple(word for word in words if UNKNOWN in tokens_of(word))
+
+
+def warning_of(where: str, unknown: Sequence[str]) -> str:
+    """What there is to say of an agent that writes such words."""
+    more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+    return (
+        f"{where}: found {', '.join(map(repr, unknown[:_NAMED]))}{more} in the agent's text (expected words of "
+        "wangraph.wan_core.text), write those: each other is read as <unknown> and counts as a wrong word"
+    )
+
+
+_NAMED = 8
+"""So many words are named."""
+
+
+def warn_of_unknown(where: str, talks: Iterable[Conversation]) -> None:
+    """Say once, of all these dialogues, which words the world does not know."""
+    unknown = list(dict.fromkeys(word for talk in talks for word in talk.unknown))
+    if unknown:
+        logging.getLogger("wangraph.world").warning(warning_of(where, unknown))
+
+
+def shown(pictures: Sequence[Array | None]) -> NDArray[np.uint8] | None:
+    """Pictures of all units [U, 4, H, W, 3]; a unit without shows the last one again. None where there are none."""
+    first = next((p for p in pictures if p is not None), None)
+    if first is None:
+        return None
+    whole = np.zeros((len(pictures), FRAMES, *first.shape[1:]), np.uint8)
+    for unit, picture in enumerate(pictures):
+        if picture is not None:
+            whole[unit] = picture
+        elif unit:
+            whole[unit] = whole[unit - 1, -1]
+    return whole
+
+
+def spoken(sounds: Sequence[Array | None]) -> Sound:
+    """Sounds of all units [U, 2560]; a unit without is silent."""
+    return np.stack([np.zeros(UNIT, np.float32) if s is None else np.asarray(s, np.float32) for s in sounds])

@@ -1,0 +1,178 @@
+"""What the world and an agent write to each other over a WebSocket: messages as bytes and back. Pure; see
+`docs/benchmark.md` for the protocol in words.
+
+A message is a JSON text; that of a unit is followed by one binary message: the unit's sound as 16-bit samples, then
+its pictures one after the other.
+"""
+
+# S side, H W size of pictures in pixels
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....runtime.errors import RunError, listing
+from .signal import FRAMES, RATE, UNIT, Sound
+
+VERSION = 1
+Coding = Literal["rgb", "jpeg", "none"]
+CODINGS: tuple[Coding, ...] = get_args(Coding)
+"""How pictures are sent: ``rgb`` bytes row by row, one ``jpeg`` each, or not at all."""
+
+SOUND_BYTES = 2 * UNIT
+_FULL = 32767.0
+
+Pictures: TypeAlias = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Manners:
+    """What an agent said of itself when it was greeted.
+
+    Attributes:
+        name: of the agent.
+        takes, sends: how it wants the user's pictures, and how its own come.
+        size: side of its own pictures in pixels, where they come as ``rgb``.
+    """
+
+    name: str
+    takes: Coding
+    sends: Coding
+    size: int
+
+
+def greeting(units: int, size: int) -> str:
+    """The world's first message."""
+    facts = {
+        "type": "hello",
+        "protocol": VERSION,
+        "fps": 25,
+        "frames": FRAMES,
+        "rate_hz": RATE,
+        "samples": UNIT,
+        "size": size,
+        "pictures": list(CODINGS),
+        "units": units,
+    }
+    return json.dumps(facts)
+
+
+def manners(where: str, message: str | bytes, size: int) -> Manners:
+    """The agent's first message.
+
+    Raises:
+        RunError: it is not one.
+    """
+    said = _read(where, message, "hello")
+    codings: dict[str, Any] = {key: said.get(key, "none") for key in ("takes", "sends")}
+    for key, coding in codings.items():
+        if coding not in CODINGS:
+            raise RunError(f"{where}: found {key} {coding!r} (expected one of: {listing(CODINGS)}), correct its hello")
+    side = said.get("size", size)
+    if not isinstance(side, int) or not 1 <= side <= 4096:
+        raise RunError(f"{where}: found size {side!r} (expected 1 to 4096 pixels), correct its hello")
+    return Manners(str(said.get("name", "")), codings["takes"], codings["sends"], side)
+
+
+def packed(unit: int, samples: Sound, pictures: Pictures, text: str | None, coding: Coding) -> tuple[str, bytes]:
+    """One unit of sound [2560] and pictures [4, H, W, 3] as two messages."""
+    coded = [_coded(picture, coding) for picture in pictures] if coding != "none" else []
+    header = {"type": "unit", "unit": unit, "text": text or "", "pictures": [len(picture) for picture in coded]}
+    sound = np.round(np.clip(samples, -1.0, 1.0) * _FULL).astype("<i2").tobytes()
+    return json.dumps(header), b"".join([sound, *coded])
+
+
+def unpacked(
+    where: str, unit: int, header: str | bytes, body: str | bytes, coding: Coding, size: int
+) -> tuple[Sound, Pictures | None, str]:
+    """Two messages as sound [2560], pictures [4, H, W, 3] (None: there are none) and text.
+
+    Raises:
+        RunError: they are not the unit ``unit``.
+    """
+    said = _read(where, header, "unit")
+    found = said.get("unit")
+    if found != unit:
+        raise RunError(f"{where}: found an answer to unit {found!r} (expected {unit}), answer each unit once, in order")
+    lengths, text = said.get("pictures", []), said.get("text", "")
+    if not isinstance(text, str):
+        raise RunError(f"{where}: found text {text!r} (expected a string), send words or nothing")
+    if not isinstance(lengths, list) or not all(isinstance(n, int) and n >= 0 for n in lengths):
+        raise RunError(f"{where}: found pictures {lengths!r} (expected their lengths in bytes), send a list")
+    expected = 0 if coding == "none" else FRAMES
+    if len(lengths) not in (0, expected):
+        wanted = f"{FRAMES} or none" if expected else "none, as its hello says"
+        raise RunError(f"{where}: found {len(lengths)} pictures (expected {wanted}), send so many")
+    if isinstance(body, str) or len(body) != SOUND_BYTES + sum(lengths):
+        came, due = "a text" if isinstance(body, str) else f"{len(body)} bytes", SOUND_BYTES + sum(lengths)
+        raise RunError(
+            f"{where}: found {came} (expected {due} bytes: {UNIT} samples of 16 bits, then the pictures), "
+            "send one binary message after the header"
+        )
+    samples = (np.frombuffer(body[:SOUND_BYTES], "<i2") / np.float32(_FULL)).astype(np.float32)
+    pictures, at = [], SOUND_BYTES
+    for length in lengths:
+        pictures.append(_decoded(where, body[at : at + length], coding, size))
+        at += length
+    return samples, _stacked(where, pictures), text
+
+
+def _stacked(where: str, pictures: Sequence[Pictures]) -> Pictures | None:
+    if not pictures:
+        return None
+    sizes = {picture.shape for picture in pictures}
+    if len(sizes) > 1:
+        found = ", ".join(f"{shape[1]}x{shape[0]}" for shape in sorted(sizes))
+        raise RunError(f"{where}: found pictures of {found} (expected one size), send equal ones")
+    return np.stack(pictures)
+
+
+def _read(where: str, message: str | bytes, kind: str) -> Mapping[str, Any]:
+    """A JSON message of a kind."""
+    try:
+        said = json.loads(message) if isinstance(message, str) else None
+    except ValueError:
+        said = None
+    if not isinstance(said, dict) or said.get("type") != kind:
+        found = f"{len(message)} bytes" if isinstance(message, bytes) else repr(message[:80])
+        raise RunError(f'{where}: found {found} (expected a JSON text {{"type": "{kind}", ...}})')
+    return said
+
+
+def _coded(picture: Pictures, coding: Coding) -> bytes:
+    if coding == "rgb":
+        return picture.tobytes()
+    import av
+
+    codec = av.CodecContext.create("mjpeg", "w")
+    codec.height, codec.width, codec.pix_fmt = *picture.shape[:2], "yuvj420p"
+    codec.time_base = Fraction(1, 25)
+    codec.options = {"qmin": "2", "qmax": "3"}
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    return b"".join(bytes(packet) for packet in [*codec.encode(frame), *codec.encode(None)])
+
+
+def _decoded(where: str, data: bytes, coding: Coding, size: int) -> Pictures:
+    if coding == "rgb":
+        if len(data) != size * size * 3:
+            raise RunError(
+                f"{where}: found a picture of {len(data)} bytes (expected {size * size * 3}: {size}x{size} RGB), "
+                "say its size in the hello"
+            )
+        return np.frombuffer(data, np.uint8).reshape(size, size, 3)
+    import av
+
+    try:
+        with av.open(io.BytesIO(data), format="mjpeg") as container:
+            picture: Pictures = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    except (OSError, ValueError, StopIteration, av.FFmpegError) as error:
+        raise RunError(f"{where}: found {len(data)} bytes that are no picture (expected a JPEG)") from error
+    return picture

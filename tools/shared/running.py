@@ -1,0 +1,104 @@
+"""What verbs that run a graph have in common: a live view, the summary, the exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...runtime.errors import UserError, WangraphError
+from .json_file import STANDARD_OUTPUT, check_json, write_json
+from .options import FiniteRange
+from .targets import JSON, RECORDING, TRACE, Target, check_targets
+
+if TYPE_CHECKING:
+    from ...runtime.engine.options import Options
+    from ...runtime.engine.run import Listener, Run
+    from ...runtime.plan.plan import Plan
+
+units_option = click.option("--units", type=click.IntRange(min=1), metavar="N", help="End after N units.")
+duration_option = click.option(
+    "--duration", type=FiniteRange(0, 1e9, min_open=True), metavar="S", help="End after S seconds of media."
+)
+json_option = click.option(
+    "--json", "json_to", metavar="FILE", help="Write the summary as JSON; - for standard output."
+)
+quiet_option = click.option("--quiet", is_flag=True, help="No live view and no summary.")
+
+
+def units_of(plan: Plan, units: int | None, duration: float | None) -> int | None:
+    """How many units to run, from ``--units`` or ``--duration``.
+
+    Raises:
+        UserError: both are given.
+    """
+    if units is not None and duration is not None:
+        raise UserError("--units and --duration: found both (expected one of them), leave one out")
+    return units if duration is None else plan.clock.units_for(duration)
+
+
+def run_and_tell(
+    plan: Plan,
+    options: Options,
+    json_to: str | None,
+    quiet: bool,
+    listener: Listener | None = None,
+    also_read: Mapping[str, Path] | None = None,
+) -> tuple[Run, int]:
+    """Run, with a live view on a terminal, and print what it was like; the run, and the exit code.
+
+    Args:
+        plan: the graph.
+        options: how to run it.
+        json_to: where the summary goes as JSON, too.
+        quiet: print nothing.
+        listener: streams, and who is told their packets.
+        also_read: files that must not be written, as `check_targets` takes them.
+
+    Raises:
+        WangraphError: the run could not start, or failed; the summary is printed before.
+    """
+    from ...runtime.engine.run import Run
+
+    check_json(json_to)
+    summary = None if json_to in (None, STANDARD_OUTPUT) else Path(str(json_to))
+    targets = [Target("--trace", options.trace, TRACE), Target("-o", options.record, RECORDING)]
+    check_targets(plan, [*targets, Target("--json", summary, JSON)], also_read)
+    if not options.in_processes:
+        _limit_threads(max(p.threads for p in plan.processes.values()))
+    run = Run(plan, options)
+    run.listener = listener
+    error: WangraphError | None = None
+    with _view(run, quiet or json_to == "-"):
+        try:
+            run.go()
+        except WangraphError as failure:
+            error = failure
+    if json_to is not None and run.summary:
+        write_json(run.summary, json_to)
+    if not quiet and json_to != "-" and run.summary:
+        from .summary import print_summary
+
+        print_summary(run)
+    if error is not None:
+        raise error
+    return run, 130 if run.is_stopped else 0
+
+
+def _view(run: Run, silent: bool) -> AbstractContextManager[Any]:
+    if silent or not sys.stdout.isatty():
+        return nullcontext()
+    from .live import LiveView
+
+    return LiveView(run)
+
+
+def _limit_threads(threads: int) -> None:
+    """In-process engines: the numeric libraries read these when they load, which is later."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, str(threads))

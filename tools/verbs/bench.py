@@ -1,0 +1,98 @@
+"""``wangraph bench``."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import cast
+
+import click
+
+from ...runtime.errors import UserError, did_you_mean, listing
+from ..bench.machine import machine_line
+from ..bench.report import Benchmark, Heard, Report, unheard
+from ..shared.json_file import check_json, write_json
+from ..shared.options import FiniteRange
+from ..shared.tables import console, table
+
+BENCHES: dict[str, str] = {
+    "clock": "How punctual the 25 fps tick is, idle and with every core busy.",
+    "overhead": "Processor time of the runtime per unit: the duplex graph with empty bodies.",
+    "duplex": "The duplex agent on its clock: latency, misses, time to the first unit.",
+    "prediction": "Sums and simulation by a profile against a run: graphs of different shapes.",
+    "tracing": "What records cost: per call of a body, and in processor time.",
+    "recording": "Raw pictures into MCAP: processor time, and a disk that stalls for 2 s.",
+    "model": "Milliseconds of each stage of the model, at 10 s to 10 minutes of history.",
+    "cache": "The cache against a plain implementation, and the memory that it takes.",
+    "hop": "From one process to the other through shared memory.",
+}
+
+
+@click.command("bench", epilog="\b\n" + "\n".join(f"{name:<10} {text}" for name, text in BENCHES.items()))
+@click.argument("name", metavar="NAME")
+@click.option("--rounds", type=click.IntRange(min=1, max=1000), metavar="N", help="Measure N times; all are printed.")
+@click.option("--seconds", type=FiniteRange(min=1, max=3600), metavar="S", help="Length of one measured run.")
+@click.option("--compile", "is_compiled", is_flag=True, help="With model: run what torch.compile makes of it.")
+@click.option("--json", "json_to", metavar="FILE", help="Write the report as JSON; - for standard output.")
+def command(name: str, rounds: int | None, seconds: float | None, is_compiled: bool, json_to: str | None) -> None:
+    """Measure this machine. Every round is printed with the load it met, the best one marked.
+
+    \b
+    wangraph bench clock
+    wangraph bench duplex --rounds 5 --seconds 60
+    wangraph bench overhead --json overhead.json
+    """
+    bench = find(name)
+    if is_compiled and name != "model":
+        raise UserError(f"--compile: found it with '{name}' (expected 'model'), leave it out")
+    check_json(json_to)
+    rounds = bench.ROUNDS if rounds is None else rounds
+    seconds = bench.SECONDS if seconds is None else seconds
+    if is_compiled:
+        from ..bench import model
+
+        report = model.run(rounds, seconds, _progress(rounds), model.Scale(compile=True))
+    else:
+        report = bench.run(rounds, seconds, _progress(rounds))
+    if json_to is not None:
+        write_json(report, json_to)
+    if json_to != "-":
+        show(bench, report)
+
+
+def find(name: str) -> Benchmark:
+    """The benchmark of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in BENCHES:
+        raise UserError(f"bench: found '{name}' (available: {listing(BENCHES)}){did_you_mean(name, BENCHES)}")
+    return cast(Benchmark, import_module(f"..bench.{name}", __package__))
+
+
+def show(bench: Benchmark, report: Report) -> None:
+    """Print machine, parameters, every round, and which was the best."""
+    out = console()
+    out.print(f"{report['bench']}: {machine_line(report['machine'])}", soft_wrap=True, markup=False)
+    shown = {name: value for name, value in report["parameters"].items() if not isinstance(value, dict | list)}
+    threads = report["parameters"].get("threads")
+    if threads:
+        shown["torch threads"] = " ".join(f"{process} {n}" for process, n in threads.items())
+    out.print("  " + ", ".join(f"{name} {value}" for name, value in shown.items()), soft_wrap=True, markup=False)
+    made = bench.table(report)
+    printed = table("", *made.columns, right=made.columns)
+    for row in made.rows:
+        is_best = row[0] == report["best"]
+        cells = ["" if cell is None else str(cell) for cell in row]
+        printed.add_row("best" if is_best else "", *cells, style="bold" if is_best else None)
+    out.print(printed)
+    if report["aim"]:
+        out.print(f"  aim: {report['aim']}", soft_wrap=True, markup=False)
+
+
+def _progress(rounds: int) -> Heard:
+    """Counts rounds where somebody sits and waits."""
+    if not sys.stderr.isatty():
+        return unheard
+    return lambda measured: click.echo(f"round {measured['round']} of {rounds}", err=True)

@@ -1,0 +1,74 @@
+"""``wangraph profile``: run a graph, and write down what its nodes cost on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ...runtime.errors import UserError
+from ..shared.options import graph_argument, load_plan, seed_option, set_option
+from ..shared.tables import console, table
+from ..shared.targets import PROFILE, Target, check_targets
+
+if TYPE_CHECKING:
+    from ...runtime.forecast.profile import Profile
+    from ...runtime.plan.plan import Plan
+
+UNITS = 200
+HOLD_UNITS = 24
+"""Units for the interpreter's share: run once more, one body at a time."""
+
+
+@click.command()
+@graph_argument
+@set_option
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, metavar="FILE",
+              help="Profile to write.")  # fmt: skip
+@click.option("--units", type=click.IntRange(min=10), default=UNITS, show_default=True, metavar="N",
+              help="Units to run; a source may end before.")  # fmt: skip
+@click.option("--hold/--no-hold", default=True, show_default=True,
+              help="Run a few units more to see how much of it holds the interpreter.")  # fmt: skip
+@seed_option
+def command(graph: str, sets: tuple[str, ...], output: Path, units: int, hold: bool, seed: int) -> None:
+    """Profile GRAPH: run it on its clock, and write what every node cost and how long packets travelled.
+
+    \b
+    wangraph profile duplex -o duplex.profile.yaml
+    wangraph profile duplex -o long.profile.yaml --set user.loop=true --units 1000
+    wangraph simulate duplex --profile duplex.profile.yaml
+    """
+    from ...runtime.forecast.profile_file import write_profile
+    from ...runtime.forecast.profiling import gil_shares, profile_run
+
+    plan = load_plan(graph, sets, seed)
+    if not os.access(output.resolve().parent, os.W_OK) or (output.exists() and not os.access(output, os.W_OK)):
+        raise UserError(f"{output}: cannot write there (expected a writable file), give another with -o")
+    check_targets(plan, [Target("-o", output, PROFILE)])
+    holds = gil_shares(plan, HOLD_UNITS) if hold else {}
+    profile, summary = profile_run(plan, units, holds)
+    machine = summary["machine"]
+    heading = (
+        f"What '{plan.name}' cost: {len(profile.rows)} of {summary['units']} units, {summary['misses']} misses, "
+        f"{profile.source}\n{machine['cpu']}, {machine['cores']} cores, {machine['system']}, "
+        f"Python {machine['python']}, load {machine['load_1m']}"
+    )
+    output.write_text(write_profile(profile, heading))
+    _print(plan, profile)
+    click.echo(f"wrote {output}")
+
+
+def _print(plan: Plan, profile: Profile) -> None:
+    numbers = ("cost ms", "p95", "grows per unit", "holds interpreter")
+    rows = table("node", *numbers, "levels ms", right=numbers)
+    for name, cost in profile.nodes.items():
+        p95 = "" if cost.p95_ms is None else f"{cost.p95_ms:.3f}"
+        figures = (f"{cost.cost_ms:.3f}", p95, f"{cost.per_unit_ms:.5f}" if cost.per_unit_ms else "")
+        rows.add_row(name, *figures, f"{cost.hold_ms:.3f}", " ".join(f"{ms:.2f}" for ms in cost.level_ms))
+    for name, delay in profile.transfers.items():
+        rows.add_row(name, f"{delay.ms:.3f}", f"{delay.p95_ms:.3f}")
+    late = profile.clock
+    rows.add_row("clock late", f"{late.late_ms:.3f}", "" if late.p95_ms is None else f"{late.p95_ms:.3f}")
+    console().print(rows)

@@ -1,0 +1,83 @@
+"""``wangraph run``: a graph on its clock, with a live view on a terminal and a summary at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from ..shared.options import FiniteRange, graph_argument, load_plan, seed_option, set_option
+from ..shared.running import duration_option, json_option, quiet_option, run_and_tell, units_of, units_option
+
+
+@click.command()
+@graph_argument
+@set_option
+@units_option
+@duration_option
+@click.option("--clock", type=click.Choice(["system", "virtual"]), default="system", show_default=True,
+              help="Real time, or as fast as it goes, costs taken from the graph's budgets.")  # fmt: skip
+@click.option("--serial", is_flag=True, help="One thread, one process, one body at a time.")
+@click.option("--trace", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write every record of the run; look at it with wangraph timeline.")  # fmt: skip
+@click.option("--flight-recorder", "flight_recorder_s", type=FiniteRange(0, 1e9, min_open=True), metavar="SECONDS",
+              help="Keep the last records and write them as GRAPH.flight.trace on the first miss.")  # fmt: skip
+@click.option("--inject", "faults", multiple=True, metavar="FAULT",
+              help="Do harm on purpose, see below; may be given several times.")  # fmt: skip
+@click.option("--metrics", "metrics_port", type=click.IntRange(0, 65535), metavar="PORT",
+              help="Serve figures for Prometheus at http://127.0.0.1:PORT/metrics; 0 takes a free port.")  # fmt: skip
+@click.option("--otel", metavar="URL",
+              help="Send a trace per unit to an OpenTelemetry collector: http://127.0.0.1:4318.")  # fmt: skip
+@json_option
+@quiet_option
+@seed_option
+def command(
+    graph: str,
+    sets: tuple[str, ...],
+    units: int | None,
+    duration: float | None,
+    clock: Literal["system", "virtual"],
+    serial: bool,
+    trace: Path | None,
+    flight_recorder_s: float | None,
+    faults: tuple[str, ...],
+    metrics_port: int | None,
+    otel: str | None,
+    json_to: str | None,
+    quiet: bool,
+    seed: int,
+) -> int:
+    """Run GRAPH: a file, or the name of a shipped one.
+
+    \b
+    wangraph run hello
+    wangraph run graphs/duplex.yaml --set source=me.mp4 --trace run.trace
+    wangraph run duplex --clock virtual --units 200 --json -
+    wangraph run duplex --inject 'perform: stall=300ms at=40' --trace run.trace
+
+    \b
+    A fault is NODE: KIND at=UNITS, where UNITS is 40, 40..60 or 40.. and KIND is
+      stall=300ms   the call takes so much longer (us, ms or s)
+      slow=2.5      the call takes so many times as long
+      drop          the node computes, its outputs are lost
+      raise         the node raises
+      kill          the node's process is killed (SIGKILL)
+    Under the virtual clock stall and slow are virtual time. The trace records every fault.
+    """
+    from ...runtime.engine.faults import parse_fault
+    from ...runtime.engine.options import Options
+
+    plan = load_plan(graph, sets, seed)
+    options = Options(
+        units=units_of(plan, units, duration),
+        clock=clock,
+        serial=serial,
+        trace=trace,
+        faults=tuple(map(parse_fault, faults)),
+        flight_recorder_s=flight_recorder_s,
+        metrics_port=metrics_port,
+        otel=otel,
+        keep_log=False,
+    )
+    return run_and_tell(plan, options, json_to, quiet)[1]
