@@ -217,10 +217,10 @@ def test_budgets_over_the_unit_are_infeasible(complaint):
     assert "infeasible: because lane main/loop is busy 165 ms of every unit (blur 10, think 155;" in message
 
 
-def test_an_unknown_size_between_processes_goes_over_the_network_with_a_warning(spec):
+def test_an_unknown_size_between_processes_travels_inline_with_a_warning(spec):
     text = "processes: {far: {}}\nnodes:\n  c: {type: Camera}\n  p: {type: Patient, inputs: {data: c.video}}\n"
     plan = make_plan(spec(text + "  s: {type: Sink, process: far, inputs: {data: p.out}}\n"))
-    assert plan.streams["p.out"].carrier == "network"
+    assert plan.streams["p.out"].carrier == "inline"
     assert plan.warnings == (
         "stream p.out: its size is not known, so it is copied over a socket to far; "
         "declare shape and dtype of the port to share memory",
@@ -231,7 +231,7 @@ def test_memory_that_no_carrier_has_is_refused(complaint):
     text = "processes: {far: {}}\nnodes:\n  c: {type: Camera}\n"
     message = complaint(text + "  s: {type: Sink, process: far, inputs: {data: {from: c.video, memory: device}}}\n")
     assert message == (
-        "g.yaml:4:80: node 's': input 'data': memory: found 'device' (expected one of: auto, network, shared)"
+        "g.yaml:4:80: node 's': input 'data': memory: found 'device' (expected one of: auto, inline, shared)"
     )
 
 

@@ -82,7 +82,7 @@ def test_streams_that_stay_go_elsewhere_or_have_no_bound_get_no_slots():
     made = layout(
         [
             stream("a.home", {"": 8}, readers=(), carrier="reference"),
-            stream("b.network", {"": 8}, carrier="network"),
+            stream("b.inline", {"": 8}, carrier="inline"),
             stream("c.unbounded", {"x": 8, "y": None}),
             stream("d.elsewhere", {"": 8}, process="performer", readers=("main",)),
             stream("e.nothing", {"": 0}),

@@ -37,7 +37,7 @@ def plan(*readers: str, carrier: str = "shared") -> Plan:
     streams = {STREAM: stream}
     if "reader" in readers:  # the process that is spawned: it says what it saw
         streams[ANSWERS] = StreamPlan(
-            ANSWERS, "reader", "answers", "any", COUNTS, False, "reader", "main", None, 1, ("main",), "network"
+            ANSWERS, "reader", "answers", "any", COUNTS, False, "reader", "main", None, 1, ("main",), "inline"
         )
     processes = {name: ProcessPlan(name) for name in ("main", *readers)}
     return Plan("g", UnitClock(), 0, {}, streams, processes)
@@ -153,7 +153,7 @@ def test_when_the_pool_is_dry_the_payload_travels_with_its_header(rigs):
 
 
 def test_a_process_that_shares_nothing_sends_inline(rigs):
-    rig = rigs(plan("a", carrier="network"), here=("main", "a"))
+    rig = rigs(plan("a", carrier="inline"), here=("main", "a"))
     assert rig.main.pool is None
     array = rig.main.publisher.empty(STREAM, "", (N_BYTES,), np.uint8)
     array[:] = pattern(1)

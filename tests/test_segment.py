@@ -112,7 +112,7 @@ def test_too_little_shared_memory_is_said_before_anything_is_taken(tmp_path, mon
     monkeypatch.setattr(module, "free_bytes", lambda folder: 12_300_000)
     expected = (
         f"shared memory: found 12 MB free in {tmp_path} (expected 64 MB for process 'main'), "
-        "free some or set memory: network on the largest edges"
+        "free some or set memory: inline on the largest edges"
     )
     with pytest.raises(UserError, match=f"^{re.escape(expected)}$"):
         SegmentFile("run", layout(payload_bytes=63_900_000), tmp_path)

@@ -202,5 +202,5 @@ def _too_little(folder: Path, layout: SegmentLayout) -> UserError:
     free, wanted = free_bytes(folder) // 10**6, -(-layout.n_bytes // 10**6)
     return UserError(
         f"shared memory: found {free} MB free in {folder} (expected {wanted} MB for process '{layout.process}'), "
-        "free some or set memory: network on the largest edges"
+        "free some or set memory: inline on the largest edges"
     )

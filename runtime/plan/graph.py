@@ -35,7 +35,7 @@ class Edge:
         source: ``node.port``.
         delay: units; the reader's unit k takes unit ``k - delay``.
         init: what comes before unit 0: ``empty``, ``zeros`` or a file.
-        memory: auto, shared or network.
+        memory: auto, shared or inline.
         late: what stands in for a late unit instead of what the port says: gap, hold, empty or wait.
     """
 

@@ -18,7 +18,7 @@ from ..errors import GraphError
 from ..ports import Kind, Late
 from ..units import NS, UnitClock
 
-Carrier = Literal["reference", "shared", "network"]
+Carrier = Literal["reference", "shared", "inline"]
 Mode = Literal["step", "absorb", "gap", "skip"]
 """How a node goes through units: answers one, takes several in, is told that they are lost, or is not run."""
 

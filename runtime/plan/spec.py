@@ -19,7 +19,7 @@ from .document import kind_name
 from .marks import Item, Mark, Problems
 from .reader import Reader
 
-Memory = Literal["auto", "shared", "network"]
+Memory = Literal["auto", "shared", "inline"]
 MEMORIES: tuple[Memory, ...] = get_args(Memory)
 OnCrash = Literal["stop"]
 

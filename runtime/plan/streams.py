@@ -221,21 +221,21 @@ def _carrier(
         problems.add(
             crossing[0].mark, f"{where}: found memory {listing(wanted)} (expected the same for all readers), choose one"
         )
-    if "network" in wanted:
-        return "network"
+    if "inline" in wanted:
+        return "inline"
     if stream.max_bytes is not None:
         return "shared"
     if "shared" in wanted:
         problems.add(
             wanted["shared"].mark,
-            f"{where}: found memory: shared for a stream whose size is not known (expected auto or network), "
+            f"{where}: found memory: shared for a stream whose size is not known (expected auto or inline), "
             f"or declare the shape of {stream.name}",
         )
     warnings.append(
         f"{where}: its size is not known, so it is copied over a socket to {', '.join(stream.readers)}; "
         "declare shape and dtype of the port to share memory"
     )
-    return "network"
+    return "inline"
 
 
 def _names(edges: Sequence[Edge]) -> str:
