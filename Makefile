@@ -8,7 +8,7 @@ VENV   ?= $(or $(VIRTUAL_ENV),.venv)
 BIN    := $(VENV)/bin
 RUN    := $(BIN)/wangraph
 
-.PHONY: duplex hello test quick lint types graphs wheel clean
+.PHONY: duplex hello test quick install lint types graphs wheel clean
 
 duplex: $(VENV)/.installed
 	$(RUN) run graphs/duplex.yaml --trace duplex.trace
@@ -23,6 +23,8 @@ test: $(VENV)/.installed-dev
 quick: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not slow and not browser"
 
+install: $(VENV)/.installed-dev
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -33,7 +35,7 @@ types: $(VENV)/.installed-dev
 	MYPYPATH=.types $(BIN)/mypy -p wangraph
 
 # Every shipped graph, for a few units of real time; those that have figures and no bodies, simulated.
-graphs: $(VENV)/.installed
+graphs: $(VENV)/.installed-dev
 	mkdir -p build
 	for graph in graphs/*.yaml; do \
 	  $(RUN) check $$graph > /dev/null || exit 1; \

@@ -2,17 +2,60 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import programs
 import pytest
 
 if TYPE_CHECKING:
     from torch import nn
 
     Module = TypeVar("Module", bound=nn.Module)
+
+
+# What is not there ----------------------------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-skips", action="store_true", help="fail if anything is skipped")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    needed = [program for mark in item.iter_markers("needs") for program in mark.args]
+    if item.get_closest_marker("browser"):
+        needed.append("chromium")
+    if reason := programs.lacking(needed):
+        pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in programs.summary([report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])]):
+        terminalreporter.write_line(line)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("--no-skips") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of the run's own: what is made is the same on every machine, and nobody's home is written to."""
+    kept = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    del os.environ["XDG_CACHE_HOME"]
+    if kept is not None:
+        os.environ["XDG_CACHE_HOME"] = kept
+
+
+# Models ---------------------------------------------------------------------------------------------------------------
 
 
 def _randomise(module: Module, seed: int = 0) -> Module:
@@ -46,6 +89,7 @@ def _one_thread() -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
+# Laws -----------------------------------------------------------------------------------------------------------------
 # The streaming laws, and for each a planted bug that must break it: a test with an argument `law` runs once for each
 # law, one with `law` and `twin` once for each pair. A `Stream` is anything that keeps a state between units.
 

@@ -1,6 +1,7 @@
 """The chain of parts: each part by its law, then the whole in dialogues."""
 
 import itertools
+from importlib.metadata import PackageNotFoundError
 
 import numpy as np
 import pytest
@@ -121,18 +122,24 @@ def test_a_louder_microphone_hears_the_same():
     np.testing.assert_allclose(words.features(sound), words.features(3 * sound), atol=0.2)
 
 
-@pytest.mark.slow
-def test_words_of_voices_that_were_not_learned_are_heard(tmp_path, monkeypatch):
+@pytest.fixture
+def few_words(monkeypatch):
+    """A model that is learned from a third of the phrases, once for all tests."""
     monkeypatch.setattr(words, "_SPEAKERS", 10)
     monkeypatch.setattr(words, "_PHRASES", 150)
-    bank = Bank(cache=tmp_path)
+
+
+@pytest.mark.slow
+def test_words_of_voices_that_were_not_learned_are_heard(few_words, monkeypatch):
+    bank = Bank()
     model = words.WordModel.of(bank)
     stranger = next(s for s in bank.split("held-out") if s.synthesiser == "espeak-ng")
     wrong = 0
     for phrase in itertools.islice(words._phrases(bank, [stranger], seed=1), 40):
         wrong += model.words(phrase.sound) != [words.USER_WORDS[word] for word, _, _ in phrase.spans]
     assert wrong <= 16
-    again = words.WordModel.of(Bank(cache=tmp_path))
+    monkeypatch.setattr(words, "_learned", None)
+    again = words.WordModel.of(Bank())
     assert np.array_equal(again.weights, model.weights) and np.array_equal(again.bias, model.bias)
     assert model.words(np.zeros(100, np.float32)) == []
 
@@ -260,7 +267,7 @@ def onsets(talk):
 
 
 @pytest.mark.slow
-def test_a_short_timeout_answers_into_pauses_and_a_long_one_late():
+def test_a_short_timeout_answers_into_pauses_and_a_long_one_late(few_words):
     early, late = (converse_with_graph("cascade", [2, 5], 100, "pauses", set={"timeout_ms": t}) for t in (240, 1340))
 
     def false_starts(talks):
@@ -285,7 +292,7 @@ def test_a_short_timeout_answers_into_pauses_and_a_long_one_late():
 
 
 @pytest.mark.slow
-def test_the_cascade_answers_digits_and_does_not_look():
+def test_the_cascade_answers_digits_and_does_not_look(few_words):
     talk = converse_with_graph("cascade", [4], 60, "digits", set={"timeout_ms": 400})[0]
     assert talk.frames.shape == (60, 4, 64, 64, 3) and talk.heard[0].frames.size == 0
     assert talk.text.any()
@@ -293,7 +300,13 @@ def test_the_cascade_answers_digits_and_does_not_look():
 
 def test_a_missing_synthesiser_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("wangraph.tools.lab.world.voices.shutil.which", lambda program: None)
+
+    def absent(package):
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr("wangraph.tools.lab.world.synthesis.importlib.metadata.version", absent)
     with pytest.raises(MissingExtra) as caught:
         opened(Listen())
-    assert str(caught.value) == "voices: no program 'espeak-ng' (needed to speak as en-us+m1), apt install espeak-ng"
+    assert str(caught.value) == (
+        "voices: no package 'espeakng-loader' (needed to speak as en-us+m1), pip install 'wangraph[world]'"
+    )

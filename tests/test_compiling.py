@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -30,10 +29,6 @@ from wangraph.wan_core.whole import Whole
 
 NANO = preset("nano")
 
-needs_compiler = pytest.mark.skipif(
-    shutil.which("g++") is None and shutil.which("clang++") is None, reason="inductor needs a C++ compiler"
-)
-
 
 @pytest.fixture
 def compilations(monkeypatch):
@@ -55,7 +50,7 @@ def conversation(model, units):
 
 
 @pytest.mark.slow
-@needs_compiler
+@pytest.mark.needs("c++")
 def test_a_compiled_model_says_what_it_says_otherwise(randomise, compilations):
     """With flow time by modulation: then thinking runs the blocks without it, and solving with it."""
     shapes = replace(NANO, flow_time="modulation")
@@ -70,7 +65,7 @@ def test_a_compiled_model_says_what_it_says_otherwise(randomise, compilations):
 
 
 @pytest.mark.slow
-@needs_compiler
+@pytest.mark.needs("c++")
 @pytest.mark.parametrize(("kind", "config"), [(VideoCodec, NANO.video), (AudioCodec, NANO.audio)])
 def test_a_compiled_codec_codes_what_it_codes_otherwise(randomise, compilations, kind, config):
     shape = (config.frames, config.height, config.width, 3) if kind is VideoCodec else (config.samples,)

@@ -25,7 +25,6 @@ from wangraph.wan_core.train.state import load_state
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(400),
-    pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="no espeak-ng: apt install espeak-ng"),
 ]
 
 

@@ -1,4 +1,3 @@
-import shutil
 import wave
 from dataclasses import replace
 
@@ -22,8 +21,6 @@ from wangraph.wan_core.config import preset
 from wangraph.wan_core.text import EVENT_STATES, PAD, TOKENS
 from wangraph.wan_core.train.sequences import HEARD
 
-needs_voices = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="no espeak-ng: apt install espeak-ng")
-
 
 @pytest.fixture(scope="module")
 def talk(tmp_path_factory):
@@ -37,7 +34,6 @@ def rows(talk):
     return tensors_of(talk)
 
 
-@needs_voices
 def test_every_unit_of_a_dialogue_has_everything(talk, rows):
     shapes = {name: tuple(tensor.shape) for name, tensor in rows.items()}
     assert shapes["user_audio"] == (60, 2560) and shapes["agent_video"] == (60, 4, 32, 32, 3)
@@ -47,7 +43,6 @@ def test_every_unit_of_a_dialogue_has_everything(talk, rows):
     assert np.abs(sound - np.clip(talk.user_audio, -1, 1)).max() < 1e-4
 
 
-@needs_voices
 def test_labels_are_in_the_unit_in_which_the_cue_is_complete(talk, rows):
     heard = [(cue.words[0], (cue.at - 1) // 2560) for cue in talk.cues if cue.kind == "word"]
     assert [(TOKENS[word] - TOKENS["zero"] + 1, unit) for word, unit in heard] == [
@@ -58,7 +53,6 @@ def test_labels_are_in_the_unit_in_which_the_cue_is_complete(talk, rows):
     assert set(rows["card"].tolist()) == {0, 3} and rows["hand"].sum() > 3
 
 
-@needs_voices
 def test_doing_nothing_counts_where_a_pause_might_be_an_end_and_a_murmur_an_interruption(tmp_path):
     bank = Bank(cache=tmp_path)
     acts = (
@@ -79,7 +73,6 @@ def test_doing_nothing_counts_where_a_pause_might_be_an_end_and_a_murmur_an_inte
     assert state[0] == "listen" and "stop" not in state, "the ideal agent did nothing there"
 
 
-@needs_voices
 def test_the_ideal_agents_words_and_states_are_kept(talk, rows):
     words = [int(token) for token in rows["agent_text"] if token != PAD]
     assert words[:3] == [TOKENS["eight"], TOKENS["three"], TOKENS["blue"]]
@@ -208,7 +201,6 @@ def test_equal_specs_are_equal_data_whatever_else_was_made_in_between(spec, sile
     assert load(spec, tmp_path)["number"][:, 0].tolist() == [0, 1, 2, 3, 4]
 
 
-@needs_voices
 @pytest.mark.slow
 def test_two_processes_make_the_same_data_as_one(tmp_path):
     spec = DataSpec("films", "nano", dialogues=4, units=3, seed=0, per_shard=2)

@@ -1,5 +1,3 @@
-import shutil
-
 import av
 import numpy as np
 import pytest
@@ -12,8 +10,6 @@ from wangraph.tools.lab.world.media import captions, write_both
 from wangraph.tools.lab.world.signal import RATE, UNIT
 from wangraph.tools.lab.world.voices import Bank
 from wangraph.tools.verbs.world import MODES, command
-
-needs_voices = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="no espeak-ng: apt install espeak-ng")
 
 
 @pytest.fixture
@@ -42,7 +38,6 @@ def lag(one, two):
     return at if at < n // 2 else at - n
 
 
-@needs_voices
 def test_a_film_shows_both_sides_with_user_left_and_agent_right(wangraph, tmp_path):
     path = tmp_path / "talk.mp4"
     result = wangraph("--show", 3, "-o", path, "--units", 40, "--size", 32)
@@ -58,7 +53,6 @@ def test_a_film_shows_both_sides_with_user_left_and_agent_right(wangraph, tmp_pa
     assert (tmp_path / "talk.srt").read_text() == captions(talk)
 
 
-@needs_voices
 def test_the_bundled_user_is_made_again_bit_for_bit(wangraph, tmp_path):
     for name in ("one.mp4", "two.mp4"):
         assert wangraph("--clip", 1, "-o", tmp_path / name, "--size", 48).exception is None
@@ -68,13 +62,11 @@ def test_the_bundled_user_is_made_again_bit_for_bit(wangraph, tmp_path):
     assert sound.shape[1] == pytest.approx(78 * UNIT, abs=2048)
 
 
-@needs_voices
 def test_the_bundled_user_pauses_interrupts_raises_a_hand_and_shows_a_card(tmp_path):
     kinds = [(cue.kind, cue.manner) for cue in clip(1, Bank(cache=tmp_path), 0).cues]
     assert {("pause", "turn"), ("speech", "interruption"), ("hand", "turn"), ("card", "turn")} <= set(kinds)
 
 
-@needs_voices
 def test_check_prints_its_proof(wangraph):
     result = wangraph("--check", "--seeds", 1, "--units", 40, "--scenario", "digits")
     assert result.exception is None
@@ -82,7 +74,6 @@ def test_check_prints_its_proof(wangraph):
     assert lines[0] == "1 dialogues, 40 units" and lines[-1] == "fair"
 
 
-@needs_voices
 def test_captions_tell_what_both_say(tmp_path):
     talk = clip(1, Bank(cache=tmp_path), 0)
     text = captions(talk)
@@ -91,7 +82,6 @@ def test_captions_tell_what_both_say(tmp_path):
         assert line in text
 
 
-@needs_voices
 def test_an_unwritable_file_is_refused(tmp_path):
     talk = clip(1, Bank(cache=tmp_path), 16, units=2)
     path = tmp_path / "nowhere" / "talk.mp4"
@@ -146,7 +136,6 @@ def test_a_film_needs_a_file(wangraph):
     assert str(result.exception) == "world: no file to write, add -o FILE"
 
 
-@needs_voices
 def test_a_dialogue_is_the_same_whatever_size_it_is_drawn_at(tmp_path):
     bank = Bank(cache=tmp_path)
     small, none = play(2, 30, bank, size=16), play(2, 30, bank, size=0)

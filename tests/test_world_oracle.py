@@ -1,5 +1,3 @@
-import shutil
-
 import numpy as np
 import pytest
 
@@ -15,8 +13,6 @@ from wangraph.tools.lab.world.signal import FRAME, MS, UNIT, loudness
 from wangraph.tools.lab.world.user import World
 from wangraph.tools.lab.world.voices import Bank
 from wangraph.wan_core.text import PAD, STOP, TOKENS, WORDS
-
-pytestmark = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="no espeak-ng: apt install espeak-ng")
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import runpy
 from pathlib import Path
 
+import programs
 import pytest
 import timing_toys as toys
 
@@ -15,7 +16,6 @@ from wangraph.tools.timeline.facts import misses, read_run
 from wangraph.tools.timeline.html import page_of
 from wangraph.tools.timeline.story import story
 
-CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -27,10 +27,8 @@ SETTLE = "() => new Promise(done => requestAnimationFrame(() => requestAnimation
 @pytest.fixture(scope="module", name="browser")
 def browser_fixture():
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'wangraph[dev]'")
-    if not CHROMIUM.exists():
-        pytest.skip(f"needs {CHROMIUM}: apt install chromium")
     with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        chromium = playwright.chromium.launch(executable_path=programs.find("chromium"), args=FLAGS)
         yield chromium
         chromium.close()
 

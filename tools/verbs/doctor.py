@@ -46,7 +46,7 @@ CODECS: tuple[tuple[str, Literal["r", "w"]], ...] = (
 """What MP4 files are written with, and the commonest that are read."""
 
 PROGRAMS = (
-    ("espeak-ng", "voices for the synthetic training data"),
+    ("flite", "making the held-out voices anew that are shipped"),
     ("chromium", "tests of the timeline page"),
 )
 """Programs that only development asks for."""

@@ -2,7 +2,8 @@
 
 `detect` waits until the user has been silent for long enough, `listen` finds the words of the turn, `answer` applies
 the rule, `speak` says it, `animate` draws a face to the sound; `words` is the recogniser's model. It hears and has no
-eyes. `graphs/cascade.yaml` puts the nodes together. Needs numpy alone, and espeak-ng for the voices.
+eyes. `graphs/cascade.yaml` puts the nodes together. Needs numpy alone, and the extra `world`
+for the voices.
 """
 
 from __future__ import annotations

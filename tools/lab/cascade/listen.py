@@ -39,7 +39,7 @@ class Listen(Node):
         """Read the model, or make it: half a minute, once.
 
         Raises:
-            MissingExtra: espeak-ng is not installed.
+            MissingExtra: the package that carries espeak-ng is not installed.
         """
         self._model = WordModel.of(Bank())
 

@@ -51,7 +51,7 @@ class Speak(Node):
         """Make the voice.
 
         Raises:
-            MissingExtra: espeak-ng is not installed.
+            MissingExtra: the package that carries espeak-ng is not installed.
         """
         self._takes = Bank().takes(PERSONAS[self.persona].quick)
 

@@ -10,7 +10,6 @@ moment (Gaussians of one covariance, in closed form), and the words of a turn ar
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +20,8 @@ from numpy.typing import NDArray
 from ..world.person import END_GLIDE, GO_ON_GLIDE, delivered
 from ..world.room import Microphone, Room
 from ..world.signal import MS, RATE, UNIT, Sound, warp_tract
-from ..world.voices import Bank, Speaker
+from ..world.synthesis import espeak_release
+from ..world.voices import Bank, Speaker, keep
 from ..world.words import DIGITS, USER_WORDS
 
 Plane = NDArray[np.float32]
@@ -55,19 +55,16 @@ class WordModel:
         """The model of a bank's training voices, from disk where it was made before.
 
         Raises:
-            MissingExtra: a synthesiser is not installed.
+            MissingExtra: the package that carries espeak-ng is not installed.
         """
         speakers = [speaker for speaker in bank.split("train") if speaker.synthesiser == "espeak-ng"]
         speakers = speakers[:: max(1, len(speakers) // _SPEAKERS)]
-        path = bank.cache / f"words-{_key(speakers, seed)}.npz"
+        path = bank.cache / f"words-{_key(speakers, seed)}-{espeak_release(speakers[0].name)}.npz"
         if path.exists():
             with np.load(path) as kept:
                 return cls(kept["weights"], kept["bias"])
         model = _learned(list(_phrases(bank, speakers, seed)))
-        bank.cache.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".{os.getpid()}.part.npz")
-        np.savez(unfinished, weights=model.weights, bias=model.bias)
-        unfinished.replace(path)
+        keep(path, {"weights": model.weights, "bias": model.bias})
         return model
 
     def words(self, sound: Sound) -> list[str]:

@@ -7,29 +7,29 @@ split once: those held out (by name, or a whole synthesiser) are never heard in 
 from __future__ import annotations
 
 import hashlib
-import io
+import logging
 import os
-import shutil
-import subprocess
 import tempfile
-import wave
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ....runtime.errors import MediaError, MissingExtra, UserError, did_you_mean, listing
+from ....runtime.errors import MediaError, UserError, did_you_mean, listing
 from .accents import SPELLED
 from .shipped import takes_of, write
-from .signal import RATE, Sound, level, resample, trim
+from .signal import RATE, Sound, level, trim
+from .synthesis import espeak_release, speak_espeak, speak_flite
 from .words import AGENT_WORDS, DIGITS, USER_WORDS
+
+_log = logging.getLogger("wangraph.world")
 
 Split = Literal["train", "held-out"]
 
 _RECIPE = 4  # counts changes of how words are made, so that an older cache is not read
-_PACKAGES = {"espeak-ng": "espeak-ng", "flite": "flite"}
 _SPELLING = {"espeak-ng": {"mm-hmm": "[[m@h'mm]]"}, "flite": {"mm-hmm": "muhum"}}
 
 _ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-us-nyc")
@@ -126,7 +126,7 @@ class Bank:
 
         Raises:
             MissingExtra: its synthesiser is not installed.
-            MediaError: a recording that cannot be read, or is silent.
+            MediaError: it failed; a recording that cannot be read, or is silent.
         """
         if speaker not in self._spoken:
             self._spoken[speaker] = self._people(speaker) if speaker.synthesiser == "people" else self._made(speaker)
@@ -143,15 +143,14 @@ class Bank:
         if (shipped := takes_of(key)) is not None:
             return shipped
         words = sorted({*USER_WORDS, *AGENT_WORDS})
-        path = self.cache / f"{speaker.voice}-{key}.npz"
+        release = f"-{espeak_release(speaker.name)}" if speaker.synthesiser == "espeak-ng" else ""
+        path = self.cache / f"{speaker.voice}-{key}{release}.npz"
         if path.exists():
             with np.load(path) as kept:
                 return {word: (kept[word],) for word in words}
-        made = {word: level(trim(_synthesise(speaker, word))) for word in words}
-        self.cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self.cache, suffix=".part", delete=False) as part:
-            np.savez(part, **made)  # type: ignore[arg-type]  # numpy's stub confuses the arrays with its flags
-        os.replace(part.name, path)
+        sounds = _synthesised(speaker, words)
+        made = {word: level(trim(sound)) for word, sound in zip(words, sounds, strict=True)}
+        keep(path, made)
         return {word: (sound,) for word, sound in made.items()}
 
     def _check_names(self) -> None:
@@ -174,6 +173,24 @@ def write_shipped(path: Path, agents: Sequence[Speaker]) -> int:
     who = [(speaker, USER_WORDS) for speaker in bank.split("held-out")] + [(speaker, AGENT_WORDS) for speaker in agents]
     write(path, {_key(speaker): {word: bank.takes(speaker)[word][0] for word in words} for speaker, words in who})
     return len(who)
+
+
+def keep(path: Path, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+    """Write arrays to be found at ``path`` by whoever needs them next; where it cannot be written, warn and go on.
+
+    Several processes may make the same at once: each writes a file of its own and moves it there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
+            try:
+                np.savez(part, **arrays)  # type: ignore[arg-type]  # numpy's stub confuses the arrays with its flags
+                part.flush()
+                os.replace(part.name, path)
+            finally:
+                Path(part.name).unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning("%s: cannot be kept (%s), so it is made anew next time: set XDG_CACHE_HOME", path, error.strerror)
 
 
 def _key(speaker: Speaker) -> str:
@@ -255,37 +272,14 @@ def _recordings(folder: Path) -> dict[str, dict[str, list[Path]]]:
     return found
 
 
-def _synthesise(speaker: Speaker, word: str) -> Sound:
-    text = _spelled(speaker, word)
-    program = shutil.which(speaker.synthesiser)
-    if program is None:
-        package = _PACKAGES[speaker.synthesiser]
-        raise MissingExtra(
-            f"voices: no program '{speaker.synthesiser}' (needed to speak as {speaker.name}), apt install {package}"
-        )
+def _synthesised(speaker: Speaker, words: Sequence[str]) -> list[Sound]:
+    texts = [_spelled(speaker, word) for word in words]
     if speaker.synthesiser == "flite":
-        with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-            _call([program, "-voice", speaker.voice, "-t", text, "-o", file.name])
-            return _read_wave(Path(file.name).read_bytes())
-    options = ["-v", speaker.voice, "-p", str(speaker.pitch), "-s", str(speaker.words_per_minute)]
-    return _read_wave(_call([program, *options, "--stdout", text]))
+        return speak_flite(speaker.name, speaker.voice, texts)
+    return speak_espeak(speaker.name, speaker.voice, speaker.pitch, speaker.words_per_minute, texts)
 
 
 def _spelled(speaker: Speaker, word: str) -> str:
     """What the synthesiser is given to read."""
     by_language = SPELLED.get(speaker.voice.partition("+")[0], {})
     return _SPELLING[speaker.synthesiser].get(word) or by_language.get(word, word)
-
-
-def _call(command: list[str]) -> bytes:
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode:
-        reason = done.stderr.decode(errors="replace").strip()[-200:]
-        raise MediaError(f"voices: {' '.join(command)} failed with {done.returncode} ({reason})")
-    return done.stdout
-
-
-def _read_wave(data: bytes) -> Sound:
-    with wave.open(io.BytesIO(data)) as file:
-        samples = np.frombuffer(file.readframes(file.getnframes()), np.int16)
-        return resample((samples / np.float32(32768.0)).astype(np.float32), file.getframerate())
