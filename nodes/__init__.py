@@ -6,6 +6,7 @@ Modules here import no torch at module level: a model is imported in ``open``.
 from __future__ import annotations
 
 CATALOGUE: dict[str, str] = {
+    "capture.app": "wangraph.nodes.app:CaptureApp",
     "capture.clock": "wangraph.nodes.capture:CaptureClock",
     "capture.file": "wangraph.nodes.capture:CaptureFile",
     "capture.pattern": "wangraph.nodes.pattern:CapturePattern",

@@ -72,6 +72,16 @@ class StartError(RunError):
     """A process did not become ready before its deadline."""
 
 
+def error_of(kind: str, text: str) -> WangraphError:
+    """An error that another process reported, by the name of its class; a `RunError` if the class is not known here."""
+    known = {cls.__name__: cls for cls in _below(WangraphError)}
+    return known.get(kind, RunError)(text)
+
+
+def _below(cls: type[WangraphError]) -> list[type[WangraphError]]:
+    return [cls, *(found for sub in cls.__subclasses__() for found in _below(sub))]
+
+
 def did_you_mean(word: str, options: Iterable[str]) -> str:
     """``"; did you mean 'audio'?"`` when an option is close to ``word``, else the empty string."""
     close = difflib.get_close_matches(word, list(options), n=1, cutoff=0.6)

@@ -10,24 +10,31 @@
             return {"blurred": box_blur(frames, self.radius_px)}
 
 Life of a node, in order: ``__init__`` (parameters only), `open`, `warm`, then per session `new_state` and one call
-per unit of `step`, `absorb` or `gap`, and `close`. A body never reads a clock: what time does to a unit (lateness,
-levels, substitutes) is decided by the runtime and arrives through the arguments.
+per unit of `step`, `absorb` or `gap`, and `close`. All of them run in one thread, the node's lane. A live node (a
+device, a browser) is told by `start` when unit 0 will begin. Between units, and in the lane too, `update` changes live
+parameters and `receive` takes what the program that runs the graph sends. If `open` fails, `close` is not called; what
+`NodeContext.on_close` was given is. A body never reads a clock: what time does to a unit (lateness, levels,
+substitutes) is decided by the runtime and arrives through the arguments.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
+import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, dataclass_transform, get_type_hints
+from typing import Any, ClassVar, Protocol, dataclass_transform, get_type_hints
 
 import numpy as np
 
-from .errors import GraphError, did_you_mean, listing
+from .errors import GraphError, UserError, did_you_mean, listing
 from .packet import WHOLE, Array, Packet, Validity
+from .parameters import Param as Param
+from .parameters import Parameter as Parameter
+from .parameters import type_name
 from .ports import Input, Output
 from .units import UnitClock
 
@@ -58,78 +65,6 @@ class Emission:
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """A parameter's default and limits, as `Param` declares them; its type is the attribute's annotation.
-
-    Args:
-        default: ``...`` makes it required.
-        min: smallest allowed value.
-        max: largest allowed value.
-        choices: allowed values.
-        path: ``"input"``: a file to read, sought beside the graph file, then in the current folder;
-            ``"output"``: a file to write, in the current folder.
-        help: one sentence for the catalogue; quantities carry their unit in the name (``radius_px``).
-    """
-
-    default: Any = ...
-    min: float | None = None
-    max: float | None = None
-    choices: Sequence[Any] | None = None
-    path: Literal["input", "output"] | None = None
-    help: str = ""
-    type: Any = field(default=None, compare=False)
-
-    @property
-    def is_required(self) -> bool:
-        """Whether a value must be given."""
-        return self.default is ...
-
-    def checked(self, where: str, value: Any) -> Any:
-        """The value, converted to the parameter's type.
-
-        Raises:
-            GraphError: wrong type, out of range, not one of the choices.
-        """
-        want = self.type if isinstance(self.type, type) else None
-        if value is None and not self.is_required and self.default is None:
-            return None
-        if want is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if want is Path and isinstance(value, str):
-            value = Path(value)
-        wrong_bool = want in (int, float) and isinstance(value, bool)
-        if want is not None and (not isinstance(value, want) or wrong_bool):
-            raise GraphError(f"{where}: found {value!r} (expected {_type_name(want)})")
-        if self.choices is not None and value not in self.choices:
-            hint = did_you_mean(str(value), map(str, self.choices))
-            raise GraphError(f"{where}: found {value!r} (expected one of: {listing(map(str, self.choices))}){hint}")
-        if self.min is not None and value < self.min:
-            raise GraphError(f"{where}: found {value!r} (expected {self.min:g} or more)")
-        if self.max is not None and value > self.max:
-            raise GraphError(f"{where}: found {value!r} (expected {self.max:g} or less)")
-        return value
-
-
-def Param(  # noqa: N802 (reads as the declaration it is; a function, so that type checkers accept ``radius: int = ...``)
-    default: Any = ...,
-    *,
-    min: float | None = None,
-    max: float | None = None,
-    choices: Sequence[Any] | None = None,
-    path: Literal["input", "output"] | None = None,
-    help: str = "",
-) -> Any:
-    """Declare a parameter of a node, see `Parameter`: ``radius_px: int = Param(2, min=0, max=64)``."""
-    return Parameter(default, min, max, choices, path, help)
-
-
-def _type_name(kind: type) -> str:
-    names = {int: "a whole number", float: "a number", str: "a string", bool: "true or false", list: "a list",
-             dict: "a mapping", Path: "a path"}  # fmt: skip
-    return names.get(kind, kind.__name__)
-
-
-@dataclass(frozen=True)
 class Unit:
     """The unit a body is called for. Everything a body may know about time and chance is here.
 
@@ -152,6 +87,27 @@ class Unit:
         """Counter-based random numbers: the same for the same (seed, session, node, unit), whatever ran before."""
         key = np.random.SeedSequence([self.seed, self.session, zlib.crc32(self.node.encode()), self.index, stream])
         return np.random.Generator(np.random.Philox(key))
+
+
+@dataclass(frozen=True)
+class Timebase:
+    """When the units of a run are, for nodes that exchange media with the world outside.
+
+    Attributes:
+        origin_ns: the beginning of unit 0 on the machine's monotonic clock (`time.monotonic_ns`).
+        clock: the unit clock.
+    """
+
+    origin_ns: int
+    clock: UnitClock
+
+    def now(self) -> int:
+        """Nanoseconds after the beginning of unit 0; negative before it."""
+        return time.monotonic_ns() - self.origin_ns
+
+    def unit_at(self, monotonic_ns: int) -> int:
+        """The unit to which an instant of the monotonic clock belongs; negative before unit 0."""
+        return (monotonic_ns - self.origin_ns) // self.clock.period_ns
 
 
 class EmptySlot(Protocol):
@@ -181,6 +137,11 @@ class NodeContext:
         empty: ``empty("frames", shape, dtype)`` gives an array to write the tensor into: the outgoing shared-memory
             slot when the stream leaves the process, so that emitting it copies nothing. Emitting freezes it.
         report: ``report("weights", "random, seed 0")`` puts a line into the run's summary.
+        fence: ``fence(["speak.samples"])`` drops what these streams carry for the unit that is going on and later ones,
+            as far as it was begun before: an interruption. From any thread; a unit number may follow.
+        stop: ``stop("the visitor left")`` asks for the run's end, in order. From any thread.
+        on_close: ``on_close(device.close)`` calls it when the node is closed, the last one first; also when `open`
+            fails after it.
     """
 
     name: str
@@ -194,6 +155,9 @@ class NodeContext:
     connected_outputs: frozenset[str] = frozenset()
     empty: EmptySlot = field(default_factory=lambda: _plain_memory)
     report: Callable[[str, str], None] = lambda key, text: None
+    fence: Callable[..., None] = lambda streams, first_unit=None: None
+    stop: Callable[[str], None] = lambda reason: None
+    on_close: Callable[[Callable[[], object]], object] = lambda call: None
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("wangraph.node"))
 
 
@@ -213,7 +177,8 @@ class Node:
     Class attributes:
         paced: fire at the unit's deadline with what has settled by then (playout), not as soon as it has.
         ahead_units: a source may be called up to this many units before release; what it returns is held until then.
-        is_live: a live source reads a device and refuses the virtual clock.
+        is_live: the node exchanges media with a device or a person: it is told when unit 0 begins, see `start`, and
+            refuses the virtual clock.
     """
 
     inputs: ClassVar[Mapping[str, Input]] = {}
@@ -248,7 +213,7 @@ class Node:
             if key in values:
                 setattr(self, key, param.checked(f"{name}.{key}", values[key]))
             elif param.is_required:
-                raise GraphError(f"{name}: parameter '{key}' is missing (expected {_type_name(param.type)})")
+                raise GraphError(f"{name}: parameter '{key}' is missing (expected {type_name(param.type)})")
             else:
                 setattr(self, key, param.default)
 
@@ -288,9 +253,37 @@ class Node:
     def warm(self) -> None:
         """Run once on throw-away state, so that the first unit is as fast as the others."""
 
+    def start(self, timebase: Timebase) -> None:
+        """Learn when unit 0 will begin. Called once, after every node of the run is open and before the first unit;
+        only where `is_live`."""
+
     def new_state(self) -> Any:
         """A fresh state for one session."""
         return None
+
+    def update(self, *args: Any) -> None:
+        """Take changes of live parameters: ``update(values)``, ``update(state, values)`` where stateful.
+
+        Called between units, before the first one for which they hold; the values have passed the parameters' checks
+        and `check`. By default, they become the node's attributes.
+        """
+        for name, value in args[-1].items():
+            setattr(self, name, value)
+
+    @classmethod
+    def accept(cls, params: Mapping[str, Any], port: str, value: Any) -> Any:
+        """Check what a program sends to an output port of this node, see `receive`; the value as it is to arrive.
+
+        A node that takes nothing from outside refuses everything. Called where it is sent; must not import torch.
+
+        Raises:
+            UserError: the node takes no such value there.
+        """
+        raise UserError("takes nothing from outside (expected a node that does, such as capture.app)")
+
+    def receive(self, port: str, value: Any) -> None:
+        """Take a value (a string or an array) that `accept` let pass. Called in the lane, between units."""
+        raise NotImplementedError(f"{type(self).__name__}.receive")
 
     def step(self, *args: Any, **inputs: Any) -> Any:
         """One unit in, a mapping from output port to value out (see `Outputs`).
@@ -312,7 +305,7 @@ class Node:
         raise NotImplementedError(f"{type(self).__name__}.gap")
 
     def close(self) -> None:
-        """Release devices and finish files. Called once, also after a failure."""
+        """Release devices and finish files. Called once, also after a failure, if `open` succeeded."""
 
 
 def _annotation(cls: type, name: str) -> Any:
@@ -325,7 +318,7 @@ def _annotation(cls: type, name: str) -> Any:
 
 
 def _fields(param: Parameter) -> dict[str, Any]:
-    return {name: getattr(param, name) for name in ("default", "min", "max", "choices", "path", "help", "type")}
+    return {name: getattr(param, name) for name in Parameter.__dataclass_fields__}
 
 
 def node(**ports: Input | Output) -> Callable[[Callable[..., Any]], type[Node]]:

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from .engine.body import Body, value_of
+from .engine.body import Body
+from .engine.values import value_of
 from .errors import GraphError, listing
 from .node import END, Node
 from .packet import WHOLE, Packet, Validity, frozen

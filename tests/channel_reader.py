@@ -22,9 +22,9 @@ def checksum(array: Array) -> int:
     return zlib.crc32(np.ascontiguousarray(array))
 
 
-def main(run: str, plan: object, process: str, paths: dict[str, str], keep: int) -> None:
+def main(plan: object, process: str, paths: dict[str, str], addresses: dict[str, str], keep: int) -> None:
     """Say that it listens, read to the end of the stream, say what was seen."""
-    endpoint = Endpoint(run, plan, process, paths)
+    endpoint = Endpoint(plan, process, paths, addresses)
     endpoint.publisher.publish(Packet(ANSWERS, 0, 0, 0, 0, Validity.EMPTY), ["main"])
     chance, kept, packets, torn = random.Random(0), [], 0, 0
     while (packet := endpoint.inbox.receive()) is not None and packet.is_payload:

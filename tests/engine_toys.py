@@ -149,3 +149,48 @@ class Hangs(Blend):
             with open(self.gate, "rb") as gate:
                 gate.read(1)
         return super().step(state, unit, video, back)
+
+
+class Echo(Node):
+    """Says everything again, with a mark that may be changed while it runs; some words are requests."""
+
+    text = Input("text", late="empty")
+    out = Output("text")
+    mark: str = Param("!", live=True, choices=("!", "?", "..."))
+    quiet: bool = Param(False)
+
+    def open(self, ctx):
+        self.ctx = ctx
+        ctx.on_close(lambda: ctx.report("closed", "callback"))
+
+    def step(self, unit, text):
+        if text == "enough":
+            self.ctx.stop("the visitor has had enough")
+        if text == "interrupt":
+            self.ctx.fence([f"{self.ctx.name}.out"])
+        return {"out": None if text is None else text + self.mark}
+
+
+class Recite(Node):
+    """Presents text at the deadline."""
+
+    paced = True
+    text = Input("text", late="empty")
+    shown = Output("text")
+
+    def step(self, unit, text):
+        return {"shown": text}
+
+
+class Device(Node):
+    """A live source: it knows when units are, and refuses virtual time."""
+
+    is_live = True
+    at = Output("tokens", "1", "int64")
+
+    def start(self, timebase):
+        self.timebase = timebase
+
+    def step(self, unit):
+        begins = self.timebase.origin_ns + self.timebase.clock.pts_ns(unit.index)
+        return {"at": np.array([self.timebase.unit_at(begins)])}

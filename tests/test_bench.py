@@ -145,7 +145,7 @@ def test_packets_of_an_empty_graph_have_their_full_size():
 
 def test_what_an_empty_graph_emits_is_real_on_every_stream():
     plan = empty_graph("duplex").plan()
-    result = Run(plan, Options(units=4, clock="virtual", serial=True, taps=tuple(plan.streams))).go()
+    result = Run(plan, Options(units=4, clock="virtual", serial=True, taps=tuple(plan.streams))).start().wait()
     assert result.summary["misses"] == 0
     for name, stream in plan.streams.items():
         packets = [p for p in result.packets[name] if p.validity == 0]

@@ -204,7 +204,7 @@ def test_what_a_class_body_raises_is_told_with_line_class_and_port(folder, body,
 def test_a_process_tells_the_traceback_when_it_is_asked_to(capfd, monkeypatch):
     def failed() -> str:
         with pytest.raises(RunError, match=r"^node 'mix', unit 1: ValueError: the lens fell off, at .*:\d+ in step$"):
-            Run(graph(toys.Raises).plan(), Options()).go()
+            Run(graph(toys.Raises).plan(), Options()).start().wait()
         return capfd.readouterr().err
 
     assert "Traceback" not in failed()

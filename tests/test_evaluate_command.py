@@ -32,7 +32,7 @@ def checkpoint(tmp_path_factory):
 
 
 def evaluate(*args):
-    from wangraph.tools.verbs import evaluate as command
+    from wangraph.tools.verbs.evaluate import command
 
     return CliRunner().invoke(command, [str(arg) for arg in args])
 

@@ -12,7 +12,7 @@ from wangraph.tools.lab.evaluate.drift import CONTINUOUS, RATES, LongRun, Minute
 from wangraph.tools.lab.evaluate.figures import share
 from wangraph.tools.lab.evaluate.memory import Memory
 from wangraph.tools.lab.evaluate.rows import Setting
-from wangraph.tools.verbs import evaluate as command
+from wangraph.tools.verbs.evaluate import command
 
 
 def minute(level, hits):

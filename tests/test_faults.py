@@ -51,26 +51,26 @@ def duplex(tmp_path: Path, **sets: object) -> Run:
 @pytest.mark.slow
 def test_the_mp4_plays_after_another_process_was_killed(tmp_path):
     run = duplex(tmp_path)
-    run.watcher = Killer("performer", signal.SIGKILL, 12)
+    run.collector.watcher = Killer("performer", signal.SIGKILL, 12)
     with pytest.raises(ProcessLost, match=r"^process 'performer' \(pid \d+\): killed by SIGKILL while running "):
-        run.go()
+        run.start().wait()
     assert pictures(tmp_path / "out.mp4") >= 4 * 10
 
 
 @pytest.mark.slow
 def test_the_mp4_plays_after_the_process_that_writes_it_was_killed(tmp_path):
     run = duplex(tmp_path)
-    run.watcher = Killer("main", signal.SIGKILL, 20)
+    run.collector.watcher = Killer("main", signal.SIGKILL, 20)
     with pytest.raises(ProcessLost, match=r"^process 'main' \(pid \d+\): killed by SIGKILL while running "):
-        run.go()
+        run.start().wait()
     assert pictures(tmp_path / "out.mp4") >= 25
 
 
 @pytest.mark.slow
 def test_the_mp4_holds_every_presented_unit_after_an_interrupt(tmp_path):
     run = duplex(tmp_path)
-    run.watcher = Killer("", signal.SIGINT, 12)
-    run.go()
+    run.collector.watcher = Killer("", signal.SIGINT, 12)
+    run.start().wait()
     assert pictures(tmp_path / "out.mp4") == 4 * run.summary["units"]
 
 
@@ -143,7 +143,7 @@ def test_a_checkpoint_of_another_shape_is_refused_before_the_clock_starts(tmp_pa
         UserError, match=r"^checkpoint .*: '\w+_codec\.[\w.]+' is \[.*\] \(expected \[.*\] by preset 'tiny'\), name"
     ):
         Run(load("mirror", set={"checkpoint": str(tmp_path / "nano.safetensors"), "output": str(tmp_path / "o.mp4")}).plan(),
-            Options(4)).go()  # fmt: skip
+            Options(4)).start().wait()  # fmt: skip
 
 
 def test_json_holds_what_machines_read(tmp_path):
@@ -174,7 +174,7 @@ def test_one_process_and_two_make_the_same_agent(tmp_path):
     frames = []
     for graph in ("duplex", "duplex_solo"):
         sets = {"output": str(tmp_path / f"{graph}.mp4"), "checkpoint": "nano", "user.width": 32, "user.height": 32}
-        result = Run(load(graph, set=sets).plan(), Options(20)).go()
+        result = Run(load(graph, set=sets).plan(), Options(20)).start().wait()
         assert result.summary["misses"] == 0
         with av.open(str(tmp_path / f"{graph}.mp4")) as container:
             frames.append([frame.to_ndarray(format="rgb24").tobytes() for frame in container.decode(video=0)])

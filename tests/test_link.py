@@ -17,7 +17,7 @@ import zmq
 
 from wangraph.runtime.channel.endpoint import Endpoint
 from wangraph.runtime.channel.layout import layouts
-from wangraph.runtime.channel.link import SPARE_MESSAGES, Inbox, Outbox, PeerFull, address, queue_bound
+from wangraph.runtime.channel.link import SPARE_MESSAGES, Inbox, Outbox, PeerFull, local_addresses, queue_bound
 from wangraph.runtime.channel.segment import create_segments
 from wangraph.runtime.channel.wire import encode
 from wangraph.runtime.errors import RunError, StartError
@@ -50,7 +50,8 @@ class Rig:
         self.run, self.plan = secrets.token_hex(6), graph
         self.files = create_segments(self.run, layouts(graph))
         self.paths = {name: file.path for name, file in self.files.items()}
-        self.ends = {name: Endpoint(self.run, graph, name, self.paths) for name in here}
+        self.addresses = local_addresses(self.run, graph.processes)
+        self.ends = {name: Endpoint(graph, name, self.paths, self.addresses) for name in here}
         self.main = self.ends["main"]
         self.children: list[subprocess.Popen[bytes]] = []
 
@@ -58,7 +59,7 @@ class Rig:
         reader = Path(__file__).with_name("channel_reader.py")
         child = subprocess.Popen([sys.executable, str(reader)], stdin=subprocess.PIPE)
         self.children.append(child)
-        child.stdin.write(pickle.dumps((self.run, self.plan, process, self.paths, keep)))
+        child.stdin.write(pickle.dumps((self.plan, process, self.paths, self.addresses, keep)))
         child.stdin.close()
         return child
 
@@ -233,11 +234,11 @@ def test_what_is_not_ours_is_refused_and_the_next_message_read(rigs):
 def test_two_listeners_at_one_address_are_refused(rigs):
     rig = rigs(plan("a"), here=("main",))
     expected = (
-        f"process 'main': {address(rig.run, 'main')}: Address already in use (expected a free address), "
+        f"process 'main': {rig.addresses['main']}: Address already in use (expected a free address), "
         "give every run its own id"
     )
     with zmq.Context() as context, pytest.raises(StartError, match=f"^{re.escape(expected)}$"):
-        Inbox(context, rig.run, "main", 10, {})
+        Inbox(context, rig.addresses["main"], "main", 10, {})
 
 
 def test_a_reader_that_has_stopped_is_named_and_its_leases_are_taken_back(rigs):
@@ -263,14 +264,13 @@ def test_the_queue_of_a_process_is_bounded_by_the_windows_it_reads():
     assert queue_bound(plan("a"), "nobody") == SPARE_MESSAGES
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
 def test_addresses_leave_no_file():
-    assert address("r", "main") == "ipc://@wangraph-r-main"
+    assert local_addresses("r", ["main"]) == {"main": "ipc://@wangraph-r-main"}
 
 
 def test_an_outbox_without_its_peer_closes_at_once():
     with zmq.Context() as context:
-        outbox = Outbox(context, "nobody", {"a": 5})
+        outbox = Outbox(context, local_addresses("nobody", ["a"]), {"a": 5})
         outbox.close()
 
 

@@ -82,8 +82,8 @@ def replayed(recording, plan, start=None, clock="virtual", expect=True):
     replay = make_replay(recording, plan, start)
     expectation = Expectation(recording, replay)
     again = Run(replay.plan, Options(clock=clock, log=replay.log if clock == "virtual" else None))
-    again.listener = (expectation.streams, expectation.take)
-    again.go()
+    again.collector.listener = (expectation.streams, expectation.take)
+    again.start().wait()
     return replay, again, expectation.first_change(again.log) if expect else None, expectation
 
 
@@ -350,8 +350,8 @@ def test_a_source_does_not_run_ahead_of_the_slowest_node(tmp_path):
     recording = open_recording(tmp_path / "run.mcap")
     replay = make_replay(recording, looped(tmp_path / "again").plan())
     again = Run(replay.plan, Options(clock="virtual", log=(*first.log,)))
-    again.listener = (frozenset(seen), look)
-    again.go()
+    again.collector.listener = (frozenset(seen), look)
+    again.start().wait()
     assert again.summary["units"] == 300 and ahead <= 40
 
 

@@ -119,8 +119,8 @@ class Beside:
 def beside(plan, act, **options):
     """Run until ``act``, which gets the event to set, is ready; what it gives."""
     run = Run(plan, Options(**options))
-    watcher = run.watcher = Beside(run, lambda: act(watcher.ready))
-    run.go()
+    watcher = run.collector.watcher = Beside(run, lambda: act(watcher.ready))
+    run.start().wait()
     return watcher.future.result()
 
 

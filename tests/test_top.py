@@ -80,8 +80,8 @@ def watched(graph, act, at_unit=3, **options):
         finally:
             endless.stop()
 
-    beside = endless.watcher = Beside(at_unit, then_stop)
-    endless.go()
+    beside = endless.collector.watcher = Beside(at_unit, then_stop)
+    endless.start().wait()
     return beside.future.result()
 
 
@@ -175,7 +175,7 @@ def test_nothing_more_is_told_while_nobody_asks(tmp_path):
     result = Run(looped(tmp_path / "out").plan(), Options(units=3))
     look = result._look
     result._look = lambda engine: (look(engine), seen.append(len(engine.statuses)))
-    result.go()
+    result.start().wait()
     assert set(seen) == {0}
 
 
@@ -301,8 +301,8 @@ def test_prometheus_gets_figures_of_the_run_and_of_every_node(tmp_path):
         finally:
             endless.stop()
 
-    beside = endless.watcher = Beside(3, look)
-    endless.go()
+    beside = endless.collector.watcher = Beside(3, look)
+    endless.start().wait()
     page = beside.future.result()
     figures = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
     assert float(figures['wangraph_units_total{graph="looped"}']) >= 3

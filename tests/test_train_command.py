@@ -14,7 +14,7 @@ from wangraph.tools.lab.train.drive import Drive
 from wangraph.tools.lab.train.interact import begun
 from wangraph.tools.lab.train.stages import alone
 from wangraph.tools.lab.train.workshop import Workshop, digest_of, digest_of_weights, seconds_of
-from wangraph.tools.verbs import train as command
+from wangraph.tools.verbs.train import command
 from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.checkpoint import load_part, save
 from wangraph.wan_core.config import preset

@@ -13,7 +13,7 @@ from wangraph.runtime.errors import MediaError, UserError
 from wangraph.tools.lab.train import drive as drive_module
 from wangraph.tools.lab.train import workshop
 from wangraph.tools.lab.train.drive import Budget, Drive, draw_curves, write_curves
-from wangraph.tools.verbs import train as command
+from wangraph.tools.verbs.train import command
 from wangraph.wan_core.train.loop import Loop, Loss
 from wangraph.wan_core.train.schedule import Recipe
 from wangraph.wan_core.train.state import save_state

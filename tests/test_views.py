@@ -30,7 +30,7 @@ def drawn(renderable) -> str:
 def test_the_live_view_names_unit_rate_latency_misses_and_every_node():
     run = made_run()
     view = live.LiveView(run)
-    assert run.watcher is view
+    assert run.collector.watcher is view
     release = 160 * MS
     run.statistics.add([
         Firing("pattern", 0, 0, "step", 0, release, release, release + 60 * MS, release + 80 * MS, "real"),
@@ -50,7 +50,7 @@ def test_the_live_view_names_unit_rate_latency_misses_and_every_node():
 def test_the_summary_tells_rates_nodes_and_files(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = made_run()
-    run.go()
+    run.start().wait()
     summary.print_summary(run)
     text = capsys.readouterr().out
     assert "hello: 3 units, 25.00 fps, 0 misses, 0 late, 0 concealed" in text
@@ -62,7 +62,7 @@ def test_the_summary_tells_rates_nodes_and_files(capsys, tmp_path, monkeypatch):
 
 def test_a_summary_on_the_machines_clock_or_of_declared_costs_says_nothing_of_budgets(capsys):
     run = made_run()
-    run.go()
+    run.start().wait()
     run.summary["clock"] = "system"
     summary.print_summary(run)
     assert "budget" not in capsys.readouterr().out

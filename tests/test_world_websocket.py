@@ -20,7 +20,7 @@ from wangraph.tools.lab.world.conversation import arrivals, warning_of
 from wangraph.tools.lab.world.node import Guest, replayed
 from wangraph.tools.lab.world.protocol import greeting, manners, packed, unpacked
 from wangraph.tools.lab.world.websocket import check_agent, converse_over, converse_with_websocket
-from wangraph.tools.verbs import evaluate as command
+from wangraph.tools.verbs.evaluate import command
 from wangraph.wan_core.text import TOKENS, WORDS
 
 HELLO = {"type": "hello", "name": "toy"}

@@ -26,12 +26,12 @@ class Endpoint:
         pool: the slots of this process; None when it shares nothing.
     """
 
-    def __init__(self, run: str, plan: Plan, process: str, paths: Mapping[str, str]) -> None:
+    def __init__(self, plan: Plan, process: str, paths: Mapping[str, str], addresses: Mapping[str, str]) -> None:
         """Attach what this process produces into and reads from, and listen.
 
         Args:
-            run: unique among the runs of this machine.
             paths: segment files by producing process, as the supervisor's `create_segments` made them.
+            addresses: where each process listens, see `local_addresses`.
 
         Raises:
             RunError: a segment is gone or of another layout; somebody listens at this process's address.
@@ -46,8 +46,8 @@ class Endpoint:
         bounds = {name: queue_bound(plan, name) for name in plan.processes}
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.pool = Pool(own) if own else None
-        self.inbox = Inbox(self._context, run, process, bounds[process], others)
-        self.outbox = Outbox(self._context, run, bounds)
+        self.inbox = Inbox(self._context, addresses[process], process, bounds[process], others)
+        self.outbox = Outbox(self._context, addresses, bounds)
         self.publisher = Publisher(process, self.outbox, self.pool)
 
     def close(self) -> None:

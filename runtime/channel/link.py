@@ -1,24 +1,22 @@
 """Sockets: one inbox per process, one outgoing socket per (thread, peer). ZeroMQ over ipc, bounded, never blocking
 a sender.
 
-On Linux the addresses are abstract names, which leave no file and end with the process. Only processes of the same
-user may connect where the kernel tells who asks.
+Addresses are abstract names, which leave no file and end with the process. Only processes of the same user may connect.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import zmq
 
 from ..errors import RunError, StartError
 from ..packet import Packet
 from ..plan.plan import Plan
-from .segment import plain_name, shared_folder
+from .segment import plain_name
 from .wire import WAKE, Frame, Looker, head, opened, packets_in
 
 SPARE_MESSAGES = 64
@@ -37,10 +35,12 @@ class PeerFull(RunError):
         self.peers = peers
 
 
-def address(run: str, process: str) -> str:
-    """Where the inbox of a process listens; unique per run."""
-    name = plain_name(run, process)
-    return f"ipc://@{name}" if sys.platform == "linux" else f"ipc://{shared_folder() / name}"
+def local_addresses(run: str, processes: Iterable[str]) -> dict[str, str]:
+    """The address book of a run on one machine: where the inbox of each process listens, unique per run.
+
+    It is made once, by who starts the processes, and handed to them: nobody else knows how addresses are made.
+    """
+    return {process: f"ipc://@{plain_name(run, process)}" for process in processes}
 
 
 def queue_bound(plan: Plan, process: str) -> int:
@@ -56,10 +56,17 @@ def queue_bound(plan: Plan, process: str) -> int:
 class Outbox:
     """Sends from any thread to any peer. Close it when the threads that use it have ended."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], run: str, bounds: Mapping[str, int]) -> None:
-        """``bounds``: by peer, how many messages may wait; see `queue_bound`."""
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], addresses: Mapping[str, str], bounds: Mapping[str, int]
+    ) -> None:
+        """Know where the peers are; connect to one when it is first sent something.
+
+        Args:
+            addresses: by peer.
+            bounds: by peer, how many messages may wait; see `queue_bound`.
+        """
         self._context = context
-        self._addresses = {peer: address(run, peer) for peer in bounds}
+        self._addresses = addresses
         self._bounds = bounds
         self._mine = threading.local()
         self._all: list[zmq.Socket[bytes]] = []
@@ -115,7 +122,7 @@ class Inbox:
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
-        run: str,
+        address: str,
         process: str,
         bound: int,
         segments: Mapping[str, Looker],
@@ -123,6 +130,8 @@ class Inbox:
         """Listen, so that peers can send from now on.
 
         Args:
+            address: where to listen.
+            process: whose inbox it is, for messages.
             bound: how many messages may wait; see `queue_bound`.
             segments: attached segments by producing process; may be filled later.
 
@@ -131,20 +140,19 @@ class Inbox:
         """
         self._context = context
         self._segments = segments
-        self._inside = f"inproc://{plain_name(run, process)}-wake"
+        self._inside = f"inproc://wake-{process}"  # within this context only
         self._timeout_ms = -1
         self._ready: deque[Packet] = deque()
         self._socket: zmq.Socket[bytes] = context.socket(zmq.PULL)
         self._socket.set_hwm(bound)
         self._socket.setsockopt(zmq.LINGER, 0)
-        if sys.platform == "linux":
-            self._socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
+        self._socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
         try:
-            self._socket.bind(address(run, process))
+            self._socket.bind(address)
         except zmq.ZMQError as error:
             self._socket.close()
             raise StartError(
-                f"process '{process}': {address(run, process)}: {zmq.strerror(error.errno or 0)} "
+                f"process '{process}': {address}: {zmq.strerror(error.errno or 0)} "
                 "(expected a free address), give every run its own id"
             ) from error
         self._socket.bind(self._inside)

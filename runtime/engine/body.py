@@ -3,22 +3,45 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
 
-import numpy as np
-
-from ..errors import NodeError, UserError, WangraphError, listing, place_of, raised
-from ..node import END, Emission, Node, NodeContext, Outputs, Unit
-from ..packet import WHOLE, Array, Packet, Validity, frozen
+from ..errors import NodeError, WangraphError, listing, place_of, raised
+from ..node import END, Emission, Node, NodeContext, Outputs, Timebase, Unit
+from ..packet import WHOLE, Array, Packet, Validity
 from ..plan.plan import NodePlan, Plan
-from ..ports import DTYPE_BYTES, Output, Port, TensorSpec
 from ..schedule.decide import Fire, Given
 from ..schedule.scheduler import Result
+from .values import Contract, text_of, value_of
 
 Empty = Callable[[str, str, tuple[int, ...], str], Array]
 """``empty(stream, tensor, shape, dtype)``: an array to write a stream's tensor into."""
+
+
+class Requests(Protocol):
+    """Takes what nodes ask of the run that they are part of. From any thread."""
+
+    def fence(self, streams: Sequence[str], first_unit: int | None = None) -> None:
+        """Drop what these streams carry from a unit on (None: the one going on), as far as it was begun before."""
+        ...
+
+    def stop(self, reason: str = "") -> None:
+        """End the run in order."""
+        ...
+
+
+class NoRequests:
+    """A node alone, without a run: what it asks for is dropped."""
+
+    def fence(self, streams: Sequence[str], first_unit: int | None = None) -> None:
+        """Nothing to drop."""
+
+    def stop(self, reason: str = "") -> None:
+        """Nothing to end."""
+
+
+NO_REQUESTS = NoRequests()
 
 
 class Body:
@@ -28,7 +51,7 @@ class Body:
     Args:
         node: the instance (parameters only).
         plan: its entry in the plan.
-        clock: the graph's plan, for times and contracts.
+        graph: the plan of the whole graph, for times and contracts.
     """
 
     def __init__(self, node: Node, plan: NodePlan, graph: Plan) -> None:
@@ -40,10 +63,18 @@ class Body:
         self._ports = node.ports(node.values)
         self._stateful = node.is_stateful()
         self._is_open = False
-        self._exact = self._exact_tensors()
+        self._on_close = ExitStack()
+        self._contracts = {
+            port: Contract(declared, graph.streams[f"{plan.name}.{port}"]) for port, declared in self._ports[1].items()
+        }
 
-    def open(self, threads: int = 1, empty: Empty | None = None) -> None:
+    def open(self, threads: int = 1, empty: Empty | None = None, requests: Requests = NO_REQUESTS) -> None:
         """Open and warm the node, make its state.
+
+        Args:
+            threads: torch threads of the process.
+            empty: gives memory to write outputs into.
+            requests: takes what the node asks of the run.
 
         Raises:
             UserError: as the node words it.
@@ -64,20 +95,41 @@ class Body:
             connected_inputs=frozenset(wanted),
             connected_outputs=frozenset(s.removeprefix(f"{name}.") for s in read & consumed),
             report=lambda key, text: self.reports.append((key, text)),
+            fence=requests.fence,
+            stop=lambda reason: requests.stop(f"node '{name}': {reason}"),
+            on_close=self._on_close.callback,
             log=logging.getLogger(f"wangraph.node.{name}"),
         )
         if empty is not None:
             ctx.empty = lambda port, shape, dtype, tensor=WHOLE: empty(f"{name}.{port}", tensor, shape, dtype)
-        try:
-            self._is_open = True
+        with self._named("opening"):
             self.node.open(ctx)
+            self._is_open = True  # from here on `close` is owed, also when warming fails
             self.node.warm()
             self._state = self.node.new_state()
-        except WangraphError:
-            raise
-        except Exception as error:
-            what = f"{type(error).__name__} while opening: {error}{place_of(error)}"
-            raise NodeError(f"node '{name}': {what}") from error
+
+    @property
+    def wants_start(self) -> bool:
+        """Whether the node is to learn when unit 0 begins."""
+        return self.node.is_live
+
+    def start(self, timebase: Timebase) -> None:
+        """Tell a live node when unit 0 begins.
+
+        Raises:
+            NodeError: it raised.
+        """
+        with self._named("starting"):
+            self.node.start(timebase)
+
+    def receive(self, port: str, value: Any) -> None:
+        """Hand a value from outside to the node.
+
+        Raises:
+            NodeError: it raised.
+        """
+        with self._named(f"receiving for '{port}'"):
+            self.node.receive(port, value)
 
     def run(self, fire: Fire) -> Result:
         """Call the body as ``fire`` says.
@@ -92,6 +144,9 @@ class Body:
         ]
         values = [self._values(given) for given in fire.inputs] or [{} for _ in units]
         state = (self._state,) if self._stateful else ()
+        for change in fire.updates:
+            with self._named(f"updating {listing(change)} before unit {fire.first}"):
+                self.node.update(*state, change)
         try:
             if fire.mode == "step":
                 given = self.node.step(*state, units[0], **values[0])
@@ -111,16 +166,25 @@ class Body:
         return Result(self._logs(where, fire.mode, units, logs))
 
     def close(self) -> None:
-        """Close the node if it was opened; an error of its own is a `NodeError`."""
-        if not self._is_open:
-            return
-        self._is_open = False
+        """Close the node if it was opened, and what it gave `NodeContext.on_close`, the last one first.
+
+        Raises:
+            NodeError: it raised; everything was closed all the same.
+        """
+        with self._named("closing"), self._on_close:
+            if self._is_open:
+                self._is_open = False
+                self.node.close()
+
+    @contextmanager
+    def _named(self, doing: str) -> Iterator[None]:
+        """Errors of the node name it, and what it was doing."""
         try:
-            self.node.close()
+            yield
         except WangraphError:
             raise
         except Exception as error:
-            what = f"{type(error).__name__} while closing: {error}{place_of(error)}"
+            what = f"{type(error).__name__} while {doing}: {error}{place_of(error)}"
             raise NodeError(f"node '{self.plan.name}': {what}") from error
 
     # In
@@ -168,12 +232,11 @@ class Body:
 
     def _packet(self, where: str, port: str, unit: Unit, value: Any) -> Packet:
         emission = value if isinstance(value, Emission) else Emission(value)
-        contract = self._ports[1][port]
+        contract = self._contracts[port]
         if emission.value is None:
             tensors: dict[str, Array] = {}
         else:
-            raw = _as_tensors(where, contract, emission.value)
-            tensors = {name: self._checked(where, contract, name, array) for name, array in raw.items()}
+            tensors = contract.tensors_of(where, emission.value)
         validity = emission.validity
         if not tensors and validity is Validity.REAL:
             validity = Validity.EMPTY
@@ -181,52 +244,6 @@ class Body:
             f"{self.plan.name}.{port}", unit.index, 0, unit.pts_ns, unit.duration_ns, validity, tensors, unit.session,
             0, emission.capture_ns, emission.capture_clock, emission.source_time_ns,
         )  # fmt: skip
-
-    def _checked(self, where: str, contract: Output, name: str, array: Array) -> Array:
-        if type(array) is np.ndarray and (array.dtype, array.shape) == self._exact.get((id(contract), name)):
-            return frozen(array if array.flags.c_contiguous else np.ascontiguousarray(array))
-        spec = contract.specs.get(name)
-        if spec is None:
-            raise NodeError(f"{where}: no tensor '{name}' (it has: {listing(contract.specs)})")
-        resolved = self._resolved(contract, name)
-        if not _fits(array, spec, resolved):
-            found = f"[{' '.join(map(str, array.shape))}] {array.dtype}"
-            shape = (
-                "..."
-                if spec.shape is None
-                else " ".join(
-                    str(d) if d.is_max or r is None else str(r)
-                    for d, r in zip(spec.shape, resolved or spec.shape, strict=True)
-                )
-            )
-            raise NodeError(
-                f"{where}: found {found} (expected [{shape}] {spec.dtype or 'any dtype'}), "
-                "return what the port declares"
-            )
-        return frozen(np.ascontiguousarray(array))
-
-    def _exact_tensors(self) -> dict[tuple[int, str], tuple[np.dtype[Any], tuple[int, ...]]]:
-        """By (output, tensor): the one dtype and shape that fit. What has them needs no closer look."""
-        exact = {}
-        for port, contract in self._ports[1].items():
-            for tensor in self.graph.streams[f"{self.plan.name}.{port}"].tensors:
-                spec = contract.specs.get(tensor.name)
-                sizes = tensor.shape
-                if spec is None or spec.dtype is None or spec.shape is None or sizes is None:
-                    continue
-                if None in sizes or any(dim.is_max for dim in spec.shape):
-                    continue
-                dtype = "uint16" if spec.dtype == "bfloat16" else spec.dtype
-                exact[id(contract), tensor.name] = (np.dtype(dtype), tuple(size or 0 for size in sizes))
-        return exact
-
-    def _resolved(self, contract: Output, name: str) -> tuple[int | None, ...] | None:
-        for port, own in self._ports[1].items():
-            if own is contract:
-                for tensor in self.graph.streams[f"{self.plan.name}.{port}"].tensors:
-                    if tensor.name == name:
-                        return tensor.shape
-        return None
 
     def _logs(
         self, where: str, mode: str, units: Sequence[Unit], logs: Sequence[Outputs] | None
@@ -255,93 +272,3 @@ class Body:
             known = tensor.shape is not None and all(d is not None for d in tensor.shape)
             result[tensor.name] = tuple(d or 0 for d in tensor.shape or ()) if known else None
         return result
-
-
-def value_of(contract: Port, packet: Packet | None) -> Any:
-    """What a body sees of a packet: an array, a str, tensors by name, or None where there is no payload."""
-    if packet is None or not packet.is_payload:
-        return None
-    if contract.kind == "text":
-        return text_of(packet)
-    return packet.tensors if contract.tensors is not None else packet.tensors.get(WHOLE, packet.tensors)
-
-
-def text_of(packet: Packet) -> str | None:
-    """The text that a packet carries; None where there is none."""
-    return packet.array.tobytes().decode("utf-8", "replace") if packet.is_payload else None
-
-
-def _as_tensors(where: str, contract: Output, value: Any) -> Mapping[str, Array]:
-    if isinstance(value, str):
-        return {WHOLE: np.frombuffer(value.encode("utf-8"), np.uint8)}
-    if contract.tensors is not None:
-        if not isinstance(value, Mapping):
-            raise NodeError(f"{where}: found {type(value).__name__} (expected tensors: {listing(contract.specs)})")
-        return {name: np.asarray(array) for name, array in value.items()}
-    if isinstance(value, Mapping):
-        if contract.kind == "any":
-            return {name: np.asarray(array) for name, array in value.items()}
-        raise NodeError(f"{where}: found a mapping (expected one array)")
-    array = np.asarray(value)
-    if array.dtype == object:
-        raise NodeError(f"{where}: found {type(value).__name__} (expected an array)")
-    return {WHOLE: array}
-
-
-def _fits(array: Array, spec: TensorSpec, resolved: tuple[int | None, ...] | None) -> bool:
-    if spec.dtype is not None:
-        want = "uint16" if spec.dtype == "bfloat16" else spec.dtype
-        if array.dtype.name != want:
-            return False
-    elif array.dtype.name not in DTYPE_BYTES:
-        return False
-    if spec.shape is None:
-        return True
-    if array.ndim != len(spec.shape):
-        return False
-    sizes = resolved if resolved is not None else tuple(d.size for d in spec.shape)
-    return all(
-        size is None or found == size or (dim.is_max and found <= size)
-        for found, dim, size in zip(array.shape, spec.shape, sizes, strict=True)
-    )
-
-
-def initial_packets(graph: Plan) -> dict[tuple[str, str], Packet]:
-    """What delayed inlets get before their stream begins: zeros, or the tensors of a ``.npy``/``.npz`` file.
-
-    Raises:
-        UserError: a file that is missing or has another shape than the stream.
-    """
-    packets: dict[tuple[str, str], Packet] = {}
-    for node in graph.nodes.values():
-        for inlet in node.inputs:
-            if not inlet.delay or inlet.init in (None, "empty"):
-                continue
-            stream, init = graph.streams[inlet.stream], inlet.init or ""
-            where = f"node '{node.name}', input '{inlet.port}', init"
-            tensors = {}
-            loaded = _load_initial(where, init) if init != "zeros" else {}
-            for tensor in stream.tensors:
-                if tensor.shape is None or any(d is None for d in tensor.shape) or tensor.dtype is None:
-                    raise UserError(
-                        f"{where}: the shape of '{inlet.stream}' is unknown (expected a full contract), use init: empty"
-                    )
-                shape = tuple(d or 0 for d in tensor.shape)
-                dtype = "uint16" if tensor.dtype == "bfloat16" else tensor.dtype
-                array = loaded.get(tensor.name) if loaded else np.zeros(shape, dtype)
-                if array is None or array.shape != shape or array.dtype.name != dtype:
-                    found = "nothing" if array is None else f"{array.shape} {array.dtype}"
-                    raise UserError(
-                        f"{where}: {init}: found {found} for tensor '{tensor.name}' (expected {shape} {dtype})"
-                    )
-                tensors[tensor.name] = frozen(array)
-            packets[inlet.stream, init] = Packet(inlet.stream, -1, 0, 0, 0, Validity.REAL, tensors)
-    return packets
-
-
-def _load_initial(where: str, path: str) -> dict[str, Array]:
-    try:
-        loaded = np.load(Path(path), allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{where}: {path}: {error} (expected empty, zeros, or a .npy or .npz file)") from error
-    return {WHOLE: loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}

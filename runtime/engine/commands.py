@@ -1,46 +1,105 @@
-"""What is asked of a run while it goes on: to end, to raise a fence. From any thread, or from a signal handler."""
+"""What is asked of a run while it goes on. From any thread, or from a signal handler."""
 
 from __future__ import annotations
 
 import os
 import select
 from collections import deque
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 
-class FenceAsked(NamedTuple):
+class Fence(NamedTuple):
     """Drop what these streams hold of older generations from ``first_unit`` on (None: from the unit going on)."""
 
     streams: tuple[str, ...]
     first_unit: int | None
 
 
-class Asked:
-    """A mailbox with a bell: who serves the run waits on `fileno` and looks after it rang."""
+class Update(NamedTuple):
+    """Change live parameters of a node from ``first_unit`` on, or from the first unit that it has not begun."""
+
+    node: str
+    values: Mapping[str, Any]
+    first_unit: int
+
+
+class Send(NamedTuple):
+    """Hand a value, a string or an array, to a node that takes it in for one of its output ports."""
+
+    node: str
+    port: str
+    value: Any
+
+
+class Report(NamedTuple):
+    """Have every process say for a while where its nodes are."""
+
+
+class Tap(NamedTuple):
+    """Hand out the packets of a stream from now on."""
+
+    stream: str
+
+
+Command = Fence | Update | Send | Report | Tap
+
+
+class Commands:
+    """A mailbox with a bell: who serves the run waits on `fileno` and looks after it rang.
+
+    A signal handler may interrupt any line of any method in its own thread, so that nothing here takes a lock.
+
+    Attributes:
+        stops: how often a user asked for the run's end: once, in order; more than once, at once.
+        is_ended: a node asked for it, which is no hurry however often it does.
+    """
 
     def __init__(self) -> None:
         self.stops = 0
-        self._fences: deque[FenceAsked] = deque()
-        self._bell, self._button = os.pipe()
+        self.is_ended = False
+        self._waiting: deque[Command] = deque()
+        self._bell = self._button = -1
+
+    def open(self) -> None:
+        """Somebody serves the run from now on."""
+        self._bell, button = os.pipe()
         os.set_blocking(self._bell, False)
-        os.set_blocking(self._button, False)
+        os.set_blocking(button, False)
+        self._button = button
+        self._ring()  # for what was left before
 
     def stop(self) -> None:
-        """End in order; asked twice, at once."""
+        """End in order; called twice, at once."""
         self.stops += 1
         self._ring()
 
-    def fence(self, streams: Sequence[str], first_unit: int | None) -> None:
-        """Raise a fence."""
-        self._fences.append(FenceAsked(tuple(streams), first_unit))
+    def end(self) -> None:
+        """End in order, as a node asks for it."""
+        self.is_ended = True
         self._ring()
 
-    def take_fences(self) -> list[FenceAsked]:
-        """Fences asked for since the last call."""
+    @property
+    def wants_end(self) -> bool:
+        """Whether the run is to end."""
+        return self.stops > 0 or self.is_ended
+
+    def put(self, command: Command) -> None:
+        """Leave a command; after the run's end it stays undone."""
+        self._waiting.append(command)
+        self._ring()
+
+    def fence(self, streams: Sequence[str], first_unit: int | None = None) -> None:
+        """Leave a `Fence`."""
+        self.put(Fence(tuple(streams), first_unit))
+
+    def take(self) -> list[Command]:
+        """Commands left since the last call, in order."""
+        self.hush()
         taken = []
-        while self._fences:
-            taken.append(self._fences.popleft())
+        while self._waiting:
+            taken.append(self._waiting.popleft())
         return taken
 
     def fileno(self) -> int:
@@ -49,21 +108,18 @@ class Asked:
 
     def wait(self, seconds: float) -> None:
         """Until the bell rings, or so long."""
-        if select.select([self._bell], [], [], seconds)[0]:
-            self.quiet()
+        select.select([self._bell], [], [], seconds)
 
-    def quiet(self) -> None:
-        """Let the bell ring again for what is asked from now on."""
-        try:
+    def hush(self) -> None:
+        """Stop the bell; it rings again for what is left from now on."""
+        with suppress(BlockingIOError):
             os.read(self._bell, 4096)
-        except BlockingIOError:
-            return
 
     def close(self) -> None:
         """Nobody serves the run any more."""
+        button, self._button = self._button, -1  # first, so that nobody rings a number that another file has by then
         os.close(self._bell)
-        os.close(self._button)
-        self._button = -1
+        os.close(button)
 
     def _ring(self) -> None:
         if self._button < 0:

@@ -7,8 +7,12 @@ supervisor                      process
    | <---- Ready (reports) --------|   every node is open and warm
    | ----- Begin (origin) -------> |   when every process is ready
    | <---- Batch (records) --------|   several times a second
-   | ----- Halt, Raise fence ----> |
-   | ----- Watch ----------------> |   somebody looks: the next batches report the status of every node
+   | ----- RaiseFence, Change ---> |   from a unit on
+   | ----- Deliver (value) ------> |   for a node that takes values from outside
+   | ----- HandOut (stream) -----> |   packets of it go to whom `Setup` names
+   | ----- Watch ----------------> |   somebody watches: the next batches report the status of every node
+   | <---- Asked (fence, stop) ----|   by a node
+   | ----- Halt -----------------> |
    | <---- Failed (error) ---------|
    | <---- Finished (usage) -------|   every node has ended and is closed
 """
@@ -16,29 +20,29 @@ supervisor                      process
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
 import msgspec
 import zmq
 
 from ..observe.records import NodeStatus, Note, Transfer
-from ..schedule.events import Fenced, Firing, Settlement
+from ..schedule.events import Fenced, Firing, Settlement, Updated
 from .faults import Fault
 
-Happening = Firing | Settlement | Transfer | Fenced | Note
+Happening = Firing | Settlement | Transfer | Fenced | Updated | Note
 
 
 class Setup(msgspec.Struct, tag="setup", frozen=True):
     """Everything a process needs before it opens its nodes.
 
-    ``taps``: streams to hand to ``tap_address``, packet by packet.
+    ``segments`` are files by producing process, ``addresses`` where each process listens. ``taps`` are streams to hand
+    to ``tap_address``, packet by packet.
     """
 
-    run: str
     process: str
     plan: dict[str, Any]
     segments: dict[str, str]
+    addresses: dict[str, str]
     limit: int | None = None
     taps: list[str] = []
     tap_address: str = ""
@@ -63,6 +67,30 @@ class RaiseFence(msgspec.Struct, tag="fence", frozen=True):
     streams: list[str]
     generation: int
     first_unit: int
+
+
+class Change(msgspec.Struct, tag="change", frozen=True):
+    """Change live parameters of a node from ``first_unit`` on, or from the first unit that it has not begun."""
+
+    node: str
+    values: dict[str, Any]
+    first_unit: int
+
+
+class Deliver(msgspec.Struct, tag="deliver", frozen=True):
+    """A value for a node that takes values from outside. An array's bytes follow in a frame of their own."""
+
+    node: str
+    port: str
+    text: str | None = None
+    dtype: str = ""
+    shape: tuple[int, ...] = ()
+
+
+class HandOut(msgspec.Struct, tag="hand-out", frozen=True):
+    """Hand the packets of a stream out from now on."""
+
+    stream: str
 
 
 class Watch(msgspec.Struct, tag="watch", frozen=True):
@@ -100,22 +128,32 @@ class Batch(msgspec.Struct, tag="batch", frozen=True):
 
 
 class Failed(msgspec.Struct, tag="failed", frozen=True):
-    """An error that ends the run; ``exit_code`` as the command line reports it."""
+    """An error that ends the run; ``kind`` is the name of its class among the project's errors."""
 
     text: str
-    exit_code: int
+    kind: str = "RunError"
+
+
+class Asked(msgspec.Struct, tag="asked", frozen=True):
+    """A node asks for a fence on ``streams``, or without streams for the run's end, for a reason."""
+
+    streams: list[str]
+    first_unit: int | None = None
+    reason: str = ""
 
 
 class Finished(msgspec.Struct, tag="finished", frozen=True):
-    """All nodes are closed. ``reports`` as in `Ready`, with what closing told."""
+    """All nodes are closed. ``reports`` as in `Ready`, with those of closing; ``hands_out``: packets were handed out,
+    and their end follows."""
 
     reports: list[tuple[str, str, str]]
     cpu_s: float
     rss_mb: float
+    hands_out: bool = False
 
 
-ToProcess = Setup | Begin | Halt | RaiseFence | Watch
-ToSupervisor = Hello | Opening | Ready | Batch | Failed | Finished
+ToProcess = Setup | Begin | Halt | RaiseFence | Change | Deliver | HandOut | Watch
+ToSupervisor = Hello | Opening | Ready | Batch | Asked | Failed | Finished
 
 _encoder = msgspec.json.Encoder()
 _to_process = msgspec.json.Decoder(ToProcess)
@@ -144,15 +182,15 @@ class ProcessEnd:
         """Tell the supervisor."""
         self._socket.send(_encoder.encode(message))
 
-    def receive(self, timeout_ms: int) -> ToProcess | None:
-        """The next message; None when none came in time, or after a `wake`."""
+    def receive(self, timeout_ms: int) -> tuple[ToProcess, bytes] | None:
+        """The next message and the bytes that follow it; None when none came in time, or after a `wake`."""
         ready = dict(self._poller.poll(timeout_ms))
         if self._bell in ready:
             os.read(self._bell, 64)
         if self._socket not in ready:
             return None
-        message: ToProcess = _to_process.decode(self._socket.recv())
-        return message
+        frame, *payload = self._socket.recv_multipart()
+        return _to_process.decode(frame), payload[0] if payload else b""
 
     def close(self) -> None:
         """Close the socket, and wait until what was sent has gone out. Nobody wakes it any more."""
@@ -169,14 +207,13 @@ class SupervisorEnd:
         self._socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 1000)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        if sys.platform == "linux":
-            self._socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
+        self._socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
         self._socket.bind(address)
 
-    def send(self, process: str, message: ToProcess) -> None:
-        """Tell one process; what is gone is not told."""
+    def send(self, process: str, message: ToProcess, payload: bytes = b"") -> None:
+        """Send to one process, with bytes behind the message; a process that is gone gets nothing."""
         try:
-            self._socket.send_multipart([process.encode(), _encoder.encode(message)])
+            self._socket.send_multipart([process.encode(), _encoder.encode(message), *([payload] if payload else [])])
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise

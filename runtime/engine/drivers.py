@@ -38,6 +38,10 @@ class Executor(Protocol):
         """Wait for it."""
         ...
 
+    def post(self, lane: str, call: Callable[[], None]) -> None:
+        """Make a call between two bodies of a lane."""
+        ...
+
     def close(self) -> None:
         """Free threads."""
         ...
@@ -55,6 +59,10 @@ class SerialExecutor:
         assert isinstance(begun, Result)
         return begun
 
+    def post(self, lane: str, call: Callable[[], None]) -> None:
+        """Make it now: no body runs while others are decided on."""
+        call()
+
     def close(self) -> None:
         """Nothing to free."""
 
@@ -64,24 +72,34 @@ class LaneExecutor:
 
     def __init__(self) -> None:
         self._pools: dict[str, ThreadPoolExecutor] = {}
+        self._posted: list[Future[None]] = []
 
     def begin(self, body: Body, lane: str, fire: Fire) -> object:
         """Hand it to the lane's thread."""
-        if lane not in self._pools:
-            self._pools[lane] = ThreadPoolExecutor(1, thread_name_prefix=f"lane {lane}")
-        return self._pools[lane].submit(body.run, fire)
+        return self._pool(lane).submit(body.run, fire)
 
     def end(self, begun: object) -> Result:
         """Wait for the thread."""
         assert isinstance(begun, Future)
         result = begun.result()
+        while self._posted and self._posted[0].done():
+            self._posted.pop(0).result()
         assert isinstance(result, Result)
         return result
+
+    def post(self, lane: str, call: Callable[[], None]) -> None:
+        """Make it in the lane's thread; what it raises is raised by the next `end`."""
+        self._posted.append(self._pool(lane).submit(call))
 
     def close(self) -> None:
         """End the threads."""
         for pool in self._pools.values():
             pool.shutdown()
+
+    def _pool(self, lane: str) -> ThreadPoolExecutor:
+        if lane not in self._pools:
+            self._pools[lane] = ThreadPoolExecutor(1, thread_name_prefix=f"lane {lane}")
+        return self._pools[lane]
 
 
 def run_virtual(

@@ -47,7 +47,7 @@ class Lane:
         self.bodies = bodies
         self.is_idle = False
         self._lock = lock
-        self._given: SimpleQueue[Fire | None] = SimpleQueue()
+        self._given: SimpleQueue[Fire | Callable[[], None] | None] = SimpleQueue()
         self._opening, self._open_body = opening, open_body
         self._opened, self._finish, self._failed = opened, finish, failed
         self.thread = threading.Thread(target=self._live, name=f"lane {name}", daemon=True)
@@ -57,6 +57,11 @@ class Lane:
         assert self.is_idle, self.name
         self.is_idle = False
         self._given.put(fire)
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Make a call in the lane's thread, between two bodies: as soon as the body that runs is done. From any
+        thread."""
+        self._given.put(call)
 
     def leave(self) -> None:
         """Close the nodes and end, after the calls that were given."""
@@ -70,8 +75,11 @@ class Lane:
             with self._lock:
                 self.is_idle = True
             self._opened(self)
-            while (fire := self._given.get()) is not None:
-                self._finish(self, fire, self.bodies[fire.node].run(fire))
+            while (given := self._given.get()) is not None:
+                if isinstance(given, Fire):
+                    self._finish(self, given, self.bodies[given.node].run(given))
+                else:
+                    given()
         except BaseException as error:
             self._fail(error)
         for body in self.bodies.values():

@@ -6,19 +6,23 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from ..errors import WangraphError
+from ..node import Timebase
 from ..observe.records import NodeStatus, Note, Record
 from ..packet import Packet
 from ..plan.catalogue import resolve
 from ..plan.plan import Plan
 from ..schedule.replay import ReplayScheduler
-from ..schedule.scheduler import Scheduler
-from .body import Body, initial_packets
+from ..schedule.scheduler import Scheduler, lane_of
+from .body import Body
 from .clock import SystemClock
-from .commands import Asked
-from .drivers import LaneExecutor, SerialExecutor, declared_cost, run_serial, run_virtual
+from .commands import Command, Commands, Fence, Report, Send, Tap, Update
+from .drivers import Executor, LaneExecutor, SerialExecutor, declared_cost, run_serial, run_virtual
+from .engine import NodeReport, Observer, Usage
 from .faults import costs_with, make_body
+from .initial import initial_packets
 from .options import Options
 from .stalls import statuses
 from .system import usage
@@ -26,86 +30,107 @@ from .system import usage
 LOOK_EVERY_S = 0.25
 
 
+class _Requests:
+    """What nodes ask of the run: it is left where a user's commands are."""
+
+    def __init__(self, commands: Commands, note: Callable[[str], None]) -> None:
+        self._commands, self._note = commands, note
+
+    def fence(self, streams: Sequence[str], first_unit: int | None = None) -> None:
+        """Ask for a fence."""
+        self._commands.fence(streams, first_unit)
+
+    def stop(self, reason: str = "") -> None:
+        """Ask for the run's end."""
+        self._note(reason)
+        self._commands.end()
+
+
 class _AtOnce(Exception):
     """The run was asked to end at once."""
 
 
-class InsideEngine:
-    """Runs a plan in the calling process.
+class LocalEngine:
+    """Runs a plan in the calling thread and process: an `Engine` without processes.
 
     Args:
-        tap: told every packet that settles.
-        take: told what happened, in order, after every step of time.
-        look: called a few times a second.
-        asked: what is asked of the run while it goes on.
+        taps: streams whose packets the observer gets from the first one on.
+        commands: what is asked of the run while it goes on.
     """
+
+    gave_up = False
 
     def __init__(
         self,
         plan: Plan,
         options: Options,
-        *,
-        tap: Callable[[Packet], None],
-        take: Callable[[Sequence[Record]], None],
-        look: Callable[[], None],
-        asked: Asked,
+        observer: Observer,
+        commands: Commands,
+        taps: Iterable[str] = (),
     ) -> None:
         self.plan = plan
         self.options = options
-        self.reports: list[tuple[str, str, str]] = []
-        self.origin_ns = 0
-        self._take, self._look, self._asked = take, look, asked
+        self.reports: list[NodeReport] = []
+        self._observer = observer
+        self._commands = commands
+        self._tapped = set(taps)
+        self._began_ns = 0
         self._generation = 0
-        self._struck: list[str] = []
+        self._noticed: list[tuple[str, str]] = []
+        self._requests = _Requests(commands, lambda reason: self._noticed.append(("stop", reason)))
         self._next_look = 0.0
         self._now = 0
         initial = initial_packets(plan)
         self._scheduler = (
-            Scheduler(plan, initial=initial, limit=options.units, tap=tap)
+            Scheduler(plan, initial=initial, limit=options.units, tap=self._tap)
             if options.log is None
-            else ReplayScheduler(plan, log=options.log, initial=initial, tap=tap)
+            else ReplayScheduler(plan, log=options.log, initial=initial, tap=self._tap)
         )
+        self._executor: Executor = SerialExecutor() if options.serial else LaneExecutor()
         self._is_virtual = options.clock == "virtual" or options.log is not None
         pause = None if self._is_virtual else time.sleep
         self._bodies = {
             name: make_body(
-                resolve(node.target)(**node.params), node, plan, options.faults, self._struck.append, pause
+                resolve(node.target)(**node.params), node, plan, options.faults, self._struck, pause
             )
             for name, node in plan.nodes.items()
         }  # fmt: skip
 
     def run(self) -> None:
-        """Run to the end.
-
-        Raises:
-            WangraphError: what ended the run before its time; every body is closed by then.
-        """
-        executor = SerialExecutor() if self.options.serial else LaneExecutor()
+        """Run to the end, see `Engine`; every body is closed by then."""
         threads = max(p.threads for p in self.plan.processes.values())
         try:
             for body in self._bodies.values():
-                body.open(threads)
-            self.origin_ns = time.monotonic_ns()
+                body.open(threads, requests=self._requests)
+            self._began_ns = time.monotonic_ns()
             with suppress(_AtOnce):
-                self._drive(executor)
+                self._drive()
         finally:
-            executor.close()
+            self._executor.close()
             self._hand_over()
             self._close(self._bodies.values())
 
-    def _drive(self, executor: SerialExecutor | LaneExecutor) -> None:
+    def _drive(self) -> None:
         if self._is_virtual:
-            run_virtual(self.plan, self._bodies, self._scheduler, executor, tick=self._tick,
+            run_virtual(self.plan, self._bodies, self._scheduler, self._executor, tick=self._tick,
                         cost=costs_with(self.options.faults, declared_cost))  # fmt: skip
             return
         ahead = max((n.ahead_units for n in self.plan.nodes.values()), default=0)
-        self.origin_ns += ahead * self.plan.clock.period_ns
-        clock = SystemClock(self.origin_ns)
+        self._began_ns += ahead * self.plan.clock.period_ns
+        clock = SystemClock(self._began_ns)
+        for body in self._bodies.values():
+            if body.wants_start:
+                body.start(Timebase(self._began_ns, self.plan.clock))
         run_serial(self.plan, self._bodies, self._scheduler, clock, sleep=self._sleep, tick=self._tick)
 
     @property
-    def usage(self) -> dict[str, dict[str, float | int]]:
-        """This process, as the supervisor would tell it."""
+    def origin_ns(self) -> int:
+        """When the bodies began to run; in virtual time, where units have no instant, only for orientation."""
+        return self._began_ns
+
+    @property
+    def usage(self) -> Usage:
+        """This process, as a supervisor would report it."""
         cpu_s, rss_mb = usage()
         return {"main": {"pid": os.getpid(), "cpu_s": round(cpu_s, 3), "rss_mb": round(rss_mb, 1), "restarts": 0}}
 
@@ -119,27 +144,48 @@ class InsideEngine:
 
     def _tick(self, now: int) -> None:
         self._now = now
-        if self._asked.stops > 1:
+        for command in self._commands.take():
+            self._do(command, now)
+        if self._commands.stops > 1:
             raise _AtOnce
-        if self._asked.stops:
+        if self._commands.wants_end:
             self._scheduler.stop_at(0)
-        for streams, first_unit in self._asked.take_fences():
-            self._generation += 1
-            unit = max(0, now // self.plan.clock.period_ns) if first_unit is None else first_unit
-            self._scheduler.fence(list(streams), self._generation, unit, now)
         self._hand_over()
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + LOOK_EVERY_S
-            self._look()
+            self._observer.look()
+
+    def _do(self, command: Command, now: int) -> None:
+        match command:
+            case Fence(streams, first_unit):
+                self._generation += 1
+                unit = max(0, now // self.plan.clock.period_ns) if first_unit is None else first_unit
+                self._scheduler.fence(list(streams), self._generation, unit, now)
+            case Update(node, values, first_unit):
+                self._scheduler.update(node, values, first_unit, now)
+            case Send(node, port, value):
+                self._executor.post(lane_of(self.plan.nodes[node]), partial(self._bodies[node].receive, port, value))
+            case Report():
+                pass  # `statuses` is always known here
+            case Tap(stream):
+                self._tapped.add(stream)
+
+    def _tap(self, packet: Packet) -> None:
+        if packet.stream in self._tapped:
+            self._observer.tap(packet)
+
+    def _struck(self, text: str) -> None:
+        """A fault was injected."""
+        self._noticed.append(("injected", text))
 
     def _hand_over(self) -> None:
         records: list[Record] = [*self._scheduler.take_events()]
-        while self._struck:
-            records.append(Note(self._now, "main", "injected", self._struck.pop(0)))
-        self._take(records)
+        while self._noticed:
+            records.append(Note(self._now, "main", *self._noticed.pop(0)))
+        self._observer.take(records)
 
     def _sleep(self, ns: int) -> None:
-        self._asked.wait(ns / 1e9)
+        self._commands.wait(ns / 1e9)
 
     def _close(self, bodies: Iterable[Body]) -> None:
         """Close every body, also when one of them fails to; the first error is raised."""

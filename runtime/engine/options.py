@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 from ..schedule.events import Event
-from .faults import Fault
+from .faults import Fault, parse_fault
 
 ClockName = Literal["system", "virtual"]
 
@@ -21,7 +22,7 @@ class Options:
         clock: ``system`` (real time) or ``virtual`` (as fast as it goes, costs from the graph's budgets).
         serial: one thread, one process, one body at a time.
         trace: write every record here.
-        taps: streams whose packets to keep and give back (in-process engines: ``virtual`` or ``serial``).
+        taps: streams whose packets to keep, from the first one on, for the result and for `Run.packets`.
         log: decisions to follow instead of a clock.
         faults: what to inject.
         flight_recorder_s: keep so many seconds of records, and write them on the first miss.
@@ -50,3 +51,61 @@ class Options:
     def in_processes(self) -> bool:
         """Whether the run has processes of its own; one that follows decisions, which no clock holds, has none."""
         return not self.serial and self.clock == "system" and self.log is None
+
+
+class RunArguments(TypedDict, total=False):
+    """How to run a graph from Python; all may be left out.
+
+    Attributes:
+        units: sources end after so many units.
+        clock: ``system`` (real time) or ``virtual`` (as fast as it goes; costs are the graph's budgets).
+        serial: one thread, one process, one body at a time.
+        trace: write every record of the run to this file.
+        taps: streams (``node.port``) whose packets to keep, from the first one on.
+        log: the decision log of another run of the same graph: follow it instead of a clock, in this process.
+        keep_log: keep this run's decision log for the result; a run that lasts for days does without.
+        inject: faults, each ``"NODE: stall=300ms at=UNIT"`` (also slow, drop, raise, kill).
+        flight_recorder: keep so many seconds of records, and write them to a trace on the first miss.
+        record: write packets and decisions to this MCAP file.
+        record_edges: which packets: ``node.port``, ``node`` or ``all``; what enters and leaves the graph by default.
+        metrics: serve figures for Prometheus on this port of the loopback interface.
+        otel: send a trace per unit to the OpenTelemetry collector at this URL.
+    """
+
+    units: int | None
+    clock: ClockName
+    serial: bool
+    trace: str | Path | None
+    taps: Sequence[str]
+    log: Sequence[Event] | None
+    keep_log: bool
+    inject: Sequence[str]
+    flight_recorder: float | None
+    record: str | Path | None
+    record_edges: Sequence[str]
+    metrics: int | None
+    otel: str | None
+
+
+def make_options(**arguments: Unpack[RunArguments]) -> Options:
+    """Options out of what a Python user writes.
+
+    Raises:
+        UserError: a fault that cannot be read.
+    """
+    trace, record, log = arguments.get("trace"), arguments.get("record"), arguments.get("log")
+    return Options(
+        units=arguments.get("units"),
+        clock=arguments.get("clock", "system"),
+        serial=arguments.get("serial", False),
+        trace=Path(trace) if trace else None,
+        taps=tuple(arguments.get("taps", ())),
+        log=None if log is None else tuple(log),
+        keep_log=arguments.get("keep_log", True),
+        faults=tuple(map(parse_fault, arguments.get("inject", ()))),
+        flight_recorder_s=arguments.get("flight_recorder"),
+        record=Path(record) if record else None,
+        record_edges=tuple(arguments.get("record_edges", ())),
+        metrics_port=arguments.get("metrics"),
+        otel=arguments.get("otel"),
+    )

@@ -1,9 +1,4 @@
-"""One process of a run, started by the supervisor through `child`.
-
-Threads: one per lane (bodies), a timer (what time alone decides), an inbox (packets from other processes), and the
-main thread (control). They share one scheduler under one lock; who changes it hands out what can fire next, so that
-a unit goes from body to body without a thread in between.
-"""
+"""One process of a run, started by the supervisor through `child`: its main thread, which answers the supervisor."""
 
 from __future__ import annotations
 
@@ -11,44 +6,28 @@ import gc
 import os
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
-from itertools import groupby
 
-from ..channel.endpoint import Endpoint
 from ..errors import WangraphError
-from ..observe.records import Note, Transfer
-from ..packet import Packet
-from ..plan.catalogue import resolve
-from ..plan.plan import Plan, from_plain
-from ..schedule.decide import Fire
-from ..schedule.scheduler import Result, Scheduler, lane_of
-from .body import Body, initial_packets
-from .clock import SystemClock
+from . import system
 from .control import (
-    Batch,
     Begin,
+    Change,
+    Deliver,
     Failed,
     Finished,
     Halt,
-    Happening,
+    HandOut,
     Hello,
-    Opening,
     ProcessEnd,
     RaiseFence,
     Ready,
     Setup,
+    ToProcess,
     Watch,
 )
-from .faults import make_body
-from .lane import Lane
-from .stalls import StallWatch, statuses
-from .system import die_with_parent, sharpen_timers, usage
-from .taps import TapSender
-
-loading = ""
-"""Name of the process of a run that this is; empty elsewhere. A file of nodes must not start a run when loaded."""
+from .host import ProcessHost, Told
+from .system import die_with_parent, usage
 
 SWITCH_INTERVAL_S = 0.0005
 """How long a lane may keep the interpreter from another one that wants it (Python's own 5 ms are a unit's tail)."""
@@ -61,295 +40,16 @@ REPORT_EVERY_MS = 320
 it."""
 
 
-class ProcessHost:
-    """The scheduler of one process and the threads around it."""
-
-    def __init__(self, setup: Setup, tell: Callable[[Opening | Failed], None], wake: Callable[[], None]) -> None:
-        self.plan: Plan = from_plain(setup.plan)
-        self.process = setup.process
-        self.clock: SystemClock | None = None
-        self.failed = threading.Event()
-        self.ended = threading.Event()
-        self._tell = tell
-        self._wake = wake
-        self._lock = threading.Lock()
-        self._alarm = threading.Condition(self._lock)
-        self._alarm_at: int | None = None
-        self._leaving = False
-        self._listener: threading.Thread | None = None
-        self._timer: threading.Thread | None = None
-        self._noticed: list[Transfer | Note] = []
-        self._copied: set[str] = set()
-        self._watched_until = 0.0
-        self._setup = setup
-        self._taps: TapSender | None = None
-        tap = self._tap if setup.taps else None
-        initial = initial_packets(self.plan)
-        self.scheduler = Scheduler(self.plan, self.process, initial=initial, limit=setup.limit, tap=tap)
-        self._stalls = StallWatch(self.plan, self.scheduler)
-        self._bodies = {
-            n.name: make_body(resolve(n.target)(**n.params), n, self.plan, setup.faults, self._struck)
-            for n in self.plan.nodes_in(self.process)
-        }
-        self._endpoint = Endpoint(setup.run, self.plan, self.process, setup.segments)
-        self._lanes = {name: self._lane(name) for name in self.scheduler.lanes}
-        self._opened: set[str] = set()
-        self.all_open = threading.Event()
-
-    def open(self) -> None:
-        """Start the lanes, which open and warm their nodes."""
-        if self._setup.taps:
-            self._taps = TapSender(self._setup.tap_address, self.process, self._setup.taps)
-        for lane in self._lanes.values():
-            lane.thread.start()
-        if not self._lanes:
-            self.all_open.set()
-
-    def begin(self, origin_ns: int) -> None:
-        """Unit 0 begins at ``origin_ns``; from now on things fire."""
-        with self._lock:
-            self.clock = SystemClock(origin_ns)
-        self._listener = threading.Thread(target=self._guarded(self._listen), name="inbox", daemon=True)
-        self._listener.start()
-        self._timer = threading.Thread(target=self._guarded(self._keep_time), name="timer", daemon=True)
-        self._timer.start()
-        with self._lock:
-            self._dispatch()
-            outgoing = self.scheduler.take_outgoing()
-        self._send(outgoing)
-
-    def halt(self, at_once: bool) -> None:
-        """End sources where they are, or leave all lanes as soon as their bodies are done."""
-        with self._lock:
-            self.scheduler.stop_at(0)
-            if at_once or self.clock is None:
-                self._leave()
-                if self.clock is None:
-                    self.ended.set()  # nothing fires that could end by itself
-            else:
-                self._dispatch()
-            outgoing = self.scheduler.take_outgoing()
-        self._send(outgoing)
-
-    def fence(self, fence: RaiseFence) -> None:
-        """Raise a fence here."""
-        with self._lock:
-            now = self.clock.now() if self.clock else 0
-            self.scheduler.fence(fence.streams, fence.generation, fence.first_unit, now)
-            self._dispatch()
-
-    def batch(self) -> Batch:
-        """What happened since the last call, with stalls noticed on the way."""
-        self.look()
-        with self._lock:
-            records: list[Happening] = [*self.scheduler.take_events(), *self._noticed]
-            self._noticed = []
-            stand = statuses(self.scheduler) if self.is_watched else []
-        return Batch(records, *usage(), stand)
-
-    def look(self) -> bool:
-        """Look for stalls; whether there is a new one, which the next batch tells."""
-        with self._lock:
-            if self.clock is None:
-                return False
-            now = self.clock.now()
-            stalls = [Note(now, self.process, "stall", text) for text in self._stalls.look(now)]
-            self._noticed += stalls
-        return bool(stalls)
-
-    def watch(self, for_ms: int) -> None:
-        """Say in the next batches where every node stands."""
-        self._watched_until = time.monotonic() + for_ms / 1000
-
-    def close(self) -> None:
-        """Wait for the lanes to close their nodes, then free sockets and memory."""
-        with self._lock:
-            self._leave()
-        for lane in self._lanes.values():
-            lane.thread.join()
-        if self._timer is not None:
-            self._timer.join()
-        if self._listener is not None:
-            self._endpoint.inbox.wake()
-            self._listener.join()
-        if self._taps is not None:
-            self._taps.close()
-        self._endpoint.close()
-
-    @property
-    def is_watched(self) -> bool:
-        """Whether somebody wants to know soon where nodes stand."""
-        return time.monotonic() < self._watched_until
-
-    @property
-    def reports(self) -> list[tuple[str, str, str]]:
-        """What the nodes reported: (node, key, text)."""
-        return [(name, key, text) for name, body in self._bodies.items() for key, text in body.reports]
-
-    # Threads
-
-    def _lane(self, name: str) -> Lane:
-        bodies = {n: b for n, b in self._bodies.items() if lane_of(b.plan) == name}
-        return Lane(name, bodies, self._lock, opening=lambda node: self._tell(Opening(node)), open_body=self._open_body,
-                    opened=self._lane_opened, finish=self._finish, failed=self._fail)  # fmt: skip
-
-    def _open_body(self, body: Body) -> None:
-        body.open(self.plan.processes[self.process].threads, self._endpoint.publisher.empty)
-
-    def _tap(self, packet: Packet) -> None:
-        if self._taps is not None:
-            self._taps.put(packet)
-
-    def _struck(self, text: str) -> None:
-        """A fault was injected."""
-        with self._lock:
-            self._noticed.append(Note(self.clock.now() if self.clock else 0, self.process, "injected", text))
-
-    def _lane_opened(self, lane: Lane) -> None:
-        with self._lock:
-            self._opened.add(lane.name)
-            if len(self._opened) == len(self._lanes):
-                self.all_open.set()
-
-    def _finish(self, lane: Lane, fire: Fire, result: Result) -> None:
-        with self._lock:
-            assert self.clock is not None
-            self.scheduler.finish(fire, result, self.clock.now())
-            lane.is_idle = True
-            self._dispatch()
-            outgoing = self.scheduler.take_outgoing()
-        self._send(outgoing)
-
-    def _fail(self, error: BaseException) -> None:
-        code = error.exit_code if isinstance(error, WangraphError) else 1
-        text = str(error) if isinstance(error, WangraphError) else f"{type(error).__name__}: {error}"
-        self._tell(Failed(text, code))
-        with self._lock:
-            self._leave()
-        self.failed.set()
-        self.all_open.set()
-        self._wake()
-
-    def _keep_time(self) -> None:
-        """Sleep until the scheduler has something to do by time alone."""
-        sharpen_timers()
-        assert self.clock is not None
-        while True:
-            with self._lock:
-                while not self._leaving and (self._alarm_at is None or self._alarm_at > self.clock.now()):
-                    left = None if self._alarm_at is None else (self._alarm_at - self.clock.now()) / 1e9
-                    if left is not None and left <= 0:
-                        break
-                    self._alarm.wait(left)
-                if self._leaving:
-                    return
-                self._dispatch()
-                outgoing = self.scheduler.take_outgoing()
-            self._send(outgoing)
-
-    def _listen(self) -> None:
-        """Take packets from other processes as they come."""
-        inbox = self._endpoint.inbox
-        while (packet := inbox.receive()) is not None:
-            packets = [packet]
-            while inbox.has_more and (packet := inbox.receive()) is not None:
-                packets.append(packet)
-            self._arrive(packets)
-            del packet, packets  # slots are free as soon as the scheduler lets go of them
-
-    def _arrive(self, packets: list[Packet]) -> None:
-        """What came in one message: taken in as a whole before anything fires."""
-        with self._lock:
-            assert self.clock is not None
-            now = self.clock.now()
-            for packet in packets:
-                stream = self.plan.streams[packet.stream]
-                if packet.is_payload:
-                    way = (stream.process, self.process, packet.produced_ns, now)
-                    self._noticed.append(Transfer(packet.stream, packet.unit, *way, packet.n_bytes, stream.carrier))
-                self.scheduler.arrive(packet, now)
-            self._dispatch()
-            outgoing = self.scheduler.take_outgoing()
-        self._send(outgoing)
-
-    def _guarded(self, live: Callable[[], None]) -> Callable[[], None]:
-        """A thread's body whose failure ends the run instead of only the thread."""
-
-        def body() -> None:
-            try:
-                live()
-            except Exception as error:
-                self._fail(error)
-
-        return body
-
-    # With the lock held
-
-    def _dispatch(self) -> None:
-        """Give every idle lane what it can run, and set the alarm for what comes by time."""
-        if self.clock is None or self._leaving:
-            return
-        now = self.clock.now()
-        self.scheduler.advance(now)
-        idle = [name for name, lane in self._lanes.items() if lane.is_idle]
-        for fire in self.scheduler.choose_all(idle, now):
-            self._lanes[lane_of(self.plan.nodes[fire.node])].give(fire)
-        alarm_at = self.scheduler.wakeup(now)
-        if alarm_at != self._alarm_at:
-            sooner = alarm_at is not None and (self._alarm_at is None or alarm_at < self._alarm_at)
-            self._alarm_at = alarm_at
-            if sooner:
-                self._alarm.notify()
-        if self.scheduler.done and not self.ended.is_set():
-            self.ended.set()
-            self._wake()
-
-    def _leave(self) -> None:
-        if self._leaving:
-            return
-        self._leaving = True
-        for lane in self._lanes.values():
-            lane.leave()
-        self._alarm.notify_all()
-
-    # Without the lock
-
-    def _send(self, packets: list[Packet]) -> None:
-        for readers, several in groupby(packets, lambda packet: self.plan.streams[packet.stream].readers):
-            self._publish(list(several), readers)
-
-    def _publish(self, packets: list[Packet], readers: Sequence[str]) -> None:
-        """In one message."""
-        ways = self._endpoint.publisher.publish_all(packets, readers)
-        for packet, way in zip(packets, ways, strict=True):
-            stream = self.plan.streams[packet.stream]
-            if way == "inline" and packet.tensors and stream.carrier == "shared" and stream.name not in self._copied:
-                self._warn_of_copies(stream.name, packet.unit)
-
-    def _warn_of_copies(self, stream: str, unit: int) -> None:
-        """No slot was free: somebody keeps packets for longer than their window. Said once per stream."""
-        self._copied.add(stream)
-        pool, clock = self._endpoint.pool, self.clock
-        holders = pool.holders(stream) if pool is not None else {}
-        who = ", ".join(f"process '{name}' holds {n}" for name, n in holders.items()) or "the payload fits no slot"
-        text = (
-            f"'{stream}': unit {unit} was copied through the socket, {who}; a node that keeps arrays should copy them"
-        )
-        with self._lock:
-            self._noticed.append(Note(clock.now() if clock else 0, self.process, "warning", text))
-
-
 def main(process: str, address: str, parent: int) -> None:
     """Live one run: set up, open, wait for the origin, run, close."""
-    global loading
-    loading = process
+    system.process_of_run = process
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     control = ProcessEnd(address, process)
     control.send(Hello(process, os.getpid()))
-    pending: list[Opening | Failed] = []
-    setup = control.receive(60_000)
+    pending: list[Told] = []
+    setup, _ = control.receive(60_000) or (None, b"")
     if not isinstance(setup, Setup):  # the run was stopped while this process started
         control.send(Finished([], *usage()))
         control.close()
@@ -358,7 +58,7 @@ def main(process: str, address: str, parent: int) -> None:
         host = ProcessHost(setup, pending.append, control.wake)
         host.open()
     except WangraphError as error:
-        control.send(Failed(str(error), error.exit_code))
+        control.send(Failed(str(error), type(error).__name__))
         control.send(Finished([], *usage()))
         control.close()
         return
@@ -367,27 +67,22 @@ def main(process: str, address: str, parent: int) -> None:
     for told in pending:
         control.send(told)
     control.send(host.batch())
-    control.send(Finished(host.reports, *usage()))
+    control.send(Finished(host.reports, *usage(), host.hands_out))
     control.close()
 
 
-def _serve(host: ProcessHost, control: ProcessEnd, pending: list[Opening | Failed], parent: int) -> None:
+def _serve(host: ProcessHost, control: ProcessEnd, pending: list[Told], parent: int) -> None:
     """Answer the supervisor until the nodes have ended or something failed."""
     said_ready = False
     next_look = time.monotonic() + LOOK_EVERY_MS / 1000
     next_batch = time.monotonic() + REPORT_EVERY_MS / 1000
     while not host.ended.is_set() and not host.failed.is_set():
-        message = control.receive(20 if not said_ready else round(1000 * max(0.0, next_look - time.monotonic())))
-        if isinstance(message, Begin):
-            host.begin(message.origin_ns)
-        elif isinstance(message, Halt):
-            host.halt(message.at_once)
-            if message.at_once:
-                return
-        elif isinstance(message, RaiseFence):
-            host.fence(message)
-        elif isinstance(message, Watch):
-            host.watch(message.for_ms)
+        patience_ms = 20 if not said_ready else round(1000 * max(0.0, next_look - time.monotonic()))
+        message, payload = control.receive(patience_ms) or (None, b"")
+        if message is not None:
+            _do(host, message, payload)
+        if isinstance(message, Halt) and message.at_once:
+            return
         while pending:
             control.send(pending.pop(0))
         if not said_ready and host.all_open.is_set() and not host.failed.is_set():
@@ -402,3 +97,21 @@ def _serve(host: ProcessHost, control: ProcessEnd, pending: list[Opening | Faile
                 control.send(host.batch())
         if os.getppid() != parent:
             os._exit(1)
+
+
+def _do(host: ProcessHost, message: ToProcess, payload: bytes) -> None:
+    match message:
+        case Begin():
+            host.begin(message.origin_ns)
+        case Halt():
+            host.halt(message.at_once)
+        case RaiseFence():
+            host.fence(message)
+        case Change():
+            host.change(message)
+        case Deliver():
+            host.deliver(message, payload)
+        case HandOut():
+            host.hand_out(message.stream)
+        case Watch():
+            host.watch(message.for_ms)

@@ -19,7 +19,7 @@ from ..schedule.events import Event
 from .options import Options
 
 
-class Keeper:
+class RecordSinks:
     """Opens the files that ``options`` name, takes records and packets, closes the files.
 
     Attributes:

@@ -1,246 +1,313 @@
-"""Runs a plan to its end, in whichever engine, and tells what it was like."""
+"""The door to a run: start a plan, and reach it while it goes on, from scripts, threads, asyncio and notebooks."""
 
 from __future__ import annotations
 
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any
 
-from ..errors import UserError, WangraphError, listing
+import numpy as np
+
+from ..errors import RunError, UserError, WangraphError, did_you_mean, listing
 from ..node import Node
-from ..observe.machine import machine as machine
-from ..observe.records import Note, Record, make_header
 from ..observe.statistics import Statistics
-from ..observe.status import Watched
-from ..observe.views import Views
-from ..packet import Packet
 from ..plan.catalogue import resolve
-from ..plan.plan import Plan
+from ..plan.plan import NodePlan, Plan
 from ..schedule.events import Event
-from .commands import Asked
+from .collector import Collector, RunResult, Watcher
+from .commands import Commands, Fence, Report, Send, Tap, Update
+from .engine import Engine
 from .faults import check_faults
-from .local import InsideEngine
+from .local import LocalEngine
 from .options import Options
-from .record_sinks import Keeper, recorded_streams
-from .supervisor import Report, Supervisor
+from .packet_stream import Bell, PacketStream
+from .record_sinks import recorded_streams
+from .supervisor import Supervisor
 
-Listener = tuple[frozenset[str], Callable[[Packet], None]]
-"""Streams, and who is told their packets as they settle; in a run with processes, from a thread of its own."""
+BACKLOG = 64
+"""Packets of a stream that wait for a program, unless it says otherwise: ten seconds of units of 160 ms."""
 
-
-UNTIMED: dict[str, Any] = {"fps": 0.0, "latency_ms": {}, "model_latency_ms": {}, "slack_ms": {}}
-"""What the summary of a run that follows decisions does not know: no clock holds it."""
-
-
-class Watcher(Protocol):
-    """Looks at a run while it goes on."""
-
-    def look(self, statistics: Statistics, usage: dict[str, dict[str, float | int]]) -> None:
-        """Called several times a second."""
-        ...
-
-
-@dataclass
-class RunResult:
-    """What a run was like.
-
-    Attributes:
-        summary: as ``wangraph run --json`` prints it.
-        reports: what nodes told: (node, key, text), for example files written.
-        packets: by stream, what the taps saw.
-        log: the decision log, to run the same again (with ``Options.keep_log``).
-    """
-
-    summary: dict[str, Any]
-    reports: list[Report] = field(default_factory=list)
-    packets: dict[str, list[Packet]] = field(default_factory=dict)
-    log: list[Event] = field(default_factory=list)
+STATUS_PATIENCE_S = 1.0
+"""How long `Run.status` waits for every process to say where its nodes are."""
 
 
 class Run:
-    """One run of a plan. `go` runs it; `stop` may be called from another thread or a signal handler.
+    """One run of a plan, in a thread and processes of its own. `start` it, then use it from any thread.
+
+        with wangraph.start("duplex") as run:
+            run.send("chat.text", "three")
+            for packet in run.packets("sync.video"):
+                ...
+
+    Leaving the block stops the run in order and waits for its end; an error of the run is raised there, unless
+    another one is on its way. ``async with``, ``async for`` and ``await run`` do the same in a task; cancelling it
+    stops the run in order.
 
     Attributes:
-        watcher: looks at the run a few times a second.
-        listener: who is told packets.
+        collector: takes what comes out of the run.
+
+    Raises:
+        UserError: the plan cannot be run in this way; nothing was started.
     """
 
     def __init__(self, plan: Plan, options: Options, watcher: Watcher | None = None) -> None:
         self.plan = plan
         self.options = options
-        self.statistics = Statistics(plan)
-        self.summary: dict[str, Any] = {}
-        self.reports: list[Report] = []
-        self.watcher = watcher
-        self.listener: Listener | None = None
-        self._asked = Asked()
-        self._usage: dict[str, dict[str, float | int]] = {}
-        self._engine: Supervisor | InsideEngine | None = None
-        self._epoch: int | None = None
-        self._result = RunResult({})
-        self._header = make_header(plan, options.clock, "serial" if options.serial else "parallel")
         self._check()
+        self._commands = Commands()
+        self.collector = Collector(plan, options)
+        self.collector.watcher = watcher
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._has_ended = False
+        self._end = Bell()
+        self._signal: int | None = None
 
-    def go(self) -> RunResult:
-        """Run to the end.
+    # Life
+
+    def start(self) -> Run:
+        """Begin: open files, then start what runs the plan.
+
+        Raises:
+            UserError: a file cannot be written, or a port be listened on.
+            RunError: it was started before.
+        """
+        if self._thread is not None:
+            raise RunError("run: found one that was started before (expected a fresh one), make another")
+        self.collector.open()
+        self._commands.open()
+        # not a daemon: a program that forgets to wait still gets its files finished
+        self._thread = threading.Thread(target=self._live, name=f"run {self.plan.name}")
+        self._thread.start()
+        return self
+
+    def wait(self, timeout_s: float | None = None) -> RunResult:
+        """Wait for the end. In the main thread, Ctrl-C and SIGTERM meanwhile stop the run in order, twice at once.
 
         Raises:
             WangraphError: the run failed; `summary` and the trace hold what came before, files are closed.
+            TimeoutError: it has not ended after so long; it goes on.
         """
-        with Views(self.plan, self._header, self.options.metrics_port) as self._views:
-            return self._go_watched()
-
-    def _go_watched(self) -> RunResult:
-        began = time.monotonic()
-        self._keeper = Keeper(self.plan, self.options, self._header)
-        inject = [Note(0, "supervisor", "inject", str(fault)) for fault in self.options.faults]
-        self._take([*inject, *self._views.notes, *self._keeper.notes])
-        is_whole = False
-        try:
-            with _signals(self.stop):
-                self._go_in_engine()
-            is_whole = self._asked.stops < 2 and not (isinstance(self._engine, Supervisor) and self._engine.gave_up)
-        except WangraphError as error:
-            self._take([Note(self._now_ns(), "supervisor", "failed", str(error))])
-            raise
-        finally:
-            self._asked.close()
-            self.statistics.add(self._keeper.finish())
-            self.summary = self._summarise(time.monotonic() - began)
-            self._result.summary = self.summary
-            self._result.reports = self.reports
-            failure = self._keeper.close(self.summary, is_whole=is_whole)
-        if failure is not None:
-            raise failure
-        return self._result
+        with self._signals():
+            if not self._end.wait_for(lambda: self._has_ended, timeout_s):
+                raise TimeoutError(f"run '{self.plan.name}': goes on after {timeout_s:g} s")
+        return self._ended()
 
     def stop(self) -> None:
-        """End in order; asked twice, at once. From any thread, or a signal handler."""
-        self._asked.stop()
+        """End in order: sources end where they are, what is under way flows out. Called twice, at once.
+
+        From any thread, or a signal handler.
+        """
+        self._commands.stop()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._has_ended:
+            self.stop()
+        try:
+            self.wait()
+        except WangraphError:
+            if error is None:
+                raise
+
+    async def __aenter__(self) -> Run:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._has_ended:
+            self.stop()
+        try:
+            await self
+        except WangraphError:
+            if error is None:
+                raise
+
+    def __await__(self) -> Generator[Any, None, RunResult]:
+        return self._wait_in_task().__await__()
+
+    async def _wait_in_task(self) -> RunResult:
+        try:
+            await self._end.until(lambda: self._has_ended)
+        except BaseException:  # the task was cancelled: the run has nobody left
+            self.stop()
+            await self._end.until(lambda: self._has_ended)
+            raise
+        return self._ended()
+
+    # While it goes on
+
+    def packets(self, stream: str, backlog: int | None = BACKLOG) -> PacketStream:
+        """Packets of a stream (``node.port``) as they settle, from now on; of one of the run's taps, from unit 0 on.
+
+        Args:
+            backlog: packets that wait for the consumer at most; the oldest are dropped, and counted in
+                `PacketStream.dropped`. None: all wait, whatever memory it takes.
+
+        Raises:
+            UserError: no such stream.
+        """
+        self._check_stream("packets", stream)
+        handed_out = self.collector.hand_out(stream, backlog)
+        self._commands.put(Tap(stream))
+        if self._has_ended:
+            handed_out.close()
+        return handed_out
+
+    def send(self, stream: str, value: Any) -> None:
+        """Hand a value to a node for one of its outputs (``node.port``): a string, or an array.
+
+        It arrives between two units, and comes out as the node decides: `capture.app` puts out one text a unit, sound
+        and pictures as they come.
+
+        Raises:
+            UserError: no such stream, its node takes nothing from outside, or no such value.
+        """
+        self._check_stream("send", stream)
+        name, _, port = stream.rpartition(".")
+        cls, node = self._class(name)
+        try:
+            value = cls.accept(node.params, port, value)
+        except UserError as error:
+            raise UserError(f"send: node '{name}', output '{port}': {error}") from error
+        self._commands.put(Send(name, port, value if isinstance(value, str) else np.ascontiguousarray(value)))
+
+    def set(self, node: str, /, *, first_unit: int = 0, **values: Any) -> None:
+        """Change live parameters of a node from ``first_unit`` on, or from the first unit that it has not begun.
+
+        The change is in the decision log: a replay makes it again.
+
+        Raises:
+            UserError: no such node or parameter, one that is not live, or a value that it refuses.
+        """
+        if node not in self.plan.nodes:
+            raise UserError(
+                f"set: no node '{node}' (it has: {listing(self.plan.nodes)}){did_you_mean(node, self.plan.nodes)}"
+            )
+        cls, planned = self._class(node)
+        live = [name for name, param in cls.params.items() if param.live]
+        for name in values:
+            if name not in live:
+                found = f"set: node '{node}': no live parameter '{name}' (it has: {listing(live)})"
+                raise UserError(found + did_you_mean(name, live))
+        checked = {name: cls.params[name].checked(f"set: node '{node}', {name}", v) for name, v in values.items()}
+        try:
+            cls.check({**planned.params, **checked})
+        except UserError as error:
+            raise UserError(f"set: node '{node}': {error}") from error
+        self._commands.put(Update(node, checked, first_unit))
 
     def fence(self, streams: Sequence[str], first_unit: int | None = None) -> None:
         """Interrupt: what these streams carry for ``first_unit`` (None: the unit going on) and later, and was begun
-        before the fence, is dropped. What has settled stays settled; states live on. From any thread.
+        before the fence, is dropped. What has settled stays settled; states live on.
 
         Raises:
             UserError: no such stream.
         """
         for stream in streams:
-            if stream not in self.plan.streams:
-                raise UserError(f"fence: no stream '{stream}' (it has: {listing(self.plan.streams)})")
-        self._asked.fence(streams, first_unit)
+            self._check_stream("fence", stream)
+        self._commands.put(Fence(tuple(streams), first_unit))
+
+    def status(self) -> dict[str, Any]:
+        """The run now, as ``wangraph top --json`` prints it, and its ``state``: starting, running or ended.
+
+        Waits for a second at most until every process has said where its nodes are.
+        """
+        state = "ended" if self._has_ended else "running" if self._is_running() else "starting"
+        if state == "running":
+            self._commands.put(Report())
+            self.collector.wait_for_statuses(STATUS_PATIENCE_S)
+        return {"state": state, **self.collector.snapshot()}
+
+    # What came of it
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What the run was like, as ``wangraph run --json`` prints it; empty before its end."""
+        return self.collector.result.summary
+
+    @property
+    def reports(self) -> list[tuple[str, str, str]]:
+        """What nodes reported: (node, key, text); empty before the run's end."""
+        return self.collector.result.reports
 
     @property
     def log(self) -> list[Event]:
         """What was decided so far."""
-        return self._result.log
+        return self.collector.result.log
+
+    @property
+    def statistics(self) -> Statistics:
+        """Figures of the run so far."""
+        return self.collector.statistics
 
     @property
     def is_stopped(self) -> bool:
-        """Whether `stop` was asked for."""
-        return self._asked.stops > 0
+        """Whether `stop` or a signal asked the run to end."""
+        return self._commands.stops > 0
 
-    # Engines
+    @property
+    def exit_code(self) -> int:
+        """Of a command that does nothing but run it: 130 after Ctrl-C or `stop`, 143 after SIGTERM, else 0."""
+        if not self.is_stopped:
+            return 0
+        return 143 if self._signal == signal.SIGTERM else 130
 
-    def _go_in_engine(self) -> None:
-        if not self.options.in_processes:
-            self._go_inside()
-        else:
-            self._go_in_processes()
+    # Inside
 
-    def _go_in_processes(self) -> None:
-        supervisor = Supervisor(
-            self.plan,
-            limit=self.options.units,
-            on_records=lambda records: self._take(records, supervisor),
-            asked=self._asked,
-            faults=self.options.faults,
-            taps=sorted(self._keeper.taps | (self.listener[0] if self.listener else frozenset())),
-            on_packet=self._tap,
-        )
-        self._engine = supervisor
+    def _live(self) -> None:
+        """The run's own thread: the engine from its start to its end, and what has to be finished after it."""
+        failure: BaseException | None = None
+        is_whole = False
         try:
-            supervisor.run()
-        finally:
-            self.reports = supervisor.reports
-            self._usage = supervisor.usage
-
-    def _go_inside(self) -> None:
-        engine = InsideEngine(
-            self.plan,
-            self.options,
-            tap=self._tap,
-            take=self._take,
-            look=lambda: self._look(engine),
-            asked=self._asked,
-        )
-        self._engine = engine
-        try:
+            engine = self.collector.engine = self._make_engine()
             engine.run()
+            is_whole = self._commands.stops < 2 and not engine.gave_up
+        except BaseException as error:  # whatever it is, it is raised again where somebody waits for the run
+            failure = error
+            self.collector.fail(error)
         finally:
-            self.reports = engine.reports
-            self._usage = engine.usage
+            self._commands.close()
+            unwritten = self.collector.finish(is_whole=is_whole)
+        self._error = failure or unwritten
+        self._has_ended = True
+        self._end.ring()
 
-    # Records
+    def _make_engine(self) -> Engine:
+        make = Supervisor if self.options.in_processes else LocalEngine
+        return make(self.plan, self.options, self.collector, self._commands, self.collector.tapped)
 
-    def _tap(self, packet: Packet) -> None:
-        self._keeper.tap(packet)
-        if self.listener is not None and packet.stream in self.listener[0]:
-            self.listener[1](packet)
-        if packet.stream in self.options.taps:
-            self._result.packets.setdefault(packet.stream, []).append(packet.keep())
+    def _ended(self) -> RunResult:
+        assert self._thread is not None, "wait before start"
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self.collector.result
 
-    def _take(self, records: Sequence[Record], engine: Watched | None = None) -> None:
-        self.statistics.add(records)
-        if self.options.keep_log:
-            self._result.log += [r for r in records if isinstance(r, Event)]
-        self.statistics.add(self._keeper.take(records, self.statistics.misses, self._epoch_ns()))
-        if engine is not None:
-            self._look(engine)
+    def _is_running(self) -> bool:
+        engine = self.collector.engine
+        return engine is not None and engine.origin_ns > 0
 
-    def _now_ns(self) -> int:
-        """Nanoseconds after the origin; 0 before the run."""
-        epoch = self._epoch_ns()
-        return 0 if epoch is None else time.time_ns() - epoch
+    def _class(self, name: str) -> tuple[type[Node], NodePlan]:
+        planned = self.plan.nodes[name]
+        return resolve(planned.target), planned
 
-    def _epoch_ns(self) -> int | None:
-        """When unit 0 began, in nanoseconds since 1970; None while it has not."""
-        if self._epoch is None and self._engine is not None and self._engine.origin_ns:
-            self._epoch = time.time_ns() - time.monotonic_ns() + self._engine.origin_ns
-        return self._epoch
-
-    def _look(self, engine: Watched) -> None:
-        self._usage = engine.usage
-        self._views.serve(self.statistics, engine)
-        if self.watcher is not None:
-            self.watcher.look(self.statistics, self._usage)
-
-    def _summarise(self, wall_s: float) -> dict[str, Any]:
-        summary = self.statistics.summary()
-        media_s = summary["units"] * float(self.plan.clock.period)
-        weights = {f"{node}": text for node, key, text in self.reports if key == "weights"}
-        return {
-            **(summary if self.options.log is None else {**summary, **UNTIMED}),
-            "origin_ns": self._engine.origin_ns or None if isinstance(self._engine, Supervisor) else None,
-            "wall_s": round(wall_s, 3),
-            "realtime_factor": round(media_s / wall_s, 3) if wall_s else 0.0,
-            "clock": self.options.clock if self.options.log is None else "recorded",
-            "engine": "serial" if self.options.serial else "parallel",
-            "processes": self._usage,
-            "weights": weights,
-            "wrote": [text for _, key, text in self.reports if key == "wrote"] + self._keeper.wrote,
-            "machine": machine(),
-            **({} if (recording := self._keeper.recording) is None else {"recording": recording}),
-        }
+    def _check_stream(self, what: str, stream: str) -> None:
+        if stream not in self.plan.streams:
+            hint = did_you_mean(stream, self.plan.streams)
+            raise UserError(f"{what}: no stream '{stream}' (it has: {listing(self.plan.streams)}){hint}")
 
     def _check(self) -> None:
         for name in self.options.taps:
-            if name not in self.plan.streams:
-                raise UserError(f"taps: no stream '{name}' (it has: {', '.join(sorted(self.plan.streams))})")
+            self._check_stream("taps", name)
         check_faults(self.options.faults, self.plan, in_processes=self.options.in_processes)
         if self.options.record:
             recorded_streams(self.plan, self.options.record_edges)
@@ -252,24 +319,21 @@ class Run:
                     "run on the system clock"
                 )
 
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM end the run in order; the second one ends it at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
+            signal.signal(number, self._on_signal)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
-@contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run in order; the second one ends it at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, lambda *_: stop())
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def make_node(plan: Plan, name: str) -> Node:
-    """The instance of a node, as its process would make it."""
-    node = plan.nodes[name]
-    return resolve(node.target)(**node.params)
+    def _on_signal(self, number: int, frame: object) -> None:
+        self._signal = self._signal or number
+        self.stop()

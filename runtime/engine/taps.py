@@ -1,4 +1,4 @@
-"""Packets for a recording, from the processes that settle them to the supervisor, away from the lanes.
+"""Packets for recordings and programs, from the processes that settle them to the supervisor, away from the lanes.
 
 A process's `TapSender` keeps a reference to each tapped packet (its slot in shared memory stays leased meanwhile) and
 a thread of its own copies it into a socket; the supervisor's `TapReceiver` takes it out in a thread as well.
@@ -7,7 +7,6 @@ a thread of its own copies it into a socket; the supervisor's `TapReceiver` take
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections import deque
@@ -25,8 +24,8 @@ END_WAIT_S = 3.0
 class TapSender:
     """A process's end. `put` may be called with the scheduler's lock held: it appends to a list."""
 
-    def __init__(self, address: str, process: str, streams: Iterable[str]) -> None:
-        self._streams = frozenset(streams)
+    def __init__(self, address: str, process: str) -> None:
+        self._streams: frozenset[str] = frozenset()
         self._process = process
         self._waiting: deque[Packet] = deque()
         self._more = threading.Event()
@@ -38,6 +37,10 @@ class TapSender:
         self._socket.connect(address)
         self._thread = threading.Thread(target=self._live, name="taps", daemon=True)
         self._thread.start()
+
+    def add(self, stream: str) -> None:
+        """Hand out this stream, too, from now on."""
+        self._streams |= {stream}
 
     def put(self, packet: Packet) -> None:
         """Hand a packet over if its stream is tapped. From any thread."""
@@ -80,8 +83,7 @@ class TapReceiver:
         self._socket: zmq.Socket[bytes] = context.socket(zmq.PULL)
         self._socket.set_hwm(0)
         self._socket.setsockopt(zmq.LINGER, 0)
-        if sys.platform == "linux":
-            self._socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
+        self._socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
         self._socket.bind(address)
         self._thread = threading.Thread(target=self._live, name="taps", daemon=True)
         self._thread.start()

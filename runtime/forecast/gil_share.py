@@ -17,8 +17,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ..engine.body import Body, initial_packets
+from ..engine.body import Body
 from ..engine.drivers import run_virtual
+from ..engine.initial import initial_packets
 from ..plan.catalogue import resolve
 from ..plan.plan import NodePlan, Plan
 from ..schedule.decide import Fire
@@ -100,6 +101,10 @@ class _Meter:
         counted, began = time.clock_gettime(self._clock), time.perf_counter()
         call()
         return time.perf_counter() - began, time.clock_gettime(self._clock) - counted
+
+    def post(self, lane: str, call: Callable[[], None]) -> None:
+        """Make it now."""
+        call()
 
     def end(self, begun: object) -> Result:
         """What it returned."""

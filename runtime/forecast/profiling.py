@@ -31,7 +31,7 @@ def profile_run(plan: Plan, units: int, holds: Mapping[str, float] | None = None
     with tempfile.TemporaryDirectory(prefix="wangraph-") as folder:
         trace = Path(folder) / "profile.trace"
         run = Run(plan, Options(units=units, trace=trace))
-        run.go()
+        run.start().wait()
         records = list(read_trace(trace))
     source = f"measured {datetime.date.today().isoformat()}"
     return measured(plan, records, source, cores=run.summary["machine"]["cores"], holds=holds), run.summary

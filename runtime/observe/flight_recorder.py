@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError
-from ..schedule.events import Fenced, Firing, Settlement
+from ..schedule.events import Fenced, Firing, Settlement, Updated
 from ..units import NS
 from .records import Header, Note, Record, TraceWriter, Transfer
 
@@ -86,6 +86,6 @@ def at_ns(record: Record) -> int:
         return record.finished_ns
     if isinstance(record, Transfer):
         return record.arrived_ns
-    if isinstance(record, Settlement | Fenced | Note):
+    if isinstance(record, Settlement | Fenced | Updated | Note):
         return record.at_ns
     return 0

@@ -18,7 +18,7 @@ import msgspec
 from ..._version import __version__
 from ..errors import UserError
 from ..plan.plan import Plan, to_plain
-from ..schedule.events import Fenced, Firing, Settlement
+from ..schedule.events import Fenced, Firing, Settlement, Updated
 from .machine import machine
 
 TRACE_VERSION = 1
@@ -74,7 +74,7 @@ class Footer(msgspec.Struct, tag="footer", frozen=True):
     summary: dict[str, Any]
 
 
-Record = Header | Firing | Settlement | Transfer | Fenced | Note | Footer
+Record = Header | Firing | Settlement | Transfer | Fenced | Updated | Note | Footer
 
 
 def make_header(plan: Plan, clock: str, engine: str) -> Header:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 import zmq
 
 from ..errors import RunError
@@ -15,7 +13,7 @@ from .status import StatusServer, Watched
 
 
 class Views:
-    """A context manager around a run; `serve` is called a few times a second, in the run's own thread.
+    """Everything that others see of a run; `serve` is called a few times a second, in the run's own thread.
 
     A run that cannot be found by others runs all the same, and says so in a note.
 
@@ -35,12 +33,8 @@ class Views:
         except (RunError, zmq.ZMQError) as error:
             self.notes.append(Note(0, "supervisor", "warning", f"wangraph top will not find this run: {error}"))
 
-    def __enter__(self) -> Views:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Nobody finds the run any more."""
         if self._status is not None:
             self._status.close()
         if self._metrics is not None:

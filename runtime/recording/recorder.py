@@ -27,7 +27,7 @@ from ..errors import MissingExtra, RunError, UserError
 from ..observe.records import Header
 from ..packet import Packet
 from ..plan.plan import Plan
-from ..schedule.events import Event, Fenced, Firing, Settlement
+from ..schedule.events import Event, Fenced, Firing, Settlement, Updated
 from .cdr import IMAGE_SCHEMA, IMAGE_TYPE, PACKET_SCHEMA, PACKET_TYPE, encode_image, encode_packet, pictures_of
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ TOPICS: dict[type[Event], str] = {
     Firing: "/wangraph/firing",
     Settlement: "/wangraph/settled",
     Fenced: "/wangraph/fence",
+    Updated: "/wangraph/updated",
 }
 
 LIMIT_BYTES = 256_000_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
@@ -20,7 +21,7 @@ class Fire(msgspec.Struct, frozen=True):
     """Call this body now: units ``first..last`` (one for a step), with the inputs of each unit by port.
 
     ``generations`` are those of the node's output streams when it started: what a fence has overtaken by the time
-    it finishes is discarded.
+    it finishes is discarded. ``updates`` are changes of the node's parameters, to be made before the call, in order.
     """
 
     node: str
@@ -32,6 +33,7 @@ class Fire(msgspec.Struct, frozen=True):
     ready_ns: int = 0
     started_ns: int = 0
     generations: Mapping[str, int] = NO_GENERATIONS
+    updates: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def units(self) -> range:

@@ -7,6 +7,8 @@ collector leaves them alone (``gc=False``).
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from ..plan.plan import Mode
@@ -50,4 +52,13 @@ class Fenced(msgspec.Struct, tag="fence", frozen=True):
     at_ns: int
 
 
-Event = Firing | Settlement | Fenced
+class Updated(msgspec.Struct, tag="updated", frozen=True):
+    """Parameters of a node changed while the run went on: ``values`` hold from unit ``first_unit`` on."""
+
+    node: str
+    first_unit: int
+    values: dict[str, Any]
+    at_ns: int
+
+
+Event = Firing | Settlement | Fenced | Updated

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from ..packet import Packet, Validity
 from ..plan.plan import NodePlan, Plan
 from .decide import Fire
-from .events import Event, Fenced, Firing, Settlement
+from .events import Event, Fenced, Firing, Settlement, Updated
 from .scheduler import NodeState, Scheduler
 from .window import Settled
 
@@ -43,6 +43,8 @@ class ReplayScheduler(Scheduler):
                 self._firings[event.node].append(event)
             elif isinstance(event, Settlement):
                 self._outcomes[event.stream, event.unit] = Validity(event.validity)
+            elif isinstance(event, Updated) and event.node in self.nodes:
+                self._change(event)
             elif isinstance(event, Fenced):
                 self._decided(event)
 

@@ -4,7 +4,7 @@
     advance(now)        time has passed           choose(lane, now), choose_all(lanes, now) -> Fire
     arrive(packet, now) from another process      take_outgoing()   -> packets to send
     finish(fire, result, now)  a body is done     wakeup(now)       -> when to call advance next
-    fence(...), stop_at(unit)                     take_events()     -> the decision log
+    fence(...), update(...), stop_at(unit)        take_events()     -> the decision log
 
 No threads, clocks or sockets: the caller brings time as an argument, in nanoseconds after the origin, and may call
 from several threads under one lock. Real time, virtual time and simulation are this one class under other drivers;
@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from msgspec.structs import replace
 
 from ..packet import Packet, Validity
 from ..plan.plan import InputPlan, Mode, NodePlan, Plan
 from .decide import Fire, Given, LevelChooser
-from .events import Event, Fenced, Firing, Settlement
+from .events import Event, Fenced, Firing, Settlement, Updated
 from .inlets import Inlets, is_lost
 from .window import Settled, StreamWindow
 
@@ -39,7 +40,7 @@ class NodeState:
     """Where a node stands.
 
     ``cursor`` is the first unit that it has not seen. Stuck, it waits for an inlet, and is not looked at again before
-    one of them settles.
+    one of them settles. ``updates`` are changes of its parameters that no call has made yet, as (unit, values).
     """
 
     plan: NodePlan
@@ -48,6 +49,13 @@ class NodeState:
     running: Fire | None = None
     ended: bool = False
     is_stuck: bool = False
+    updates: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
+
+    def take_updates(self, unit: int) -> tuple[Mapping[str, Any], ...]:
+        """The changes that hold for ``unit``, in the order in which they were made; each is given once."""
+        due = tuple(values for first, values in self.updates if first <= unit)
+        self.updates = [(first, values) for first, values in self.updates if first > unit]
+        return due
 
     @property
     def waits(self) -> bool:
@@ -151,6 +159,12 @@ class Scheduler:
             if name in self.windows:
                 self.windows[name].raise_fence(generation, first_unit)
         self._decided(Fenced(list(streams), generation, first_unit, now))
+
+    def update(self, node: str, values: Mapping[str, Any], first_unit: int, now: int) -> None:
+        """Change parameters of a node from ``first_unit`` on, or from the first unit that it has not begun."""
+        state = self.nodes[node]
+        begun = state.cursor if state.running is None else state.running.last + 1
+        self._change(Updated(node, max(begun, first_unit), dict(values), now))
 
     def stop_at(self, unit: int) -> None:
         """End every source at ``unit`` (or where it already is, if that is later)."""
@@ -312,7 +326,8 @@ class Scheduler:
         due = self._due(node, last)
         level = state.chooser.pick(None if due is None else due - now) if mode == "step" else state.chooser.level
         generations = {s: self.windows[s].generation for s in self._streams(node)}
-        return Fire(node.name, mode, first, last, tuple(inputs), level, ready, now, generations)
+        updates = state.take_updates(last) if mode != "skip" else ()  # a skip runs no body that could make them
+        return Fire(node.name, mode, first, last, tuple(inputs), level, ready, now, generations, updates)
 
     def _skip(self, state: NodeState, fire: Fire, now: int) -> None:
         """A stateless node is not run for units that are lost or too late: its outputs are missing."""
@@ -460,6 +475,10 @@ class Scheduler:
     def _record_settled(self, packet: Packet, now: int) -> None:
         self._n_decided += 1
         self._events.append(Settlement(packet.stream, packet.unit, packet.validity, now, packet.n_bytes))
+
+    def _change(self, change: Updated) -> None:
+        self.nodes[change.node].updates.append((change.first_unit, change.values))
+        self._decided(change)
 
     def _decided(self, event: Event) -> None:
         self._events.append(event)

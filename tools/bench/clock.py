@@ -41,9 +41,9 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) 
     parameters = {"fps": FPS, "unit_frames": 1, "units": units - SETTLING_UNITS, "busy_processes": busy}
 
     def measure() -> Round:
-        idle = deviation(plan, Run(plan, Options(units=units)).go().log)
+        idle = deviation(plan, Run(plan, Options(units=units)).start().wait().log)
         with kept_busy(busy):
-            return {"idle": idle, "busy": deviation(plan, Run(plan, Options(units=units)).go().log)}
+            return {"idle": idle, "busy": deviation(plan, Run(plan, Options(units=units)).start().wait().log)}
 
     return report("clock", AIM, parameters, rounds, measure, lambda r: r["idle"]["called_ms"]["p99"], heard)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...runtime.channel.endpoint import Endpoint
 from ...runtime.channel.layout import layouts
+from ...runtime.channel.link import local_addresses
 from ...runtime.channel.segment import create_segments
 from ...runtime.errors import ProcessLost
 from ...runtime.packet import Array, Packet, Validity
@@ -87,10 +88,11 @@ def _measure(n_bytes: int, hops: int, rate_hz: float, *, in_place: bool) -> list
     plan, name = _plan(n_bytes), secrets.token_hex(6)
     files = create_segments(name, layouts(plan))
     paths = {process: file.path for process, file in files.items()}
+    addresses = local_addresses(name, plan.processes)
     context = multiprocessing.get_context("spawn")
     answers, told = context.Pipe(duplex=False)
-    child = context.Process(target=_read, args=(name, plan, paths, told), daemon=True)
-    here = Endpoint(name, plan, "producer", paths)
+    child = context.Process(target=_read, args=(plan, paths, addresses, told), daemon=True)
+    here = Endpoint(plan, "producer", paths, addresses)
     try:
         child.start()
         told.close()  # so that the answers end with the process that gives them
@@ -122,9 +124,9 @@ def _produce(end: Endpoint, n_bytes: int, hops: int, rate_hz: float, *, in_place
     end.publisher.publish(_packet(hops, Validity.END, {}, 0), ["reader"])
 
 
-def _read(name: str, plan: Plan, paths: dict[str, str], told: Connection) -> None:
+def _read(plan: Plan, paths: dict[str, str], addresses: dict[str, str], told: Connection) -> None:
     """Answer twice: with nothing once it listens, then with the nanoseconds of every hop."""
-    end = Endpoint(name, plan, "reader", paths)
+    end = Endpoint(plan, "reader", paths, addresses)
     took: list[int] = []
     told.send(took)
     while (packet := end.inbox.receive(1000 * _PATIENCE_S)) is not None and packet.is_payload:

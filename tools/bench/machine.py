@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ..._version import __version__
-from ...runtime.engine import run
+from ...runtime.observe import machine as this_machine
 
 _BUSY = "import os, sys; p = int(sys.argv[1])\nwhile os.getppid() == p: sum(range(10000))"
 """Ends with whoever started it."""
@@ -19,7 +19,7 @@ _BUSY = "import os, sys; p = int(sys.argv[1])\nwhile os.getppid() == p: sum(rang
 
 def machine() -> dict[str, Any]:
     """Processor, cores, system, versions, and the load before the bench adds its own."""
-    return {**run.machine(), "wangraph": __version__, "torch": _version("torch"), "numpy": _version("numpy")}
+    return {**this_machine.machine(), "wangraph": __version__, "torch": _version("torch"), "numpy": _version("numpy")}
 
 
 def n_cores() -> int:

@@ -148,7 +148,7 @@ def floor() -> Graph:
 def figures(plan: Plan, units: int) -> dict[str, Any]:
     """Run it once."""
     samples = Samples(plan)
-    Run(plan, Options(units=units), samples).go()
+    Run(plan, Options(units=units), samples).start().wait()
     return computed({name: slope(taken, units) for name, taken in samples.by_process.items()})
 
 

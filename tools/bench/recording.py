@@ -88,7 +88,7 @@ def measure(plan: Plan, units: int) -> Round:
 def stalled(plan: Plan, units: int, folder: Path, stall_after: int) -> dict[str, Any]:
     """Record through a pipe that takes nothing for a while after so many bytes, and look at what came out."""
     with _pipe(folder, stall_after) as (pipe, kept):
-        summary = Run(plan, Options(units=units, record=pipe, keep_log=False)).go().summary
+        summary = Run(plan, Options(units=units, record=pipe, keep_log=False)).start().wait().summary
     found = open_recording(kept)
     n_packets = sum(1 for packet in found.packets() if packet.is_payload)
     kept.unlink()
@@ -120,7 +120,7 @@ def table(report: Report) -> Table:
 def _spent_ms(plan: Plan, options: Options) -> tuple[float, dict[str, Any]]:
     """Processor milliseconds per unit, all processes together, and the summary."""
     samples = Samples(plan)
-    summary = Run(plan, options, samples).go().summary
+    summary = Run(plan, options, samples).start().wait().summary
     assert options.units is not None
     slopes = [slope(taken, options.units) for taken in samples.by_process.values()]
     return sum(s.us_per_unit for s in slopes) / 1000, summary

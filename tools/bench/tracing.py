@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -61,6 +61,9 @@ class Answers:
         times = (clock.pts_ns(unit), clock.duration_ns(unit))
         ports = self._plan.nodes[fire.node].outputs
         return Result({(p, unit): Packet(f"{fire.node}.{p}", unit, 0, *times, Validity.REAL) for p in ports})
+
+    def post(self, lane: str, call: Callable[[], None]) -> None:
+        """No body is there to call."""
 
     def end(self, begun: object) -> Result:
         """What `begin` said."""

@@ -22,7 +22,7 @@ class LiveView:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        run.watcher = self
+        run.collector.watcher = self
         self._live = Live(Text("starting..."), console=Console(), refresh_per_second=4, transient=True)
 
     def __enter__(self) -> LiveView:

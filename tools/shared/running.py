@@ -17,8 +17,9 @@ from .options import FiniteRange
 from .targets import JSON, RECORDING, TRACE, Target, check_targets
 
 if TYPE_CHECKING:
+    from ...runtime.engine.collector import Listener
     from ...runtime.engine.options import Options
-    from ...runtime.engine.run import Listener, Run
+    from ...runtime.engine.run import Run
     from ...runtime.plan.plan import Plan
 
 units_option = click.option("--units", type=click.IntRange(min=1), metavar="N", help="End after N units.")
@@ -72,11 +73,11 @@ def run_and_tell(
     if not options.in_processes:
         _limit_threads(max(p.threads for p in plan.processes.values()))
     run = Run(plan, options)
-    run.listener = listener
+    run.collector.listener = listener
     error: WangraphError | None = None
     with _view(run, quiet or json_to == "-"):
         try:
-            run.go()
+            run.start().wait()
         except WangraphError as failure:
             error = failure
     if json_to is not None and run.summary:
@@ -87,7 +88,7 @@ def run_and_tell(
         print_summary(run)
     if error is not None:
         raise error
-    return run, 130 if run.is_stopped else 0
+    return run, run.exit_code
 
 
 def _view(run: Run, silent: bool) -> AbstractContextManager[Any]:

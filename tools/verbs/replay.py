@@ -12,7 +12,8 @@ from ..shared.options import graph_argument, load_plan, set_option
 from ..shared.running import json_option, quiet_option, run_and_tell
 
 if TYPE_CHECKING:
-    from ...runtime.engine.run import Listener, Run
+    from ...runtime.engine.collector import Listener
+    from ...runtime.engine.run import Run
     from ...runtime.recording.compare import Expectation
     from ...runtime.recording.replay import Replay
 

@@ -18,9 +18,9 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from ....runtime.api import load
-from ....runtime.engine.body import text_of
 from ....runtime.engine.options import Options
 from ....runtime.engine.run import Run
+from ....runtime.engine.values import text_of
 from ....runtime.node import Param, Unit
 from ....runtime.packet import Packet
 from ....runtime.plan.check import make_plan
@@ -149,7 +149,7 @@ def _talk(seated: Seated, world: World, units: int, delay: int, seed: int) -> Co
     options = Options(units=units, clock="virtual", serial=True, taps=seated.answers, keep_log=False)
     with PresentUser.here(world) as (number, heard):
         plan = make_plan(_numbered(seated.spec, seated.user, number), seed)
-        packets = Run(plan, options).go().packets
+        packets = Run(plan, options).start().wait().packets
     sounds, pictures, texts = (
         _by_unit(packets.get(stream or "", []), units) for stream in (seated.audio, seated.video, seated.text)
     )

@@ -1,0 +1,378 @@
+"""The inside of one process of a run: its scheduler, its bodies, and the threads around them.
+
+Threads: one per lane (bodies), a timer (what time alone decides), an inbox (packets from other processes), and the
+main thread (`process`, which answers the supervisor). They share one scheduler under one lock; who changes it hands
+out what can fire next, so that a unit goes from body to body without a thread in between.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import groupby
+
+import numpy as np
+
+from ..channel.endpoint import Endpoint
+from ..errors import WangraphError
+from ..node import Timebase
+from ..observe.records import Note, Transfer
+from ..packet import Array, Packet
+from ..plan.catalogue import resolve
+from ..plan.plan import Plan, from_plain
+from ..schedule.decide import Fire
+from ..schedule.scheduler import Result, Scheduler, lane_of
+from .body import Body
+from .clock import SystemClock
+from .control import (
+    Asked,
+    Batch,
+    Change,
+    Deliver,
+    Failed,
+    Happening,
+    Opening,
+    RaiseFence,
+    Setup,
+)
+from .faults import make_body
+from .initial import initial_packets
+from .lane import Lane
+from .stalls import StallWatch, statuses
+from .system import sharpen_timers, usage
+from .taps import TapSender
+
+Told = Opening | Asked | Failed
+"""What a process sends as it happens; the rest goes with its batches."""
+
+
+class ProcessHost:
+    """The scheduler of one process and the threads around it."""
+
+    def __init__(self, setup: Setup, tell: Callable[[Told], None], wake: Callable[[], None]) -> None:
+        self.plan: Plan = from_plain(setup.plan)
+        self.process = setup.process
+        self.clock: SystemClock | None = None
+        self.failed = threading.Event()
+        self.ended = threading.Event()
+        self._tell = tell
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._alarm = threading.Condition(self._lock)
+        self._alarm_at: int | None = None
+        self._leaving = False
+        self._listener: threading.Thread | None = None
+        self._timer: threading.Thread | None = None
+        self._noticed: list[Transfer | Note] = []
+        self._copied: set[str] = set()
+        self._watched_until = 0.0
+        self._setup = setup
+        self._taps: TapSender | None = None
+        initial = initial_packets(self.plan)
+        self.scheduler = Scheduler(self.plan, self.process, initial=initial, limit=setup.limit, tap=self._tap)
+        self._stalls = StallWatch(self.plan, self.scheduler)
+        self._bodies = {
+            n.name: make_body(resolve(n.target)(**n.params), n, self.plan, setup.faults, self._struck)
+            for n in self.plan.nodes_in(self.process)
+        }
+        self._endpoint = Endpoint(self.plan, self.process, setup.segments, setup.addresses)
+        self._lanes = {name: self._lane(name) for name in self.scheduler.lanes}
+        self._opened: set[str] = set()
+        self.all_open = threading.Event()
+
+    def open(self) -> None:
+        """Start the lanes, which open and warm their nodes."""
+        for stream in self._setup.taps:
+            self.hand_out(stream)
+        for lane in self._lanes.values():
+            lane.thread.start()
+        if not self._lanes:
+            self.all_open.set()
+
+    def begin(self, origin_ns: int) -> None:
+        """Unit 0 begins at ``origin_ns``; from now on things fire."""
+        timebase = Timebase(origin_ns, self.plan.clock)
+        for name, body in self._bodies.items():
+            if body.wants_start:
+                self._post(name, partial(body.start, timebase))
+        with self._lock:
+            self.clock = SystemClock(origin_ns)
+        self._listener = threading.Thread(target=self._guarded(self._listen), name="inbox", daemon=True)
+        self._listener.start()
+        self._timer = threading.Thread(target=self._guarded(self._keep_time), name="timer", daemon=True)
+        self._timer.start()
+        with self._lock:
+            self._dispatch()
+            outgoing = self.scheduler.take_outgoing()
+        self._send(outgoing)
+
+    def halt(self, at_once: bool) -> None:
+        """End sources where they are, or leave all lanes as soon as their bodies are done."""
+        with self._lock:
+            self.scheduler.stop_at(0)
+            if at_once or self.clock is None:
+                self._leave()
+                if self.clock is None:
+                    self.ended.set()  # nothing fires that could end by itself
+            else:
+                self._dispatch()
+            outgoing = self.scheduler.take_outgoing()
+        self._send(outgoing)
+
+    def fence(self, fence: RaiseFence) -> None:
+        """Raise a fence here."""
+        with self._lock:
+            now = self.clock.now() if self.clock else 0
+            self.scheduler.fence(fence.streams, fence.generation, fence.first_unit, now)
+            self._dispatch()
+
+    def change(self, change: Change) -> None:
+        """Change live parameters of a node."""
+        with self._lock:
+            now = self.clock.now() if self.clock else 0
+            self.scheduler.update(change.node, change.values, change.first_unit, now)
+
+    def deliver(self, message: Deliver, payload: bytes) -> None:
+        """Hand a value to a node that takes values from outside."""
+        value: str | Array = message.text or ""
+        if message.text is None:
+            value = np.frombuffer(payload, message.dtype).reshape(message.shape)
+        self._post(message.node, partial(self._bodies[message.node].receive, message.port, value))
+
+    def hand_out(self, stream: str) -> None:
+        """Hand out the packets of a stream that settle here from now on."""
+        if self._taps is None:
+            self._taps = TapSender(self._setup.tap_address, self.process)
+        self._taps.add(stream)
+
+    @property
+    def hands_out(self) -> bool:
+        """Whether packets are handed out."""
+        return self._taps is not None
+
+    def batch(self) -> Batch:
+        """What happened since the last call, with stalls noticed on the way."""
+        self.look()
+        with self._lock:
+            records: list[Happening] = [*self.scheduler.take_events(), *self._noticed]
+            self._noticed = []
+            stand = statuses(self.scheduler) if self.is_watched else []
+        return Batch(records, *usage(), stand)
+
+    def look(self) -> bool:
+        """Look for stalls; whether there is a new one, which the next batch tells."""
+        with self._lock:
+            if self.clock is None:
+                return False
+            now = self.clock.now()
+            stalls = [Note(now, self.process, "stall", text) for text in self._stalls.look(now)]
+            self._noticed += stalls
+        return bool(stalls)
+
+    def watch(self, for_ms: int) -> None:
+        """Say in the next batches where every node stands."""
+        self._watched_until = time.monotonic() + for_ms / 1000
+
+    def close(self) -> None:
+        """Wait for the lanes to close their nodes, then free sockets and memory."""
+        with self._lock:
+            self._leave()
+        for lane in self._lanes.values():
+            lane.thread.join()
+        if self._timer is not None:
+            self._timer.join()
+        if self._listener is not None:
+            self._endpoint.inbox.wake()
+            self._listener.join()
+        if self._taps is not None:
+            self._taps.close()
+        self._endpoint.close()
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody wants to know soon where nodes stand."""
+        return time.monotonic() < self._watched_until
+
+    @property
+    def reports(self) -> list[tuple[str, str, str]]:
+        """What the nodes reported: (node, key, text)."""
+        return [(name, key, text) for name, body in self._bodies.items() for key, text in body.reports]
+
+    # Threads
+
+    def _lane(self, name: str) -> Lane:
+        bodies = {n: b for n, b in self._bodies.items() if lane_of(b.plan) == name}
+        return Lane(name, bodies, self._lock, opening=lambda node: self._tell(Opening(node)), open_body=self._open_body,
+                    opened=self._lane_opened, finish=self._finish, failed=self._fail)  # fmt: skip
+
+    def _open_body(self, body: Body) -> None:
+        body.open(self.plan.processes[self.process].threads, self._endpoint.publisher.empty, _Requests(self._ask))
+
+    def _post(self, node: str, call: Callable[[], None]) -> None:
+        """Make a call in the lane of a node, between its bodies."""
+        self._lanes[lane_of(self.plan.nodes[node])].post(call)
+
+    def _ask(self, asked: Asked) -> None:
+        """A node asks something of the run: no batch is waited for, an interruption is to be heard at once."""
+        self._tell(asked)
+        self._wake()
+
+    def _tap(self, packet: Packet) -> None:
+        if self._taps is not None:
+            self._taps.put(packet)
+
+    def _struck(self, text: str) -> None:
+        """A fault was injected."""
+        with self._lock:
+            self._noticed.append(Note(self.clock.now() if self.clock else 0, self.process, "injected", text))
+
+    def _lane_opened(self, lane: Lane) -> None:
+        with self._lock:
+            self._opened.add(lane.name)
+            if len(self._opened) == len(self._lanes):
+                self.all_open.set()
+
+    def _finish(self, lane: Lane, fire: Fire, result: Result) -> None:
+        with self._lock:
+            assert self.clock is not None
+            self.scheduler.finish(fire, result, self.clock.now())
+            lane.is_idle = True
+            self._dispatch()
+            outgoing = self.scheduler.take_outgoing()
+        self._send(outgoing)
+
+    def _fail(self, error: BaseException) -> None:
+        if isinstance(error, WangraphError):
+            self._tell(Failed(str(error), type(error).__name__))
+        else:
+            self._tell(Failed(f"{type(error).__name__}: {error}"))
+        with self._lock:
+            self._leave()
+        self.failed.set()
+        self.all_open.set()
+        self._wake()
+
+    def _keep_time(self) -> None:
+        """Sleep until the scheduler has something to do by time alone."""
+        sharpen_timers()
+        assert self.clock is not None
+        while True:
+            with self._lock:
+                while not self._leaving and (self._alarm_at is None or self._alarm_at > self.clock.now()):
+                    left = None if self._alarm_at is None else (self._alarm_at - self.clock.now()) / 1e9
+                    if left is not None and left <= 0:
+                        break
+                    self._alarm.wait(left)
+                if self._leaving:
+                    return
+                self._dispatch()
+                outgoing = self.scheduler.take_outgoing()
+            self._send(outgoing)
+
+    def _listen(self) -> None:
+        """Take packets from other processes as they come."""
+        inbox = self._endpoint.inbox
+        while (packet := inbox.receive()) is not None:
+            packets = [packet]
+            while inbox.has_more and (packet := inbox.receive()) is not None:
+                packets.append(packet)
+            self._arrive(packets)
+            del packet, packets  # slots are free as soon as the scheduler lets go of them
+
+    def _arrive(self, packets: list[Packet]) -> None:
+        """What came in one message: taken in as a whole before anything fires."""
+        with self._lock:
+            assert self.clock is not None
+            now = self.clock.now()
+            for packet in packets:
+                stream = self.plan.streams[packet.stream]
+                if packet.is_payload:
+                    way = (stream.process, self.process, packet.produced_ns, now)
+                    self._noticed.append(Transfer(packet.stream, packet.unit, *way, packet.n_bytes, stream.carrier))
+                self.scheduler.arrive(packet, now)
+            self._dispatch()
+            outgoing = self.scheduler.take_outgoing()
+        self._send(outgoing)
+
+    def _guarded(self, live: Callable[[], None]) -> Callable[[], None]:
+        """A thread's body whose failure ends the run instead of only the thread."""
+
+        def body() -> None:
+            try:
+                live()
+            except Exception as error:
+                self._fail(error)
+
+        return body
+
+    # With the lock held
+
+    def _dispatch(self) -> None:
+        """Give every idle lane what it can run, and set the alarm for what comes by time."""
+        if self.clock is None or self._leaving:
+            return
+        now = self.clock.now()
+        self.scheduler.advance(now)
+        idle = [name for name, lane in self._lanes.items() if lane.is_idle]
+        for fire in self.scheduler.choose_all(idle, now):
+            self._lanes[lane_of(self.plan.nodes[fire.node])].give(fire)
+        alarm_at = self.scheduler.wakeup(now)
+        if alarm_at != self._alarm_at:
+            sooner = alarm_at is not None and (self._alarm_at is None or alarm_at < self._alarm_at)
+            self._alarm_at = alarm_at
+            if sooner:
+                self._alarm.notify()
+        if self.scheduler.done and not self.ended.is_set():
+            self.ended.set()
+            self._wake()
+
+    def _leave(self) -> None:
+        if self._leaving:
+            return
+        self._leaving = True
+        for lane in self._lanes.values():
+            lane.leave()
+        self._alarm.notify_all()
+
+    # Without the lock
+
+    def _send(self, packets: list[Packet]) -> None:
+        for readers, several in groupby(packets, lambda packet: self.plan.streams[packet.stream].readers):
+            self._publish(list(several), readers)
+
+    def _publish(self, packets: list[Packet], readers: Sequence[str]) -> None:
+        """In one message."""
+        ways = self._endpoint.publisher.publish_all(packets, readers)
+        for packet, way in zip(packets, ways, strict=True):
+            stream = self.plan.streams[packet.stream]
+            if way == "inline" and packet.tensors and stream.carrier == "shared" and stream.name not in self._copied:
+                self._warn_of_copies(stream.name, packet.unit)
+
+    def _warn_of_copies(self, stream: str, unit: int) -> None:
+        """No slot was free: somebody keeps packets for longer than their window. Said once per stream."""
+        self._copied.add(stream)
+        pool, clock = self._endpoint.pool, self.clock
+        holders = pool.holders(stream) if pool is not None else {}
+        who = ", ".join(f"process '{name}' holds {n}" for name, n in holders.items()) or "the payload fits no slot"
+        text = (
+            f"'{stream}': unit {unit} was copied through the socket, {who}; a node that keeps arrays should copy them"
+        )
+        with self._lock:
+            self._noticed.append(Note(clock.now() if clock else 0, self.process, "warning", text))
+
+
+class _Requests:
+    """What nodes of this process ask of the run, on its way to the supervisor."""
+
+    def __init__(self, ask: Callable[[Asked], None]) -> None:
+        self._ask = ask
+
+    def fence(self, streams: Sequence[str], first_unit: int | None = None) -> None:
+        """Ask for a fence."""
+        self._ask(Asked(list(streams), first_unit))
+
+    def stop(self, reason: str = "") -> None:
+        """Ask for the run's end."""
+        self._ask(Asked([], reason=reason))

@@ -1,0 +1,99 @@
+"""How a process of a run is started and watched: here, as a child of this process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+from ..plan.plan import ProcessPlan
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Read by the numeric libraries when they load, for every thread of a process: a call could set only its own."""
+
+
+class Launched(Protocol):
+    """A process that was started.
+
+    Attributes:
+        pid: its number on its machine.
+    """
+
+    pid: int
+
+    def fileno(self) -> int:
+        """Readable once it has ended."""
+        ...
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Its exit code, negative for a signal, once it has ended; None when it has not after so long."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once, whatever it does."""
+        ...
+
+    def close(self) -> None:
+        """Forget it, after it has ended."""
+        ...
+
+
+class Launcher(Protocol):
+    """Starts processes of a run."""
+
+    def start(self, process: ProcessPlan, arguments: Sequence[str]) -> Launched:
+        """Start ``wangraph.runtime.engine.child`` with these arguments.
+
+        Raises:
+            StartError: it cannot be started.
+        """
+        ...
+
+
+class LocalLauncher:
+    """Starts plain interpreters, as children of this process.
+
+    Args:
+        stdout: a file descriptor that they write to instead of this process's standard output.
+    """
+
+    def __init__(self, stdout: int | None = None) -> None:
+        self._stdout = stdout
+
+    def start(self, process: ProcessPlan, arguments: Sequence[str]) -> Launched:
+        """Start a child; its threads, and those of its libraries, are the plan's."""
+        paths = os.pathsep.join(sys.path)  # a module beside the user's script is one everywhere
+        threads = dict.fromkeys(THREAD_VARIABLES, str(process.threads))
+        return _Child(
+            subprocess.Popen(
+                [sys.executable, "-P", "-m", f"{__package__}.child", *arguments],
+                env={**os.environ, **threads, "PYTHONPATH": paths},
+                start_new_session=True,  # a Ctrl-C is for the supervisor, who ends the run in order
+                stdin=subprocess.DEVNULL,
+                stdout=self._stdout,
+            )
+        )
+
+
+class _Child:
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        self.pid = popen.pid
+        self._popen = popen
+        self._pidfd = os.pidfd_open(popen.pid)
+
+    def fileno(self) -> int:
+        return self._pidfd
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        try:
+            return self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def kill(self) -> None:
+        self._popen.kill()
+
+    def close(self) -> None:
+        os.close(self._pidfd)

@@ -1,0 +1,126 @@
+"""Between packets and what bodies see: values out of packets, and tensors out of values, held against a contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import NodeError, listing
+from ..packet import WHOLE, Array, Packet, frozen
+from ..plan.plan import StreamPlan
+from ..ports import DTYPE_BYTES, Output, Port, TensorSpec
+
+
+def value_of(contract: Port, packet: Packet | None) -> Any:
+    """What a body sees of a packet: an array, a str, tensors by name, or None where there is no payload."""
+    if packet is None or not packet.is_payload:
+        return None
+    if contract.kind == "text":
+        return text_of(packet)
+    return packet.tensors if contract.tensors is not None else packet.tensors.get(WHOLE, packet.tensors)
+
+
+def text_of(packet: Packet) -> str | None:
+    """The text that a packet carries; None where there is none."""
+    return packet.array.tobytes().decode("utf-8", "replace") if packet.is_payload else None
+
+
+class Contract:
+    """What one output port may carry: its declaration, with the sizes that the plan resolved.
+
+    Args:
+        declared: the port as its node declares it.
+        stream: the port's stream in the plan.
+    """
+
+    def __init__(self, declared: Output, stream: StreamPlan) -> None:
+        self._declared = declared
+        self._resolved = {tensor.name: tensor.shape for tensor in stream.tensors}
+        self._exact = {
+            tensor.name: exact
+            for tensor in stream.tensors
+            if (exact := _exactly(declared.specs.get(tensor.name), tensor.shape)) is not None
+        }
+
+    def tensors_of(self, where: str, value: Any) -> dict[str, Array]:
+        """The tensors of a value that a node returned, frozen; a value that is frozen already is not copied.
+
+        Raises:
+            NodeError: it is not what the port declares.
+        """
+        raw = _as_tensors(where, self._declared, value)
+        return {name: self._checked(where, name, array) for name, array in raw.items()}
+
+    def _checked(self, where: str, name: str, array: Array) -> Array:
+        if type(array) is np.ndarray and (array.dtype, array.shape) == self._exact.get(name):
+            return frozen(array if array.flags.c_contiguous else np.ascontiguousarray(array))
+        spec = self._declared.specs.get(name)
+        if spec is None:
+            raise NodeError(f"{where}: no tensor '{name}' (it has: {listing(self._declared.specs)})")
+        resolved = self._resolved.get(name)
+        if not _fits(array, spec, resolved):
+            found = f"[{' '.join(map(str, array.shape))}] {array.dtype}"
+            raise NodeError(
+                f"{where}: found {found} (expected [{_in_words(spec, resolved)}] {spec.dtype or 'any dtype'}), "
+                "return what the port declares"
+            )
+        return frozen(np.ascontiguousarray(array))
+
+
+def _exactly(
+    spec: TensorSpec | None, sizes: tuple[int | None, ...] | None
+) -> tuple[np.dtype[Any], tuple[int, ...]] | None:
+    """The one dtype and shape that fit; None where several do. What has them needs no further check."""
+    if spec is None or spec.dtype is None or spec.shape is None or sizes is None:
+        return None
+    if None in sizes or any(dim.is_max for dim in spec.shape):
+        return None
+    return np.dtype(_numpy_name(spec.dtype)), tuple(size or 0 for size in sizes)
+
+
+def _in_words(spec: TensorSpec, resolved: tuple[int | None, ...] | None) -> str:
+    if spec.shape is None:
+        return "..."
+    sizes = zip(spec.shape, resolved or spec.shape, strict=True)
+    return " ".join(str(dim) if dim.is_max or size is None else str(size) for dim, size in sizes)
+
+
+def _numpy_name(dtype: str) -> str:
+    """numpy has no bfloat16: its bits travel as uint16."""
+    return "uint16" if dtype == "bfloat16" else dtype
+
+
+def _as_tensors(where: str, contract: Output, value: Any) -> Mapping[str, Array]:
+    if isinstance(value, str):
+        return {WHOLE: np.frombuffer(value.encode("utf-8"), np.uint8)}
+    if contract.tensors is not None:
+        if not isinstance(value, Mapping):
+            raise NodeError(f"{where}: found {type(value).__name__} (expected tensors: {listing(contract.specs)})")
+        return {name: np.asarray(array) for name, array in value.items()}
+    if isinstance(value, Mapping):
+        if contract.kind == "any":
+            return {name: np.asarray(array) for name, array in value.items()}
+        raise NodeError(f"{where}: found a mapping (expected one array)")
+    array = np.asarray(value)
+    if array.dtype == object:
+        raise NodeError(f"{where}: found {type(value).__name__} (expected an array)")
+    return {WHOLE: array}
+
+
+def _fits(array: Array, spec: TensorSpec, resolved: tuple[int | None, ...] | None) -> bool:
+    if spec.dtype is not None:
+        if array.dtype.name != _numpy_name(spec.dtype):
+            return False
+    elif array.dtype.name not in DTYPE_BYTES:
+        return False
+    if spec.shape is None:
+        return True
+    if array.ndim != len(spec.shape):
+        return False
+    sizes = resolved if resolved is not None else tuple(d.size for d in spec.shape)
+    return all(
+        size is None or found == size or (dim.is_max and found <= size)
+        for found, dim, size in zip(array.shape, spec.shape, sizes, strict=True)
+    )
