@@ -64,9 +64,12 @@ def test_nothing_has_a_name_once_unlinked(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_closing_twice_is_fine(file):
+def test_closing_twice_takes_no_other_file_away(file, tmp_path):
     file.close()
-    file.close()
+    with (tmp_path / "other").open("w") as other:  # gets the descriptor that the first close gave back
+        file.close()
+        other.write("whole")
+    assert (tmp_path / "other").read_text() == "whole"
 
 
 def test_unmapping_waits_for_the_last_array(file):

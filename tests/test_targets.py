@@ -125,4 +125,11 @@ def test_devices_empty_files_and_none_are_no_loss(folder):
     (folder / "empty").touch()
     for path in (None, Path("empty"), Path("new"), Path("/dev/null")):
         check_kind(Target("--trace", path, TRACE))
-    check_targets(load_plan("g.yaml"), [Target(option, Path("/dev/null"), JSON) for option in ("-o", "--json")])
+    (folder / "empty").write_text("no longer")
+    with pytest.raises(UserError, match=r"^--trace: empty: found a file that is no trace "):
+        check_kind(Target("--trace", Path("empty"), TRACE))
+    plan, options = load_plan("g.yaml"), ("-o", "--json")
+    check_targets(plan, [Target(option, Path("/dev/null"), JSON) for option in options])
+    with pytest.raises(UserError) as caught:
+        check_targets(plan, [Target(option, Path("new"), JSON) for option in options])
+    assert str(caught.value) == "--json: new: is what -o writes (expected another file), it would be lost: name another"

@@ -181,7 +181,7 @@ def test_the_graph_of_the_document_is_put_before_the_world(capsys):
 
 def test_the_node_of_the_document_is_the_user_of_its_guest(tmp_path, guest):
     document = (Path(__file__).parents[1] / "docs" / "benchmark.md").read_text()
-    node = next(block for block in re.findall(r"```yaml\n(.*?)```", document, re.DOTALL) if "WorldUser" in block)
+    node = next(block for block in re.findall(r"```yaml\n(.*?)```", document, re.DOTALL) if "world.user" in block)
     (tmp_path / "g.yaml").write_text(
         f"nodes:\n{node}  speak: {{type: {world_toys.__file__}:Echo, inputs: {{audio: user.audio}}}}\n"
     )
@@ -211,6 +211,8 @@ def refused(graph, guest, seat=ANY_SEAT, kind=GraphError):
 def test_a_graph_that_can_be_put_before_the_world_is_not_refused(tmp_path):
     check_graph(square(tmp_path))
     check_graph("cascade", set={"timeout_ms": "400"})
+    with pytest.raises(GraphError, match="timeout_ms"):
+        check_graph("cascade", set={"timeout_ms": "never"})
 
 
 def test_words_of_a_graph_that_the_world_does_not_know_are_named_once(voices, caplog):
