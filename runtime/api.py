@@ -18,13 +18,13 @@ AnyGraph = Graph | Plan | str | Path
 """Built, loaded, planned, or a path or shipped name."""
 
 
-def load(reference: str | Path, set: Mapping[str, Any] | None = None) -> Graph:
-    """A graph by path or shipped name; ``set`` as ``--set`` on the command line.
+def load(reference: str | Path, settings: Mapping[str, Any] | None = None) -> Graph:
+    """A graph by path or shipped name; ``settings`` as ``--set`` on the command line.
 
     Raises:
         GraphError: everything that is wrong with the file as text.
     """
-    return Graph.load(reference, set)
+    return Graph.load(reference, settings)
 
 
 def start(graph: AnyGraph, *, seed: int = 0, **arguments: Unpack[RunArguments]) -> Run:

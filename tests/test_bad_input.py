@@ -223,4 +223,4 @@ def test_numbers_that_are_none_end_a_run_and_name_node_unit_and_input(tmp_path):
         r"^node 'think', unit 3: ModelError: user video: found NaN or infinity \(expected finite numbers\), "
         r"check what produced it$"
     )):  # fmt: skip
-        run(load("duplex", set=sets), units=6, clock="virtual")
+        run(load("duplex", settings=sets), units=6, clock="virtual")

@@ -45,7 +45,7 @@ class Killer:
 
 def duplex(tmp_path: Path, **sets: object) -> Run:
     sets = {"output": str(tmp_path / "out.mp4"), "checkpoint": "nano", "user.width": 32, "user.height": 32, **sets}
-    return Run(load("duplex", set=sets).plan(), Options())
+    return Run(load("duplex", settings=sets).plan(), Options())
 
 
 @pytest.mark.slow
@@ -142,7 +142,7 @@ def test_a_checkpoint_of_another_shape_is_refused_before_the_clock_starts(tmp_pa
     with pytest.raises(
         UserError, match=r"^checkpoint .*: '\w+_codec\.[\w.]+' is \[.*\] \(expected \[.*\] by preset 'tiny'\), name"
     ):
-        Run(load("mirror", set={"checkpoint": str(tmp_path / "nano.safetensors"), "output": str(tmp_path / "o.mp4")}).plan(),
+        Run(load("mirror", settings={"checkpoint": str(tmp_path / "nano.safetensors"), "output": str(tmp_path / "o.mp4")}).plan(),
             Options(4)).start().wait()  # fmt: skip
 
 
@@ -174,7 +174,7 @@ def test_one_process_and_two_make_the_same_agent(tmp_path):
     frames = []
     for graph in ("duplex", "duplex_solo"):
         sets = {"output": str(tmp_path / f"{graph}.mp4"), "checkpoint": "nano", "user.width": 32, "user.height": 32}
-        result = Run(load(graph, set=sets).plan(), Options(20)).start().wait()
+        result = Run(load(graph, settings=sets).plan(), Options(20)).start().wait()
         assert result.summary["misses"] == 0
         with av.open(str(tmp_path / f"{graph}.mp4")) as container:
             frames.append([frame.to_ndarray(format="rgb24").tobytes() for frame in container.decode(video=0)])

@@ -65,7 +65,7 @@ def test_input_files_are_written_by_absolute_path(tmp_path):
 
 def test_a_loaded_graph_can_be_set_and_grown(tmp_path):
     (tmp_path / "loop.yaml").write_text(loop().to_yaml())
-    g = Graph.load("loop.yaml", set={"cam.params.width": 64})
+    g = Graph.load("loop.yaml", settings={"cam.params.width": 64})
     g.add("extra", toy("Sink"), inputs={"data": "cam.video"})
     assert g.plan().streams["cam.video"].tensors[0].shape == (6, 24, 64, 3)
 

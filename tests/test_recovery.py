@@ -194,7 +194,7 @@ def test_a_run_goes_on_when_its_thinker_restarts(tmp_path):
     sets = {"output": str(tmp_path / "out.mp4"), "checkpoint": "nano", "user.width": 32, "user.height": 32,
             "think.type": RESTARTING, "think.params.restarts": [7], **wired}  # fmt: skip
     taps = ["perform.video", "think.lost", "perform.log"]
-    packets = run(load("duplex", set=sets), units=14, clock="virtual", taps=taps).packets
+    packets = run(load("duplex", settings=sets), units=14, clock="virtual", taps=taps).packets
     assert [p.unit for p in packets["perform.video"] if p.validity is Validity.EMPTY] == [7]
     assert [p.unit for p in packets["think.lost"] if p.is_payload] == [7]
     assert [len(p.tensors["place"]) for p in packets["perform.log"] if p.is_payload] == [7]

@@ -130,7 +130,7 @@ def test_a_run_goes_on_after_accidents(tmp_path):
     accidents = {"dropped": [6], "repeated": [10], "damaged": [14, 15]}
     lossy = {"think.type": LOSSY, **{f"think.params.{name}": units for name, units in accidents.items()}}
     sets = {"output": str(tmp_path / "out.mp4"), "checkpoint": "nano", "user.width": 32, "user.height": 32, **lossy}
-    graph = load("duplex", set=sets)
+    graph = load("duplex", settings=sets)
     packets = run(graph, units=24, clock="virtual", taps=["perform.video", "perform.need"]).packets
     needs = {p.unit: int(p.array[0]) for p in packets["perform.need"] if p.is_payload}
     assert [p.unit for p in packets["perform.video"] if p.validity is Validity.EMPTY] == [6, 10, 14, 15]

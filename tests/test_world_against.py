@@ -154,7 +154,7 @@ def test_what_the_user_types_reaches_idle_text_inputs(tmp_path, voices):
 @pytest.mark.parametrize("name", ["duplex", "duplex_solo", "mirror"])
 def test_shipped_graphs_meet_the_world(name, voices):
     guest = Guest(3, voices=voices, hold_out=ONLY_TONES)
-    talk = converse(name, arrivals([guest]), 12, set=NANO)[0]
+    talk = converse(name, arrivals([guest]), 12, settings=NANO)[0]
     size = talk.heard[0].frames.shape[1]
     assert talk.samples.shape == (12, 2560) and talk.frames.shape == (12, 4, size, size, 3)
     assert (talk.text is None) == (name == "mirror")
@@ -163,7 +163,7 @@ def test_shipped_graphs_meet_the_world(name, voices):
 
 @pytest.mark.slow
 def test_seeds_name_users_whose_voices_training_never_heard(voices):
-    talks = converse_with_graph("mirror", [3], 4, voices=voices, hold_out=("tone",), set=NANO)
+    talks = converse_with_graph("mirror", [3], 4, voices=voices, hold_out=("tone",), settings=NANO)
     guest = Guest(3, "everything", "held-out", voices, ("tone",), talks[0].heard[0].frames.shape[1])
     same(replayed(guest, talks[0].samples), talks[0].heard)
 
@@ -210,9 +210,9 @@ def refused(graph, guest, seat=ANY_SEAT, kind=GraphError):
 
 def test_a_graph_that_can_be_put_before_the_world_is_not_refused(tmp_path):
     check_graph(square(tmp_path))
-    check_graph("cascade", set={"timeout_ms": "400"})
+    check_graph("cascade", settings={"timeout_ms": "400"})
     with pytest.raises(GraphError, match="timeout_ms"):
-        check_graph("cascade", set={"timeout_ms": "never"})
+        check_graph("cascade", settings={"timeout_ms": "never"})
 
 
 def test_words_of_a_graph_that_the_world_does_not_know_are_named_once(voices, caplog):

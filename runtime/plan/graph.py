@@ -90,17 +90,17 @@ class Graph:
         self._spec = GraphSpec(name, clock, latency, {}, {}, folder=Path.cwd(), mark=at)
 
     @classmethod
-    def load(cls, reference: str | Path, set: Mapping[str, Any] | None = None) -> Graph:
+    def load(cls, reference: str | Path, settings: Mapping[str, Any] | None = None) -> Graph:
         """A graph from a file, by path or shipped name.
 
         Args:
-            set: parameters or dotted paths and their values, as ``--set`` on the command line.
+            settings: parameters or dotted paths and their values, as ``--set`` on the command line.
 
         Raises:
             GraphError: everything that is wrong with the file as text.
         """
         graph = cls.__new__(cls)
-        graph._spec = load(reference, set)
+        graph._spec = load(reference, settings)
         return graph
 
     @property

@@ -147,7 +147,7 @@ def _check_outsider(graph: str | None, sets: tuple[str, ...], agent: str | None,
     if graph is not None:
         from ..lab.world.against import check_graph
 
-        check_graph(graph, set=parse_sets(sets))
+        check_graph(graph, settings=parse_sets(sets))
     if agent is not None:
         from ..lab.world.websocket import check_agent
 

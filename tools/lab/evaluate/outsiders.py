@@ -29,7 +29,7 @@ def graph_holder(graph: str, sets: Mapping[str, str], bank: Bank, read: Read, si
 
     def held(casts: Sequence[Cast], units: int) -> list[Talk]:
         users = [lambda side, cast=cast: cast.world(bank, side) for cast in casts]
-        found = converse(graph, users, units, set=dict(sets), seeds=[cast.seed for cast in casts])
+        found = converse(graph, users, units, settings=dict(sets), seeds=[cast.seed for cast in casts])
         return [talk_of(cast, one, read, size) for cast, one in zip(casts, found, strict=True)]
 
     return held

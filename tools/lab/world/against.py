@@ -45,7 +45,7 @@ def converse_with_graph(
     voices: Path | None = None,
     hold_out: tuple[str, ...] = (),
     seat: Seat = ANY_SEAT,
-    set: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> list[Conversation]:
     """Let a graph talk with the users of these seeds, for ``units`` each.
 
@@ -58,7 +58,7 @@ def converse_with_graph(
         voices: folder of recorded people.
         hold_out: more speakers and synthesisers that training never hears.
         seat: where the graph meets its user, where that is not plain.
-        set: parameters of the graph, as ``--set`` on the command line.
+        settings: parameters of the graph, as ``--set`` on the command line.
 
     Raises:
         UserError: the graph cannot be put before the world, or a voice cannot be made.
@@ -67,18 +67,18 @@ def converse_with_graph(
     split: Split = "held-out" if held_out else "train"
     numbers = list(seeds)
     guests = [Guest(seed, scenario, split, voices, hold_out) for seed in numbers]
-    talks = converse(graph, arrivals(guests), units, seat=seat, set=set, seeds=numbers)
+    talks = converse(graph, arrivals(guests), units, seat=seat, settings=settings, seeds=numbers)
     warn_of_unknown(f"graph '{graph.spec.name if isinstance(graph, Graph) else graph}'", talks)
     return talks
 
 
-def check_graph(graph: Graph | str | Path, *, seat: Seat = ANY_SEAT, set: Mapping[str, Any] | None = None) -> None:
+def check_graph(graph: Graph | str | Path, *, seat: Seat = ANY_SEAT, settings: Mapping[str, Any] | None = None) -> None:
     """Pass if a graph can be put before the world: known in a moment, before a voice is made.
 
     Raises:
         UserError: it cannot.
     """
-    seated = _seated(graph, seat, set)
+    seated = _seated(graph, seat, settings)
     make_plan(_numbered(seated.spec, seated.user, 0))
 
 
@@ -88,7 +88,7 @@ def converse(
     units: int,
     *,
     seat: Seat = ANY_SEAT,
-    set: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
     seeds: Sequence[int] | None = None,
 ) -> list[Conversation]:
     """Let a graph talk with these users, one after the other; see `converse_with_graph`.
@@ -97,13 +97,13 @@ def converse(
         users: how each arrives; called with the side of the pictures that the graph takes.
         seeds: of the graph's own chance in each dialogue; 0, 1, 2... if not given.
     """
-    seated = _seated(graph, seat, set)
+    seated = _seated(graph, seat, settings)
     seeds = range(len(users)) if seeds is None else seeds
     return [_talk(seated, user(seated.size), units, seat.delay, seed) for user, seed in zip(users, seeds, strict=True)]
 
 
-def _seated(graph: Graph | str | Path, seat: Seat, set: Mapping[str, Any] | None) -> Seated:
-    return take_seat((graph if isinstance(graph, Graph) else load(graph, set)).spec, seat, PresentUser)
+def _seated(graph: Graph | str | Path, seat: Seat, settings: Mapping[str, Any] | None) -> Seated:
+    return take_seat((graph if isinstance(graph, Graph) else load(graph, settings)).spec, seat, PresentUser)
 
 
 @dataclass(eq=False)
