@@ -35,11 +35,12 @@ if TYPE_CHECKING:
     from .runtime.engine.packet_stream import PacketStream
     from .runtime.engine.run import Run
     from .runtime.node_runner import NodeRunner
-    from .runtime.plan.graph import Edge, Graph
+    from .runtime.plan.graph import Graph
     from .runtime.plan.plan import Plan
+    from .runtime.plan.spec import Edge
 
 _LAZY = {
-    "Edge": ".runtime.plan.graph",
+    "Edge": ".runtime.plan.spec",
     "Graph": ".runtime.plan.graph",
     "NodeRunner": ".runtime.node_runner",
     "PacketStream": ".runtime.engine.packet_stream",

@@ -1,13 +1,15 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from command_line import call
 
 from wangraph.runtime.errors import GraphError
 from wangraph.runtime.node import Node
 from wangraph.runtime.plan import catalogue
-from wangraph.runtime.plan.catalogue import find_type, known_types, resolve, target_of
+from wangraph.runtime.plan.catalogue import find_type, known_types, load_types, own_types, resolve, target_of
 
 TOYS = Path(__file__).parent / "graph_toys.py"
 
@@ -33,10 +35,74 @@ def test_an_unknown_type_lists_the_known_ones(tmp_path):
     assert message.endswith("your own: file.py:Class or package.module:Class); did you mean 'capture.file'?")
 
 
-def test_types_of_other_packages_are_known(monkeypatch):
-    monkeypatch.setattr(catalogue, "_installed", lambda: {"other.blur": f"{TOYS}:Blur", "capture.file": "x:Y"})
-    assert find_type("other.blur", Path())[1].__name__ == "Blur"
-    assert known_types()["capture.file"] == "wangraph.nodes.capture:CaptureFile"
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """``install(package, {type name: target}, **{module: text})``: as pip would leave it."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def _install(package, types, **modules):
+        info = tmp_path / f"{package}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        lines = [f"{name} = {target}" for name, target in types.items()]
+        (info / "entry_points.txt").write_text("\n".join(["[wangraph.nodes]", *lines]))
+        for module, text in modules.items():
+            (tmp_path / f"{module}.py").write_text(text)
+        catalogue._plugins.cache_clear()
+
+    yield _install
+    catalogue._plugins.cache_clear()
+
+
+def test_types_of_other_packages_are_known(install):
+    install("other", {"other.blur": "other_nodes:Blur"}, other_nodes=TOYS.read_text())
+    target, cls = find_type("other.blur", Path())
+    assert target == known_types()["other.blur"] == "other_nodes:Blur" and cls.__name__ == "Blur"
+    assert "other.blur" not in own_types()
+
+
+def test_parts_of_wangraph_that_are_plugged_in_come_with_it():
+    assert own_types()["cascade.detect"] == "wangraph.tools.lab.cascade:Detect"
+
+
+def test_a_package_that_takes_a_shipped_name_is_refused_where_the_name_is_used(install):
+    install("greedy", {"capture.pattern": "greedy_nodes:Blur"}, greedy_nodes=TOYS.read_text())
+    assert complaint("capture.pattern", Path()) == (
+        "node type 'capture.pattern': found it in wangraph and in package 'greedy' (expected one), uninstall package "
+        "'greedy', or rename the type among its entry points in the group wangraph.nodes"
+    )
+    assert find_type("capture.file", Path())[0] == "wangraph.nodes.capture:CaptureFile"
+
+
+def test_two_packages_with_one_name_are_refused(install):
+    install("first", {"blur": "first_nodes:Blur"}, first_nodes=TOYS.read_text())
+    install("second", {"blur": "first_nodes:Blur"})
+    message = complaint("blur", Path())
+    assert message.startswith("node type 'blur': found it in package ") and "(expected one), uninstall" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("import nothing_like_this\n", "ModuleNotFoundError: No module named 'nothing_like_this', at {file}:1"),
+        ("import sys\nsys.exit(3)\n", "SystemExit: 3, at {file}:2"),
+    ],
+)
+def test_a_broken_package_is_told_by_name_and_hides_no_other(install, tmp_path, text, reason):
+    install("broken", {"broken.blur": "broken_nodes:Blur"}, broken_nodes=text)
+    message = complaint("broken.blur", Path())
+    assert message == (
+        "node type 'broken.blur' of package 'broken': module 'broken_nodes': importing it raised "
+        f"{reason.format(file=tmp_path / 'broken_nodes.py')}, correct it there"
+    )
+    classes, broken = load_types(["broken.blur", "capture.pattern"])
+    assert list(classes) == ["capture.pattern"] and str(broken["broken.blur"]) == message
+    assert message in {row.get("error") for row in json.loads(call("nodes", "--json"))}
+    call("schema", "-o", str(tmp_path / "schema.json"))
+    schema = json.loads((tmp_path / "schema.json").read_text())
+    offered = schema["definitions"]["node"]["properties"]["type"]["anyOf"]
+    assert {"const": "broken.blur", "description": f"cannot be used: {message}"} in offered
+    assert "ok: 3 nodes" in call("check", "hello")
 
 
 def test_a_file_type_lies_beside_the_graph_and_is_loaded_once(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wangraph.runtime.errors import GraphError
-from wangraph.runtime.plan.check import check, input_shapes, load, make_plan, output_shapes
+from wangraph.runtime.plan.check import check, load, make_plan, output_shapes
 from wangraph.runtime.plan.plan import from_plain, to_plain
 from wangraph.runtime.units import MS
 
@@ -82,18 +82,24 @@ def test_streams_say_who_settles_them_how_long_and_by_which_carrier(spec):
     assert streams["play.shown"].settle_ns is None and streams["think.text"].settler == "main"
 
 
+def taken(plan, node):
+    """Shapes of what a node takes, by input port and tensor."""
+    streams = {edge.port: plan.streams[edge.stream] for edge in plan.nodes[node].inputs}
+    return {port: output_shapes(plan, stream.node)[stream.port] for port, stream in streams.items()}
+
+
 def test_sizes_travel_through_the_graph(spec):
     plan = make_plan(spec(LOOP, {"cam.params.width": 40}))
-    assert input_shapes(plan, "think") == {"frames": {"": (4, 24, 40, 3)}, "response": {"": (4, 8)}}
-    assert input_shapes(plan, "play") == {"video": {"": (4, 8)}, "audio": {"": (2560, 1)}}
-    assert input_shapes(plan, "file") == {"data": {"": None}}
+    assert taken(plan, "think") == {"frames": {"": (4, 24, 40, 3)}, "response": {"": (4, 8)}}
+    assert taken(plan, "play") == {"video": {"": (4, 8)}, "audio": {"": (2560, 1)}}
+    assert taken(plan, "file") == {"data": {"": None}}
     assert output_shapes(plan, "cam") == {"video": {"": (4, 24, 40, 3)}, "audio": {"": (2560, 1)}}
 
 
 def test_an_unconnected_optional_input_is_named_in_the_plan(spec):
     plan = make_plan(spec("nodes: {cam: {type: Camera}, t: {type: Think, inputs: {frames: cam.video}}}"))
     assert plan.nodes["t"].optional_inputs == ("response",)
-    assert input_shapes(plan, "t")["response"] == {"": None}
+    assert [edge.port for edge in plan.nodes["t"].inputs] == ["frames"]
 
 
 def test_a_loop_closed_by_a_paced_node_is_not_one_that_must_hurry(spec):
@@ -177,7 +183,7 @@ def test_processes_without_nodes_are_left_out(spec):
          "g.yaml:2:35: node 'c': no lane 'io' in process 'main' (it has: loop), "
          "write processes: {main: {lanes: [loop, io]}}"),
         ("  c: {type: Camera, device: gpu}",
-         "g.yaml:2:37: node 'c': device: found 'gpu' (expected cpu, cuda or cuda:0), choose one"),
+         "g.yaml:2:37: node 'c': device: found 'gpu' (expected cpu, cuda or cuda:0)"),
         ("  c: {type: Camera}\n  b: {type: Blur, inputs: {frames: {from: c.video, delay: 1, init: zero}}}",
          "g.yaml:3:44: node 'b': input 'frames': init: found 'zero' (expected empty, zeros or a file); "
          "did you mean 'zeros'?"),

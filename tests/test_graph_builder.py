@@ -98,12 +98,12 @@ def test_a_mistake_names_the_line_of_the_script(tmp_path):
     [
         (lambda g: g.add("cam", "x"), "node 'cam': found twice (there are: cam), rename one"),
         (lambda g: g.add("1", "x"), "found the name '1' (expected letters, digits, - and _, a letter first)"),
-        (lambda g: g.add("b", "x", budget_ms=-1), "node 'b': budget_ms: found -1 (expected 0 or more)"),
+        (lambda g: g.add("b", "x", budget_ms=-1), "node 'b': budget_ms: found -1 (expected a number from 0 to 600000)"),
         (
             lambda g: g.add("b", "x", inputs={"p": Edge("cam.video", delay=1)}),
             "node 'b': input 'p': found delay 1 without init (expected empty, zeros or a file), add init: empty",
         ),
-        (lambda g: g.process("p", threads=0), "process 'p': threads: found 0 (expected 1 to 1024)"),
+        (lambda g: g.process("p", threads=0), "process 'p': threads: found 0 (expected a whole number from 1 to 1024)"),
     ],
 )
 def test_a_mistake_is_told_where_it_is_made(build, message):

@@ -34,7 +34,7 @@ def test_a_graph_file_gives_names_clock_and_edges_with_their_places(tmp_path):
         write(
             tmp_path,
             "name: toy\nclock: {fps: 30000/1001, unit_frames: 2}\nlatency_ms: 90\n"
-            "processes: {p: {lanes: [a, b], threads: 3, on_crash: stop}}\n"
+            "processes: {p: {lanes: [a, b], threads: 3}}\n"
             "nodes:\n  cam: {type: x.y, params: {width: 4}}\n"
             "  blur:\n    type: x.z\n    process: p\n    lane: b\n    budget_ms: 1.5\n"
             "    ladder: [{steps: 2}, {steps: 1}]\n"
@@ -46,7 +46,7 @@ def test_a_graph_file_gives_names_clock_and_edges_with_their_places(tmp_path):
     assert (blur.process, blur.lane, blur.budget_ms, blur.ladder) == ("p", "b", 1.5, ({"steps": 2}, {"steps": 1}))
     assert str(blur.inputs["frames"].mark) == "g.yaml:14:15"
     assert (blur.inputs["back"].delay, blur.inputs["back"].init, blur.inputs["back"].late) == (2, "zeros", "hold")
-    assert spec.processes["p"].lanes == ("a", "b") and spec.processes["p"].on_crash == "stop"
+    assert spec.processes["p"].lanes == ("a", "b") and spec.processes["p"].threads == 3
 
 
 def test_latency_is_one_unit_when_not_given(tmp_path):
@@ -66,33 +66,44 @@ def test_latency_is_one_unit_when_not_given(tmp_path):
          "graph files cannot build objects"),
         ("nodes: {a: {type: x, budget: 3}}",
          "g.yaml:1:22: node 'a': unknown key 'budget' (expected: budget_ms, device, "
-         "inputs, ladder, lane, params, process, type); did you mean 'budget_ms'?"),
-        ("name: x\n", "g.yaml:1:1: nodes: found nothing (expected nodes), add one"),
+         "graph, inputs, ladder, lane, params, process, type); did you mean 'budget_ms'?"),
+        ("name: x\n", "g.yaml:1:1: graph: found no nodes (expected nodes: {NAME: {type: NAME}}), "
+         "start with: wangraph new graph NAME"),
         ("version: 2\nnodes: {a: {type: x}}",
-         "g.yaml:1:10: version: found 2 (expected 1), this wangraph reads version 1"),
+         "g.yaml:1:10: graph: version: found 2 (expected 1), this wangraph reads version 1"),
         ("clock: {fps: 0}\nnodes: {a: {type: x}}",
-         "g.yaml:1:14: clock.fps: found 0 (expected a number more than 0, 100000 at most, or a ratio as 30000/1001)"),
+         "g.yaml:1:14: clock: fps: found 0 (expected a number from 0.001 to 100000, or a ratio as 30000/1001)"),
         ("clock: {fps: [1]}\nnodes: {a: {type: x}}",
-         "g.yaml:1:14: clock.fps: found [1] (expected a number more than 0, 100000 at most, or a ratio as 30000/1001)"),
+         "g.yaml:1:14: clock: fps: found a list (expected a number from 0.001 to 100000, or a ratio as 30000/1001)"),
         ("latency_ms: 0\nnodes: {a: {type: x}}",
-         "g.yaml:1:13: latency_ms: found 0 (expected more than 0, 600000 at most), for example 240"),
+         "g.yaml:1:13: graph: latency_ms: found 0 (expected a number above 0, 600000 at most), for example 240"),
         ("nodes: {a: {type: x, inputs: {p: {from: b.q, delay: 20000, init: empty}}}}",
-         "g.yaml:1:34: node 'a': input 'p': delay: found 20000 (expected 10000 or less), all of it is kept"),
+         "g.yaml:1:53: node 'a': input 'p': delay: found 20000 (expected a whole number from 0 to 10000)"),
         ("latency_ms: soon\nnodes: {a: {type: x}}",
-         "g.yaml:1:13: graph: latency_ms: found 'soon' (expected a number)"),
+         "g.yaml:1:13: graph: latency_ms: found 'soon' (expected a number above 0, 600000 at most), for example 240"),
         ("latency_ms: 1.0e+999\nnodes: {a: {type: x}}",
-         "g.yaml:1:13: graph: latency_ms: found inf (expected a number below 1e+12)"),
+         "g.yaml:1:13: graph: latency_ms: found inf (expected a number above 0, 600000 at most), for example 240"),
         ("nodes: {a: {}}",
          "g.yaml:1:12: node 'a': found no type (expected type: NAME), list them with: wangraph nodes"),
         ("nodes: {a: {type: x, inputs: {p: q}}}",
-         "g.yaml:1:34: node 'a': input 'p': found 'q' (expected NODE.PORT, or from: NODE.PORT with a delay)"),
+         "g.yaml:1:34: node 'a': input 'p': found 'q' (expected NODE.PORT)"),
         ("nodes: {a: {type: x, inputs: {p: {from: b.q, delay: 1}}}}",
          "g.yaml:1:34: node 'a': input 'p': found delay 1 without init (expected empty, zeros or a file), "
          "add init: empty"),
         ("nodes: {a: {type: x, inputs: {p: {from: b.q, delay: -1}}}}",
-         "g.yaml:1:34: node 'a': input 'p': delay: found -1 (expected 0 or more), a unit cannot come early"),
-        ("processes: {p: {on_crash: stay}}\nnodes: {a: {type: x}}",
-         "g.yaml:1:27: process 'p': on_crash: found 'stay' (expected one of: stop)"),
+         "g.yaml:1:53: node 'a': input 'p': delay: found -1 (expected a whole number from 0 to 10000)"),
+        ("processes: {p: {lanes: [a, a]}}\nnodes: {a: {type: x}}",
+         "g.yaml:1:24: process 'p': lanes: found a list (expected a list of names, each once)"),
+        ("nodes: {a: {type: x, inputs: {p: {from: b.q, late: never}}}}",
+         "g.yaml:1:52: node 'a': input 'p': late: found 'never' (expected one of: empty, gap, hold, wait)"),
+        ("nodes: {a: {type: x, ladder: [{steps: 4}, {levels: 2}]}}",
+         "g.yaml:1:30: node 'a': ladder: found a list (expected a list as [{steps: 4}, {steps: 2}], with the same "
+         "parameters in each)"),
+        ("nodes: {a: [x]}",
+         "g.yaml:1:12: node 'a': found a list (expected a mapping of: budget_ms, device, graph, inputs, ladder, lane, "
+         "params, process, type)"),
+        ("extends: $base\nnodes: {a: {type: x}}",
+         "g.yaml:1:10: extends: found '$base' (expected a graph file, by a name that needs no parameters)"),
         ("nodes: {1a: {type: x}}",
          "g.yaml:1:9: graph: nodes: found the name '1a' (expected letters, digits, - and _, a letter first)"),
     ],

@@ -13,7 +13,7 @@ from ..node import Node, Parameter
 from ..ports import Input, Output
 from .catalogue import find_type, is_portable
 from .marks import Problems
-from .spec import GraphSpec, NodeSpec, ParamSpec
+from .spec import INITS, Edge, GraphSpec, NodeSpec, ParamSpec
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,13 @@ def find_input(value: str, folder: Path | None, graph_folder: Path) -> str:
         if path.exists():
             return os.path.abspath(path)
     return value
+
+
+def find_init(edge: Edge, graph_folder: Path) -> str | None:
+    """What comes before unit 0 of an edge: a word, or a file as `find_input` finds it; None without a delay."""
+    if edge.init is None or edge.init in INITS:
+        return edge.init
+    return find_input(edge.init, edge.folder, graph_folder)
 
 
 def _bind_node(node: NodeSpec, folder: Path, problems: Problems) -> Bound | None:

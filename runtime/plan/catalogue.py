@@ -1,6 +1,6 @@
 """From a node's type to its class. `runtime` knows no node: shipped types are handed in by the root package.
 
-A type is a name in the catalogue (shipped, or from another package's entry-point group ``wangraph.nodes``),
+A type is a name in the catalogue (shipped, or a *plug-in*: from a package's entry-point group ``wangraph.nodes``),
 ``package.module:Class``, or ``file.py:Class`` with the file beside the graph. A *target* is what the name stands for,
 ``module:Class`` or ``/absolute/file.py:Class``: `resolve` finds the same class by it in every process.
 """
@@ -16,7 +16,7 @@ import inspect
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -43,14 +43,35 @@ def set_catalogue(types: Mapping[str, str], graphs: Path | None = None) -> None:
     _shipped.graphs = graphs
 
 
-def shipped_types() -> Mapping[str, str]:
-    """Shipped type name -> target."""
-    return _shipped.types
+@dataclass(frozen=True)
+class Plugin:
+    """A node type that an installed package brings by an entry point."""
+
+    name: str
+    target: str
+    package: str
 
 
 def known_types() -> dict[str, str]:
-    """Every type name -> target; shipped names win over those of other packages."""
-    return {**_installed(), **_shipped.types}
+    """Every type name -> target; `find_type` refuses those that two packages claim."""
+    return {**{plugin.name: plugin.target for plugin in _plugins()}, **_shipped.types}
+
+
+def own_types() -> dict[str, str]:
+    """The types that come with wangraph, those of its parts that are plugged in included."""
+    mine = {plugin.name: plugin.target for plugin in _plugins() if plugin.package == __name__.partition(".")[0]}
+    return {**mine, **_shipped.types}
+
+
+def load_types(names: Iterable[str]) -> tuple[dict[str, type[Node]], dict[str, GraphError]]:
+    """The classes of these types, and what is wrong with the others: one broken package must not hide the rest."""
+    classes, broken = {}, {}
+    for name in names:
+        try:
+            classes[name] = find_type(name, Path())[1]
+        except GraphError as error:
+            broken[name] = error
+    return classes, broken
 
 
 def shipped_graphs() -> dict[str, Path]:
@@ -65,10 +86,13 @@ def shipped_profiles() -> dict[str, Path]:
 
 
 @functools.cache
-def _installed() -> dict[str, str]:
-    from importlib.metadata import entry_points  # takes 40 ms, which shipped types need not wait for
+def _plugins() -> tuple[Plugin, ...]:
+    from importlib.metadata import entry_points  # takes a moment, which processes that only `resolve` need not wait
 
-    return {entry.name: entry.value for entry in entry_points(group=GROUP)}
+    found = entry_points(group=GROUP)
+    return tuple(
+        Plugin(entry.name, f"{entry.module}:{entry.attr}", entry.dist.name if entry.dist else "?") for entry in found
+    )
 
 
 def find_type(name: str, folder: Path) -> tuple[str, type[Node]]:
@@ -80,21 +104,36 @@ def find_type(name: str, folder: Path) -> tuple[str, type[Node]]:
     if name in _local:
         return name, _local[name]
     if ":" not in name:
-        if name in _shipped.types:
-            return _shipped.types[name], resolve(_shipped.types[name])
-        types = known_types()
-        if name not in types:
-            raise GraphError(
-                f"no node type '{name}' (available: {listing(types)}; your own: file.py:Class or package.module:Class)"
-                f"{did_you_mean(name, types)}"
-            )
-        return types[name], resolve(types[name])
+        return _find_known(name)
     file, _, attribute = name.rpartition(":")
     if file.endswith(".py"):
         candidates = [(base / file).absolute() for base in (folder, Path.cwd())]
         path = next((path for path in candidates if path.is_file()), candidates[0])
         name = f"{path.resolve()}:{attribute}"
     return name, resolve(name)
+
+
+def _find_known(name: str) -> tuple[str, type[Node]]:
+    claims = [plugin for plugin in _plugins() if plugin.name == name]
+    if name in _shipped.types and not claims:
+        return _shipped.types[name], resolve(_shipped.types[name])
+    if not claims:
+        types = known_types()
+        raise GraphError(
+            f"no node type '{name}' (available: {listing(types)}; your own: file.py:Class or package.module:Class)"
+            f"{did_you_mean(name, types)}"
+        )
+    packages = [f"package '{plugin.package}'" for plugin in claims]
+    if name in _shipped.types or len(claims) > 1:
+        both = ["wangraph", *packages] if name in _shipped.types else packages
+        raise GraphError(
+            f"node type '{name}': found it in {' and in '.join(both)} (expected one), uninstall {packages[-1]}, or "
+            f"rename the type among its entry points in the group {GROUP}"
+        )
+    try:
+        return claims[0].target, resolve(claims[0].target)
+    except GraphError as error:
+        raise GraphError(f"node type '{name}' of {packages[0]}: {error}") from error
 
 
 def resolve(target: str) -> type[Node]:
@@ -166,7 +205,7 @@ def _load_module(name: str) -> ModuleType:
                 "install it, or name the file: file.py:Class"
             ) from error
         raise GraphError(_import_failed(f"module '{name}'", error)) from error
-    except Exception as error:  # whatever the user's module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever the user's module does when it is imported
         raise GraphError(_import_failed(f"module '{name}'", error)) from error
 
 
@@ -184,12 +223,12 @@ def _load_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever the user's file does when it is run
+    except (Exception, SystemExit) as error:  # whatever the user's file does when it is run
         del sys.modules[name]
         raise GraphError(_import_failed(f"file '{path}'", error)) from error
     return module
 
 
-def _import_failed(what: str, error: Exception) -> str:
+def _import_failed(what: str, error: BaseException) -> str:
     logging.getLogger("wangraph.catalogue").debug("%s: importing it failed", what, exc_info=error)
     return f"{what}: importing it raised {raised(error)}, correct it there"

@@ -6,19 +6,18 @@ Nothing here imports torch. Mistakes are gathered and raised together, one a lin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import GraphError
-from ..packet import WHOLE
 from ..units import MS
 from .bind import Bound, bind, check_outside, check_portable, check_written
+from .exports import Exports, check_exports
 from .marks import Problems
 from .overlay import build_tree, find_graph, parse_sets
 from .plan import NodePlan, Plan, StreamPlan
 from .shapes import Shapes, resolve_shapes
-from .spec import GraphSpec, parse_spec
+from .spec import GraphSpec
 from .streams import (
     by_stream,
     check_settling,
@@ -29,16 +28,18 @@ from .streams import (
     plan_stream,
     shared_lanes,
 )
+from .subgraph import close, real_ends
 from .timing import TimedEdge, TimedNode, Timing, compute_timing
-from .wiring import Edge, check_cycles, check_fed, check_wait, connect, depths, flow_order, on_loops
+from .wiring import BoundEdge, check_cycles, check_fed, check_wait, connect, depths, flow_order, on_loops
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A plan, and the timing it was made from."""
+    """A plan, the timing it was made from, and the ports of the graph to the outside."""
 
     plan: Plan
     timing: Timing
+    exports: Exports
 
 
 def load(reference: str | Path, sets: Mapping[str, Any] | None = None) -> GraphSpec:
@@ -51,10 +52,20 @@ def load(reference: str | Path, sets: Mapping[str, Any] | None = None) -> GraphS
         GraphError: everything that is wrong with it as text, one mistake a line.
     """
     path, problems = find_graph(reference), Problems()
-    tree = build_tree(path, parse_sets(sets or {}), problems)
-    spec = parse_spec(tree, path, problems)
+    graph = build_tree(path, parse_sets(sets or {}), problems)
+    tree, lost = close(graph)
+    spec = GraphSpec.parse(
+        tree,
+        "graph",
+        problems,
+        path=str(path.absolute()),
+        folder=path.parent.absolute(),
+        mark=tree.mark,
+        exits=graph.exits,
+        entrances=lost,
+    )
     problems.raise_any()
-    return spec
+    return replace(spec, name=spec.name or path.stem, exports=real_ends(spec.exports, graph, lost))
 
 
 def make_plan(spec: GraphSpec, seed: int = 0) -> Plan:
@@ -73,6 +84,7 @@ def check(spec: GraphSpec, seed: int = 0) -> Checked:
     places = place(spec, problems)
     devices = {node.name: find_device(node, problems) for node in spec.nodes.values()}
     edges = connect(spec, bound, problems)
+    exports = check_exports(spec, bound, problems)
     check_cycles(list(bound), edges, problems)
     if not problems.lines:
         check_fed(bound, edges, problems)
@@ -103,19 +115,7 @@ def check(spec: GraphSpec, seed: int = 0) -> Checked:
         path=spec.path,
         warnings=tuple(warnings),
     )
-    return Checked(plan, timing)
-
-
-def input_shapes(plan: Plan, node: str) -> dict[str, dict[str, tuple[int, ...] | None]]:
-    """Per inlet and tensor, the resolved shape per unit; None where it is not known or not connected.
-
-    Raises:
-        GraphError: the plan has no such node.
-    """
-    if node not in plan.nodes:
-        raise GraphError(f"plan '{plan.name}': no node '{node}'")
-    found = {i.port: _shapes(plan.streams[i.stream]) for i in plan.nodes[node].inputs}
-    return {**{port: {WHOLE: None} for port in plan.nodes[node].optional_inputs}, **found}
+    return Checked(plan, timing, exports)
 
 
 def output_shapes(plan: Plan, node: str) -> dict[str, dict[str, tuple[int, ...] | None]]:
@@ -137,7 +137,7 @@ def _latency_ns(spec: GraphSpec) -> int:
 
 
 def _timing(
-    spec: GraphSpec, bound: Mapping[str, Bound], edges: Sequence[Edge], places: Mapping[str, tuple[str, str]]
+    spec: GraphSpec, bound: Mapping[str, Bound], edges: Sequence[BoundEdge], places: Mapping[str, tuple[str, str]]
 ) -> Timing:
     nodes = [
         TimedNode(
@@ -165,7 +165,7 @@ def _timing(
 def _plan_nodes(
     bound: Mapping[str, Bound],
     order: Sequence[str],
-    edges: Sequence[Edge],
+    edges: Sequence[BoundEdge],
     places: Mapping[str, tuple[str, str]],
     devices: Mapping[str, str],
     timing: Timing,
@@ -174,7 +174,7 @@ def _plan_nodes(
     nodes = {}
     for name in order:
         node = bound[name]
-        inputs = {edge.inlet: plan_input(edge) for edge in edges if edge.consumer == name}
+        inputs = {edge.input_name: plan_input(edge) for edge in edges if edge.consumer == name}
         nodes[name] = NodePlan(
             name=name,
             type=node.spec.type,
@@ -204,7 +204,7 @@ def _plan_streams(
     spec: GraphSpec,
     bound: Mapping[str, Bound],
     nodes: Mapping[str, NodePlan],
-    edges: Sequence[Edge],
+    edges: Sequence[BoundEdge],
     shapes: Shapes,
     problems: Problems,
     warnings: list[str],

@@ -5,55 +5,54 @@ g.process("main", lanes=["loop", "play"])
 pattern = g.add("pattern", "capture.pattern", seconds=8)
 g.add("sync", "sync.playout", lane="play", inputs={"video": pattern["video"], "audio": pattern["audio"]})
 print(g.to_yaml())
+
+Arguments that are keys of the graph file are what their declarations say (`spec`), and checked as a file's are.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from ..errors import GraphError, listing
+from ..errors import GraphError, did_you_mean, listing
 from ..node import Node
 from .catalogue import known_types, target_of
 from .check import load, make_plan
+from .keys import Key, keys_of, read_keys, written
+from .kinds import NAME
 from .marks import Item, Mark, Problems, item_of
+from .overlay import expand_beside
 from .plan import Plan
-from .spec import NAME, GraphSpec, Memory, OnCrash, check_latency, parse_clock, parse_node, parse_process
+from .spec import ClockSpec, Edge, GraphSpec, NodeSpec, ProcessSpec
+from .subgraph import close
 from .writing import write_yaml
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 
-@dataclass(frozen=True)
-class Edge:
-    """An input that is more than ``node.port``: a feedback edge, or one that travels in a given way.
+GRAPH_KEYS = {**keys_of(ClockSpec), "latency_ms": keys_of(GraphSpec)["latency_ms"]}
+NODE_KEYS = {name: key for name, key in keys_of(NodeSpec).items() if name != "type"}
 
-    Args:
-        source: ``node.port``.
-        delay: units; the reader's unit k takes unit ``k - delay``.
-        init: what comes before unit 0: ``empty``, ``zeros`` or a file.
-        memory: auto, shared or inline.
-        late: what stands in for a late unit instead of what the port says: gap, hold, empty or wait.
-    """
 
-    source: str
-    delay: int = 0
-    init: str | None = None
-    memory: Memory = "auto"
-    late: str | None = None
+def _with_keys(keys: Mapping[str, Key]) -> Callable[[Function], Function]:
+    """Have help and editors show the keys that a function takes as ``**keys``."""
 
-    def _as_written(self) -> dict[str, Any]:
-        written = {
-            "from": self.source,
-            "delay": self.delay,
-            "init": self.init,
-            "memory": self.memory,
-            "late": self.late,
-        }
-        return {key: value for key, value in written.items() if value is not None}
+    def decorate(function: Function) -> Function:
+        signature = inspect.signature(function)
+        *own, rest = signature.parameters.values()
+        shown = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=key.default) for name, key in keys.items()
+        ]
+        function.__dict__["__signature__"] = signature.replace(parameters=[*own, *shown, rest])
+        lines = [f"            {name}: {key.help}." for name, key in keys.items()]
+        function.__doc__ = "\n".join([(function.__doc__ or "").rstrip(), "", "        Keys:", *lines])
+        return function
+
+    return decorate
 
 
 @dataclass(frozen=True)
@@ -67,27 +66,26 @@ class Vertex:
 
 
 class Graph:
-    """A graph being built, or loaded and changed.
+    """A graph being built, or loaded and changed."""
 
-    Args:
-        name: how views and messages call it.
-        fps: pictures per second: a number, a `Fraction` or ``"30000/1001"``.
-        unit_frames: pictures in one unit.
-        latency_ms: from the end of a unit to the moment its answer begins to play; one unit when not given.
+    @_with_keys(GRAPH_KEYS)
+    def __init__(self, name: str, **keys: Any) -> None:
+        """Begin an empty graph.
 
-    Raises:
-        GraphError: a value out of range.
-    """
+        Args:
+            name: how views and messages call it.
+            keys: of the graph and its clock, as in a graph file.
 
-    def __init__(
-        self, name: str, *, fps: float | str | Fraction = 25, unit_frames: int = 4, latency_ms: float | None = None
-    ) -> None:
-        problems, at = Problems(), _caller()
-        clock = parse_clock(item_of({"fps": str(fps), "unit_frames": unit_frames}, at), problems)
-        latency = float(clock.period * 1000) if latency_ms is None else float(latency_ms)
-        check_latency(latency, at, problems)
+        Raises:
+            GraphError: no such key, or a value out of range.
+        """
+        at, problems = _caller(), Problems()
+        _check_keys(keys, GRAPH_KEYS, at, f"graph '{name}'", problems)
+        clock = {key: value for key, value in keys.items() if key in keys_of(ClockSpec)}
+        head = _item({"name": name, "clock": clock, "latency_ms": keys.get("latency_ms")}, at)
+        values = read_keys(GraphSpec, head, "graph", problems, leave=("nodes",))
         problems.raise_any()
-        self._spec = GraphSpec(name, clock, latency, {}, {}, folder=Path.cwd(), mark=at)
+        self._spec = GraphSpec(**values, nodes={}, mark=at)
 
     @classmethod
     def load(cls, reference: str | Path, settings: Mapping[str, Any] | None = None) -> Graph:
@@ -108,64 +106,57 @@ class Graph:
         """The graph as written."""
         return self._spec
 
-    def process(
-        self, name: str, *, lanes: Sequence[str] = ("loop",), threads: int | None = None, on_crash: OnCrash = "stop"
-    ) -> None:
+    @_with_keys(keys_of(ProcessSpec))
+    def process(self, name: str, **keys: Any) -> None:
         """Declare a process; ``main`` with the lane ``loop`` is there without.
 
+        Args:
+            name: unique in the graph.
+            keys: of the process, as in a graph file.
+
         Raises:
-            GraphError: a value out of range.
+            GraphError: no such key, or a value out of range.
         """
-        written = {"lanes": list(lanes), "threads": threads, "on_crash": on_crash}
-        problems, at = Problems(), _caller()
-        process = parse_process(_checked_name(name, at), item_of(written, at), problems)
+        at, problems = _caller(), Problems()
+        process = ProcessSpec.entry(_checked_name(name, at), _item(keys, at), f"process '{name}'", problems)
         problems.raise_any()
         self._spec = replace(self._spec, processes={**self._spec.processes, name: process})
 
-    def add(
-        self,
-        name: str,
-        type: str | type[Node] | Node,
-        *,
-        inputs: Mapping[str, str | Edge] | None = None,
-        process: str | None = None,
-        lane: str | None = None,
-        device: str = "cpu",
-        budget_ms: float | None = None,
-        ladder: Sequence[Mapping[str, Any]] = (),
-        params: Mapping[str, Any] | None = None,
-        **more_params: Any,
-    ) -> Vertex:
-        """Add a node.
+    @_with_keys(NODE_KEYS)
+    def add(self, name: str, type: str | type[Node] | Node | None = None, **more: Any) -> Vertex:
+        """Add a node, or with ``graph=FILE`` a whole graph in its place.
 
         Args:
             name: unique in the graph.
             type: a name in the catalogue, ``file.py:Class``, ``module:Class``, a `Node` class, or a node whose
                 parameters are taken over.
-            inputs: by port: ``vertex["port"]``, ``"node.port"`` or an `Edge`.
-            params: parameters, also those that are called like an argument here; others may be given by keyword.
+            more: keys of the node, as in a graph file, an input as ``vertex["port"]``, ``"node.port"`` or an `Edge`;
+                any other name is a parameter. Parameters that are called like a key are given as ``params={...}``.
 
         Raises:
             GraphError: the name is taken, or a value is not what a graph file could say.
         """
-        at = _caller()
+        at, problems = _caller(), Problems()
         if _checked_name(name, at) in self._spec.nodes:
             raise GraphError(f"{at}: node '{name}': found twice (there are: {listing(self._spec.nodes)}), rename one")
+        keys = {key: value for key, value in more.items() if key in NODE_KEYS}
         own = type.values if isinstance(type, Node) else {}
-        written: dict[str, Any] = {
-            "type": _type_name(type),
-            "params": {**own, **(params or {}), **more_params},
-            "inputs": {p: e._as_written() if isinstance(e, Edge) else e for p, e in (inputs or {}).items()},
-            "process": process,
-            "lane": lane,
-            "device": device,
-            "budget_ms": budget_ms,
-            "ladder": [dict(level) for level in ladder],
-        }
-        problems = Problems()
-        node = parse_node(name, _item(written, at), problems)
-        problems.raise_any()
-        self._spec = replace(self._spec, nodes={**self._spec.nodes, name: node})
+        by_name = {key: value for key, value in more.items() if key not in NODE_KEYS}
+        item = _item(
+            {
+                **keys,
+                "type": _type_name(type),
+                "params": {**own, **(keys.get("params") or {}), **by_name},
+                "inputs": {port: self._source(edge, at) for port, edge in (keys.get("inputs") or {}).items()},
+            },
+            at,
+        )
+        if item.get("graph") is not None:
+            self._put_in(name, item, problems)
+        else:
+            node = NodeSpec.entry(name, item, f"node '{name}'", problems)
+            problems.raise_any()
+            self._spec = replace(self._spec, nodes={**self._spec.nodes, name: node})
         return Vertex(name)
 
     def plan(self, seed: int = 0) -> Plan:
@@ -184,6 +175,40 @@ class Graph:
         """
         return write_yaml(self._spec)
 
+    def _source(self, edge: str | Edge, at: Mark) -> Any:
+        """An edge as a file would say it, coming from inside where it names a sub-graph's output."""
+        source = edge.source if isinstance(edge, Edge) else str(edge)
+        name, _, port = source.rpartition(".")
+        has = [end.rpartition(".")[2] for end in self._spec.exits if end.startswith(f"{name}.")]
+        if has and port not in has:
+            hint = did_you_mean(port, has)
+            raise GraphError(f"{at}: no output '{port}' exported by '{name}' (it has: {listing(has)}){hint}")
+        found = self._spec.exits.get(source, source)
+        return written(Edge, replace(edge, source=found)) if isinstance(edge, Edge) else found
+
+    def _put_in(self, name: str, item: Item, problems: Problems) -> None:
+        """Add the nodes of a sub-graph, and what else it brings."""
+        spec = self._spec
+        around = written(GraphSpec, replace(spec, nodes={}))
+        tree = item_of(around, item.mark).having("nodes", Item({name: item}, item.mark))
+        graph = expand_beside(tree, Path.cwd(), problems)
+        tree, lost = close(graph)
+        made = GraphSpec.parse(tree, "graph", problems)
+        problems.raise_any()
+        self._spec = replace(
+            spec,
+            nodes={**spec.nodes, **made.nodes},
+            processes=made.processes,
+            exits={**spec.exits, **graph.exits},
+            entrances={**spec.entrances, **lost},
+        )
+
+
+def _check_keys(given: Mapping[str, Any], known: Mapping[str, Key], at: Mark, where: str, problems: Problems) -> None:
+    for name in given:
+        if name not in known:
+            problems.add(at, f"{where}: unknown key '{name}' (expected: {listing(known)}){did_you_mean(name, known)}")
+
 
 def _caller() -> Mark:
     """The line of the user's code that called into this file."""
@@ -199,8 +224,8 @@ def _checked_name(name: str, at: Mark) -> str:
     return name
 
 
-def _type_name(kind: str | type[Node] | Node) -> str:
-    if isinstance(kind, str):
+def _type_name(kind: str | type[Node] | Node | None) -> str | None:
+    if kind is None or isinstance(kind, str):
         return kind
     target = target_of(kind if isinstance(kind, type) else type(kind))
     return next((name for name, known in known_types().items() if known == target), target)

@@ -18,10 +18,15 @@ from typing import Any
 from ..errors import GraphError, did_you_mean, listing
 from .catalogue import shipped_graphs
 from .document import kind_name, parse_text, read_document
+from .keys import keys_of, read_keys
 from .marks import Item, Mark, Problems, item_of, shown
 from .params import resolve_params, substitute
-from .spec import NODE_KEYS, TOP_KEYS, check_keys
-from .subgraph import expand
+from .spec import GraphSpec, NodeSpec
+from .subgraph import Expanded, expand
+
+NODE_KEYS = keys_of(NodeSpec)
+SETTABLE = [name for name, key in keys_of(GraphSpec).items() if key.field]
+"""Keys of the graph that are there once it is extended and its parameters are known."""
 
 
 def find_graph(reference: str | Path, beside: Path | None = None) -> Path:
@@ -62,8 +67,11 @@ def read_tree(path: Path, chain: tuple[Path, ...] = ()) -> Item:
     extends = tree.get("extends")
     if extends is None:
         return tree
-    if not isinstance(extends.value, str):
-        raise GraphError(f"{extends.mark}: extends: found {kind_name(extends.value)} (expected a graph file)")
+    if not isinstance(extends.value, str) or "$" in extends.value:
+        found = kind_name(extends.value)
+        raise GraphError(
+            f"{extends.mark}: extends: found {found} (expected a graph file, by a name that needs no parameters)"
+        )
     base = read_tree(_find_from(extends, path.parent), (*chain, path.resolve()))
     return _merge(base, tree.without("extends"))
 
@@ -74,7 +82,7 @@ def build_tree(
     problems: Problems,
     given: Mapping[str, Item] | None = None,
     chain: tuple[Path, ...] = (),
-) -> Item:
+) -> Expanded:
     """A graph file as one tree: extended, set, its parameters put in, its sub-graphs spliced in as ``name/inner``.
 
     Args:
@@ -85,22 +93,30 @@ def build_tree(
     if path.resolve() in chain:
         raise GraphError(f"{shown(path)}: found a graph that contains itself (expected sub-graphs to end), remove it")
     tree = read_tree(path)
-    check_keys(tree, problems)
     inside = {key: item for key, item in sets.items() if "/" in key}
     for key, item in sets.items():
         if key not in inside:
             tree = _set_path(tree, key, item, problems)
     values = resolve_params(tree, given or {}, problems)
     tree = substitute(tree.without("params"), values, problems)
+    if chain:
+        read_keys(GraphSpec, tree, "graph", problems, leave=("nodes", "processes"))
+    elif tree.get("clock") is None:
+        tree = tree.having("clock", Item({}, tree.mark))  # sub-graphs are held against the clock that there is
 
-    def open_inner(file: Item, params: Mapping[str, Item]) -> Item:
-        inner = _find_from(file, file.folder or path.parent)
-        return build_tree(inner, {}, problems, params, (*chain, path.resolve()))
-
-    tree = expand(tree, open_inner, problems)
+    graph = expand_beside(tree, path.parent, problems, (*chain, path.resolve()))
     for key, item in inside.items():
-        tree = _set_path(tree, key, substitute(item, values, problems), problems)
-    return tree
+        graph = replace(graph, tree=_set_path(graph.tree, key, substitute(item, values, problems), problems))
+    return graph
+
+
+def expand_beside(tree: Item, folder: Path, problems: Problems, chain: tuple[Path, ...] = ()) -> Expanded:
+    """A tree with its sub-graphs spliced in, whose files are sought from the folder where they are named."""
+
+    def open_inner(file: Item, params: Mapping[str, Item]) -> Expanded:
+        return build_tree(_find_from(file, file.folder or folder), {}, problems, params, chain)
+
+    return expand(tree, open_inner, problems)
 
 
 def _find_from(reference: Item, folder: Path) -> Path:
@@ -137,7 +153,7 @@ def _set_path(tree: Item, key: str, item: Item, problems: Problems) -> Item:
         if parts[2] not in NODE_KEYS and not did_you_mean(parts[2], NODE_KEYS):
             parts.insert(2, "params")  # NODE.NAME is a parameter unless it is, or looks like, a key of the node
         return _put(tree, parts, item, problems)
-    if parts[0] in ("params", "nodes") or parts[0] not in TOP_KEYS:
+    if parts[0] == "nodes" or parts[0] not in SETTABLE:
         return _unknown_set(tree, parts, params, nodes, item, problems)
     return _put(tree, parts, item, problems)
 
@@ -146,11 +162,11 @@ def _unknown_set(
     tree: Item, parts: list[str], params: Mapping[str, Item], nodes: Mapping[str, Item], item: Item, problems: Problems
 ) -> Item:
     word = next((p for p in parts if p not in ("nodes", "params")), parts[0])
-    hint = did_you_mean(word, [*params, *nodes, "clock", "latency_ms", "name", "processes"])
+    hint = did_you_mean(word, [*params, *nodes, *SETTABLE])
     problems.add(
         item.mark,
         f"found '{'.'.join(parts)}' (available parameters: {listing(params)}; nodes: {listing(nodes)}, "
-        f"as NODE.budget_ms or NODE.PARAMETER; also clock.fps, latency_ms, processes.NAME.threads){hint}",
+        f"as NODE.KEY or NODE.PARAMETER; the graph's own keys: {listing(SETTABLE)}){hint}",
     )
     return tree
 

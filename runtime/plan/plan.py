@@ -43,7 +43,7 @@ class StreamPlan:
         settler: the process that decides the one outcome of each unit.
         settle_ns: when the settler stops waiting (the smallest latest start of its enforced consumers, delays
             counted in); None: it waits for ever (logs, and streams off the paced path).
-        window: units kept, ``ceil(latency / T) + largest delay + largest look-ahead + 1``.
+        window: units kept, ``ceil(latency / T) + largest delay + largest look-ahead + 2``.
         readers: processes other than ``process`` in which it is consumed.
         carrier: how it reaches them; ``reference`` when it stays at home.
     """
@@ -70,7 +70,7 @@ class StreamPlan:
 
 @dataclass(frozen=True)
 class InputPlan:
-    """One connected inlet: unit k of the node takes unit ``k - delay`` of the stream (and ``look_ahead`` more)."""
+    """One connected input port: unit k of the node takes unit ``k - delay`` of the stream (and ``look_ahead`` more)."""
 
     port: str
     stream: str
@@ -140,7 +140,6 @@ class ProcessPlan:
     name: str
     lanes: tuple[str, ...] = ("loop",)
     threads: int = 1
-    on_crash: Literal["stop"] = "stop"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ..units import UnitClock
 from .bind import Bound
 from .marks import Problems
 from .plan import TensorPlan
-from .wiring import Edge
+from .wiring import BoundEdge
 
 Symbol = tuple[str, str]
 """(node, symbol)"""
@@ -44,7 +44,7 @@ class Shapes:
             for name, port in (*node.inputs.items(), *node.outputs.items()):
                 self._enter(node, name, port)
 
-    def unify(self, edge: Edge) -> None:
+    def unify(self, edge: BoundEdge) -> None:
         """Make both ends of an edge agree, or note why they cannot."""
         give, take = edge.output, edge.input
         if "any" not in (give.kind, take.kind) and give.kind != take.kind:
@@ -70,7 +70,7 @@ class Shapes:
                 if dim.is_max and dim.symbol is not None and dim.size is not None:
                     self._sizes[node.name, dim.symbol] = Size(dim.size, is_max=True)
 
-    def _unify_tensors(self, edge: Edge) -> None:
+    def _unify_tensors(self, edge: BoundEdge) -> None:
         for name, take in edge.input.specs.items():
             give = edge.output.specs.get(name)
             if give is None:
@@ -89,7 +89,7 @@ class Shapes:
             for out_dim, in_dim in zip(give.shape, take.shape, strict=True):
                 self._unify_dim(edge, name, out_dim, in_dim)
 
-    def _unify_dim(self, edge: Edge, tensor: str, out_dim: Dim, in_dim: Dim) -> None:
+    def _unify_dim(self, edge: BoundEdge, tensor: str, out_dim: Dim, in_dim: Dim) -> None:
         give = self._known(edge.producer, edge.output, out_dim)
         take = self._known(edge.consumer, edge.input, in_dim)
         if give is not None and take is not None:
@@ -136,13 +136,13 @@ class Shapes:
             n_bytes = None if n is None or n_bytes is None else n_bytes * n
         return TensorPlan(name, spec.dtype, shape, n_bytes)
 
-    def _differ(self, edge: Edge, text: str, tensor: str = "") -> None:
+    def _differ(self, edge: BoundEdge, text: str, tensor: str = "") -> None:
         label = f" tensor '{tensor}'" if tensor else ""
         give = self._text(edge.producer, edge.output, tensor)
         take = self._text(edge.consumer, edge.input, tensor)
         self._problems.add(
             edge.mark,
-            f"node '{edge.consumer}': input '{edge.inlet}'{label} {take} cannot take {edge.stream} {give}: {text}",
+            f"node '{edge.consumer}': input '{edge.input_name}'{label} {take} cannot take {edge.stream} {give}: {text}",
         )
 
     def _text(self, node: str, port: Port, tensor: str) -> str:
@@ -159,7 +159,7 @@ class Shapes:
 
 
 def resolve_shapes(
-    clock: UnitClock, bound: Mapping[str, Bound], order: Sequence[str], edges: Sequence[Edge], problems: Problems
+    clock: UnitClock, bound: Mapping[str, Bound], order: Sequence[str], edges: Sequence[BoundEdge], problems: Problems
 ) -> Shapes:
     """Unify every edge: in the order in which data flows, then the delayed ones."""
     shapes = Shapes(clock, bound, problems)

@@ -1,41 +1,31 @@
-"""The graph as written: `GraphSpec`, and how an `Item` tree becomes one.
+"""The graph as written: `GraphSpec`. The keys of the graph file are declared here, each once; see `keys`.
 
 Nothing is compared with node classes here; `check` does that.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
-from ..errors import GraphError
 from ..ports import LATES, Late
 from ..units import UnitClock
-from .document import kind_name
+from .keys import Key, Section, key, many, one
+from .kinds import At, Kind, choice, levels, named, names, number, port, rate, text, whole
 from .marks import Item, Mark, Problems
-from .reader import Reader
 
 Memory = Literal["auto", "shared", "inline"]
-MEMORIES: tuple[Memory, ...] = get_args(Memory)
-OnCrash = Literal["stop"]
+
+INITS = ("empty", "zeros")
+"""What may come before unit 0 of a delayed edge, besides a file."""
+
+MAIN = "main"
+"""The process that is there without being declared."""
 
 NOWHERE = Mark("graph")
-NAME = re.compile(r"[A-Za-z_][\w-]*(/[A-Za-z_][\w-]*)*\Z")
-"""Names of nodes, processes and lanes; ``outer/inner`` after sub-graphs are spliced in."""
-
-MAX_FPS = 100_000
-MAX_LATENCY_MS = 600_000
-MAX_DELAY = 10_000
-MAX_THREADS = 1024
-
-TOP_KEYS = ("version", "name", "clock", "latency_ms", "processes", "nodes", "exports")
-NODE_KEYS = ("type", "params", "inputs", "process", "lane", "device", "budget_ms", "ladder")
-INPUT_KEYS = ("from", "delay", "init", "memory", "late")
-PROCESS_KEYS = ("lanes", "threads", "on_crash")
 
 
 @dataclass(frozen=True)
@@ -48,34 +38,157 @@ class ParamSpec:
 
 
 @dataclass(frozen=True)
-class InputSpec:
-    """An edge as written at its reading end; ``source`` is ``node.port``."""
+class End:
+    """A port that a graph exports."""
 
-    source: str
-    delay: int = 0
-    init: str | None = None
-    memory: Memory = "auto"
-    late: Late | None = None
+    node: str
+    port: str
     mark: Mark = NOWHERE
-    folder: Path | None = None
+
+    @classmethod
+    def of(cls, name: str, mark: Mark) -> Self:
+        """The end that is called ``node.port``."""
+        node, _, port = name.rpartition(".")
+        return cls(node, port, mark)
+
+    def __str__(self) -> str:
+        return f"{self.node}.{self.port}"
 
 
 @dataclass(frozen=True)
-class NodeSpec:
+class Entrance:
+    """An input of a sub-graph that nothing was given to."""
+
+    node: str
+    port: str
+    mark: Mark
+
+
+def values() -> Kind:
+    """Values of any kind by name."""
+
+    def parse(item: Item, at: At) -> dict[str, ParamSpec]:
+        found = named(item, at, None)
+        return {name: ParamSpec(value.plain(), value.mark, value.folder) for name, value in found.items()}
+
+    def write(params: Mapping[str, ParamSpec]) -> dict[str, Any]:
+        return {name: param.value for name, param in params.items()}
+
+    return Kind("values by name", parse, {"type": "object"}, write)
+
+
+def ends(*, several: bool) -> Kind:
+    """Ports of the graph's nodes by the names that they are exported under."""
+    kind = port()
+
+    def parse(item: Item, at: At) -> dict[str, tuple[End, ...]]:
+        return {name: tuple(parse_entry(name, child, at)) for name, child in named(item, at).items()}
+
+    def parse_entry(name: str, item: Item, at: At) -> Iterator[End]:
+        for single in item.value if several and item.is_list else [item]:
+            value = kind.parse(single, replace(at, owner=at.where, key=name))
+            if isinstance(value, str):
+                yield End.of(value, single.mark)
+
+    def write(values: Mapping[str, tuple[End, ...]]) -> dict[str, Any]:
+        return {name: str(ends[0]) if len(ends) == 1 else [*map(str, ends)] for name, ends in values.items()}
+
+    entry = {"type": ["string", "array"]} if several else kind.schema
+    expected = "by name, NODE.PORT" + (" or a list of them" if several else "")
+    return Kind(expected, parse, {"type": "object", "additionalProperties": entry}, write)
+
+
+@dataclass(frozen=True)
+class Edge(Section):
+    """An edge as written at the input port that it leads to.
+
+    A feedback edge, or one that travels in a given way, has more to say than the port that it comes from.
+    """
+
+    noun: ClassVar[str] = "input"
+    short: ClassVar[str] = "from"
+
+    source: str = key(port(), required=True, name="from", help="the output port that it comes from")
+    delay: int = key(whole(0, 10_000), 0, help="units that it is late on purpose: unit k takes unit k - delay")
+    init: str | None = key(
+        text(sample="empty"), None, help="what comes before unit 0 of a delayed edge: empty, zeros or a file"
+    )
+    memory: Memory = key(
+        choice(*get_args(Memory)),
+        "auto",
+        help="how its packets travel between processes: in shared memory, or inline, copied through a local socket",
+    )
+    late: Late | None = key(
+        choice(*LATES), None, unset="as the port says", help="what stands in for a unit that is not there in time"
+    )
+    mark: Mark = field(default=NOWHERE, repr=False)
+    folder: Path | None = field(default=None, repr=False)
+
+    @classmethod
+    def entry(cls, name: str, item: Item, where: str, problems: Problems) -> Self:
+        """Read one input's edge: a delay and what comes before it belong together."""
+        start, before = item.get("init"), len(problems.lines)
+        edge = cls.parse(item, where, problems, mark=item.mark, folder=(start or item).folder)
+        if len(problems.lines) > before:
+            return edge
+        if edge.delay and edge.init is None:
+            text = f"{where}: found delay {edge.delay} without init (expected empty, zeros or a file), add init: empty"
+            problems.add(item.mark, text)
+        if edge.init is not None and not edge.delay:
+            text = f"{where}: found init '{edge.init}' without delay (expected delay: 1 or more), remove it"
+            problems.add(item.mark, text)
+        return edge
+
+
+@dataclass(frozen=True)
+class NodeSpec(Section):
     """A node as written. ``marks`` holds the places of its keys, ``folder`` where a ``.py`` type is sought."""
 
+    noun: ClassVar[str] = "node"
+
     name: str
-    type: str
-    params: Mapping[str, ParamSpec] = field(default_factory=dict)
-    inputs: Mapping[str, InputSpec] = field(default_factory=dict)
-    process: str | None = None
-    lane: str | None = None
-    device: str = "cpu"
-    budget_ms: float | None = None
-    ladder: tuple[dict[str, Any], ...] = ()
+    type: str = key(
+        text(sample="NAME"),
+        required=True,
+        remedy="list them with: wangraph nodes",
+        on_subgraph="own",
+        help="its class: a name in the catalogue, file.py:Class beside the graph, or package.module:Class",
+    )
+    graph: ClassVar[Key] = Key(
+        text(sample="FILE"), on_subgraph="own", help="a graph file, instead of a type: its nodes take the node's place"
+    )
+    params: Mapping[str, ParamSpec] = key(values(), {}, on_subgraph="own", help="values of its parameters")
+    inputs: Mapping[str, Edge] = key(many(Edge), {}, on_subgraph="own", help="by input port, the edge that leads to it")
+    process: str | None = key(text(), None, unset=MAIN, on_subgraph="all", help="the process that it runs in")
+    lane: str | None = key(
+        text(), None, unset="loop, or the first", on_subgraph="all", help="the lane of its process that it runs in"
+    )
+    device: str = key(
+        text("cpu, cuda or cuda:0", r"cpu|cuda(:\d+)?"), "cpu", on_subgraph="all", help="where it computes"
+    )
+    budget_ms: float | None = key(
+        number(600_000, is_zero_allowed=True), None, unset="not known", help="how long it may take for one unit"
+    )
+    ladder: tuple[dict[str, Any], ...] = key(
+        levels(), (), help="levels of effort from the best to the cheapest; one is chosen for each unit"
+    )
     mark: Mark = NOWHERE
     marks: Mapping[str, Mark] = field(default_factory=dict)
     folder: Path | None = None
+
+    @classmethod
+    def entry(cls, name: str, item: Item, where: str, problems: Problems) -> Self:
+        """Read one node, with the places of its keys."""
+        kind = item.get("type")
+        return cls.parse(
+            item,
+            where,
+            problems,
+            name=name,
+            mark=item.key_mark or item.mark,
+            marks={key: child.mark for key, child in item.children().items()},
+            folder=kind.folder if kind is not None else None,
+        )
 
     def at(self, key: str) -> Mark:
         """Where ``key`` of this node was written, or the node itself."""
@@ -83,183 +196,101 @@ class NodeSpec:
 
 
 @dataclass(frozen=True)
-class ProcessSpec:
-    """A process as written; ``threads`` None: cores / processes, at least 1."""
+class ProcessSpec(Section):
+    """An operating-system process as written."""
+
+    noun: ClassVar[str] = "process"
 
     name: str
-    lanes: tuple[str, ...] = ("loop",)
-    threads: int | None = None
-    on_crash: OnCrash = "stop"
+    lanes: tuple[str, ...] = key(names(), ("loop",), unset="[loop]", help="its threads: each runs one node at a time")
+    threads: int | None = key(
+        whole(1, 1024), None, unset="cores / processes", help="threads that numeric libraries may use in it"
+    )
     mark: Mark = NOWHERE
+
+    @classmethod
+    def entry(cls, name: str, item: Item, where: str, problems: Problems) -> Self:
+        """Read one process."""
+        return cls.parse(item, where, problems, name=name, mark=item.mark)
 
 
 @dataclass(frozen=True)
-class GraphSpec:
-    """A graph as written, extended and filled in. ``folder`` is where relative files are sought first."""
+class ClockSpec(Section):
+    """The unit clock as written."""
 
-    name: str
-    clock: UnitClock = field(default_factory=UnitClock)
-    latency_ms: float = 160.0
-    processes: Mapping[str, ProcessSpec] = field(default_factory=dict)
-    nodes: Mapping[str, NodeSpec] = field(default_factory=dict)
+    noun: ClassVar[str] = "clock"
+
+    fps: Fraction = key(rate(100_000), Fraction(25), unset="25", is_always_written=True, help="pictures per second")
+    unit_frames: int = key(whole(1, 1_000_000), 4, is_always_written=True, help="pictures in one unit")
+
+    def unit_clock(self) -> UnitClock:
+        """The clock itself."""
+        return UnitClock(self.fps, self.unit_frames)
+
+
+@dataclass(frozen=True)
+class ExportsSpec(Section):
+    """The ports of a graph that a graph around it connects, or a server its user."""
+
+    noun: ClassVar[str] = "exports"
+
+    inputs: Mapping[str, tuple[End, ...]] = key(
+        ends(several=True), {}, help="what is given to it: input ports of its nodes, or outputs of standalone ones"
+    )
+    outputs: Mapping[str, tuple[End, ...]] = key(
+        ends(several=False), {}, help="what it gives: output ports of its nodes"
+    )
+    standalone: tuple[str, ...] = key(
+        names(least=0), (), help="nodes that are there only when it runs on its own, such as its source and its sink"
+    )
+
+
+@dataclass(frozen=True)
+class GraphSpec(Section):
+    """A graph as written, extended and filled in.
+
+    Attributes:
+        folder: where relative files are sought first.
+        exits: outputs of sub-graphs by ``node.output``: the port inside.
+        entrances: by ``node.port`` of ports inside sub-graphs: the sub-graph's input that was left open.
+    """
+
+    noun: ClassVar[str] = "graph"
+
+    name: str = key(text(), "", unset="the file's name", is_always_written=True, help="how views and messages call it")
+    version: int = key(
+        choice(1), 1, remedy="this wangraph reads version 1", is_always_written=True, help="of the graph file's format"
+    )
+    extends: ClassVar[Key] = Key(text(sample="FILE"), takes_param=False, help="a graph file that this one is laid over")
+    clock: UnitClock = key(
+        one(ClockSpec, ClockSpec.unit_clock),
+        UnitClock(),
+        is_always_written=True,
+        help="how time is cut into units: unit_frames pictures at fps",
+    )
+    latency_ms: float = key(
+        number(600_000, is_zero_allowed=False),
+        0.0,
+        unset="one unit",
+        remedy="for example 240",
+        help="from the end of a unit to the moment when its answer begins to play",
+    )
+    params: ClassVar[Key] = Key(
+        values(), takes_param=False, help="its parameters and their defaults; --set and graphs around it give others"
+    )
+    processes: Mapping[str, ProcessSpec] = key(many(ProcessSpec), {}, unset=MAIN, help="the processes that it runs in")
+    nodes: Mapping[str, NodeSpec] = key(
+        many(NodeSpec), {}, required=True, remedy="start with: wangraph new graph NAME", help="its nodes"
+    )
+    exports: ExportsSpec = key(
+        one(ExportsSpec), ExportsSpec(), help="its ports to the outside, for graphs around it and for servers"
+    )
     path: str | None = None
     folder: Path = field(default_factory=Path.cwd)
     mark: Mark = NOWHERE
+    exits: Mapping[str, str] = field(default_factory=dict)
+    entrances: Mapping[str, Entrance] = field(default_factory=dict)
 
-
-def parse_spec(tree: Item, path: Path, problems: Problems) -> GraphSpec:
-    """An expanded tree -> the graph; mistakes go to ``problems``."""
-    read = check_keys(tree, problems)
-    version = read.integer("version", 1)
-    if version != 1:
-        problems.add(read.mark("version"), f"version: found {version} (expected 1), this wangraph reads version 1")
-    clock = parse_clock(tree.get("clock"), problems)
-    latency = read.number("latency_ms", float(clock.period * 1000))
-    check_latency(latency, read.mark("latency_ms"), problems)
-    nodes = tree.get("nodes")
-    if nodes is None or not nodes.children():
-        found = "nothing" if nodes is None else kind_name(nodes.value)
-        problems.add(nodes.mark if nodes else tree.mark, f"nodes: found {found} (expected nodes), add one")
-    return GraphSpec(
-        name=read.text("name", path.stem),
-        clock=clock,
-        latency_ms=latency,
-        processes={n: parse_process(n, item, problems) for n, item in read.named("processes", NAME).items()},
-        nodes={n: parse_node(n, item, problems) for n, item in read.named("nodes", NAME).items()},
-        path=str(path.absolute()),
-        folder=path.parent.absolute(),
-        mark=tree.mark,
-    )
-
-
-def check_keys(tree: Item, problems: Problems) -> Reader:
-    """A reader of a graph's top level, having noted the keys that do not belong there; sub-graphs too pass here."""
-    exports = tree.get("exports")
-    if exports is not None:
-        Reader(exports, "exports", ("inputs", "outputs"), problems)
-    return Reader(tree, "graph", TOP_KEYS, problems, also=("extends", "params"))
-
-
-def check_latency(latency_ms: float, mark: Mark, problems: Problems) -> None:
-    """Note a latency that no window could be sized for."""
-    if not 0 < latency_ms <= MAX_LATENCY_MS:
-        problems.add(
-            mark,
-            f"latency_ms: found {latency_ms:g} (expected more than 0, {MAX_LATENCY_MS} at most), for example 240",
-        )
-
-
-def parse_fps(value: Any) -> Fraction:
-    """Pictures per second, exact: ``25``, ``12.5`` or ``"30000/1001"``.
-
-    Raises:
-        GraphError: not a number from 0.001 to `MAX_FPS`.
-    """
-    try:
-        if not isinstance(value, (int, float, str, Fraction)) or isinstance(value, bool):
-            raise ValueError(value)
-        fps = Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
-        fps = Fraction(0)
-    if not Fraction(1, 1000) <= fps <= MAX_FPS:
-        raise GraphError(
-            f"clock.fps: found {value!r} (expected a number more than 0, {MAX_FPS} at most, or a ratio as 30000/1001)"
-        )
-    return fps
-
-
-def parse_clock(item: Item | None, problems: Problems) -> UnitClock:
-    """``{fps, unit_frames}`` -> the unit clock; mistakes go to ``problems``."""
-    if item is None:
-        return UnitClock()
-    read = Reader(item, "clock", ("fps", "unit_frames"), problems)
-    try:
-        fps = item.get("fps")
-        return UnitClock(Fraction(25) if fps is None else parse_fps(fps.plain()), read.integer("unit_frames", 4))
-    except GraphError as error:
-        problems.add(read.mark("fps") if "fps" in str(error) else read.mark("unit_frames"), str(error))
-        return UnitClock()
-
-
-def parse_process(name: str, item: Item, problems: Problems) -> ProcessSpec:
-    """One process -> what is written of it; mistakes go to ``problems``."""
-    read = Reader(item, f"process '{name}'", PROCESS_KEYS, problems)
-    lanes = read.strings("lanes", ("loop",))
-    for lane in lanes:
-        if not NAME.match(lane) or lanes.count(lane) > 1:
-            problems.add(read.mark("lanes"), f"process '{name}': found lane '{lane}' (expected names, each once)")
-    threads = read.integer("threads", None)
-    if threads is not None and not 1 <= threads <= MAX_THREADS:
-        text = f"process '{name}': threads: found {threads} (expected 1 to {MAX_THREADS})"
-        problems.add(read.mark("threads"), text)
-    on_crash: OnCrash = read.choice("on_crash", get_args(OnCrash), "stop")
-    return ProcessSpec(name, tuple(lanes) or ("loop",), threads, on_crash, item.mark)
-
-
-def parse_node(name: str, item: Item, problems: Problems) -> NodeSpec:
-    """One node -> what is written of it; mistakes go to ``problems``."""
-    where = f"node '{name}'"
-    read = Reader(item, where, NODE_KEYS, problems)
-    if item.is_mapping and item.get("type") is None:
-        problems.add(item.mark, f"{where}: found no type (expected type: NAME), list them with: wangraph nodes")
-    budget = read.number("budget_ms", None)
-    if budget is not None and budget < 0:
-        problems.add(read.mark("budget_ms"), f"{where}: budget_ms: found {budget:g} (expected 0 or more)")
-    kind = item.get("type")
-    params, edges = read.named("params", None), read.named("inputs", None)
-    return NodeSpec(
-        name=name,
-        type=read.text("type", ""),
-        params={key: ParamSpec(value.plain(), value.mark, value.folder) for key, value in params.items()},
-        inputs={port: _input(f"{where}: input '{port}'", edge, problems) for port, edge in edges.items()},
-        process=read.text("process", None),
-        lane=read.text("lane", None),
-        device=read.text("device", "cpu"),
-        budget_ms=budget,
-        ladder=_ladder(item.get("ladder"), where, problems),
-        mark=item.key_mark or item.mark,
-        marks={key: child.mark for key, child in item.children().items()},
-        folder=kind.folder if kind is not None else None,
-    )
-
-
-def _input(where: str, item: Item, problems: Problems) -> InputSpec:
-    if item.is_mapping:
-        read = Reader(item, where, INPUT_KEYS, problems)
-        source, delay = read.text("from", ""), read.integer("delay", 0)
-        init, memory = read.text("init", None), read.choice("memory", MEMORIES, "auto")
-        late = read.choice("late", LATES, None)
-        start = item.get("init")
-        folder = start.folder if start is not None else item.folder
-    else:
-        source, delay, init, memory, late, folder = item.value, 0, None, "auto", None, item.folder
-    if not isinstance(source, str) or "." not in source.strip("."):
-        problems.add(
-            item.mark,
-            f"{where}: found {kind_name(source or None)} (expected NODE.PORT, or from: NODE.PORT with a delay)",
-        )
-        source = ""
-    if delay < 0:
-        problems.add(item.mark, f"{where}: delay: found {delay} (expected 0 or more), a unit cannot come early")
-    if delay > MAX_DELAY:
-        problems.add(item.mark, f"{where}: delay: found {delay} (expected {MAX_DELAY} or less), all of it is kept")
-    if delay > 0 and init is None:
-        problems.add(
-            item.mark,
-            f"{where}: found delay {delay} without init (expected empty, zeros or a file), add init: empty",
-        )
-    if delay == 0 and init is not None:
-        problems.add(item.mark, f"{where}: found init '{init}' without delay (expected delay: 1 or more), remove it")
-    return InputSpec(source, max(delay, 0), init, memory, late, item.mark, folder)
-
-
-def _ladder(item: Item | None, where: str, problems: Problems) -> tuple[dict[str, Any], ...]:
-    if item is None or item.value is None:
-        return ()
-    levels = item.plain()
-    if not isinstance(levels, list) or not all(isinstance(level, dict) and level for level in levels):
-        problems.add(item.mark, f"{where}: ladder: found {kind_name(levels)} (expected a list as [{{steps: 4}}, ...])")
-        return ()
-    if len({frozenset(level) for level in levels}) > 1:
-        problems.add(item.mark, f"{where}: ladder: found levels with different keys (expected the same in each)")
-    return tuple(levels)
+    def __post_init__(self) -> None:
+        if not self.latency_ms:  # not given: it follows from the clock
+            object.__setattr__(self, "latency_ms", float(self.clock.period * 1000))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +14,8 @@ from .bind import Bound
 from .marks import Problems
 from .plan import Carrier, InputPlan, NodePlan, ProcessPlan, StreamPlan
 from .shapes import Shapes
-from .spec import GraphSpec, NodeSpec, ProcessSpec
-from .wiring import Edge
-
-MAIN = "main"
-_DEVICE = re.compile(r"cpu|cuda(?::(\d+))?\Z")
+from .spec import MAIN, GraphSpec, NodeSpec, ProcessSpec
+from .wiring import BoundEdge
 
 
 def place(spec: GraphSpec, problems: Problems) -> dict[str, tuple[str, str]]:
@@ -55,7 +51,7 @@ def plan_processes(spec: GraphSpec, places: Mapping[str, tuple[str, str]]) -> di
     for name in dict.fromkeys([*declared, *used]):
         given = spec.processes.get(name, ProcessSpec(name))
         threads = share if given.threads is None else given.threads
-        result[name] = ProcessPlan(name, given.lanes, threads, given.on_crash)
+        result[name] = ProcessPlan(name, given.lanes, threads)
     return result
 
 
@@ -90,24 +86,18 @@ def _own_lane(spec: GraphSpec, nodes: Mapping[str, NodePlan], node: NodePlan) ->
 
 def find_device(node: NodeSpec, problems: Problems) -> str:
     """``cpu`` or ``cuda:N``, there on this machine."""
-    where, match = f"node '{node.name}'", _DEVICE.match(node.device)
-    if match is None:
-        problems.add(
-            node.at("device"), f"{where}: device: found '{node.device}' (expected cpu, cuda or cuda:0), choose one"
-        )
-        return "cpu"
     if node.device == "cpu":
         return "cpu"
-    index = match[1] or "0"
+    index = node.device.partition(":")[2] or "0"
     if not (Path(f"/dev/nvidia{index}").exists() or Path("/dev/dxg").exists()):
         problems.add(
             node.at("device"),
-            f"{where}: device: found '{node.device}' (available on this machine: cpu), write device: cpu",
+            f"node '{node.name}': device: found '{node.device}' (available on this machine: cpu), write device: cpu",
         )
     return f"cuda:{index}"
 
 
-def check_settling(edges: Sequence[Edge], nodes: Mapping[str, NodePlan], problems: Problems) -> None:
+def check_settling(edges: Sequence[BoundEdge], nodes: Mapping[str, NodePlan], problems: Problems) -> None:
     """Note streams that are both played and fed back, but would be decided in two places."""
     for name, readers in by_stream(edges).items():
         homes = list(dict.fromkeys(nodes[edge.consumer].process for edge in readers))
@@ -128,7 +118,7 @@ def plan_stream(
     node: Bound,
     port: str,
     nodes: Mapping[str, NodePlan],
-    edges: Sequence[Edge],
+    edges: Sequence[BoundEdge],
     shapes: Shapes,
     clock: UnitClock,
     latency_ns: int,
@@ -156,10 +146,10 @@ def plan_stream(
     return replace(stream, carrier=carrier)
 
 
-def plan_input(edge: Edge) -> InputPlan:
-    """One connected inlet."""
+def plan_input(edge: BoundEdge) -> InputPlan:
+    """One connected input port."""
     return InputPlan(
-        port=edge.inlet,
+        port=edge.input_name,
         stream=edge.stream,
         delay=edge.delay,
         init=edge.init,
@@ -170,15 +160,15 @@ def plan_input(edge: Edge) -> InputPlan:
     )
 
 
-def by_stream(edges: Sequence[Edge]) -> dict[str, list[Edge]]:
+def by_stream(edges: Sequence[BoundEdge]) -> dict[str, list[BoundEdge]]:
     """Edges by the stream they read."""
-    result: dict[str, list[Edge]] = {}
+    result: dict[str, list[BoundEdge]] = {}
     for edge in edges:
         result.setdefault(edge.stream, []).append(edge)
     return result
 
 
-def _settle_ns(nodes: Mapping[str, NodePlan], edges: Sequence[Edge], clock: UnitClock) -> int | None:
+def _settle_ns(nodes: Mapping[str, NodePlan], edges: Sequence[BoundEdge], clock: UnitClock) -> int | None:
     """When the settler stops waiting: the earliest of the readers' latest starts; unit k serves a reader's unit
     ``k + delay``, and with look-ahead its unit ``k - look_ahead``."""
     times = []
@@ -189,31 +179,31 @@ def _settle_ns(nodes: Mapping[str, NodePlan], edges: Sequence[Edge], clock: Unit
     return min(times, default=None)
 
 
-def _window(edges: Sequence[Edge], clock: UnitClock, latency_ns: int) -> int:
+def _window(edges: Sequence[BoundEdge], clock: UnitClock, latency_ns: int) -> int:
     delay = max((edge.delay for edge in edges), default=0)
     ahead = max((edge.input.look_ahead for edge in edges), default=0)
     return math.ceil(latency_ns / (clock.period * NS)) + delay + ahead + 2
 
 
-def _check_zeros(stream: StreamPlan, edges: Sequence[Edge], problems: Problems) -> None:
+def _check_zeros(stream: StreamPlan, edges: Sequence[BoundEdge], problems: Problems) -> None:
     for edge in edges:
         if edge.init == "zeros" and (stream.max_bytes is None or stream.kind == "text"):
             problems.add(
                 edge.mark,
-                f"node '{edge.consumer}': input '{edge.inlet}': found init zeros for {stream.name}, whose shape "
+                f"node '{edge.consumer}': input '{edge.input_name}': found init zeros for {stream.name}, whose shape "
                 "is not known (expected empty or a file), write init: empty",
             )
 
 
 def _carrier(
     stream: StreamPlan,
-    edges: Sequence[Edge],
+    edges: Sequence[BoundEdge],
     nodes: Mapping[str, NodePlan],
     problems: Problems,
     warnings: list[str],
 ) -> Carrier:
     crossing = [edge for edge in edges if nodes[edge.consumer].process != stream.process]
-    wanted = {edge.memory: edge for edge in crossing if edge.memory != "auto"}
+    wanted = {edge.spec.memory: edge for edge in crossing if edge.spec.memory != "auto"}
     if not crossing:
         return "reference"
     where = f"stream {stream.name}"
@@ -238,6 +228,6 @@ def _carrier(
     return "inline"
 
 
-def _names(edges: Sequence[Edge]) -> str:
+def _names(edges: Sequence[BoundEdge]) -> str:
     names = list(dict.fromkeys(edge.consumer for edge in edges))
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]

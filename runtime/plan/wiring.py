@@ -10,26 +10,23 @@ import networkx as nx
 
 from ..errors import did_you_mean, listing
 from ..ports import Input, Late, Output
-from .bind import Bound, find_input
+from .bind import Bound, find_init
 from .marks import Mark, Problems
-from .spec import NOWHERE, GraphSpec, InputSpec, Memory
+from .spec import INITS, Edge, GraphSpec
 
 
 @dataclass(frozen=True)
-class Edge:
-    """Output port to input port."""
+class BoundEdge:
+    """An edge as written, and the ports at both its ends; ``init`` with its file found."""
 
+    spec: Edge
     producer: str
-    outlet: str
+    output_name: str
     consumer: str
-    inlet: str
+    input_name: str
     output: Output
     input: Input
-    late: Late
-    delay: int = 0
-    init: str | None = None
-    memory: Memory = "auto"
-    mark: Mark = NOWHERE
+    init: str | None
 
     @property
     def ends(self) -> tuple[str, str]:
@@ -39,10 +36,25 @@ class Edge:
     @property
     def stream(self) -> str:
         """``node.port`` of the output."""
-        return f"{self.producer}.{self.outlet}"
+        return f"{self.producer}.{self.output_name}"
+
+    @property
+    def delay(self) -> int:
+        """Units that it is late on purpose."""
+        return self.spec.delay
+
+    @property
+    def late(self) -> Late:
+        """What stands in for a unit that is late."""
+        return self.spec.late or self.input.late
+
+    @property
+    def mark(self) -> Mark:
+        """Where it was written."""
+        return self.spec.mark
 
 
-def connect(spec: GraphSpec, bound: Mapping[str, Bound], problems: Problems) -> list[Edge]:
+def connect(spec: GraphSpec, bound: Mapping[str, Bound], problems: Problems) -> list[BoundEdge]:
     """Every edge of the graph whose ends exist; the others are noted as mistakes."""
     edges = []
     for node in bound.values():
@@ -55,20 +67,30 @@ def connect(spec: GraphSpec, bound: Mapping[str, Bound], problems: Problems) -> 
                 )
             elif (edge := _edge(spec, bound, node, port, given, problems)) is not None:
                 edges.append(edge)
-        for port, inlet in node.inputs.items():
-            if port not in node.spec.inputs and not inlet.optional:
-                problems.add(
-                    node.spec.mark,
-                    f"{where}: input '{port}' is not connected (expected inputs: {{{port}: NODE.PORT}}), connect it",
-                )
+        for port, wanted in node.inputs.items():
+            if port not in node.spec.inputs and not wanted.optional:
+                _note_unconnected(spec, node, port, problems)
     return edges
 
 
+def _note_unconnected(spec: GraphSpec, node: Bound, port: str, problems: Problems) -> None:
+    entrance = spec.entrances.get(f"{node.name}.{port}")
+    if entrance is None:
+        mark, where, name, why = node.spec.mark, node.name, port, ""
+    else:
+        mark, where, name = entrance.mark, entrance.node, entrance.port
+        why = f": '{node.name}' needs it"
+    problems.add(
+        mark,
+        f"node '{where}': input '{name}' is not connected (expected inputs: {{{name}: NODE.PORT}}{why}), connect it",
+    )
+
+
 def _edge(
-    spec: GraphSpec, bound: Mapping[str, Bound], node: Bound, port: str, given: InputSpec, problems: Problems
-) -> Edge | None:
+    spec: GraphSpec, bound: Mapping[str, Bound], node: Bound, port: str, given: Edge, problems: Problems
+) -> BoundEdge | None:
     where = f"node '{node.name}': input '{port}'"
-    producer, _, outlet = given.source.rpartition(".")
+    producer, _, output = given.source.rpartition(".")
     if not producer:
         return None  # noted when it was read
     if producer not in spec.nodes:
@@ -80,45 +102,39 @@ def _edge(
     if producer not in bound:
         return None  # its own mistakes come first
     outputs = bound[producer].outputs
-    if outlet not in outputs:
+    if output not in outputs:
         problems.add(
             given.mark,
-            f"{where}: no output '{outlet}' on '{producer}' (it has: {listing(outputs)})"
-            f"{did_you_mean(outlet, outputs)}",
+            f"{where}: no output '{output}' on '{producer}' (it has: {listing(outputs)})"
+            f"{did_you_mean(output, outputs)}",
         )
         return None
-    inlet = node.inputs[port]
     init = _init(given, where, spec.folder, problems)
-    late = given.late or inlet.late
-    ends = (producer, outlet, node.name, port, outputs[outlet], inlet)
-    return Edge(*ends, late, given.delay, init, given.memory, given.mark)
+    return BoundEdge(given, producer, output, node.name, port, outputs[output], node.inputs[port], init)
 
 
-def _init(given: InputSpec, where: str, folder: Path, problems: Problems) -> str | None:
-    if given.init is None or given.init in ("empty", "zeros"):
-        return given.init
-    found = find_input(given.init, given.folder, folder)
-    if not Path(found).is_file():
+def _init(given: Edge, where: str, folder: Path, problems: Problems) -> str | None:
+    found = find_init(given, folder)
+    if found is not None and found not in INITS and not Path(found).is_file():
         problems.add(
             given.mark,
-            f"{where}: init: found '{given.init}' (expected empty, zeros or a file)"
-            f"{did_you_mean(given.init, ('empty', 'zeros'))}",
+            f"{where}: init: found '{given.init}' (expected empty, zeros or a file){did_you_mean(found, INITS)}",
         )
     return found
 
 
-def check_wait(edges: Sequence[Edge], enforced: frozenset[str], problems: Problems) -> None:
-    """Note inlets that would wait for ever on a path that must be in time."""
+def check_wait(edges: Sequence[BoundEdge], enforced: frozenset[str], problems: Problems) -> None:
+    """Note input ports that would wait for ever on a path that must be in time."""
     for edge in edges:
         if edge.late == "wait" and edge.consumer in enforced and not edge.output.is_log:
             problems.add(
                 edge.mark,
-                f"node '{edge.consumer}': input '{edge.inlet}': found late: wait ahead of a paced node "
+                f"node '{edge.consumer}': input '{edge.input_name}': found late: wait ahead of a paced node "
                 "(expected gap, hold or empty; wait only on logs and off the paced path), choose one",
             )
 
 
-def check_cycles(nodes: Sequence[str], edges: Sequence[Edge], problems: Problems) -> None:
+def check_cycles(nodes: Sequence[str], edges: Sequence[BoundEdge], problems: Problems) -> None:
     """Note each knot of nodes that wait for one another within one unit, as ``a.x -> b.y -> a.x``."""
     graph = _undelayed(nodes, edges)
     for knot in nx.strongly_connected_components(graph):
@@ -132,11 +148,11 @@ def check_cycles(nodes: Sequence[str], edges: Sequence[Edge], problems: Problems
         problems.add(
             steps[-1].mark,
             f"found a cycle without delay: {text} (expected a delay on one of its edges), "
-            f"write {steps[-1].inlet}: {{from: {steps[-1].stream}, delay: 1, init: empty}}",
+            f"write {steps[-1].input_name}: {{from: {steps[-1].stream}, delay: 1, init: empty}}",
         )
 
 
-def check_fed(bound: Mapping[str, Bound], edges: Sequence[Edge], problems: Problems) -> None:
+def check_fed(bound: Mapping[str, Bound], edges: Sequence[BoundEdge], problems: Problems) -> None:
     """Note nodes that only feed each other: nothing would tell them when a unit begins."""
     graph = _whole(list(bound), edges)
     clocked = [name for name, node in bound.items() if node.cls.paced or not graph.in_degree(name)]
@@ -150,13 +166,13 @@ def check_fed(bound: Mapping[str, Bound], edges: Sequence[Edge], problems: Probl
         )
 
 
-def flow_order(nodes: Sequence[str], edges: Sequence[Edge]) -> list[str]:
+def flow_order(nodes: Sequence[str], edges: Sequence[BoundEdge]) -> list[str]:
     """Names in an order in which data flows (delayed edges left out), otherwise as in the file."""
     place = {name: index for index, name in enumerate(nodes)}
     return list(nx.lexicographical_topological_sort(_undelayed(nodes, edges), key=place.__getitem__))
 
 
-def depths(order: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
+def depths(order: Sequence[str], edges: Sequence[BoundEdge]) -> dict[str, int]:
     """Longest way from a source over edges without delay, for names in flow order."""
     depth = dict.fromkeys(order, 0)
     for name in order:
@@ -165,7 +181,7 @@ def depths(order: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
     return depth
 
 
-def on_loops(nodes: Sequence[str], edges: Sequence[Edge], paced: Collection[str]) -> frozenset[str]:
+def on_loops(nodes: Sequence[str], edges: Sequence[BoundEdge], paced: Collection[str]) -> frozenset[str]:
     """Nodes that lie on a feedback loop, delayed edges included.
 
     Loops through a paced node do not count: its deadline times them, and hurrying the others would gain nothing
@@ -176,11 +192,11 @@ def on_loops(nodes: Sequence[str], edges: Sequence[Edge], paced: Collection[str]
     return frozenset(n for knot in loops for n in knot if len(knot) > 1 or graph.has_edge(n, n))
 
 
-def _undelayed(nodes: Sequence[str], edges: Sequence[Edge]) -> nx.DiGraph[str]:
+def _undelayed(nodes: Sequence[str], edges: Sequence[BoundEdge]) -> nx.DiGraph[str]:
     return _whole(nodes, [edge for edge in edges if not edge.delay])
 
 
-def _whole(nodes: Sequence[str], edges: Sequence[Edge]) -> nx.DiGraph[str]:
+def _whole(nodes: Sequence[str], edges: Sequence[BoundEdge]) -> nx.DiGraph[str]:
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(nodes)
     graph.add_edges_from((edge.producer, edge.consumer) for edge in edges)

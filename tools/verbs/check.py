@@ -65,10 +65,7 @@ def describe(checked: Checked) -> dict[str, Any]:
         "unit_ms": float(plan.clock.period * 1000),
         "latency_ms": plan.latency_ns / MS,
         "verdict": "unproven" if timing.warnings or any(n.cost_ns for n in plan.nodes.values()) else "no budgets",
-        "processes": {
-            p.name: {"lanes": list(p.lanes), "threads": p.threads, "on_crash": p.on_crash}
-            for p in plan.processes.values()
-        },
+        "processes": {p.name: {"lanes": list(p.lanes), "threads": p.threads} for p in plan.processes.values()},
         "nodes": {name: _node(node, timing.earliest_ns[name]) for name, node in plan.nodes.items()},
         "facts": {name: facts for name, node in plan.nodes.items() if (facts := _facts(node))},
         "edges": _edges(plan),
@@ -77,6 +74,10 @@ def describe(checked: Checked) -> dict[str, Any]:
             for x in timing.loops
         ],
         "lanes": {lane: round(load, 3) for lane, load in timing.loads.items()},
+        "exports": {
+            side: {name: {"kind": port.kind, "ports": list(port.ports)} for name, port in ports.items()}
+            for side, ports in (("inputs", checked.exports.inputs), ("outputs", checked.exports.outputs))
+        },
         "warnings": list(plan.warnings),
     }
 
@@ -143,6 +144,11 @@ def _print(report: dict[str, Any]) -> None:
     for name, facts in report["facts"].items():
         told = ", ".join(f"{fact} {x if isinstance(x, str) else format(x, ',')}" for fact, x in facts.items())
         out.print(f"{name}: {told}", markup=False)
+    takes, gives = report["exports"]["inputs"], report["exports"]["outputs"]
+    if takes or gives:
+        out.print(
+            f"exports: takes {', '.join(takes) or 'nothing'}; gives {', '.join(gives) or 'nothing'}", markup=False
+        )
     lanes = ", ".join(f"{lane} {load:.0%}" for lane, load in report["lanes"].items())
     out.print(f"\nlanes busy: {lanes}")
     for loop in report["loops"]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...runtime.errors import GraphError
 from ..shared.tables import console, table
 
 if TYPE_CHECKING:
@@ -28,27 +27,23 @@ def command(type_name: str | None, as_json: bool) -> None:
     wangraph nodes capture.file
     wangraph nodes my_nodes.py:Blur
     """
-    from ...runtime.plan.catalogue import find_type, known_types
+    from ...runtime.plan.catalogue import find_type, known_types, load_types
 
     if type_name is not None:
         found = _described(type_name, find_type(type_name, Path.cwd())[1])
         click.echo(json.dumps(found, indent=1)) if as_json else _print_type(found)
         return
-    rows = []
-    for name in sorted(known_types()):
-        try:
-            rows.append(_described(name, find_type(name, Path.cwd())[1]))
-        except GraphError as error:  # one broken package must not hide the others
-            rows.append({"type": name, "help": "", "error": str(error)})
+    classes, broken = load_types(known_types())
+    rows = [_described(name, cls) for name, cls in classes.items()]
+    rows += [{"type": name, "help": "", "error": str(error)} for name, error in broken.items()]
+    rows.sort(key=lambda row: str(row["type"]))
     click.echo(json.dumps(rows, indent=1)) if as_json else _print_all(rows)
 
 
 def _described(name: str, cls: type[Node]) -> dict[str, Any]:
-    defaults = {key: None if p.is_required else p.default for key, p in cls.params.items()}
-    try:
-        inputs, outputs = cls.ports(defaults)
-    except (TypeError, KeyError, ValueError, AttributeError, GraphError):  # ports that need a parameter without default
-        inputs, outputs = cls.inputs, cls.outputs
+    from ...runtime.plan.schema import default_ports
+
+    inputs, outputs = default_ports(cls)
     return {
         "type": name,
         "help": inspect.cleandoc(cls.__doc__ or ""),

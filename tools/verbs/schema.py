@@ -23,10 +23,13 @@ def command(output: Path | None, shipped: bool) -> None:
     # yaml-language-server: $schema=graph.schema.json
     """
     check_kind(Target("-o", output, JSON))
-    from ...runtime.plan.catalogue import known_types, shipped_types
+    from ...runtime.plan.catalogue import known_types, load_types, own_types
     from ...runtime.plan.schema import graph_schema
 
-    text = json.dumps(graph_schema(shipped_types() if shipped else known_types()), indent=1) + "\n"
+    classes, broken = load_types(own_types() if shipped else known_types())
+    for error in broken.values():
+        click.echo(f"warning: {error}", err=True)
+    text = json.dumps(graph_schema(classes, broken), indent=1) + "\n"
     if output is None:
         click.echo(text, nl=False)
         return

@@ -16,7 +16,7 @@ from ....runtime.plan.catalogue import target_of
 from ....runtime.plan.check import make_plan, output_shapes
 from ....runtime.plan.marks import Problems
 from ....runtime.plan.plan import Plan
-from ....runtime.plan.spec import GraphSpec, InputSpec, NodeSpec, ParamSpec
+from ....runtime.plan.spec import Edge, GraphSpec, NodeSpec, ParamSpec
 from .node import WorldUser, check_clock
 from .signal import FRAMES, RATE, UNIT
 
@@ -221,7 +221,7 @@ def _typed(node: NodeSpec, bound: Bound, user: str) -> NodeSpec:
     if bound.cls.paced:
         return node
     idle = [port for port, inlet in bound.inputs.items() if inlet.kind == "text" and inlet.optional]
-    added = {port: InputSpec(f"{user}.text") for port in idle if port not in node.inputs}
+    added = {port: Edge(f"{user}.text") for port in idle if port not in node.inputs}
     return replace(node, inputs={**node.inputs, **added})
 
 
@@ -235,7 +235,7 @@ def _guests(old: NodeSpec, name: str, audio: str, delay: int, kind: type[WorldUs
         name=name,
         type=target_of(kind),
         params={"size": ParamSpec(size)},
-        inputs={"tick": InputSpec(f"{name}/clock.tick"), "agent": InputSpec(audio, delay, "empty")},
+        inputs={"tick": Edge(f"{name}/clock.tick"), "agent": Edge(audio, delay, "empty")},
         budget_ms=old.budget_ms,
     )
     return {clock.name: clock, name: guest}
