@@ -72,12 +72,16 @@ def cli(log_level: str) -> None:
     wangraph run hello                 a first run, no model
     wangraph run graphs/duplex.yaml    listens, watches and answers
     wangraph check my.yaml             what is wrong with it, before it runs
+
+    \b
+    Exit status: 0 fine; 1 the run failed, or what was asked for does not hold (a verdict, --expect,
+    --max-misses); 2 a mistake in what was given; 130 ended by Ctrl-C; 143 ended by SIGTERM.
     """
     set_level(log_level)
 
 
 def main() -> None:
-    """Entry point: 0 fine, 2 the user's mistake, 1 the run's failure or ours, 130 interrupted."""
+    """Entry point; the help of `cli` says what the exit status means."""
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:

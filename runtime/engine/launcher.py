@@ -53,14 +53,7 @@ class Launcher(Protocol):
 
 
 class LocalLauncher:
-    """Starts plain interpreters, as children of this process.
-
-    Args:
-        stdout: a file descriptor that they write to instead of this process's standard output.
-    """
-
-    def __init__(self, stdout: int | None = None) -> None:
-        self._stdout = stdout
+    """Starts plain interpreters, as children of this process."""
 
     def start(self, process: ProcessPlan, arguments: Sequence[str]) -> Launched:
         """Start a child; its threads, and those of its libraries, are the plan's."""
@@ -72,7 +65,6 @@ class LocalLauncher:
                 env={**os.environ, **threads, "PYTHONPATH": paths},
                 start_new_session=True,  # a Ctrl-C is for the supervisor, who ends the run in order
                 stdin=subprocess.DEVNULL,
-                stdout=self._stdout,
             )
         )
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ...runtime.errors import UserError
+from ...runtime.errors import RunError, UserError
 from .targets import JSON, Target, check_kind
 
 STANDARD_OUTPUT = "-"
@@ -36,9 +38,47 @@ def check_json(target: str | None) -> None:
 
 
 def write_json(data: Mapping[str, Any], target: str) -> None:
-    """Write it."""
+    """Write it, whole or not at all.
+
+    Raises:
+        RunError: it cannot be written; a file that was there before still is.
+    """
     text = json.dumps(data, indent=2)
     if target == STANDARD_OUTPUT:
         click.echo(text)
-    else:
-        Path(target).write_text(text + "\n")
+        return
+    path = Path(target)
+    if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
+        _write(path, text, target)
+        return
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        _write(unfinished, text, target)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _write(path: Path, text: str, target: str) -> None:
+    try:
+        path.write_text(text + "\n")
+    except OSError as error:
+        raise RunError(f"--json: {target}: {error.strerror} (expected room for it), write it elsewhere") from error
+
+
+@contextmanager
+def output_kept_for_json(target: str | None) -> Iterator[None]:
+    """With ``--json -``: what anything else prints meanwhile, nodes in other processes too, goes to standard error."""
+    if target != STANDARD_OUTPUT:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 1)
+        os.close(kept)

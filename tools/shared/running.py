@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...runtime.errors import UserError, WangraphError
-from .json_file import STANDARD_OUTPUT, check_json, write_json
+from .json_file import STANDARD_OUTPUT, check_json, output_kept_for_json, write_json
 from .options import FiniteRange
 from .targets import JSON, RECORDING, TRACE, Target, check_targets
 
@@ -28,6 +28,9 @@ duration_option = click.option(
 )
 json_option = click.option(
     "--json", "json_to", metavar="FILE", help="Write the summary as JSON; - for standard output."
+)
+max_misses_option = click.option(
+    "--max-misses", type=click.IntRange(min=0), metavar="N", help="Exit with 1 if more units than N are missed."
 )
 quiet_option = click.option("--quiet", is_flag=True, help="No live view and no summary.")
 
@@ -75,20 +78,31 @@ def run_and_tell(
     run = Run(plan, options)
     run.collector.listener = listener
     error: WangraphError | None = None
-    with _view(run, quiet or json_to == "-"):
+    with _view(run, quiet or json_to == STANDARD_OUTPUT), output_kept_for_json(json_to):
         try:
             run.start().wait()
         except WangraphError as failure:
             error = failure
-    if json_to is not None and run.summary:
-        write_json(run.summary, json_to)
-    if not quiet and json_to != "-" and run.summary:
+    if not quiet and json_to != STANDARD_OUTPUT and run.summary:
         from .summary import print_summary
 
         print_summary(run)
+    if json_to is not None and run.summary:
+        try:
+            write_json(run.summary, json_to)
+        except WangraphError as failure:
+            error = error or failure  # what ended the run is worth more than that its summary was not written
     if error is not None:
         raise error
     return run, run.exit_code
+
+
+def exit_code_of(run: Run, code: int, max_misses: int | None) -> int:
+    """The exit code with ``--max-misses``; misses are no failure unless it says so."""
+    if code or max_misses is None or run.summary["misses"] <= max_misses:
+        return code
+    click.echo(f"--max-misses: found {run.summary['misses']} misses (expected {max_misses} at most)", err=True)
+    return 1
 
 
 def _view(run: Run, silent: bool) -> AbstractContextManager[Any]:

@@ -8,7 +8,16 @@ from typing import Literal
 import click
 
 from ..shared.options import FiniteRange, graph_argument, load_plan, seed_option, set_option
-from ..shared.running import duration_option, json_option, quiet_option, run_and_tell, units_of, units_option
+from ..shared.running import (
+    duration_option,
+    exit_code_of,
+    json_option,
+    max_misses_option,
+    quiet_option,
+    run_and_tell,
+    units_of,
+    units_option,
+)
 
 
 @click.command()
@@ -29,6 +38,7 @@ from ..shared.running import duration_option, json_option, quiet_option, run_and
               help="Serve figures for Prometheus at http://127.0.0.1:PORT/metrics; 0 takes a free port.")  # fmt: skip
 @click.option("--otel", metavar="URL",
               help="Send a trace per unit to an OpenTelemetry collector: http://127.0.0.1:4318.")  # fmt: skip
+@max_misses_option
 @json_option
 @quiet_option
 @seed_option
@@ -44,6 +54,7 @@ def command(
     faults: tuple[str, ...],
     metrics_port: int | None,
     otel: str | None,
+    max_misses: int | None,
     json_to: str | None,
     quiet: bool,
     seed: int,
@@ -80,4 +91,4 @@ def command(
         otel=otel,
         keep_log=False,
     )
-    return run_and_tell(plan, options, json_to, quiet)[1]
+    return exit_code_of(*run_and_tell(plan, options, json_to, quiet), max_misses)

@@ -47,8 +47,9 @@ def command(
     injected: tuple[str, ...],
     sweep: str | None,
     as_json: bool,
-) -> None:
-    """Simulate GRAPH: the scheduler that would run it, with bodies replaced by what PROFILE says they cost.
+) -> int:
+    """Simulate GRAPH: the scheduler that would run it, with bodies replaced by what PROFILE says they cost. Exits with 1
+    when it does not hold its clock.
 
     \b
     wangraph simulate wan_streamer --profile wan-streamer
@@ -66,9 +67,9 @@ def command(
             other = "--trace" if trace is not None else "--inject"
             raise UserError(f"--sweep and {other}: found both (expected one of them), leave one out")
         _sweep(plan, profile, sweep, units, seed, as_json)
-        return
+        return 0
     from ...runtime.engine.faults import parse_fault
-    from ...runtime.forecast.verdict import judge
+    from ...runtime.forecast.verdict import FAILED, judge
 
     verdict = judge(plan, profile, units, seed, [parse_fault(text) for text in injected])
     if trace is not None:
@@ -80,6 +81,7 @@ def command(
         _print(plan, verdict, units, seed)
         if trace is not None:
             click.echo(f"  wrote {trace}")
+    return 1 if verdict.word in FAILED else 0
 
 
 def describe(verdict: Verdict, units: int, seed: int) -> dict[str, Any]:
