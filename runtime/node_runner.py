@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from fractions import Fraction
 from types import TracebackType
 from typing import Any, cast
 
-import numpy as np
-
 from .engine.body import Body
-from .engine.values import value_of
+from .engine.values import Contract, value_of
 from .errors import GraphError, listing
 from .node import END, Node
-from .packet import WHOLE, Packet, Validity, frozen
+from .packet import Packet, Validity
 from .plan.plan import InputPlan, Mode, NodePlan, Plan, ProcessPlan, StreamPlan, TensorPlan
 from .ports import Dim, Port
 from .schedule.decide import Fire, Given
@@ -46,6 +45,10 @@ class NodeRunner:
         self.unit = 0
         self._inputs, self._outputs = node.ports(node.values)
         self._plan = self._graph(seed, dict(level or {}))
+        self._contracts = {
+            name: Contract(port, self._plan.streams[f"given.{name}"], "give what the port declares")
+            for name, port in self._inputs.items()
+        }
         self._body = Body(node, self._plan.nodes["node"], self._plan)
 
     def __enter__(self) -> NodeRunner:
@@ -71,7 +74,11 @@ class NodeRunner:
         return dict(self._body.reports)
 
     def step(self, **inputs: Any) -> Any:
-        """One unit; gives values by output port (None: empty), or `END`."""
+        """One unit; gives values by output port (None: empty), or `END`.
+
+        Raises:
+            NodeError: an input is not what its port declares; and all that a run would raise.
+        """
         result = self._call("step", [inputs])
         return END if result is None else result[0]
 
@@ -114,10 +121,8 @@ class NodeRunner:
         times = (self.clock.pts_ns(max(unit, 0)), self.clock.duration_ns(max(unit, 0)))
         if value is None:
             return Packet(f"given.{port}", unit, 0, *times, Validity.EMPTY)
-        if isinstance(value, str):
-            value = np.frombuffer(value.encode(), np.uint8)
-        raw = value if isinstance(value, Mapping) else {WHOLE: value}
-        tensors = {name: frozen(np.array(array)) for name, array in raw.items()}
+        where = f"{type(self.node).__name__}, unit {unit}, input '{port}'"
+        tensors = self._contracts[port].tensors_of(where, deepcopy(value))  # the caller's array stays writable
         return Packet(f"given.{port}", unit, 0, *times, Validity.REAL, tensors)
 
     def _graph(self, seed: int, level: dict[str, Any]) -> Plan:

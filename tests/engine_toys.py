@@ -44,6 +44,8 @@ class Blend(Node):
         return {"sum": 0}
 
     def step(self, state, unit, video, back):
+        if video is None:  # the first units of a starved machine: nothing that could be held has come yet
+            video = np.zeros((4, 16, 16, 3), np.uint8)
         state["sum"] = (state["sum"] * 31 + int(video.sum()) + unit.index) % 251
         mixed = video ^ np.uint8(state["sum"])
         return {"mixed": mixed if back is None else mixed ^ back}

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from wangraph import Edge, Graph
-from wangraph.runtime.errors import GraphError
+from wangraph import Edge, Graph, GraphError, UserError, start
 from wangraph.runtime.node import Node
 from wangraph.runtime.plan.catalogue import find_type
 
@@ -121,7 +120,7 @@ def test_a_clock_out_of_range_is_refused(values):
         Graph("g", **values)
 
 
-def test_a_class_inside_a_function_cannot_run_in_two_processes():
+def test_a_class_inside_a_function_runs_in_this_process_only():
     class Inner(Node):
         """Seen by this process alone."""
 
@@ -129,10 +128,13 @@ def test_a_class_inside_a_function_cannot_run_in_two_processes():
     g.process("far")
     g.add("here", Inner)
     g.add("there", toy("Camera"), process="far")
-    with pytest.raises(
-        GraphError, match=r"which only one process can see \(expected one at the top level of a .py file"
-    ):
-        g.plan()
+    assert g.plan().nodes["here"].target.endswith("Inner")
+    message = (
+        r"^node 'here': found the class test_a_class.*Inner, which only this process can see \(expected one at the top "
+        r"level of a .py file\), move it into a file, or run with serial=True$"
+    )
+    with pytest.raises(UserError, match=message):
+        start(g)
 
 
 def test_a_class_inside_a_function_can_be_planned_but_not_written():

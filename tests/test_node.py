@@ -252,3 +252,44 @@ def test_chance_follows_from_seed_session_node_and_unit_alone():
         drawn(node="a-long-name-2"),
     ]
     assert len({drawn(), *others}) == 7
+
+
+def test_the_runner_holds_inputs_against_the_ports_as_a_run_does():
+    with NodeRunner(Gain(label="x")) as gain:
+        message = r"^Gain, unit 0, input 'samples': found \[3\] float32 \(expected \[2560\] float32\), give what the port declares$"
+        with pytest.raises(NodeError, match=message):
+            gain.step(samples=np.zeros(3, np.float32))
+        samples = np.zeros(2560, np.float32)
+        assert gain.step(samples=samples)["louder"].shape == (2560,)
+        samples[0] = 1.0  # the caller's array is still the caller's
+
+
+class Opening(Node):
+    """Opens two things, of which the second one may be missing."""
+
+    value = Input("any")
+    broken: bool = Param(False)
+
+    def open(self, ctx):
+        self.seen = ["opened"]
+        ctx.on_close(lambda: self.seen.append("first"))
+        ctx.on_close(lambda: self.seen.append("second"))
+        if self.broken:
+            raise OSError("no second thing")
+
+    def close(self):
+        self.seen.append("closed")
+
+
+def test_what_was_opened_is_closed_the_last_one_first():
+    opening = Opening()
+    NodeRunner(opening).__enter__().close()
+    assert opening.seen == ["opened", "closed", "second", "first"]
+
+
+def test_a_node_that_failed_to_open_is_not_closed_but_what_it_opened_is():
+    runner = NodeRunner(Opening(broken=True))
+    with pytest.raises(NodeError, match=r"^node 'node': OSError while opening: no second thing"):
+        runner.open()
+    runner.close()
+    assert runner.node.seen == ["opened", "second", "first"]

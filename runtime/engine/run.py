@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import RunError, UserError, WangraphError, did_you_mean, listing
 from ..node import Node
 from ..observe.statistics import Statistics
-from ..plan.catalogue import resolve
+from ..plan.catalogue import is_portable, resolve
 from ..plan.plan import NodePlan, Plan
 from ..schedule.events import Event
 from .collector import Collector, RunResult, Watcher
@@ -309,6 +309,8 @@ class Run:
         for name in self.options.taps:
             self._check_stream("taps", name)
         check_faults(self.options.faults, self.plan, in_processes=self.options.in_processes)
+        if self.options.in_processes:
+            self._check_portable()
         if self.options.record:
             recorded_streams(self.plan, self.options.record_edges)
         if self.options.clock == "virtual":
@@ -317,6 +319,16 @@ class Run:
                 raise UserError(
                     f"--clock virtual: node '{live[0]}' reads a live device (expected sources that can wait), "
                     "run on the system clock"
+                )
+
+    def _check_portable(self) -> None:
+        """Refuse classes that were typed in a notebook or made in a function: other processes cannot import them."""
+        for node in self.plan.nodes.values():
+            if not is_portable(node.target):
+                raise UserError(
+                    f"node '{node.name}': found the class {node.target.rpartition(':')[2]}, which only this process "
+                    "can see (expected one at the top level of a .py file), move it into a file, "
+                    "or run with serial=True"
                 )
 
     @contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import NodeError, listing
 from ..packet import WHOLE, Array, Packet, frozen
 from ..plan.plan import StreamPlan
-from ..ports import DTYPE_BYTES, Output, Port, TensorSpec
+from ..ports import DTYPE_BYTES, Port, TensorSpec
 
 
 def value_of(contract: Port, packet: Packet | None) -> Any:
@@ -28,15 +28,17 @@ def text_of(packet: Packet) -> str | None:
 
 
 class Contract:
-    """What one output port may carry: its declaration, with the sizes that the plan resolved.
+    """What one port may carry: its declaration, with the sizes that the plan resolved.
 
     Args:
         declared: the port as its node declares it.
         stream: the port's stream in the plan.
+        remedy: what to do about a value that does not fit, for messages.
     """
 
-    def __init__(self, declared: Output, stream: StreamPlan) -> None:
+    def __init__(self, declared: Port, stream: StreamPlan, remedy: str = "return what the port declares") -> None:
         self._declared = declared
+        self._remedy = remedy
         self._resolved = {tensor.name: tensor.shape for tensor in stream.tensors}
         self._exact = {
             tensor.name: exact
@@ -45,7 +47,7 @@ class Contract:
         }
 
     def tensors_of(self, where: str, value: Any) -> dict[str, Array]:
-        """The tensors of a value that a node returned, frozen; a value that is frozen already is not copied.
+        """The tensors of a value, frozen; arrays that fit are not copied.
 
         Raises:
             NodeError: it is not what the port declares.
@@ -64,7 +66,7 @@ class Contract:
             found = f"[{' '.join(map(str, array.shape))}] {array.dtype}"
             raise NodeError(
                 f"{where}: found {found} (expected [{_in_words(spec, resolved)}] {spec.dtype or 'any dtype'}), "
-                "return what the port declares"
+                f"{self._remedy}"
             )
         return frozen(np.ascontiguousarray(array))
 
@@ -92,7 +94,7 @@ def _numpy_name(dtype: str) -> str:
     return "uint16" if dtype == "bfloat16" else dtype
 
 
-def _as_tensors(where: str, contract: Output, value: Any) -> Mapping[str, Array]:
+def _as_tensors(where: str, contract: Port, value: Any) -> Mapping[str, Array]:
     if isinstance(value, str):
         return {WHOLE: np.frombuffer(value.encode("utf-8"), np.uint8)}
     if contract.tensors is not None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ..errors import GraphError, UserError, did_you_mean, listing, raised
 from ..node import Node, Parameter
 from ..ports import Input, Output
-from .catalogue import find_type, is_portable
+from .catalogue import find_type
 from .marks import Problems
 from .spec import INITS, Edge, GraphSpec, NodeSpec, ParamSpec
 
@@ -87,19 +87,6 @@ def _paths(node: Bound, kind: Literal["input", "output"]) -> set[str]:
     named = [node.params[key] for key, param in node.cls.params.items() if param.path == kind]
     paths = {os.path.realpath(value) for value in named if value is not None and str(value)}
     return {path for path in paths if os.path.isfile(path) or not os.path.exists(path)}
-
-
-def check_portable(bound: Mapping[str, Bound], places: Mapping[str, tuple[str, str]], problems: Problems) -> None:
-    """Note classes made in a function or a notebook, where other processes would have to find them."""
-    if len({process for process, _ in places.values()}) < 2:
-        return
-    for node in bound.values():
-        if not is_portable(node.target):
-            problems.add(
-                node.spec.at("type"),
-                f"node '{node.name}': found the class {node.cls.__qualname__}, which only one process can see "
-                "(expected one at the top level of a .py file), move it, or use one process",
-            )
 
 
 def find_input(value: str, folder: Path | None, graph_folder: Path) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..units import MS
-from .bind import Bound, bind, check_outside, check_portable, check_written
+from .bind import Bound, bind, check_outside, check_written
 from .exports import Exports, check_exports
 from .marks import Problems
 from .overlay import build_tree, find_graph, parse_sets
@@ -88,7 +88,6 @@ def check(spec: GraphSpec, seed: int = 0) -> Checked:
     check_cycles(list(bound), edges, problems)
     if not problems.lines:
         check_fed(bound, edges, problems)
-    check_portable(bound, places, problems)
     problems.raise_any()
 
     order = flow_order(list(bound), edges)

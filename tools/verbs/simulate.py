@@ -48,7 +48,7 @@ def command(
     sweep: str | None,
     as_json: bool,
 ) -> int:
-    """Simulate GRAPH: the scheduler that would run it, with bodies replaced by what PROFILE says they cost. Exits with 1
+    """Simulate GRAPH: the scheduler that would run it, with bodies that cost what PROFILE says. Exits with 1
     when it does not hold its clock.
 
     \b
