@@ -116,9 +116,7 @@ def test_the_error_of_the_run_is_not_lost_with_its_summary(here):
     assert str(result.exception).startswith("node 'sync', unit 1: raised because --inject said so")
 
 
-@pytest.mark.parametrize(
-    "verb", [["check", "--timing"], ["simulate"]], ids=["check", "simulate"]
-)
+@pytest.mark.parametrize("verb", [["check", "--timing"], ["simulate"]], ids=["check", "simulate"])
 def test_a_graph_that_cannot_hold_its_clock_ends_check_and_simulate_alike(here, verb):
     (here / "tight.yaml").write_text(
         "name: tight\nlatency_ms: 100\nnodes:\n"
