@@ -11,7 +11,9 @@ import numpy as np
 
 from wangraph import Edge, Graph, Input, Node, Output
 from wangraph.runtime.engine.drivers import SerialExecutor, run_virtual
+from wangraph.runtime.errors import GraphError
 from wangraph.runtime.packet import WHOLE, Packet, Validity
+from wangraph.runtime.plan.graph import Vertex
 from wangraph.runtime.plan.plan import Plan
 from wangraph.runtime.schedule.decide import Fire
 from wangraph.runtime.schedule.events import Firing, Settlement
@@ -194,28 +196,42 @@ def modes(units: int, mode: str = "step") -> list[tuple[str, int, int]]:
     return [(mode, u, u) for u in range(units)]
 
 
-def any_graph(seed: int) -> tuple[Plan, int, dict[tuple[str, int], float]]:
-    """Any graph of stateful, stateless, holding, logging and reading nodes, with any costs, for some units."""
+def any_graph(seed: int, processes: int = 1) -> tuple[Plan, int, dict[tuple[str, int], float]]:
+    """Any graph of nodes that keep something or nothing, hold, log, read logs, look ahead and run ahead, in so many
+    processes, with any costs, for some units."""
     chance = random.Random(seed)
-    lanes = [f"lane{i}" for i in range(chance.randint(1, 3))]
+    while True:
+        try:
+            return _any_graph(chance, processes)
+        except GraphError:
+            continue  # a stream would be decided in two places, or a look-ahead comes too late: draw again
+
+
+def _any_graph(chance: random.Random, processes: int) -> tuple[Plan, int, dict[tuple[str, int], float]]:
+    places = [(f"p{i}", f"lane{j}") for i in range(processes) for j in range(chance.randint(1, 3))]
     graph = Graph("any", latency_ms=chance.choice([120, 200, 340, 500]))
-    graph.process("main", lanes=lanes)
-    sources = [graph.add(f"source{i}", Source, lane=chance.choice(lanes))["out"] for i in range(chance.randint(1, 2))]
+    for process in dict.fromkeys(process for process, _ in places):
+        graph.process(process, lanes=[lane for home, lane in places if home == process])
+
+    def add(name: str, kind: type[Node], **where: Any) -> Vertex:
+        process, lane = chance.choice(places)
+        return graph.add(name, kind, process=process, lane=lane, **where)
+
+    sources = [add(f"source{i}", chance.choice([Source, Source, Early]))["out"] for i in range(chance.randint(1, 2))]
     streams, logs, work = list(sources), [], chance.randint(1, 5)
     names = [f"work{i}" for i in range(work)]
     for name in names:
-        where: dict[str, Any] = {"lane": chance.choice(lanes), "budget_ms": chance.choice([0, 1, 5, 15])}
-        kind = chance.choice([Stateful, Stateless, Held, Join, Log, *([Reader] if logs else [])])
+        kind = chance.choice([Stateful, Stateless, Held, Join, Log, Ahead, *([Reader] if logs else [])])
         inputs: dict[str, Any] = {"a": chance.choice(logs) if kind is Reader else chance.choice(streams)}
         if kind is Join and chance.random() < 0.6:
             delayed = chance.choice([*streams, f"{name}.out"])
             inputs["b"] = Edge(delayed, delay=chance.randint(1, 3), init="empty")
-        vertex = graph.add(name, kind, inputs=inputs, **where)
+        vertex = add(name, kind, inputs=inputs, budget_ms=chance.choice([0, 1, 5, 15]))
         streams.append(vertex["out"])
         if kind is Log:
             logs.append(vertex["context"])
-    paced = graph.add("paced", Paced, inputs={"a": streams[-1], "b": chance.choice(streams)}, lane=lanes[0])
-    graph.add("sink", Sink, inputs={"a": paced["out"]}, lane=lanes[-1])
+    paced = add("paced", Paced, inputs={"a": streams[-1], "b": chance.choice(streams)})
+    add("sink", Sink, inputs={"a": paced["out"]})
     units = chance.randint(1, 24)
     costs = {
         (name, unit): chance.choice([0, 3, 30, 90, 170, 700])

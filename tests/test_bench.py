@@ -17,6 +17,7 @@ from wangraph.runtime.observe.records import Note
 from wangraph.runtime.observe.statistics import Statistics
 from wangraph.runtime.plan.graph import Graph
 from wangraph.runtime.schedule.events import Firing
+from wangraph.runtime.schedule.log import DecisionLog
 from wangraph.runtime.schedule.scheduler import Scheduler
 from wangraph.tools.bench import clock, duplex, hop, model, overhead, recording, tracing
 from wangraph.tools.bench.empty import WORD, empty_graph
@@ -172,14 +173,14 @@ def test_pictures_cross_in_the_variant_that_says_so():
 def test_without_records_the_scheduler_decides_the_same():
     plan = empty_graph("duplex").plan()
     made = {}
-    for kind in (Scheduler, tracing.Silent):
+    for kind in (DecisionLog, tracing.NoLog):
         settled = []
-        scheduler = kind(plan, limit=12, tap=lambda p, settled=settled: settled.append((p.stream, p.unit, p.validity)))
+        scheduler = Scheduler(plan, limit=12, tap=settled.append, log=kind())
         _, calls, events = tracing.drive(plan, scheduler)
-        made[kind] = (calls, settled)
-        assert bool(events) == (kind is Scheduler)
-    assert made[Scheduler] == made[tracing.Silent]
-    assert made[Scheduler][0] == 12 * len(plan.nodes)
+        made[kind] = (calls, [(p.stream, p.unit, p.validity) for p in settled])
+        assert bool(events) == (kind is DecisionLog)
+    assert made[DecisionLog] == made[tracing.NoLog]
+    assert made[DecisionLog][0] == 12 * len(plan.nodes)
 
 
 def test_what_follows_on_a_record_ends_in_a_trace():

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from ..observe.records import NodeStatus
 from ..plan.plan import Plan
-from ..schedule.scheduler import NodeState, Scheduler
+from ..schedule.node_state import NodeState
+from ..schedule.scheduler import Scheduler
 
 PATIENCE_UNITS = 1
 

@@ -58,12 +58,22 @@ class Inlets:
         """Inlets that wait for something."""
         return [inlet for inlet in node.inputs if self._is_open(inlet, unit)]
 
-    def all_ended(self, node: NodePlan, unit: int) -> bool:
-        """Whether nothing comes any more: all inlets without delay have ended (all inlets, when each has one)."""
-        direct = [i for i in node.inputs if not i.delay] or list(node.inputs)
-        return all(
-            (packet := self._packet(i, unit - i.delay)) is not None and packet.validity is Validity.END for i in direct
-        )
+    def n_open(self, node: NodePlan, unit: int) -> int:
+        """How many packets of those that a unit takes in have not settled."""
+        n_open = 0
+        for inlet in node.inputs:
+            window, first = self._windows[inlet.stream], unit - inlet.delay
+            for needed in range(max(0, first), first + inlet.look_ahead + 1):
+                n_open += window.get(needed) is None
+        return n_open
+
+    def ends_at(self, node: NodePlan) -> int | None:
+        """The first unit for which nothing comes any more: all inlets without delay (all inlets, when each has one)
+        have ended by then. None while one has not."""
+        direct = [i for i in node.inputs if not i.delay] or node.inputs
+        ends = [(self._windows[i.stream].ended_at, i.delay) for i in direct]
+        known = [end + delay for end, delay in ends if end is not None]
+        return max(known) if known and len(known) == len(ends) else None
 
     def substituted(self, node: NodePlan, given: Mapping[str, Given], unit: int) -> dict[str, Given]:
         """The inputs as the body gets them: what ``hold`` says stands in for what is missing."""

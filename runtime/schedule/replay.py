@@ -15,15 +15,22 @@ from ..packet import Packet, Validity
 from ..plan.plan import NodePlan, Plan
 from .decide import Fire
 from .events import Event, Fenced, Firing, Settlement, Updated
-from .scheduler import NodeState, Scheduler
-from .window import Settled
+from .log import DecisionLog
+from .node_state import NodeState
+from .scheduler import Scheduler
+from .streams import Streams
+from .window import Settled, StreamWindow
 
 AHEAD_UNITS = 32
 """How far sources may run ahead of the slowest node: time does not hold them here, and packets are memory."""
 
 
 class ReplayScheduler(Scheduler):
-    """Follows ``log``; nodes end where they ended in it."""
+    """Follows ``log``; nodes end where they ended in it.
+
+    A call waits for all units that it covers, not only for the one at the cursor, and a source for the slowest node:
+    counts and alarms say nothing of that, so whatever settles or moves queues those whom it may concern.
+    """
 
     def __init__(
         self,
@@ -33,26 +40,55 @@ class ReplayScheduler(Scheduler):
         initial: Mapping[tuple[str, str], Packet] | None = None,
         tap: Callable[[Packet], None] | None = None,
     ) -> None:
-        super().__init__(plan, initial=initial, tap=tap)
-        self._timed = []
-        self._look_ahead = sum(i.look_ahead for n in plan.nodes.values() for i in n.inputs)
-        self._firings: dict[str, deque[Firing]] = {name: deque() for name in self.nodes}
+        self._firings: dict[str, deque[Firing]] = {name: deque() for name in plan.nodes}
         self._outcomes: dict[tuple[str, int], Validity] = {}
+        self._look_ahead = sum(i.look_ahead for n in plan.nodes.values() for i in n.inputs)
+        commands: list[Fenced | Updated] = []
         for event in log:
             if isinstance(event, Firing) and event.node in self._firings:
                 self._firings[event.node].append(event)
             elif isinstance(event, Settlement):
                 self._outcomes[event.stream, event.unit] = Validity(event.validity)
-            elif isinstance(event, Updated) and event.node in self.nodes:
-                self._change(event)
-            elif isinstance(event, Fenced):
-                self._decided(event)
+            elif isinstance(event, Fenced | Updated):
+                commands.append(event)
+        super().__init__(plan, initial=initial, tap=tap)
+        for command in commands:
+            if isinstance(command, Fenced):
+                self._log.add(command)
+            elif command.node in self.nodes:
+                self._change(command)
 
-    def wakeup(self, now: int) -> int | None:
+    def _make_streams(self, tap: Callable[[Packet], None] | None, *, limit: int | None) -> Streams:
+        return _ReplayStreams(self.plan, self._outcomes, log=self._log, on_settled=self._count_down, tap=tap)
+
+    def _count_down(self, packet: Packet, now: int) -> None:
+        for state, _ in self._readers.get(packet.stream, ()):
+            self._wake(state, now)
+
+    def _move(self, state: NodeState, unit: int) -> None:
+        super()._move(state, unit)
+        self._wake_sources()
+
+    def _end(self, state: NodeState, unit: int, now: int) -> None:
+        super()._end(state, unit, now)
+        self._wake_sources()
+
+    def _wake_sources(self) -> None:
+        for state in self.nodes.values():
+            if state.plan.is_source:
+                self._wake(state, 0)
+
+    def _wake(self, state: NodeState, now: int) -> None:
+        if state.running is None and not state.ended and not state.is_queued:
+            self._queues[state.lane].add(state, self._urgency(state))
+
+    def _opens(self, state: NodeState) -> int | None:
         """Never: nothing waits for time."""
         return None
 
     def _next(self, state: NodeState, now: int) -> Fire | None:
+        if state.ended:
+            return None
         script = self._firings[state.plan.name]
         if not script:
             self._end(state, state.cursor, now)
@@ -73,29 +109,51 @@ class ReplayScheduler(Scheduler):
         waiting = [s.cursor for s in self.nodes.values() if not s.ended and not s.plan.is_source]
         return min(waiting, default=2**62)
 
-    def _give(self, node: NodePlan, packet: Packet, now: int) -> None:
-        self._publish(packet, now)
 
-    def _publish(self, packet: Packet, now: int) -> None:
+class _ReplayStreams(Streams):
+    """Streams that settle as ``outcomes`` say."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        outcomes: Mapping[tuple[str, int], Validity],
+        *,
+        log: DecisionLog,
+        on_settled: Callable[[Packet, int], None],
+        tap: Callable[[Packet], None] | None,
+    ) -> None:
+        self._outcomes = outcomes
+        super().__init__(plan, None, log=log, on_settled=on_settled, tap=tap)
+
+    def give(self, node: NodePlan, packet: Packet, now: int) -> None:
+        """Publish at once: no release is waited for."""
+        self.publish(packet, now)
+
+    def publish(self, packet: Packet, now: int) -> None:
         """An end that came late ended its stream later: what the log calls missing before it is so again."""
         while packet.validity is Validity.END and self._is_missing(packet.stream, packet.unit):
-            super()._publish(self._blank(packet.stream, packet.unit, Validity.MISSING), now)
-            packet = self._blank(packet.stream, packet.unit + 1, Validity.END)
-        super()._publish(packet, now)
+            super().publish(self.blank(packet.stream, packet.unit, Validity.MISSING), now)
+            packet = self.blank(packet.stream, packet.unit + 1, Validity.END)
+        super().publish(packet, now)
 
-    def _settle(self, packet: Packet, now: int) -> Packet | None:
+    def settle(self, packet: Packet, now: int) -> Packet | None:
+        """As the log says, where that is another outcome."""
         planned = self._outcomes.get((packet.stream, packet.unit))
         if planned in (Validity.MISSING, Validity.END) and packet.validity is not planned:
-            packet = self._blank(packet.stream, packet.unit, planned)
-        return super()._settle(packet, now)
+            packet = self.blank(packet.stream, packet.unit, planned)
+        return super().settle(packet, now)
 
-    def _look(self, stream: str, unit: int) -> Settled | None:
+    def outcome(self, stream: str, unit: int) -> Settled | None:
         """A unit that the log calls missing is missing at once: nobody waits for what came too late."""
-        settled = super()._look(stream, unit)
+        settled = super().outcome(stream, unit)
         if settled is None and self._is_missing(stream, unit):
-            self._publish(self._blank(stream, unit, Validity.MISSING), 0)
-            settled = super()._look(stream, unit)
+            self.publish(self.blank(stream, unit, Validity.MISSING), 0)
+            settled = super().outcome(stream, unit)
         return settled
+
+    def _time_out(self, window: StreamWindow) -> int | None:
+        """Never: what is missing is known."""
+        return None
 
     def _is_missing(self, stream: str, unit: int) -> bool:
         return self._outcomes.get((stream, unit)) is Validity.MISSING

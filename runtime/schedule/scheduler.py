@@ -9,6 +9,9 @@
 No threads, clocks or sockets: the caller brings time as an argument, in nanoseconds after the origin, and may call
 from several threads under one lock. Real time, virtual time and simulation are this one class under other drivers;
 `replay.ReplayScheduler` takes its decisions from a log instead.
+
+An event changes little, and only that is seen to. A packet that settles counts down `NodeState.pending` of its
+readers; whose count is 0 goes into the queue of its lane, at once or when its alarm rings; `choose` serves that queue.
 """
 
 from __future__ import annotations
@@ -22,9 +25,15 @@ from msgspec.structs import replace
 from ..packet import Packet, Validity
 from ..plan.plan import InputPlan, Mode, NodePlan, Plan
 from .decide import Fire, Given, LevelChooser
-from .events import Event, Fenced, Firing, Settlement, Updated
+from .events import Event, Updated
 from .inlets import Inlets, is_lost
-from .window import Settled, StreamWindow
+from .log import DecisionLog
+from .node_state import NodeState, ReadyQueue, Urgency
+from .streams import Streams
+from .timers import Timers
+
+AT_ONCE = -(2**62)
+"""An instant before all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,34 +44,6 @@ class Result:
     ended: bool = False
 
 
-@dataclass(slots=True)
-class NodeState:
-    """Where a node stands.
-
-    ``cursor`` is the first unit that it has not seen. Stuck, it waits for an inlet, and is not looked at again before
-    one of them settles. ``updates`` are changes of its parameters that no call has made yet, as (unit, values).
-    """
-
-    plan: NodePlan
-    chooser: LevelChooser
-    cursor: int = 0
-    running: Fire | None = None
-    ended: bool = False
-    is_stuck: bool = False
-    updates: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
-
-    def take_updates(self, unit: int) -> tuple[Mapping[str, Any], ...]:
-        """The changes that hold for ``unit``, in the order in which they were made; each is given once."""
-        due = tuple(values for first, values in self.updates if first <= unit)
-        self.updates = [(first, values) for first, values in self.updates if first > unit]
-        return due
-
-    @property
-    def waits(self) -> bool:
-        """Whether it could take a unit now."""
-        return self.running is None and not self.ended and not self.is_stuck
-
-
 class Scheduler:
     """See the module.
 
@@ -71,7 +52,8 @@ class Scheduler:
         process: whose nodes to run; None: all nodes of the plan are here and every stream settles here.
         initial: what delayed inlets get before unit 0, by (stream, init).
         limit: sources end at this unit.
-        tap: told every packet that settles here, in order.
+        tap: called with every packet that settles here, in order.
+        log: what keeps the decisions.
     """
 
     def __init__(
@@ -82,53 +64,41 @@ class Scheduler:
         initial: Mapping[tuple[str, str], Packet] | None = None,
         limit: int | None = None,
         tap: Callable[[Packet], None] | None = None,
+        log: DecisionLog | None = None,
     ) -> None:
-        self._tap = tap
         self.plan = plan
         self.process = process
-        self.limit = limit
+        self._log = log or DecisionLog()
         mine = [n for n in plan.nodes.values() if process is None or n.process == process]
-        self.nodes = {n.name: NodeState(n, LevelChooser(len(n.ladder))) for n in mine}
-        self._outlets = {n.name: [f"{n.name}.{port}" for port in n.outputs] for n in mine}
-        self._lanes: dict[str, list[NodeState]] = {}
-        for state in self.nodes.values():
-            self._lanes.setdefault(lane_of(state.plan), []).append(state)
+        self.nodes = {n.name: _state(n) for n in mine}
         self._readers: dict[str, list[tuple[NodeState, InputPlan]]] = {}
         for state in self.nodes.values():
             for inlet in state.plan.inputs:
                 self._readers.setdefault(inlet.stream, []).append((state, inlet))
-        self.windows: dict[str, StreamWindow] = {
-            name: StreamWindow(stream, holds=any(i.late == "hold" for _, i in self._readers.get(name, ())))
-            for name, stream in plan.streams.items()
-            if name in self._readers or stream.node in self.nodes
-        }
-        self._inlets = Inlets(self.windows, self._look, self._blank, initial or {})
-        self._timed = [w for w in self.windows.values() if w.plan.settle_ns is not None and self._settles(w.plan.name)]
-        for window in self._timed:
-            window.times_out_ns = self._time_out(window)
-        self._arriving = [window for window in self.windows.values() if window.plan.node not in self.nodes]
-        self._held: list[tuple[int, Packet]] = []
-        self._outgoing: list[Packet] = []
-        self._events: list[Event] = []
-        self._n_decided = 0
-        self._ends: dict[str, int] = {}
+        self._streams = self._make_streams(tap, limit=limit)
+        self.windows = self._streams.windows
+        self._inlets = Inlets(self.windows, self._streams.outcome, self._streams.blank, initial or {})
+        self._queues = {state.lane: ReadyQueue() for state in self.nodes.values()}
+        self._alarms: Timers[NodeState] = Timers()
+        self._n_live = len(self.nodes)
+        for state in self.nodes.values():
+            state.pending = self._inlets.n_open(state.plan, state.cursor)
+            self._wake(state, AT_ONCE)
+
+    def _make_streams(self, tap: Callable[[Packet], None] | None, *, limit: int | None) -> Streams:
+        return Streams(self.plan, self.process, log=self._log, on_settled=self._count_down, tap=tap, limit=limit)
 
     # Events
 
     def advance(self, now: int) -> None:
-        """Time has passed: hand over what sources made ahead, settle as missing what is due and not there."""
-        if self._held:
-            due = [packet for at, packet in self._held if at <= now]
-            self._held = [(at, packet) for at, packet in self._held if at > now]
-            for packet in due:
-                self._publish(packet, now)
-        for window in self._timed:
-            while (at := window.times_out_ns) is not None and at <= now and not self._is_past_end(window):
-                self._publish(self._blank(window.plan.name, window.head, Validity.MISSING), now)
+        """Time has passed: settle what it settles, and queue the nodes that waited for it."""
+        self._streams.advance(now)
+        for state in self._alarms.due(now):
+            self._wake(state, now)
 
     def arrive(self, packet: Packet, now: int) -> None:
         """A packet came from another process."""
-        self._settle(packet, now)
+        self._streams.settle(packet, now)
 
     def finish(self, fire: Fire, result: Result, now: int) -> None:
         """A body is done with ``fire``; its outputs settle, or are discarded when a fence has overtaken them."""
@@ -139,26 +109,27 @@ class Scheduler:
             state.chooser.observe(fire.level, now - fire.started_ns)
         if result.ended:
             self._end(state, fire.first, now)
-            self._record(fire, now, "end", self._due(node, fire.last))
+            self._log.fired(fire, now, "end", self._due(node, fire.last))
             return
-        state.cursor = fire.last + 1
+        self._move(state, fire.last + 1)
         for unit in fire.units:
             for port in node.outputs:
                 packet = result.packets.get((port, unit))
                 stream = f"{node.name}.{port}"
                 if packet is None:
-                    packet = self._blank(stream, unit, Validity.EMPTY if fire.mode == "step" else Validity.MISSING)
-                self._give(node, replace(packet, generation=fire.generations.get(stream, 0), produced_ns=now), now)
+                    validity = Validity.EMPTY if fire.mode == "step" else Validity.MISSING
+                    packet = self._streams.blank(stream, unit, validity)
+                generation = fire.generations.get(stream, 0)
+                self._streams.give(node, replace(packet, generation=generation, produced_ns=now), now)
         due = self._due(node, fire.last)
-        self._record(fire, now, "late" if due is not None and now > due and not node.paced else "real", due)
+        self._log.fired(fire, now, "late" if due is not None and now > due and not node.paced else "real", due)
         self._forget(node)
+        self._wake(state, now)
 
     def fence(self, streams: list[str], generation: int, first_unit: int, now: int) -> None:
         """From ``first_unit`` on, drop packets of these streams that are older than ``generation``."""
-        for name in streams:
-            if name in self.windows:
-                self.windows[name].raise_fence(generation, first_unit)
-        self._decided(Fenced(list(streams), generation, first_unit, now))
+        self._streams.fence(streams, generation, first_unit)
+        self._log.fenced(streams, generation, first_unit, now)
 
     def update(self, node: str, values: Mapping[str, Any], first_unit: int, now: int) -> None:
         """Change parameters of a node from ``first_unit`` on, or from the first unit that it has not begun."""
@@ -168,21 +139,28 @@ class Scheduler:
 
     def stop_at(self, unit: int) -> None:
         """End every source at ``unit`` (or where it already is, if that is later)."""
-        self.limit = unit if self.limit is None else min(self.limit, unit)
+        limit = self._streams.limit
+        self._streams.limit = unit if limit is None else min(limit, unit)
+        for state in self.nodes.values():
+            if state.plan.is_source:
+                self._wake(state, AT_ONCE)
 
     # Decisions
 
     def choose(self, lane: str, now: int) -> Fire | None:
         """The most urgent body that may run in this lane now; None when there is none."""
-        able = [state for state in self._lanes.get(lane, ()) if state.waits]
-        for state in sorted(able, key=self._urgency) if len(able) > 1 else able:
-            while state.waits:
-                fire = self._next(state, now)
-                if fire is None:
-                    break
-                if fire.mode == "skip":
-                    self._skip(state, fire, now)
-                    continue
+        queue = self._queues.get(lane)
+        if queue is None:
+            return None
+        while queue.ordered:
+            state = queue.pop()
+            fire = self._next(state, now)
+            if fire is None:
+                if not state.ended:
+                    self._alarms.set(state, self._opens(state))
+            elif fire.mode == "skip":
+                self._skip(state, fire, now)
+            else:
                 state.running = fire
                 return fire
         return None
@@ -190,24 +168,21 @@ class Scheduler:
     def choose_all(self, idle: Iterable[str], now: int) -> list[Fire]:
         """What these idle lanes run now, at most one body each, until nothing more follows from what was decided."""
         waiting, chosen, seen = list(idle), [], -1
-        while seen != self._n_decided:
-            seen = self._n_decided
+        while seen != self._log.n_decided:
+            seen = self._log.n_decided
             for lane in list(waiting):
+                queue = self._queues.get(lane)
+                if queue is None or not queue.ordered:
+                    continue
                 if (fire := self.choose(lane, now)) is not None:
                     waiting.remove(lane)
                     chosen.append(fire)
         return chosen
 
     def wakeup(self, now: int) -> int | None:
-        """When, after ``now``, time alone will give `advance` or `choose` something to do; None: never."""
-        times = [at for at, _ in self._held]
-        times += [at for w in self._timed if (at := w.times_out_ns) is not None]
-        for state in self.nodes.values():
-            if state.waits and (state.plan.is_source or state.plan.paced):
-                at = self._opens(state)
-                if at is not None:
-                    times.append(at)
-        return min((at for at in times if at > now), default=None)
+        """When time alone will give `advance` or `choose` something to do, after both were called for ``now``."""
+        times = [at for at in (self._streams.next_ns, self._alarms.next_ns) if at is not None]
+        return max(now + 1, min(times)) if times else None
 
     @property
     def done(self) -> bool:
@@ -215,24 +190,20 @@ class Scheduler:
 
         A process that left earlier would not take what others still send it, over feedback.
         """
-        if self._held or not all(state.ended for state in self.nodes.values()):
-            return False
-        return all(window.ended_at is not None for window in self._arriving)
+        return not (self._n_live or self._streams.n_held or self._streams.n_arriving)
 
     @property
     def lanes(self) -> list[str]:
         """Lanes that have nodes, as `lane_of` names them."""
-        return list(self._lanes)
+        return list(self._queues)
 
     def take_outgoing(self) -> list[Packet]:
         """Packets to send to the stream's readers, each once."""
-        taken, self._outgoing = self._outgoing, []
-        return taken
+        return self._streams.drain()
 
     def take_events(self) -> list[Event]:
         """What was decided since the last call: the decision log, in order."""
-        taken, self._events = self._events, []
-        return taken
+        return self._log.drain()
 
     def waiting_for(self, node: str) -> str:
         """In words: what a node waits for at its cursor."""
@@ -247,18 +218,68 @@ class Scheduler:
         ]
         return f"unit {state.cursor} waits for " + (", ".join(missing) or "its time")
 
+    # What an event changes
+
+    def _move(self, state: NodeState, unit: int) -> None:
+        """Set the cursor. Every way of the cursor leads through here: else `pending` would be of another unit."""
+        state.cursor = unit
+        state.pending = self._inlets.n_open(state.plan, unit)
+
+    def _count_down(self, packet: Packet, now: int) -> None:
+        """A packet has settled: one less to wait for, for those whose unit takes it in."""
+        if packet.validity is Validity.END:
+            self._count_anew(packet.stream, now)
+            return
+        for state, inlet in self._readers.get(packet.stream, ()):
+            if 0 <= packet.unit - state.cursor + inlet.delay <= inlet.look_ahead:
+                state.pending -= 1
+                if not state.pending:
+                    self._wake(state, now)
+
+    def _count_anew(self, stream: str, now: int) -> None:
+        """A stream has ended: that settles any number of units at once."""
+        for state, _ in self._readers.get(stream, ()):
+            state.ends_at = self._inlets.ends_at(state.plan)
+            state.pending = self._inlets.n_open(state.plan, state.cursor)
+            self._wake(state, now)
+
+    def _wake(self, state: NodeState, now: int) -> None:
+        """Queue a node that can go on now; set its alarm when it only waits for time."""
+        if state.running is not None or state.ended or state.is_queued:
+            return
+        at = self._opens(state)
+        if at is not None and at <= now:
+            self._queues[state.lane].add(state, self._urgency(state))
+        else:
+            self._alarms.set(state, at)
+
+    def _opens(self, state: NodeState) -> int | None:
+        """When a node can go on, time alone deciding; None: not before something settles."""
+        node, unit = state.plan, state.cursor
+        if node.is_source:
+            limit = self._streams.limit
+            return AT_ONCE if limit is not None and unit >= limit else self.plan.release_ns(unit - node.ahead_units)
+        if self._is_over_at(state, unit):
+            return AT_ONCE
+        if state.pending:
+            return None
+        due = self._due(node, unit) if node.paced else None
+        return AT_ONCE if due is None else due
+
     # One node
 
     def _next(self, state: NodeState, now: int) -> Fire | None:
+        """What a node does at its cursor; None: nothing now, or it has ended."""
+        if state.ended:
+            return None
         node, unit = state.plan, state.cursor
         if node.is_source:
             return self._next_of_source(state, now)
-        if self._inlets.all_ended(node, unit):
+        if self._is_over_at(state, unit):
             self._end(state, unit, now)
             return None
         given = self._inlets.given(node, unit)
         if given is None:
-            state.is_stuck = True
             return None
         if node.paced:
             due = self._due(node, unit)
@@ -270,15 +291,14 @@ class Scheduler:
         return self._fire(state, "step", unit, unit, now, given)
 
     def _next_of_source(self, state: NodeState, now: int) -> Fire | None:
-        node, unit = state.plan, state.cursor
-        if self.limit is not None and unit >= self.limit:
+        node, unit, limit = state.plan, state.cursor, self._streams.limit
+        if limit is not None and unit >= limit:
             self._end(state, unit, now)
             return None
-        opens = self._opens(state)
-        if opens is not None and now < opens:
+        if now < self.plan.release_ns(unit - node.ahead_units):
             return None
         last = unit
-        while self._is_behind(node, last, now) and (self.limit is None or last < self.limit):
+        while self._is_behind(node, last, now) and (limit is None or last < limit):
             last += 1
         if last > unit:
             return self._fire(state, "gap" if node.stateful else "skip", unit, last - 1, now)
@@ -293,13 +313,17 @@ class Scheduler:
         last = first
         while (
             self._is_behind(node, last + 1, now)
-            and not self._inlets.all_ended(node, last + 1)
+            and not self._is_over_at(state, last + 1)
             and (following := self._inlets.given(node, last + 1)) is not None
             and (not node.stateful or is_lost(node, following) == lost)
         ):
             last += 1
         mode: Mode = "skip" if not node.stateful else "gap" if lost else "absorb"
         return self._fire(state, mode, first, last, now)
+
+    def _is_over_at(self, state: NodeState, unit: int) -> bool:
+        """Whether nothing comes any more for a unit."""
+        return state.ends_at is not None and unit >= state.ends_at
 
     def _fire(
         self,
@@ -310,7 +334,7 @@ class Scheduler:
         now: int,
         known: Mapping[str, Given] | None = None,
     ) -> Fire:
-        """``known``: the inputs of ``first``, where they were looked up already and it is the only unit."""
+        """``known``: the inputs of ``first``, where they were found already and it is the only unit."""
         node = state.plan
         inputs: list[Mapping[str, Given]] = []
         if known is not None:
@@ -325,26 +349,37 @@ class Scheduler:
             ready = self.plan.release_ns(last)
         due = self._due(node, last)
         level = state.chooser.pick(None if due is None else due - now) if mode == "step" else state.chooser.level
-        generations = {s: self.windows[s].generation for s in self._streams(node)}
+        generations = {s: self.windows[s].generation for s in state.outlets}
         updates = state.take_updates(last) if mode != "skip" else ()  # a skip runs no body that could make them
         return Fire(node.name, mode, first, last, tuple(inputs), level, ready, now, generations, updates)
 
     def _skip(self, state: NodeState, fire: Fire, now: int) -> None:
         """A stateless node is not run for units that are lost or too late: its outputs are missing."""
-        state.cursor = fire.last + 1
+        self._move(state, fire.last + 1)
         for unit in fire.units:
-            for port in state.plan.outputs:
-                self._give(state.plan, self._blank(f"{state.plan.name}.{port}", unit, Validity.MISSING), now)
-        self._record(fire, now, "late", self._due(state.plan, fire.last))
+            for stream in state.outlets:
+                self._streams.give(state.plan, self._streams.blank(stream, unit, Validity.MISSING), now)
+        self._log.fired(fire, now, "late", self._due(state.plan, fire.last))
         self._forget(state.plan)
+        self._wake(state, now)
 
     def _end(self, state: NodeState, unit: int, now: int) -> None:
         state.ended = True
-        self._n_decided += 1
+        self._alarms.set(state, None)
+        self._n_live -= 1
+        self._log.n_decided += 1
         state.cursor = unit
-        for port in state.plan.outputs:
-            self._publish(self._blank(f"{state.plan.name}.{port}", unit, Validity.END), now)
+        self._streams.end(state.plan.name, state.outlets, unit, now)
         self._forget(state.plan)
+
+    def _change(self, change: Updated) -> None:
+        self.nodes[change.node].updates.append((change.first_unit, change.values))
+        self._log.add(change)
+
+    def _forget(self, node: NodePlan) -> None:
+        for stream in {i.stream for i in node.inputs}:
+            needed = [s.cursor - i.delay for s, i in self._readers[stream] if not s.ended]
+            self.windows[stream].forget(min(needed, default=self.windows[stream].head))
 
     # Time
 
@@ -355,136 +390,16 @@ class Scheduler:
         latest = node.latest_start_ns
         return latest is not None and not node.paced and now > self.plan.release_ns(unit) + latest
 
-    def _opens(self, state: NodeState) -> int | None:
-        """When time alone lets this node fire: a source at release less its lead, a paced node at its due."""
-        node, unit = state.plan, state.cursor
-        if node.is_source:
-            return self.plan.release_ns(unit - node.ahead_units)
-        if self._inlets.open_inlets(node, unit):
-            return None
-        return self._due(node, unit)
-
-    def _time_out(self, window: StreamWindow) -> int | None:
-        if window.plan.settle_ns is None or (window.ended_at is not None and window.head >= window.ended_at):
-            return None
-        return self.plan.release_ns(window.head) + window.plan.settle_ns
-
-    def _is_past_end(self, window: StreamWindow) -> bool:
-        """Whether the producer is known to end before the unit that is due: then it is not missing, it is not there."""
-        end = self._known_end(window.plan.node)
-        return end is not None and end <= window.head
-
-    def _known_end(self, name: str) -> int | None:
-        """The unit at which a node ends, as far as it can be known here before its end arrives."""
-        if name in self._ends:
-            return self._ends[name]
-        node = self.plan.nodes[name]
-        state = self.nodes.get(name)
-        ended = [w.ended_at for p in node.outputs if (w := self.windows.get(f"{name}.{p}")) and w.ended_at is not None]
-        end: int | None
-        if state is not None and state.ended:
-            end = state.cursor
-        elif ended:
-            end = ended[0]
-        elif node.is_source:
-            return self.limit
-        else:
-            ends = [self._known_end(self.plan.streams[i.stream].node) for i in node.inputs if not i.delay]
-            known = [e for e in ends if e is not None]
-            end = max(known) if known and len(known) == len(ends) else None
-        if end is not None:
-            self._ends[name] = end
-        return end
-
-    def _urgency(self, state: NodeState) -> tuple[bool, float, int, str]:
+    def _urgency(self, state: NodeState) -> Urgency:
         due = self._due(state.plan, state.cursor)
         return (not state.plan.on_loop, float("inf") if due is None else due, state.plan.depth, state.plan.name)
-
-    # Streams
-
-    def _streams(self, node: NodePlan) -> list[str]:
-        return self._outlets[node.name]
-
-    def _look(self, stream: str, unit: int) -> Settled | None:
-        return self.windows[stream].get(unit)
-
-    def _settles(self, stream: str) -> bool:
-        return self.process is None or self.plan.streams[stream].settler == self.process
-
-    def _give(self, node: NodePlan, packet: Packet, now: int) -> None:
-        """Hand a fresh output over; what a source made ahead waits for its release."""
-        window = self.windows[packet.stream]
-        if window.is_stale(packet):
-            packet = replace(self._blank(packet.stream, packet.unit, Validity.MISSING), generation=window.generation)
-        release = self.plan.release_ns(packet.unit)
-        if node.is_source and now < release:
-            self._held.append((release, packet))
-        else:
-            self._publish(packet, now)
-
-    def _publish(self, packet: Packet, now: int) -> None:
-        """Settle it here and tell the readers, or send it to the process that settles it."""
-        stream = self.plan.streams[packet.stream]
-        if not self._settles(packet.stream):
-            self._outgoing.append(packet)
-        elif (settled := self._settle(packet, now)) is not None and stream.readers and stream.process == self.process:
-            self._outgoing.append(settled)
-
-    def _settle(self, packet: Packet, now: int) -> Packet | None:
-        """Decide its unit's outcome; what was settled, None when it was decided before.
-
-        An end that comes late ends the stream at the first unit that is still open.
-        """
-        window = self.windows[packet.stream]
-        if window.is_stale(packet):
-            packet = self._blank(packet.stream, packet.unit, Validity.MISSING)
-        if packet.validity is Validity.END and packet.unit < window.head and window.ended_at is None:
-            packet = self._blank(packet.stream, window.head, Validity.END)
-        if not window.settle(packet, now):
-            return None
-        window.times_out_ns = self._time_out(window)
-        for state, _ in self._readers.get(packet.stream, ()):
-            state.is_stuck = False
-        if self._settles(packet.stream):
-            if self._tap is not None:
-                self._tap(packet)
-            self._record_settled(packet, now)
-        if not self._readers.get(packet.stream):
-            window.forget(window.head)  # not beyond: what settled ahead of its turn is not to settle twice
-        return packet
-
-    def _blank(self, stream: str, unit: int, validity: Validity) -> Packet:
-        clock = self.plan.clock
-        return Packet(stream, unit, self.windows[stream].generation if stream in self.windows else 0,
-                      clock.pts_ns(unit), clock.duration_ns(unit), validity)  # fmt: skip
-
-    def _forget(self, node: NodePlan) -> None:
-        for stream in {i.stream for i in node.inputs}:
-            needed = [s.cursor - i.delay for s, i in self._readers[stream] if not s.ended]
-            self.windows[stream].forget(min(needed, default=self.windows[stream].head))
-
-    # The decision log
-
-    def _record(self, fire: Fire, now: int, verdict: str, due: int | None) -> None:
-        self._n_decided += 1
-        self._events.append(
-            Firing(fire.node, fire.first, fire.last, fire.mode, fire.level,
-                   fire.ready_ns, fire.started_ns, now, due, verdict)
-        )  # fmt: skip
-
-    def _record_settled(self, packet: Packet, now: int) -> None:
-        self._n_decided += 1
-        self._events.append(Settlement(packet.stream, packet.unit, packet.validity, now, packet.n_bytes))
-
-    def _change(self, change: Updated) -> None:
-        self.nodes[change.node].updates.append((change.first_unit, change.values))
-        self._decided(change)
-
-    def _decided(self, event: Event) -> None:
-        self._events.append(event)
-        self._n_decided += 1
 
 
 def lane_of(node: NodePlan) -> str:
     """A lane's name among all processes: ``process/lane``."""
     return f"{node.process}/{node.lane}"
+
+
+def _state(node: NodePlan) -> NodeState:
+    outlets = tuple(f"{node.name}.{port}" for port in node.outputs)
+    return NodeState(node, lane_of(node), outlets, LevelChooser(len(node.ladder)))

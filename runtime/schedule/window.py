@@ -19,18 +19,27 @@ class Settled:
 class StreamWindow:
     """Settled units of one stream, from the oldest still needed to the newest known.
 
-    ``head`` is the first unit that has not settled; ``times_out_ns``, when it settles as missing (kept by the
-    scheduler). After an end at unit K every unit from K on is the end.
+    Attributes:
+        head: the first unit that has not settled. Every unit below it has, and stays so when it is forgotten: what is
+            older than the head is late, and needs no memory to be known as late. Units beyond it may have settled
+            ahead of their turn.
+        ended_at: the unit of the end; from it on every unit is the end, whatever had settled beyond it. The head may
+            still be below: an end overtakes units that are under way.
+        generation: of the newest fence; what is made from now on carries it.
+        alarm_ns: when the unit at the head settles as missing (kept by `Streams`); None: not by time.
+        late: packets that came after their unit had settled.
     """
 
     def __init__(self, plan: StreamPlan, holds: bool) -> None:
         self.plan = plan
         self.head = 0
         self.generation = 0
+        # (generation, first unit), the generations rising. An older fence stays beside a newer one that begins later:
+        # it alone covers the units in between.
         self._fences: list[tuple[int, int]] = []
         self.ended_at: int | None = None
         self.late = 0
-        self.times_out_ns: int | None = None
+        self.alarm_ns: int | None = None
         self._units: dict[int, Settled] = {}
         self._end: Settled | None = None
         self._holds = holds

@@ -24,6 +24,7 @@ from ...runtime.packet import Packet, Validity
 from ...runtime.plan.plan import Plan
 from ...runtime.schedule.decide import Fire
 from ...runtime.schedule.events import Event
+from ...runtime.schedule.log import DecisionLog
 from ...runtime.schedule.scheduler import Result, Scheduler
 from .empty import empty_graph
 from .report import Heard, Report, Round, Table, report, unheard
@@ -37,14 +38,16 @@ TURN_UNITS = 50
 """Units of one turn: short, so that the quickest of many turns met nothing else that ran on this machine."""
 
 
-class Silent(Scheduler):
-    """Decides as the other one does, and keeps no record of it."""
+class NoLog(DecisionLog):
+    """Makes no records."""
 
-    def _record(self, fire: Fire, now: int, verdict: str, due: int | None) -> None:
-        self._n_decided += 1
+    def fired(self, fire: Fire, now: int, verdict: str, due: int | None) -> None:
+        """Count it."""
+        self.n_decided += 1
 
-    def _record_settled(self, packet: Packet, now: int) -> None:
-        self._n_decided += 1
+    def settled(self, packet: Packet, now: int) -> None:
+        """Count it."""
+        self.n_decided += 1
 
 
 class Answers:
@@ -94,7 +97,7 @@ def measure(plan: Plan, units: int) -> Round:
     for _ in range(max(1, units // TURN_UNITS)):
         ns, calls, events = drive(plan, Scheduler(plan, limit=TURN_UNITS))
         on.append(ns)
-        off.append(drive(plan, Silent(plan, limit=TURN_UNITS))[0])
+        off.append(drive(plan, Scheduler(plan, limit=TURN_UNITS, log=NoLog()))[0])
     adds_us = (min(on) - min(off)) / calls / 1000
     spent, n_bytes = zip(*(after(plan, events, TURN_UNITS) for _ in on), strict=True)
     after_us = min(spent) / TURN_UNITS / 1000

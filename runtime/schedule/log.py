@@ -1,0 +1,49 @@
+"""The decision log as it is written: one record for every call and every settlement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..packet import Packet
+from .decide import Fire
+from .events import Event, Fenced, Firing, Settlement
+
+
+class DecisionLog:
+    """Keeps what was decided, in order, until it is drained.
+
+    ``n_decided`` rises with every decision, recorded or not: as long as it does, something may follow from the last
+    one.
+    """
+
+    def __init__(self) -> None:
+        self.n_decided = 0
+        self._events: list[Event] = []
+
+    def fired(self, fire: Fire, now: int, verdict: str, due: int | None) -> None:
+        """A call is over, or was left out."""
+        self.n_decided += 1
+        self._events.append(
+            Firing(fire.node, fire.first, fire.last, fire.mode, fire.level,
+                   fire.ready_ns, fire.started_ns, now, due, verdict)
+        )  # fmt: skip
+
+    def settled(self, packet: Packet, now: int) -> None:
+        """A unit has its outcome."""
+        self.n_decided += 1
+        self._events.append(Settlement(packet.stream, packet.unit, packet.validity, now, packet.n_bytes))
+
+    def fenced(self, streams: Sequence[str], generation: int, first_unit: int, now: int) -> None:
+        """A fence was raised."""
+        self.n_decided += 1
+        self._events.append(Fenced(list(streams), generation, first_unit, now))
+
+    def add(self, event: Event) -> None:
+        """An event from elsewhere, as it is."""
+        self.n_decided += 1
+        self._events.append(event)
+
+    def drain(self) -> list[Event]:
+        """What was decided since the last call."""
+        drained, self._events = self._events, []
+        return drained

@@ -1,0 +1,238 @@
+"""The streams of one process: what has settled, what time settles, what is on its way to others.
+
+A packet takes one of three ways from the body that made it. It **settles** here, when this process decides the
+stream; it goes to the process that decides, when another one does; and what a source made ahead of its unit is held
+until the unit's release. What settled here goes to the stream's other readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from ..packet import Packet, Validity
+from ..plan.plan import NodePlan, Plan
+from .log import DecisionLog
+from .timers import Timers
+from .window import Settled, StreamWindow
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A packet that waits for the release of its unit."""
+
+    packet: Packet
+    alarm_ns: int | None = None
+
+
+class Streams:
+    """See the module.
+
+    Args:
+        plan: the checked graph.
+        process: whose streams; None: all of the plan, and every stream settles here.
+        log: where settlements are recorded.
+        on_settled: called with every packet that settles, here or elsewhere, and when.
+        tap: called with every packet that settles here, in order.
+        limit: sources end at this unit.
+
+    Attributes:
+        n_arriving: streams made elsewhere and read here that have not ended.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        process: str | None,
+        *,
+        log: DecisionLog,
+        on_settled: Callable[[Packet, int], None],
+        tap: Callable[[Packet], None] | None = None,
+        limit: int | None = None,
+    ) -> None:
+        self.plan = plan
+        self.process = process
+        self.limit = limit
+        self._log, self._on_settled, self._tap = log, on_settled, tap
+        here = {n.name: n for n in plan.nodes.values() if process is None or n.process == process}
+        read = {i.stream for n in here.values() for i in n.inputs}
+        held = {i.stream for n in here.values() for i in n.inputs if i.late == "hold"}
+        self.windows = {
+            name: StreamWindow(stream, holds=name in held)
+            for name, stream in plan.streams.items()
+            if name in read or stream.node in here
+        }
+        self._read = read
+        self._decided = {name for name in self.windows if process is None or plan.streams[name].settler == process}
+        self._order = {name: place for place, name in enumerate(self.windows)}
+        self.n_arriving = sum(window.plan.node not in here for window in self.windows.values())
+        self._here = frozenset(here)
+        self._ends: dict[str, int] = {}
+        self._outgoing: list[Packet] = []
+        self._held: Timers[Held] = Timers()
+        self.n_held = 0
+        self._timeouts: Timers[StreamWindow] = Timers()
+        self._parked: list[StreamWindow] = []
+        for window in self.windows.values():
+            self._timeouts.set(window, self._time_out(window))
+
+    # What happens
+
+    def advance(self, now: int) -> None:
+        """Time has passed: hand over what sources made ahead, settle as missing what is due and not there."""
+        for held in self._held.due(now):
+            self.n_held -= 1
+            self.publish(held.packet, now)
+        late = self._timeouts.due(now)
+        for window in sorted(late, key=self._place) if len(late) > 1 else late:
+            self._settle_late(window, now)
+
+    def give(self, node: NodePlan, packet: Packet, now: int) -> None:
+        """Hand a fresh output over.
+
+        What a fence has overtaken while it was computed becomes missing and not nothing: its unit needs an outcome.
+        """
+        window = self.windows[packet.stream]
+        if window.is_stale(packet):
+            packet = replace(self.blank(packet.stream, packet.unit, Validity.MISSING), generation=window.generation)
+        release = self.plan.release_ns(packet.unit)
+        if node.is_source and now < release:
+            self._hold(packet, release)
+        else:
+            self.publish(packet, now)
+
+    def publish(self, packet: Packet, now: int) -> None:
+        """Settle a packet here and send the outcome to other readers, or send it to the process that decides.
+
+        Only a stream's own process sends outcomes: what a reader decides is of its readers' concern, and they are here.
+        """
+        stream = self.plan.streams[packet.stream]
+        if not self.decides(packet.stream):
+            self._outgoing.append(packet)
+        elif (settled := self.settle(packet, now)) is not None and stream.readers and stream.process == self.process:
+            self._outgoing.append(settled)
+
+    def settle(self, packet: Packet, now: int) -> Packet | None:
+        """Decide a unit's outcome; what was settled, None when it was decided before.
+
+        The first outcome stays, so that whoever reads the stream, now or later, reads the same. An end that comes late
+        ends the stream at the first unit that is still open: those before it are decided already, and the stream must
+        end somewhere.
+        """
+        window = self.windows[packet.stream]
+        if window.is_stale(packet):
+            packet = self.blank(packet.stream, packet.unit, Validity.MISSING)
+        if packet.validity is Validity.END and packet.unit < window.head and window.ended_at is None:
+            packet = self.blank(packet.stream, window.head, Validity.END)
+        if not window.settle(packet, now):
+            return None
+        self._timeouts.set(window, self._time_out(window))
+        if packet.validity is Validity.END:
+            self._note_end(window)
+        self._on_settled(packet, now)
+        if self.decides(packet.stream):
+            if self._tap is not None:
+                self._tap(packet)
+            self._log.settled(packet, now)
+        if packet.stream not in self._read:
+            window.forget(window.head)  # not beyond: what settled ahead of its turn is not to settle twice
+        return packet
+
+    def end(self, node: str, outlets: Iterable[str], unit: int, now: int) -> None:
+        """A node here gives nothing from ``unit`` on."""
+        self._ends[node] = unit
+        for stream in outlets:
+            self.publish(self.blank(stream, unit, Validity.END), now)
+
+    def fence(self, streams: Sequence[str], generation: int, first_unit: int) -> None:
+        """From ``first_unit`` on, drop packets of these streams that are older than ``generation``."""
+        for name in streams:
+            if name in self.windows:
+                self.windows[name].raise_fence(generation, first_unit)
+
+    def drain(self) -> list[Packet]:
+        """Packets to send to the stream's readers, each once."""
+        drained, self._outgoing = self._outgoing, []
+        return drained
+
+    def _hold(self, packet: Packet, release: int) -> None:
+        self.n_held += 1
+        self._held.set(Held(packet), release)
+
+    # What is known
+
+    @property
+    def next_ns(self) -> int | None:
+        """When time alone will give `advance` something to do."""
+        times = [at for at in (self._held.next_ns, self._timeouts.next_ns) if at is not None]
+        return min(times, default=None)
+
+    def decides(self, stream: str) -> bool:
+        """Whether the outcomes of a stream are decided here."""
+        return stream in self._decided
+
+    def outcome(self, stream: str, unit: int) -> Settled | None:
+        """The outcome of (stream, unit); None while it is open."""
+        return self.windows[stream].get(unit)
+
+    def blank(self, stream: str, unit: int, validity: Validity) -> Packet:
+        """A packet without payload."""
+        clock = self.plan.clock
+        return Packet(stream, unit, self.windows[stream].generation if stream in self.windows else 0,
+                      clock.pts_ns(unit), clock.duration_ns(unit), validity)  # fmt: skip
+
+    # Time
+
+    def _place(self, window: StreamWindow) -> int:
+        return self._order[window.plan.name]
+
+    def _time_out(self, window: StreamWindow) -> int | None:
+        """When the first open unit of a window settles as missing."""
+        if window.plan.settle_ns is None or not self.decides(window.plan.name):
+            return None
+        if window.ended_at is not None and window.head >= window.ended_at:
+            return None
+        return self.plan.release_ns(window.head) + window.plan.settle_ns
+
+    def _settle_late(self, window: StreamWindow, now: int) -> None:
+        """Settle as missing what is due of a window; each settlement sets the alarm of the unit that follows.
+
+        Where the producer is known to end before the unit, it is not missing, it is not there: its end is on the way,
+        and the window waits for that and not for time.
+        """
+        while (at := self._time_out(window)) is not None and at <= now:
+            end = self._known_end(window.plan.node)
+            if end is not None and end <= window.head:
+                self._timeouts.set(window, None)
+                self._parked.append(window)
+                return
+            self.publish(self.blank(window.plan.name, window.head, Validity.MISSING), now)
+
+    def _known_end(self, name: str) -> int | None:
+        """The unit at which a node ends, as far as it can be known here before its end arrives."""
+        if name in self._ends:
+            return self._ends[name]
+        node = self.plan.nodes[name]
+        ended = [w.ended_at for p in node.outputs if (w := self.windows.get(f"{name}.{p}")) and w.ended_at is not None]
+        end: int | None
+        if ended:
+            end = ended[0]
+        elif node.is_source:
+            return self.limit
+        else:
+            ends = [self._known_end(self.plan.streams[i.stream].node) for i in node.inputs if not i.delay]
+            known = [e for e in ends if e is not None]
+            end = max(known) if known and len(known) == len(ends) else None
+        if end is not None:
+            self._ends[name] = end
+        return end
+
+    def _note_end(self, window: StreamWindow) -> None:
+        """A stream has ended: what waits for an end that it thought known looks again."""
+        if window.plan.node not in self._here:
+            self.n_arriving -= 1
+        parked, self._parked = self._parked, []
+        for other in parked:
+            self._timeouts.set(other, self._time_out(other))
