@@ -8,13 +8,16 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import numpy as np
 import pytest
 
-from wangraph import NodeRunner
+import wangraph
+from wangraph import NodeRunner, Validity
+from wangraph.runtime.observe.records import Record
+from wangraph.runtime.schedule.events import Firing
 from wangraph.tools.cli import VERBS, cli
 
 ROOT = Path(__file__).parents[1]
@@ -38,7 +41,7 @@ def test_every_command_in_the_documents_parses(document, line, tmp_path, monkeyp
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "me.wav").touch()
     words = shlex.split(line)[1:]
-    if words[0] == "--help" or "GRAPH" in words:
+    if words[0] == "--help" or "GRAPH" in words or "NAME" in words:
         return
     command = cli.get_command(click.Context(cli), words[0])
     assert command is not None, f"{document}: no verb '{words[0]}'"
@@ -82,6 +85,61 @@ def test_the_stateful_node_of_the_readme_keeps_and_loses_what_it_says():
         seen = [trails.step(frames=frames)["trails"].max() for frames in (bright, dark, dark)]
         assert trails.gap(1) == [{}]
         assert [*seen, trails.step(frames=dark)["trails"].max()] == [200, 100, 50, 10]
+
+
+RUNNABLE = ["node.md", "running.md", "trace.md"]
+"""Documents whose Python blocks are files: each begins with its name, or is a script that uses those before it."""
+
+
+@pytest.mark.parametrize("document", RUNNABLE)
+def test_every_python_block_of_a_document_runs(document, tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / document).read_text(), re.DOTALL)
+    assert blocks
+    for number, block in enumerate(blocks):
+        named = re.match(r"# (\w+\.py)\n", block)
+        file = tmp_path / (named[1] if named else f"block_{number}.py")
+        file.write_text(block)
+        done = subprocess.run([sys.executable, file.name], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, f"{document}: {file.name}: {done.stderr}"
+        assert bool(done.stdout) == ("print(" in block), f"{document}: {file.name}"
+
+
+def test_the_times_in_the_page_on_scheduling_are_those_of_a_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "scheduling.md").read_text()
+    (tmp_path / "three.yaml").write_text(re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[0])
+
+    def firings(*faults: str) -> dict[tuple[str, int], Firing]:
+        log = wangraph.run("three.yaml", clock="virtual", units=4, inject=faults).log
+        return {(e.node, e.first): e for e in log if isinstance(e, Firing)}
+
+    def ms(ns: int) -> str:
+        return f"{ns / 1e6:.0f}"
+
+    calm = firings()
+    for node in ("camera", "beside"):
+        assert f"| {ms(calm[node, 0].started_ns)} to {ms(calm[node, 0].finished_ns)} |" in page
+    assert f"begins to play | {ms(calm['sync', 0].started_ns)} |" in page
+    assert "^260     ^420     ^580" in page and [ms(calm["sync", k].started_ns) for k in range(3)] == [
+        "260",
+        "420",
+        "580",
+    ]
+    fault = re.search(r"--inject '(.*?)'", page)[1]
+    held = firings(fault)
+    assert f"| {ms(held['beside', 1].finished_ns)} | `beside` is done with unit 1, 240 ms after its due" in page
+    assert ms(held["beside", 1].finished_ns - held["beside", 1].due_ns) == "240"
+    assert held["beside", 2].mode == "skip" and held["beside", 3].mode == "step"
+    assert f"| {ms(held['beside', 3].finished_ns)} | `beside.video` of unit 3 settles" in page
+
+
+def test_the_records_in_the_page_on_traces_are_those_that_are_written():
+    page = (ROOT / "docs" / "trace.md").read_text()
+    for record in get_args(Record):
+        fields = ", ".join(f"`{name}`" for name in record.__struct_fields__)
+        assert f"| `{record.__struct_config__.tag}` | {fields} |" in page, record
+    for validity in Validity:
+        assert f"{validity.value} {validity.name.lower()}" in page
 
 
 def test_the_laws_and_the_code_that_the_readme_names_exist():
