@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..runtime.errors import CheckpointError, MissingExtra
+from ..runtime.errors import CheckpointError, MissingExtra, UserError
 from ..runtime.node import NodeContext, Param, Unit
 from ..runtime.packet import Array
 from ..runtime.ports import DTYPE_BYTES, Input, Output
 from ..wan_core.adapters.folder import EXTRA, is_installed
 from ..wan_core.adapters.tokenizer import check_language, load_language
 from ..wan_core.card import Card
+from ..wan_core.checkpoint_header import vocabulary_of
 from ..wan_core.config import Preset
 from ..wan_core.errors import ModelError
-from ..wan_core.text import WORLD_LANGUAGE, Language, TypedText
+from ..wan_core.text import Language, NumberedTokens, TypedText
+from ..wan_core.vocabulary import Vocabulary
 from .codecs import CodecNode, compile_param, shape_words
 
 if TYPE_CHECKING:
@@ -39,9 +41,7 @@ AUDIO = Input("latent", "hops bands", "float32", late="empty", help="the user's 
 TEXT = Input("text", late="empty", optional=True, help="lines that the user types")
 PLAYED = Input("tokens", "2", "int64", late="empty", optional=True, help="unit number; 0 heard, 1 concealed")
 WORD = Output("text", help="the word that the agent says, if any")
-EVENT = Output(
-    "tokens", "2", "int64", help="state (idle, listen, backchannel, speak, stop), gesture (none, blink, nod)"
-)
+EVENT = Output("tokens", "2", "int64", help="numbers of state and gesture, as in the checkpoint's vocabulary")
 
 
 class BackboneNode(CodecNode):
@@ -85,7 +85,7 @@ class BackboneNode(CodecNode):
 
         self.device = ctx.device
         model = self.load(ctx, DuplexModel)
-        self.n_words = model.preset.vocabulary
+        self.n_words = model.preset.n_words
         model = laid_out(model.to(getattr(torch, self.precision(self.values, model.preset))))
         if self.compile == "inductor":
             from ..wan_core.compiling import compiled
@@ -135,22 +135,25 @@ class Ears:
 class ListeningNode(BackboneNode):
     """What thinker and whole have in common: they take the user in."""
 
-    persona: str = Param("", help="what the agent is told before unit 0, in the words of its vocabulary")
+    persona: str = Param("", help="what the agent is told before unit 0, in words that the checkpoint knows")
 
     tokenizer: str = Param("", path="input", help="folder of a language model whose tokens are typed, said and told; "
-                           "if empty, the world's words")  # fmt: skip
+                           "if empty, the checkpoint's vocabulary")  # fmt: skip
 
     @classmethod
     def check(cls, params: Mapping[str, Any]) -> None:
-        """Look at the checkpoint's header, and for the tokenizer.
+        """Look at the checkpoint's header, for the tokenizer, and whether the persona's words are known.
 
         Raises:
             CheckpointError: it cannot be used.
+            UserError: the persona has a word that the checkpoint does not know.
             MissingExtra: the tokenizer's package is not installed.
         """
         super().check(params)
         folder = str(params.get("tokenizer") or "")
         if not folder:
+            checkpoint = str(params.get("checkpoint", cls.params["checkpoint"].default))
+            check_words("persona", str(params.get("persona") or ""), checkpoint, own_vocabulary(checkpoint))
             return
         try:
             check_language(folder)
@@ -174,25 +177,31 @@ class ListeningNode(BackboneNode):
         """Load the weights, and the tokenizer.
 
         Raises:
-            CheckpointError: one of them cannot be used.
+            CheckpointError: one of them cannot be used, or a tokenizer is needed and not given.
         """
         super().open(ctx)
-        self.language: Language = WORLD_LANGUAGE
+        self.language = self._language(ctx)
+
+    def _language(self, ctx: NodeContext) -> Language:
         if self.tokenizer:
             try:
-                self.language = load_language(self.tokenizer, self.n_words)
+                return load_language(self.tokenizer, self.n_words)
             except ModelError as error:
                 raise CheckpointError(str(error)) from error
+        vocabulary = own_vocabulary(self.checkpoint)
+        if vocabulary is None and "text" in ctx.connected_inputs:
+            raise CheckpointError(without_words(f"node '{ctx.name}': input 'text'", self.checkpoint))
+        return vocabulary or NumberedTokens()
 
     def world(self) -> list[WorldUnit]:
         """The persona, one token a unit."""
-        from ..wan_core.exchange import told_in_words
+        from ..wan_core.exchange import persona_prompt
 
-        return told_in_words(self.persona, 1, self.device, self.language)
+        return persona_prompt(self.persona, self.language, 1, self.device)
 
     def new_ears(self) -> Ears:
         """Nothing typed, nothing said."""
-        return Ears(TypedText(language=self.language), self.language.new_reader())
+        return Ears(TypedText(self.language), self.language.new_reader())
 
     def user_unit(self, ears: Ears, unit: Unit, inputs: Mapping[str, Any]) -> UserUnit:
         """The inputs of one unit as the model takes them."""
@@ -213,6 +222,45 @@ class ListeningNode(BackboneNode):
     def said(ears: Ears, thought: Thought) -> dict[str, Any]:
         """Text and event of one unit."""
         return {"text": ears.reader(int(thought.text[0])) or None, "event": thought.event[0].cpu().numpy()}
+
+
+def own_vocabulary(checkpoint: str) -> Vocabulary | None:
+    """What the checkpoint's tokens stand for; None: its words are those of a language model's tokenizer.
+
+    Raises:
+        CheckpointError: it cannot be used.
+    """
+    try:
+        return vocabulary_of(checkpoint)
+    except ModelError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def check_words(where: str, text: str, checkpoint: str, vocabulary: Vocabulary | None) -> None:
+    """Pass if the checkpoint knows every word of a text: one that it does not know would tell it nothing.
+
+    Raises:
+        CheckpointError: it has no vocabulary of its own.
+        UserError: a word that it does not know.
+    """
+    if not text:
+        return
+    if vocabulary is None:
+        raise CheckpointError(without_words(where, checkpoint))
+    unknown = vocabulary.unknown_in(text)
+    if unknown:
+        raise UserError(
+            f"{where}: found {', '.join(map(repr, unknown))} (checkpoint '{checkpoint}' knows: "
+            f"{' '.join(vocabulary.known_words)}), say it in these words"
+        )
+
+
+def without_words(where: str, checkpoint: str) -> str:
+    """The message where text meets a checkpoint whose words are those of a tokenizer, and there is none."""
+    return (
+        f"{where}: found text for checkpoint '{checkpoint}', which has no vocabulary (expected the tokenizer of its "
+        "language model), set tokenizer: the folder of that model"
+    )
 
 
 def user_inputs(inputs: Mapping[str, Input], preset: Preset) -> dict[str, Input]:

@@ -12,6 +12,7 @@ from wangraph.tools.lab import ablations
 from wangraph.tools.lab.ablations import VARIANTS, behind, stage_of
 from wangraph.tools.lab.evaluate.talk import FIRST_SEED as MEASURED_FROM
 from wangraph.tools.lab.train.interact import begun
+from wangraph.tools.lab.train.labels import HEADS
 from wangraph.tools.lab.train.partners import SEEDS
 from wangraph.tools.lab.train.workshop import FIRST_SEED as TRAINED_FROM
 from wangraph.tools.lab.train.workshop import Workshop
@@ -32,7 +33,7 @@ def test_the_first_variant_is_the_model_as_it_is():
 @pytest.mark.parametrize("variant", VARIANTS, ids=stage_of)
 def test_every_variant_can_be_learned(variant):
     torch.manual_seed(0)
-    learner = Learner(DuplexModel(variant.shapes(preset("nano"))), 6)
+    learner = Learner(DuplexModel(variant.shapes(preset("nano"))), 6, HEADS)
     draw = behind(lambda generator, progress, weights: sequences(2, 12), variant.behind)
     loss = InteractTask(learner, draw, variant.corruption).loss(torch.Generator().manual_seed(1), 0.5)
     loss.total.backward()

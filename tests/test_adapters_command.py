@@ -131,7 +131,7 @@ def test_the_language_model_itself_is_not_overwritten(pocket):
 
 def test_a_language_model_of_other_shapes_is_refused_before_anything_is_built(pocket, tmp_path, monkeypatch):
     monkeypatch.setattr(converting, "load_part", None)
-    message = f"weights {pocket}: vocabulary is 101 there (expected 152064 by preset 'paper-7b'), use the preset of these weights"
+    message = f"weights {pocket}: n_words is 101 there (expected 152064 by preset 'paper-7b'), use the preset of these weights"
     save_qwen(pocket, tied=False)
     with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
         CliRunner().invoke(

@@ -110,7 +110,7 @@ def test_the_large_presets_have_the_shapes_of_the_published_models(name, tmp_pat
     (tmp_path / "config.json").write_text(json.dumps({**common, **dict(zip(KEYS, PUBLISHED[name], strict=True))}))
     published, ours = qwen_preset(tmp_path), preset(name)
     assert published.backbone == ours.backbone
-    assert (published.vocabulary, published.tie_embeddings) == (ours.vocabulary, ours.tie_embeddings)
+    assert (published.n_words, published.tie_embeddings) == (ours.n_words, ours.tie_embeddings)
     with torch.device("meta"):
         model = DuplexModel(ours)
         theirs = Qwen2ForCausalLM(Qwen2Config.from_pretrained(tmp_path))

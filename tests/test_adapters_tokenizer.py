@@ -98,7 +98,7 @@ def test_special_tokens_are_not_shown_and_broken_characters_end(language, theirs
 
 
 def test_words_typed_one_by_one_are_the_line(language, theirs):
-    typed = TypedText(language=language)
+    typed = TypedText(language)
     for part in ("hello ", "there ", "\n", "the card"):
         typed.type(part)
     (enter,) = language.enter

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from wangraph.wan_core.average import average
 from wangraph.wan_core.checkpoint import load_part, save
 from wangraph.wan_core.checkpoint_header import inspect
 from wangraph.wan_core.errors import ModelError
+from wangraph.wan_core.vocabulary import vocabulary
 
 PARTS = ("model", "understanding", "video_codec", "audio_codec")
 
@@ -117,6 +119,12 @@ def test_checkpoints_that_are_not_alike_are_refused(made, tmp_path):
         "average checkpoints of one preset"
     ):
         average([a, made("b", 1.0, preset="tiny")], out)
+    other = replace(vocabulary("toy_world"), states=("still", "moves"))
+    with refused(
+        "average of a.safetensors and b.safetensors: found two vocabularies (expected one), "
+        "average checkpoints of the same words"
+    ):
+        average([a, made("b", 1.0, vocabulary=other.to_json())], out)
     b = made("b", 1.0, layers={"other": Layer(1.0)})
     with refused(
         f"average of a.safetensors and b.safetensors: 'other.count' is only in {b} (expected in all), save them again"

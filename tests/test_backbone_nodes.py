@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from wangraph.nodes.backbone import PerformerNode, ThinkerNode, WholeNode
-from wangraph.runtime.errors import CheckpointError
+from wangraph.runtime.errors import CheckpointError, UserError
 from wangraph.runtime.node import NodeContext, Unit
 from wangraph.runtime.packet import frozen
 from wangraph.runtime.units import UnitClock
-from wangraph.wan_core.config import preset
-from wangraph.wan_core.text import ENTER, PAD, TOKENS, WORDS
+from wangraph.wan_core.checkpoint import load_part, save
+from wangraph.wan_core.config import PRESETS, preset
+from wangraph.wan_core.model import DuplexModel
+from wangraph.wan_core.vocabulary import CONTROL, ENTER, PAD, vocabulary
 
 CLOCK = UnitClock()
 NANO = preset("nano")
@@ -23,8 +27,8 @@ def unit(index, level=None, seed=0):
     return Unit(index, CLOCK.pts_ns(index), CLOCK.duration_ns(index), seed=seed, level=level or {})
 
 
-def opened(kind, seed=0, **params):
-    node = kind(checkpoint="nano", **params)
+def opened(kind, seed=0, checkpoint="nano", **params):
+    node = kind(checkpoint=checkpoint, **params)
     reports = {}
     node.open(NodeContext("node", CLOCK, seed=seed, report=lambda key, text: reports.setdefault(key, text)))
     node.warm()
@@ -152,7 +156,7 @@ def test_typed_text_reaches_the_model_one_token_a_unit(thinker, monkeypatch):
     )
     for k, typed in enumerate(["What is 4?\n", None, "yes", None, None, None, None]):
         thinker.step(states, unit(k), **{**user(k), "text": typed}, **response({}))
-    what, is_, four, yes = (TOKENS[word] for word in ("what", "is", "four", "yes"))
+    what, is_, four, yes = (vocabulary("toy_world").tokens[word] for word in ("what", "is", "four", "yes"))
     assert tokens == [what, is_, four, ENTER, yes, ENTER, PAD]
 
 
@@ -182,7 +186,32 @@ def test_nothing_has_to_come_in(thinker):
 
 def test_the_word_is_in_the_vocabulary_or_empty(thinker, performer):
     words = {thought["text"] for thought, _ in conversation(thinker, performer, 20)}
-    assert words <= {None, "—", "?", *WORDS}
+    assert words <= {None, "—", "?", *vocabulary("toy_world").words}
+
+
+def test_a_checkpoint_is_typed_to_and_speaks_in_the_words_of_its_vocabulary(tmp_path):
+    own = replace(vocabulary("toy_world"), words=(*CONTROL, "links", "rechts"), spelling={})
+    path = tmp_path / "own.safetensors"
+    save(path, {"model": load_part("nano", "model", DuplexModel).module}, "nano", vocabulary=own)
+    ThinkerNode.check({"checkpoint": str(path), "persona": "Rechts, links!"})
+    with pytest.raises(UserError, match=f"^persona: found 'red' .checkpoint '{path}' knows: links rechts., say it in"):
+        ThinkerNode.check({"checkpoint": str(path), "persona": "red"})
+    node = opened(ThinkerNode, checkpoint=str(path), persona="rechts links")
+    assert [int(prompt.user.text) for prompt in node.world()] == [5, 4, ENTER]
+    assert [node.new_ears().reader(token) for token in (4, 5, 6)] == ["links", "rechts", "<6>"]
+
+
+def test_where_nothing_is_known_of_the_words_no_text_can_come_in(monkeypatch):
+    monkeypatch.setitem(PRESETS, "bare", replace(NANO, name="bare", vocabulary=""))
+    node, context = ThinkerNode(checkpoint="bare"), NodeContext("node", CLOCK)
+    node.open(context)
+    assert node.new_ears().reader(7) == "<7>" and node.world() == []
+    message = (
+        "node 'node': input 'text': found text for checkpoint 'bare', which has no vocabulary (expected the tokenizer "
+        "of its language model), set tokenizer: the folder of that model"
+    )
+    with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
+        node.open(replace(context, connected_inputs=frozenset({"text"})))
 
 
 def test_random_weights_depend_on_the_seed_and_on_nothing_else(thinker):

@@ -19,6 +19,7 @@ from wangraph.wan_core.exchange import ResponseUnit, UserUnit, WorldUnit
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.performer import Performer
 from wangraph.wan_core.thinker import Thinker
+from wangraph.wan_core.vocabulary import vocabulary
 
 NANO = preset("nano")
 
@@ -170,6 +171,7 @@ def test_an_absent_response_is_not_an_error(model):
     assert state.unit == 3
 
 
+TOY = vocabulary("toy_world")
 BAD_GRAPHS = {
     "audio of another rate": ({"user.rate_hz": 24_000}, "node 'hear': input 'samples' [2560] float32 cannot take user.audio "
                               "[3840] float32: found 24000 Hz (expected 16000 Hz), set the same rate at both ends"),
@@ -183,6 +185,13 @@ BAD_GRAPHS = {
                                       "found dtype bfloat16 (expected float32), convert it between"),
     "an unknown preset": ({"checkpoint": "tinny"}, "node 'think': checkpoint 'tinny': no such file (presets: nano, paper-0.5b, "
                           "paper-7b, small, tiny); did you mean 'tiny'?"),
+    "a persona of words that it does not know": ({"think.persona": "xylophone is nonsense"}, "node 'think': persona: found "
+                                                 f"'xylophone', 'nonsense' (checkpoint 'tiny' knows: {' '.join(TOY.known_words)}), "
+                                                 "say it in these words"),
+    "a persona where no words are known": ({"think.params.checkpoint": "paper-0.5b", "think.persona": "one is zero"},
+                                           "node 'think': persona: found text for checkpoint 'paper-0.5b', which has no "
+                                           "vocabulary (expected the tokenizer of its language model), set tokenizer: the "
+                                           "folder of that model"),
 }  # fmt: skip
 
 

@@ -88,7 +88,9 @@ def presets(draw):
         video=VideoCodecConfig(64, 64, channels=draw(st.integers(1, 5))),
         audio=AudioCodecConfig(channels=draw(st.integers(1, 5))),
         slots=SlotConfig(y_audio=draw(st.sampled_from([1, 2, 4, 8])), y_video=rows, u_video=rows, u_audio=u_audio),
-        vocabulary=draw(st.integers(64, 90)),
+        n_words=draw(st.integers(5, 90)),
+        n_states=draw(st.integers(1, 6)),
+        n_gestures=draw(st.integers(1, 4)),
         text_decode="local" if local else "token",
         tie_embeddings=not local and draw(st.booleans()),
     )
@@ -121,7 +123,7 @@ def narrow(name):
     """The preset's flags and tokens, on a backbone that fits into a test."""
     p = preset(name)
     backbone = replace(p.backbone, width=32, layers=2, heads=4, kv_heads=2, ffn_width=48, head_dim=8)
-    return replace(p, backbone=backbone, vocabulary=101)
+    return replace(p, backbone=backbone, n_words=101)
 
 
 @pytest.mark.parametrize("name", PRESETS)

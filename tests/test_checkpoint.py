@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 import safetensors.torch
@@ -14,9 +15,10 @@ from torch import nn
 from wangraph.wan_core import checkpoint_header
 from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.checkpoint import load_part, save
-from wangraph.wan_core.checkpoint_header import check_part, inspect, preset_of
+from wangraph.wan_core.checkpoint_header import check_part, inspect, preset_of, vocabulary_of
 from wangraph.wan_core.errors import ModelError
 from wangraph.wan_core.video import VideoCodec
+from wangraph.wan_core.vocabulary import CONTROL, vocabulary
 
 
 def video(preset):
@@ -187,7 +189,43 @@ def test_a_header_tells_shapes_parts_and_preset_without_torch(trained):
     assert json.loads(printed) == [["audio_codec", "video_codec"], "nano", "F32", [16], False]
 
 
+def test_a_checkpoint_keeps_what_its_tokens_stand_for(trained):
+    path, parts = trained
+    own = replace(vocabulary("toy_world"), words=(*CONTROL, "left", "right"), spelling={"1": "left"})
+    save(path, parts, "nano", vocabulary=own)
+    assert vocabulary_of(path) == inspect(path).vocabulary == own
+
+
+def test_without_a_vocabulary_of_its_own_a_checkpoint_has_that_of_its_preset(trained):
+    path, _ = trained
+    assert vocabulary_of(path) == vocabulary_of("nano") == vocabulary("toy_world")
+    assert vocabulary_of("paper-7b") is None
+
+
 # what does not fit
+
+
+def test_a_vocabulary_that_cannot_be_used_is_refused(trained, tmp_path):
+    path, parts = trained
+    toy = vocabulary("toy_world")
+    save(path, parts, "nano", vocabulary=replace(toy, words=(*toy.words, "purple")))
+    with refused(
+        f"checkpoint {path}: found a vocabulary of 65 words (expected 64 at most, by preset 'nano'), "
+        "name another checkpoint"
+    ):
+        vocabulary_of(path)
+    edited(path, lambda _, lines: lines.update(vocabulary="hello"))
+    with refused(
+        f"checkpoint {path}: found no vocabulary (expected JSON with words, states, gestures, spelling), save it again"
+    ):
+        vocabulary_of(path)
+    folder = tmp_path / "apart"
+    folder.mkdir()
+    for part, words in (("audio_codec", toy.words), ("video_codec", toy.words[:10])):
+        kept = replace(toy, words=words, spelling={})
+        save(folder / f"{part}.safetensors", {part: parts[part]}, "nano", vocabulary=kept)
+    with refused(f"checkpoint {folder}: found 2 vocabularies (expected one in the metadata), save it again"):
+        vocabulary_of(folder)
 
 
 def test_a_missing_part_is_named_with_those_there_are(trained):

@@ -18,8 +18,9 @@ from wangraph.tools.lab.world.face import Pose, render
 from wangraph.tools.lab.world.oracle import Oracle
 from wangraph.tools.lab.world.persona import PERSONAS
 from wangraph.tools.lab.world.signal import MS, UNIT
+from wangraph.tools.lab.world.tokens import TOKENS, VOCABULARY
 from wangraph.tools.lab.world.voices import Speaker
-from wangraph.wan_core.text import EVENT_STATES, GESTURES, PAD, TOKENS
+from wangraph.wan_core.vocabulary import PAD
 
 SIZE = 64
 N = 6
@@ -51,7 +52,7 @@ class Ideal:
         for oracle, looks, waiting, user in zip(self.oracles, self.looks, self.waiting, users, strict=True):
             said = oracle.step(tuple(self.spoil(user.cues)))
             frames = render(said.pose, looks, SIZE) if self.shows else None
-            event = EVENT_STATES.index(said.state), GESTURES.index(said.gesture)
+            event = VOCABULARY.state(said.state), VOCABULARY.gesture(said.gesture)
             waiting.append(Answer(said.samples, frames, said.text, event))
             answers.append(waiting.pop(0))
         return answers

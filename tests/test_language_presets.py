@@ -144,7 +144,7 @@ def size(module):
 def test_one_table_of_words_serves_all_and_reads_them_where_they_are_tied():
     flags = {"backbone": NANO.backbone, "flow_time": "added"}
     own, shared, tied = (DuplexModel(p) for p in (NANO, like_qwen(tied=False, **flags), like_qwen(**flags)))
-    table = NANO.vocabulary * NANO.backbone.width
+    table = NANO.n_words * NANO.backbone.width
     assert size(own.embed) - size(shared.embed) == table
     assert size(shared) - size(tied) == table
     hidden = torch.randn(2, NANO.backbone.width)
@@ -207,7 +207,7 @@ def test_a_small_unit_of_the_paper_presets_streams():
     """Their flags and token counts, on a narrow backbone."""
     paper = preset("paper-0.5b")
     backbone = replace(paper.backbone, width=32, layers=2, heads=4, kv_heads=2, ffn_width=48, head_dim=8)
-    model = DuplexModel(replace(paper, backbone=backbone, vocabulary=101)).eval()
+    model = DuplexModel(replace(paper, backbone=backbone, n_words=101)).eval()
     whole = Whole(model)
     state = whole.new_state()
     for _ in range(2):

@@ -15,14 +15,15 @@ from wangraph.wan_core import model as model_module
 from wangraph.wan_core.config import CacheConfig, preset
 from wangraph.wan_core.embed import WorldTrack
 from wangraph.wan_core.errors import ModelError
-from wangraph.wan_core.exchange import UserUnit, WorldUnit, told_in_words
+from wangraph.wan_core.exchange import UserUnit, WorldUnit, persona_prompt
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.performer import Performer
-from wangraph.wan_core.text import ENTER, TOKENS
 from wangraph.wan_core.thinker import Thinker
+from wangraph.wan_core.vocabulary import ENTER, vocabulary
 from wangraph.wan_core.whole import Whole
 
 NANO = preset("nano")
+WORDS = vocabulary("toy_world")
 TOLD, UNITS, REACH = 5, 24, 4
 CACHES = {
     "full": CacheConfig(world_reach_units=REACH),
@@ -185,8 +186,13 @@ def test_a_reset_forgets_the_world(model):
 
 
 def test_words_are_told_as_the_user_would_type_them():
-    world = told_in_words("You see a red card.\nSay yes", batch=2)
-    words = [TOKENS[w] for w in ("you", "see", "a", "red", "card")] + [ENTER, TOKENS["say"], TOKENS["yes"], ENTER]
+    world = persona_prompt("You see a red card.\nSay yes", WORDS, batch=2)
+    words = [WORDS.tokens[w] for w in ("you", "see", "a", "red", "card")] + [
+        ENTER,
+        WORDS.tokens["say"],
+        WORDS.tokens["yes"],
+        ENTER,
+    ]
     assert [unit.user.text.tolist() for unit in world] == [[token, token] for token in words]
 
 

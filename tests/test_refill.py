@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from wangraph.wan_core import refill
 from wangraph.wan_core.config import CacheConfig, preset
-from wangraph.wan_core.exchange import told_in_words
+from wangraph.wan_core.exchange import persona_prompt
 from wangraph.wan_core.flow import Solver
 from wangraph.wan_core.kvslice import sealed
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.performer import Performer
 from wangraph.wan_core.refill import FROM_THE_START, ContextLog
 from wangraph.wan_core.thinker import Thinker
+from wangraph.wan_core.vocabulary import vocabulary
 
 NANO = preset("nano")
 UNITS = 30
@@ -41,7 +42,7 @@ def session(cache):
     model = DuplexModel(replace(NANO, cache=cache)).eval().requires_grad_(False)
     given, thinker, performer = dialogue(batch=1, units=UNITS), Thinker(model), Performer(model)
     thinking, performing = thinker.new_state(), performer.new_state()
-    slices, answers = thinker.prefill(thinking, told_in_words("your name is red")), []
+    slices, answers = thinker.prefill(thinking, persona_prompt("your name is red", vocabulary("toy_world"))), []
     for slice_ in slices:
         performer.append(performing, slice_)
     for k in range(UNITS):

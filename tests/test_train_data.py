@@ -8,7 +8,7 @@ import torch
 from wangraph.runtime.errors import MediaError, UserError
 from wangraph.tools.lab.train import data as data_module
 from wangraph.tools.lab.train.data import DataSpec, make, missing, write_shard
-from wangraph.tools.lab.train.labels import POSE, tensors_of
+from wangraph.tools.lab.train.labels import LISTENED, POSE, tensors_of
 from wangraph.tools.lab.train.plan import PLANS, plan_of
 from wangraph.tools.lab.train.shards import CALM_UNITS, Films, Tracks, load
 from wangraph.tools.lab.train.sheet import spectrogram, stack, strip, write_png
@@ -16,10 +16,10 @@ from wangraph.tools.lab.train.told import told_tokens, words_for
 from wangraph.tools.lab.world.dialogue import play
 from wangraph.tools.lab.world.persona import PERSONAS
 from wangraph.tools.lab.world.script import Act, Reaction, fixed
+from wangraph.tools.lab.world.tokens import TOKENS, VOCABULARY
 from wangraph.tools.lab.world.voices import Bank, digest_of_recordings
 from wangraph.wan_core.config import preset
-from wangraph.wan_core.text import EVENT_STATES, PAD, TOKENS
-from wangraph.wan_core.train.sequences import HEARD
+from wangraph.wan_core.vocabulary import PAD
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def rows(talk):
 def test_every_unit_of_a_dialogue_has_everything(talk, rows):
     shapes = {name: tuple(tensor.shape) for name, tensor in rows.items()}
     assert shapes["user_audio"] == (60, 2560) and shapes["agent_video"] == (60, 4, 32, 32, 3)
-    assert shapes["user_pose"] == (60, len(POSE)) and set(HEARD) <= set(shapes)
+    assert shapes["user_pose"] == (60, len(POSE)) and set(LISTENED) <= set(shapes)
     assert all(shape[0] == len(talk) for shape in shapes.values())
     sound = rows["user_audio"].float().flatten().numpy() / 32767
     assert np.abs(sound - np.clip(talk.user_audio, -1, 1)).max() < 1e-4
@@ -76,12 +76,12 @@ def test_doing_nothing_counts_where_a_pause_might_be_an_end_and_a_murmur_an_inte
 def test_the_ideal_agents_words_and_states_are_kept(talk, rows):
     words = [int(token) for token in rows["agent_text"] if token != PAD]
     assert words[:3] == [TOKENS["eight"], TOKENS["three"], TOKENS["blue"]]
-    assert [EVENT_STATES[state] for state in rows["event"][:, 0]] == list(talk.states)
+    assert [VOCABULARY.states[state] for state in rows["event"][:, 0]] == list(talk.states)
 
 
 def tracks(rows=6, units=20, scenario=0):
     chance = torch.Generator().manual_seed(0)
-    quiet = {name: torch.zeros(rows, units, dtype=torch.int8) for name in HEARD}
+    quiet = {name: torch.zeros(rows, units, dtype=torch.int8) for name in LISTENED}
     return {
         **quiet,
         "holds": torch.zeros(rows, units, dtype=torch.int8),
@@ -132,10 +132,10 @@ def test_an_agent_is_another_persona_only_where_it_is_told_so():
     for _ in range(5):
         batch = never.draw(chance, 0.5, torch.ones(6))
         assert batch.world is None and set(batch.user_text.unique().tolist()) == {0}
-        assert not batch.heard["persona"].any()
+        assert not batch.labels["persona"].any()
         batch = always.draw(chance, 0.5, torch.ones(6))
         assert torch.equal(batch.world.user.text, told_tokens()[batch.user_text[:, 0]])
-        assert torch.equal(batch.heard["persona"], 1 + batch.user_text)  # in every unit
+        assert torch.equal(batch.labels["persona"], 1 + batch.user_text)  # in every unit
     assert always.draw(chance, 0.1, torch.ones(6)).world is None  # basics come first
 
 

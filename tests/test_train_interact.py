@@ -5,11 +5,11 @@ import pytest
 import torch
 from train_toys import sequences
 
+from wangraph.tools.lab.train.labels import HEADS
 from wangraph.wan_core.checkpoint import save
 from wangraph.wan_core.config import preset
 from wangraph.wan_core.mel import LogMel
 from wangraph.wan_core.model import DuplexModel
-from wangraph.wan_core.text import PAD
 from wangraph.wan_core.train.interact import (
     INTERACT_RECIPE,
     OPENING_WEIGHT,
@@ -28,6 +28,7 @@ from wangraph.wan_core.train.interact import (
 from wangraph.wan_core.train.loop import Loop
 from wangraph.wan_core.train.roll import Rollout, in_step
 from wangraph.wan_core.train.sequences import NOTHING, Corruption, Corruptor, told
+from wangraph.wan_core.vocabulary import PAD
 
 NANO = preset("nano")
 
@@ -35,7 +36,7 @@ NANO = preset("nano")
 @pytest.fixture
 def learner():
     torch.manual_seed(0)
-    return Learner(DuplexModel(NANO), scenarios=2)
+    return Learner(DuplexModel(NANO), scenarios=2, heads=HEADS)
 
 
 def corruptor(**amounts):
@@ -146,7 +147,7 @@ def test_the_model_is_in_step_again_once_both_are_silent():
     text = torch.tensor([[0, 5, 0, 0, 0, 5]])
     own_text = torch.tensor([[0, 0, 5, 0, 0, 5]])
     rollout = Rollout(replace(batch, event=event, text=text), batch.agent, own_event, own_text)
-    assert in_step(rollout).tolist() == [[True, True, False, False, False, True]]
+    assert in_step(rollout, speaking=[2, 3]).tolist() == [[True, True, False, False, False, True]]
 
 
 def test_every_part_of_the_model_learns(learner):
@@ -188,7 +189,7 @@ def _wrong(logits, unit):
 def test_heads_that_an_older_checkpoint_lacks_are_no_fault(tmp_path, learner):
     older = Understanding(NANO.backbone.width, {"digit": 11, "hand": 2})
     save(tmp_path / "older.safetensors", {"understanding": older}, "nano")
-    heads = load_understanding(tmp_path / "older.safetensors")
+    heads = load_understanding(tmp_path / "older.safetensors", HEADS)
     assert set(heads.heads) == {"digit", "hand"}
     learner.understanding.load_state_dict(heads.state_dict(), strict=False)
     assert torch.equal(learner.understanding.heads["digit"].weight, older.heads["digit"].weight)
@@ -203,7 +204,7 @@ def test_harder_scenarios_are_drawn_more_often(learner):
 
 def test_validation_is_the_same_twice_and_knows_what_is_not_there(learner):
     batch = sequences()
-    batch.heard["hand"][:] = 0
+    batch.labels["hand"][:] = 0
     first, second = validate(learner, batch), validate(learner, batch)
     assert math.isnan(first.pop("hand_right")) and math.isnan(second.pop("hand_right"))
     assert first == second

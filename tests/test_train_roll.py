@@ -4,6 +4,7 @@ import pytest
 import torch
 from train_toys import sequences
 
+from wangraph.tools.lab.train.labels import HEADS
 from wangraph.tools.lab.train.workshop import digest_of_weights
 from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.config import preset
@@ -45,7 +46,7 @@ class Recorded:
 @pytest.fixture
 def learner(randomise):
     torch.manual_seed(0)
-    return Learner(randomise(DuplexModel(NANO)), scenarios=1)
+    return Learner(randomise(DuplexModel(NANO)), scenarios=1, heads=HEADS)
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_what_is_told_changes_what_is_done(learner, audio):
 def test_a_step_of_rolling_teaches_every_part_of_the_model(learner, audio, seed):
     partners = Recorded(told(torch.full((2, 3), 4)))
     recorded = InteractTask(learner, lambda generator, progress, weights: sequences(2, UNITS))
-    loss = RollTask(recorded, partners, audio, UNITS).loss(torch.Generator().manual_seed(seed), 0.5)
+    loss = RollTask(recorded, partners, audio, UNITS, speaking=[2, 3]).loss(torch.Generator().manual_seed(seed), 0.5)
     loss.total.backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in learner.parameters())
     assert loss.parts["rolled_text"] > 0 and 0 < loss.parts["rolled_in_step"] <= 1

@@ -14,7 +14,9 @@ from wangraph.tools.lab.world.against import PresentUser, check_graph, converse,
 from wangraph.tools.lab.world.conversation import arrivals, shown, written
 from wangraph.tools.lab.world.node import Guest, WorldUser, replayed, typed
 from wangraph.tools.lab.world.seat import ANY_SEAT, Seat
-from wangraph.wan_core.text import ENTER, PAD, STOP, TOKENS, TypedText
+from wangraph.tools.lab.world.tokens import TOKENS, VOCABULARY
+from wangraph.wan_core.text import TypedText
+from wangraph.wan_core.vocabulary import ENTER, PAD, STOP
 
 UNITS = 60
 NANO = {"checkpoint": "nano", "user.width": 32, "user.height": 32}
@@ -102,7 +104,7 @@ def test_a_longer_way_to_the_user_is_a_later_user(guest):
 
 def test_what_is_typed_word_by_word_is_what_the_model_reads_in_the_same_units(guest):
     units = replayed(Guest(11, "digits", voices=guest.voices, hold_out=ONLY_TONES, size=0), np.zeros((400, 2560)))
-    keyboard, read = TypedText(), []
+    keyboard, read = TypedText(VOCABULARY), []
     for unit in units:
         keyboard.type(typed(unit.text) or "")
         read.append(keyboard.next())
@@ -219,7 +221,7 @@ def test_words_of_a_graph_that_the_world_does_not_know_are_named_once(voices, ca
     talks = converse_with_graph(babbling(), [3, 4], 2, "digits", held_out=False, voices=voices, hold_out=ONLY_TONES)
     assert [talk.unknown for talk in talks] == [("twelve",)] * 2
     assert [record.getMessage() for record in caplog.records if record.name == "wangraph.world"] == [
-        "graph 'babbler': found 'twelve' in the agent's text (expected words of wangraph.wan_core.text), write those: "
+        "graph 'babbler': found 'twelve' in the agent's text (expected words of the world, see docs/benchmark.md), write those: "
         "each other is read as <unknown> and counts as a wrong word"
     ]
 

@@ -10,9 +10,10 @@ from wangraph.tools.lab.world.oracle import REACTION_MS, YIELD_MS, Oracle
 from wangraph.tools.lab.world.persona import PERSONAS, persona
 from wangraph.tools.lab.world.script import SCENARIOS, Act, Reaction, fixed
 from wangraph.tools.lab.world.signal import FRAME, MS, UNIT, loudness
+from wangraph.tools.lab.world.tokens import TOKENS, VOCABULARY
 from wangraph.tools.lab.world.user import World
 from wangraph.tools.lab.world.voices import Bank
-from wangraph.wan_core.text import PAD, STOP, TOKENS, WORDS
+from wangraph.wan_core.vocabulary import PAD, STOP
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def dialogue(bank, *acts, units=60, seed=0, **more):
 
 
 def said(talk):
-    return [WORDS[token] for token in talk.agent_text if token != PAD]
+    return [VOCABULARY.words[token] for token in talk.agent_text if token != PAD]
 
 
 def first(talk, kind):
@@ -36,7 +37,7 @@ def first(talk, kind):
 def test_each_digit_is_answered_by_the_personas_rule(bank, name):
     who = persona(name)
     talk = dialogue(bank, Act("ask", 300, (("four", "nine"),)), persona=who)
-    assert said(talk)[-2:] == [WORDS[TOKENS["zero"] + (d + who.rule) % 10] for d in (4, 9)]
+    assert said(talk)[-2:] == [VOCABULARY.words[TOKENS["zero"] + (d + who.rule) % 10] for d in (4, 9)]
 
 
 def test_an_answer_begins_in_the_first_unit_80_ms_after_the_end(bank):
@@ -78,7 +79,7 @@ def test_a_raised_hand_stops_the_agent(bank):
     talk = dialogue(bank, act)
     stop = talk.states.index("stop")
     assert 0 <= stop * UNIT - first(talk, "hand").at - REACTION_MS * MS < UNIT
-    assert said(talk)[-1] == WORDS[STOP]
+    assert said(talk)[-1] == VOCABULARY.words[STOP]
 
 
 def test_side_talk_is_ignored(bank):

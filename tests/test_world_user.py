@@ -10,9 +10,10 @@ from wangraph.tools.lab.world.person import Person
 from wangraph.tools.lab.world.room import Room
 from wangraph.tools.lab.world.script import SCENARIOS, Act, Reaction, drawn, fixed, scenario
 from wangraph.tools.lab.world.signal import MS, RATE, UNIT
+from wangraph.tools.lab.world.tokens import TOKENS
 from wangraph.tools.lab.world.user import PATIENCE_MS, World
 from wangraph.tools.lab.world.voices import Bank
-from wangraph.wan_core.text import ENTER, PAD, TOKENS
+from wangraph.wan_core.vocabulary import ENTER, PAD
 
 WORDS = ("mm-hmm", "okay", "please", "red", "green", "blue", "yellow", "coffee")
 

@@ -19,9 +19,9 @@ from wangraph.runtime.errors import MissingExtra, RunError, UserError
 from wangraph.tools.lab.world.conversation import arrivals, warning_of
 from wangraph.tools.lab.world.node import Guest, replayed
 from wangraph.tools.lab.world.protocol import greeting, manners, packed, unpacked
+from wangraph.tools.lab.world.tokens import TOKENS, VOCABULARY
 from wangraph.tools.lab.world.websocket import check_agent, converse_over, converse_with_websocket
 from wangraph.tools.verbs.evaluate import command
-from wangraph.wan_core.text import TOKENS, WORDS
 
 HELLO = {"type": "hello", "name": "toy"}
 
@@ -339,10 +339,10 @@ def test_words_that_the_world_does_not_know_are_named_once(guest, caplog):
             url, [1, 2], 8, "digits", held_out=False, voices=guest.voices, hold_out=ONLY_TONES, size=32
         )
     words = ["eight", "<unknown>", "<unknown>", "<unknown>", "<unknown>", "four", "two", "okay"]
-    assert [WORDS[token] for token in talks[0].text] == words
+    assert [VOCABULARY.words[token] for token in talks[0].text] == words
     assert [talk.unknown for talk in talks] == [("eleven", "uh")] * 2
     assert [record.getMessage() for record in caplog.records if record.name == "wangraph.world"] == [
-        f"{url}: found 'eleven', 'uh' in the agent's text (expected words of wangraph.wan_core.text), write those: "
+        f"{url}: found 'eleven', 'uh' in the agent's text (expected words of the world, see docs/benchmark.md), write those: "
         "each other is read as <unknown> and counts as a wrong word"
     ]
 
@@ -356,7 +356,7 @@ def test_of_many_words_some_are_named():
 def test_the_words_of_the_document_are_those_that_text_may_use():
     document = (Path(__file__).parents[1] / "docs" / "benchmark.md").read_text()
     words = next(block for block in re.findall(r"```text\n(.*?)```", document, re.DOTALL) if "mm-hmm" in block)
-    assert tuple(words.split()) == WORDS[4:]
+    assert tuple(words.split()) == VOCABULARY.known_words
 
 
 def test_a_missing_library_is_named_with_its_extra(guest, monkeypatch):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import torch
 
+from wangraph.tools.lab.train.labels import HEADS
 from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.checkpoint import save, untrained
 from wangraph.wan_core.config import Preset, preset
 from wangraph.wan_core.flow import Latents
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.train.interact import Understanding
-from wangraph.wan_core.train.sequences import UNDERSTOOD, Sequences
+from wangraph.wan_core.train.sequences import Sequences
 from wangraph.wan_core.video import VideoCodec
 
 
@@ -32,7 +33,7 @@ def sequences(rows: int = 2, units: int = 6, seed: int = 0, shapes: Preset | Non
         event=torch.stack([classes(5), classes(3)], -1),
         text=classes(6),
         is_loud=classes(2) > 0,
-        heard={name: classes(size) for name, size in UNDERSTOOD.items()},
+        labels={name: classes(head.classes) for name, head in HEADS.items()},
         holds=classes(4) == 0,
         scenario=torch.zeros(rows, dtype=torch.int64),
     )
@@ -43,7 +44,11 @@ def save_untrained(path):
     shapes = preset("nano")
     parts = {
         "model": untrained(shapes, "model", DuplexModel),
-        "understanding": untrained(shapes, "understanding", lambda s: Understanding(s.backbone.width)),
+        "understanding": untrained(
+            shapes,
+            "understanding",
+            lambda s: Understanding(s.backbone.width, {name: head.classes for name, head in HEADS.items()}),
+        ),
         "audio_codec": untrained(shapes, "audio_codec", lambda s: AudioCodec(s.audio)),
         "video_codec": untrained(shapes, "video_codec", lambda s: VideoCodec(s.video)),
     }

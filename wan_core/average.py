@@ -82,6 +82,8 @@ def _check_alike(first: CheckpointInfo, other: CheckpointInfo) -> None:
             f"{where}: found presets '{first.preset.name}' and '{other.preset.name}' (expected one), "
             "average checkpoints of one preset"
         )
+    if first.vocabulary != other.vocabulary:
+        raise ModelError(f"{where}: found two vocabularies (expected one), average checkpoints of the same words")
     for name in sorted(first.tensors.keys() ^ other.tensors.keys()):
         which = first if name in first.tensors else other
         raise ModelError(f"{where}: '{name}' is only in {which.path} (expected in all), save them again")

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from .config import CACHE_CHANNELS, AudioCodecConfig, MelConfig, Preset, VideoCodecConfig
-from .text import EVENT_STATES, GESTURES
 
 FP32_BYTES, BF16_BYTES = 4, 2
 TIME_FREQUENCIES = 16
@@ -73,7 +72,7 @@ class Card:
     @property
     def reading_weights(self) -> int:
         """Numbers that embedders and heads read in one unit; of a table of words, a row or two."""
-        words = self.preset.vocabulary * self.preset.backbone.width
+        words = self.preset.n_words * self.preset.backbone.width
         tables = words if self.preset.text_decode == "token" else 2 * words
         tied = words if self.preset.tie_embeddings else 0
         return self._embeddings() - tables + tied + self._heads()
@@ -161,9 +160,9 @@ class Card:
         for join, a, b in _hearing_layers(p.mel, slots.u_audio, width):
             frames //= join
             products += frames * 2 * join * a * b
-        products += width * (len(EVENT_STATES) + len(GESTURES))
-        local = width * 2 * width + 2 * width * p.vocabulary
-        return 2 * (products + (width * p.vocabulary if p.text_decode == "token" else local))
+        products += width * (p.n_states + p.n_gestures)
+        local = width * 2 * width + 2 * width * p.n_words
+        return 2 * (products + (width * p.n_words if p.text_decode == "token" else local))
 
     def _embeddings(self) -> int:
         p, width = self.preset, self.preset.backbone.width
@@ -173,8 +172,8 @@ class Card:
             for size, n in ((audio, slots.y_audio), (video, slots.y_video), (video, slots.u_video))
         )
         hearing = sum(linear(2 * join * a, b) for join, a, b in _hearing_layers(p.mel, slots.u_audio, width))
-        tables = (1 if p.text_decode == "token" else 2) * p.vocabulary
-        rows = tables + len(EVENT_STATES) + len(GESTURES) + 2 + N_MODALITIES + 2 + slots.clean + slots.noisy
+        tables = (1 if p.text_decode == "token" else 2) * p.n_words
+        rows = tables + p.n_states + p.n_gestures + 2 + N_MODALITIES + 2 + slots.clean + slots.noisy
         time = _mlp(2 * TIME_FREQUENCIES, width)
         if p.flow_time == "modulation":
             time += linear(width, MODULATIONS * width) + p.backbone.layers * MODULATIONS * width
@@ -190,10 +189,10 @@ class Card:
     def _heads(self) -> int:
         p, width = self.preset, self.preset.backbone.width
         if p.text_decode == "token":
-            text = 0 if p.tie_embeddings else linear(width, p.vocabulary, bias=False)
+            text = 0 if p.tie_embeddings else linear(width, p.n_words, bias=False)
         else:
-            text = linear(width, 2 * width) + linear(2 * width, p.vocabulary)
-        event = linear(width, len(EVENT_STATES) + len(GESTURES))
+            text = linear(width, 2 * width) + linear(2 * width, p.n_words)
+        event = linear(width, p.n_states + p.n_gestures)
         latents = ((p.audio.latent_size, p.slots.y_audio), (p.video.latent_size, p.slots.y_video))
         return event + text + sum(linear(width, size // n) for size, n in latents)
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .checkpoint_header import FORMAT, SUFFIX, CheckpointInfo, TensorInfo, find, inspect
 from .config import PRESETS, Preset, preset
 from .errors import ModelError
+from .vocabulary import Vocabulary
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -84,6 +85,7 @@ def save(
     preset: str,
     metadata: Mapping[str, str] | None = None,
     dtype: torch.dtype = torch.float32,
+    vocabulary: Vocabulary | None = None,
 ) -> None:
     """Write a checkpoint file; it appears whole or not at all.
 
@@ -93,6 +95,7 @@ def save(
         preset: name of the preset they were built from.
         metadata: more lines to keep; ``trained`` is shown when the weights are used.
         dtype: of the floating-point tensors on disk; they are loaded in fp32.
+        vocabulary: what the model's tokens stand for; None: as the preset says.
 
     Raises:
         ModelError: unknown preset, another suffix, numbers that the dtype cannot hold, an unwritable path.
@@ -104,7 +107,8 @@ def save(
         for part, module in parts.items()
         for name, tensor in module.state_dict().items()
     }
-    write(path, tensors, {**(metadata or {}), "format": FORMAT, "preset": preset, "parts": ",".join(sorted(parts))})
+    lines = {**(metadata or {}), "format": FORMAT, "preset": preset, "parts": ",".join(sorted(parts))}
+    write(path, tensors, lines if vocabulary is None else {**lines, "vocabulary": vocabulary.to_json()})
 
 
 def write(path: str | Path, tensors: Mapping[str, Tensor], lines: Mapping[str, str]) -> None:

@@ -2,7 +2,8 @@
 
 A checkpoint is named by a preset (``tiny``: the weights shipped with the package, else random ones), by a
 ``.safetensors`` file, or by a folder of them. Tensors are named ``part.name`` (``video_codec.encoder.mix.weight``);
-the metadata holds ``format``, ``preset`` and ``parts``, and ``trained``, a line on how, where it was.
+the metadata holds ``format``, ``preset`` and ``parts``, ``trained``, a line on how, where it was, and ``vocabulary``,
+what its tokens stand for; without one it is the preset's.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from .config import PRESETS, Preset, preset
 from .errors import ModelError
+from .vocabulary import Vocabulary, from_json, vocabulary
 
 FORMAT = "1"
 SUFFIX = ".safetensors"
@@ -69,6 +71,32 @@ class CheckpointInfo:
                 f"checkpoint {self.path}: found preset {found} (expected one in the metadata), save it again"
             )
         return preset(names[0])
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """What its tokens and events stand for; None: its words are those of a language model's tokenizer.
+
+        Raises:
+            ModelError: it cannot be read, has more entries than the preset has rows, or there are two.
+        """
+        shapes, where = self.preset, f"checkpoint {self.path}"
+        found = {data["vocabulary"] for data in self.metadata.values() if "vocabulary" in data}
+        if len(found) > 1:
+            raise ModelError(f"{where}: found {len(found)} vocabularies (expected one in the metadata), save it again")
+        if not found:
+            return _vocabulary_of_preset(shapes)
+        own = from_json(where, found.pop())
+        for what, entries, rows in (
+            ("words", own.words, shapes.n_words),
+            ("states", own.states, shapes.n_states),
+            ("gestures", own.gestures, shapes.n_gestures),
+        ):
+            if len(entries) > rows:
+                raise ModelError(
+                    f"{where}: found a vocabulary of {len(entries)} {what} (expected {rows} at most, by preset "
+                    f"'{shapes.name}'), name another checkpoint"
+                )
+        return own
 
     @property
     def hours(self) -> float:
@@ -153,6 +181,20 @@ def preset_of(checkpoint: str | Path) -> Preset:
     path = find(checkpoint)
     assert path is not None, checkpoint
     return inspect(path).preset
+
+
+def vocabulary_of(checkpoint: str | Path) -> Vocabulary | None:
+    """What the tokens of a checkpoint stand for; None: its words are those of a language model's tokenizer.
+
+    Raises:
+        ModelError: not found, not readable, without a known preset, or with a vocabulary that cannot be used.
+    """
+    path = find(checkpoint)
+    return _vocabulary_of_preset(preset(str(checkpoint))) if path is None else inspect(path).vocabulary
+
+
+def _vocabulary_of_preset(shapes: Preset) -> Vocabulary | None:
+    return vocabulary(shapes.vocabulary) if shapes.vocabulary else None
 
 
 def check_part(checkpoint: str | Path, part: str) -> None:

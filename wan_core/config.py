@@ -14,7 +14,6 @@ from .codec_config import AudioCodecConfig as AudioCodecConfig
 from .codec_config import MelConfig as MelConfig
 from .codec_config import VideoCodecConfig as VideoCodecConfig
 from .errors import ModelError
-from .text import WORDS
 
 Dtype = Literal["float32", "bfloat16"]
 
@@ -167,6 +166,9 @@ class Preset:
         is_joint: whether sound and picture of a unit see each other while they are denoised, as in the paper.
         slot_init: what slot embeddings begin as; ``zero`` leaves a language model as it was.
         dtype: of weights and cache when it runs; softmax sums, rotations and the solver are in fp32 all the same.
+        n_words, n_states, n_gestures: rows of the tables of words and events.
+        vocabulary: name of what these stand for, see `vocabulary.vocabulary`, where a checkpoint says nothing else;
+            empty: words are those of a language model's tokenizer.
     """
 
     name: str
@@ -176,7 +178,6 @@ class Preset:
     mel: MelConfig = field(default_factory=MelConfig)
     slots: SlotConfig = field(default_factory=SlotConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
-    vocabulary: int = len(WORDS)
     unit_seconds: float = 0.16
     text_decode: Literal["local", "token"] = "local"
     tie_embeddings: bool = False
@@ -184,6 +185,10 @@ class Preset:
     is_joint: bool = True
     slot_init: Literal["noise", "zero"] = "noise"
     dtype: Dtype = "float32"
+    n_words: int = 64
+    n_states: int = 5
+    n_gestures: int = 3
+    vocabulary: str = "toy_world"
 
     def __post_init__(self) -> None:
         if self.tie_embeddings and self.text_decode != "token":
@@ -233,7 +238,7 @@ _PUBLIC_AUDIO = AudioCodecConfig(rate_hz=24_000, hop=1920, latents=2, channels=5
 
 
 def _on_qwen(
-    name: str, width: int, layers: int, heads: int, kv_heads: int, ffn_width: int, vocabulary: int, tied: bool
+    name: str, width: int, layers: int, heads: int, kv_heads: int, ffn_width: int, n_words: int, tied: bool
 ) -> Preset:
     """A preset in the shapes of Qwen2.5 and of public codecs; loaded with a language model, it begins as that."""
     backbone = BackboneConfig(
@@ -255,12 +260,13 @@ def _on_qwen(
         _PUBLIC_VIDEO,
         _PUBLIC_AUDIO,
         slots=slots,
-        vocabulary=vocabulary,
         text_decode="token",
         tie_embeddings=tied,
         flow_time="modulation",
         slot_init="zero",
         dtype="bfloat16",
+        n_words=n_words,
+        vocabulary="",
     )
 
 
@@ -301,8 +307,8 @@ PRESETS: dict[str, Preset] = {
             audio=AudioCodecConfig(width=384),
             slots=SlotConfig(y_audio=4, y_video=4, u_audio=4, u_video=4),
         ),
-        _on_qwen("paper-0.5b", 896, 24, 14, 2, 4864, vocabulary=151_936, tied=True),
-        _on_qwen("paper-7b", 3584, 28, 28, 4, 18_944, vocabulary=152_064, tied=False),
+        _on_qwen("paper-0.5b", 896, 24, 14, 2, 4864, n_words=151_936, tied=True),
+        _on_qwen("paper-7b", 3584, 28, 28, 4, 18_944, n_words=152_064, tied=False),
     )
 }
 """`nano` for tests, `tiny` for two processor cores, `small` for one GPU, the others in public shapes."""

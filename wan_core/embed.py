@@ -22,7 +22,6 @@ from .guard import check_input
 from .hearing import Hearing, HearingState
 from .modulation import FlowModulation, Modulation, modulations
 from .patches import to_patches
-from .text import EVENT_STATES, GESTURES
 
 MODALITIES = ("y_audio", "y_video", "u_text", "u_audio", "u_video", "event", "text")
 """What can be absent."""
@@ -41,7 +40,7 @@ class UserTrack:
     Attributes:
         video: codec latents [B, U, h, w, channels].
         mel: log-mel [B, U, hops, bands].
-        text: typed tokens [B, U] int64, `text.PAD` where nothing was typed.
+        text: typed tokens [B, U] int64, `vocabulary.PAD` where nothing was typed.
         absent: exceptions, for ``u_video``, ``u_audio``, ``u_text``.
     """
 
@@ -84,7 +83,7 @@ class DecisionTrack:
     """What the agent decided in U units; absent where it did not answer.
 
     Attributes:
-        event: [B, U, 2] int64, indices into `text.EVENT_STATES` and `text.GESTURES`.
+        event: [B, U, 2] int64, numbers of a state and of a gesture.
         text: [B, U] int64 token.
         unplayed: [B, U] bool: an earlier response turns out not to have been heard; None: never.
         absent: exceptions, for ``event``, ``text``.
@@ -109,10 +108,10 @@ class Embeddings(nn.Module):
         self.u_video = _mlp(preset.video.latent_size // self.slots.u_video, width)
         self.hearing = Hearing(preset.mel, self.slots.u_audio, width)
         one_table = preset.text_decode == "token"
-        self.u_text = None if one_table else nn.Embedding(preset.vocabulary, width)
-        self.s_text = nn.Embedding(preset.vocabulary, width)
-        self.state = nn.Embedding(len(EVENT_STATES), width)
-        self.gesture = nn.Embedding(len(GESTURES), width)
+        self.u_text = None if one_table else nn.Embedding(preset.n_words, width)
+        self.s_text = nn.Embedding(preset.n_words, width)
+        self.state = nn.Embedding(preset.n_states, width)
+        self.gesture = nn.Embedding(preset.n_gestures, width)
         self.spare = nn.Embedding(2, width)
         self.absent = nn.Embedding(len(MODALITIES), width)
         self.null = nn.Parameter(torch.randn(width) * 0.5)
@@ -141,7 +140,7 @@ class Embeddings(nn.Module):
         """User tokens [B, U, u, d], and what hearing keeps for the next units."""
         slots, absent = self.slots, track.absent
         if track.text is not None:
-            check_tokens("user text", track.text, (batch, units), self.preset.vocabulary)
+            check_tokens("user text", track.text, (batch, units), self.preset.n_words)
         words = self.s_text if self.u_text is None else self.u_text
         text = self._or_absent("u_text", None if track.text is None else words(track.text)[:, :, None],
                                batch, units, 1, absent)  # fmt: skip

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .embed import AgentTrack, DecisionTrack, UserTrack, WorldTrack
 from .kvslice import KVSlice
-from .text import WORLD_LANGUAGE, Language, TypedText
+from .text import Language, TypedText
 
 
 @dataclass
@@ -23,7 +23,7 @@ class UserUnit:
     Attributes:
         video: codec latents [B, h, w, channels].
         audio: log-mel [B, hops, bands].
-        text: typed token [B] int64, `text.PAD` where nothing was typed.
+        text: typed token [B] int64, `vocabulary.PAD` where nothing was typed.
         unplayed: [B] bool: a response committed earlier turns out not to have been heard; None: no news.
     """
 
@@ -64,7 +64,7 @@ class Decision:
     """A decision given from outside: teacher forcing, or a script. A field that is None is recorded as absent.
 
     Attributes:
-        event: [B, 2] int64, indices into `text.EVENT_STATES` and `text.GESTURES`.
+        event: [B, 2] int64, numbers of a state and of a gesture.
         text: [B] int64 token.
     """
 
@@ -78,7 +78,7 @@ class Thought:
 
     Attributes:
         slice: for the context log.
-        event: [B, 2] int64, indices into `text.EVENT_STATES` and `text.GESTURES`; as given, where it was.
+        event: [B, 2] int64, numbers of a state and of a gesture; as given, where it was.
         text: [B] int64 token; as given, where it was.
         state_logits: [B, states].
         gesture_logits: [B, gestures].
@@ -122,11 +122,11 @@ def world_track(world: Sequence[WorldUnit]) -> WorldTrack:
     return WorldTrack(user_track([w.user for w in world])[0], agent_track([w.agent for w in world]))
 
 
-def told_in_words(
-    text: str, batch: int = 1, device: torch.device | str = "cpu", language: Language = WORLD_LANGUAGE
+def persona_prompt(
+    text: str, language: Language, batch: int = 1, device: torch.device | str = "cpu"
 ) -> list[WorldUnit]:
     """A world of words: lines as the user would type them, one token per unit, for every row of a batch."""
-    typed = TypedText(language=language)
+    typed = TypedText(language)
     typed.type(text)
     return [WorldUnit(UserUnit(text=torch.full((batch,), token, device=device))) for token in typed.waiting]
 

@@ -27,7 +27,6 @@ from .guard import check_input
 from .kvcache import KVCache
 from .mask import TailMask, Tokens, joined, tokens_of, visible
 from .patches import from_patches
-from .text import EVENT_STATES, GESTURES, WORDS
 from .transformer import Transformer
 
 
@@ -55,13 +54,11 @@ class DuplexModel(nn.Module):
 
     def __init__(self, preset: Preset) -> None:
         super().__init__()
-        if preset.vocabulary < len(WORDS):
-            raise ModelError(f"{preset.name}.vocabulary: found {preset.vocabulary} (expected {len(WORDS)} or more)")
         self.preset, self.slots = preset, preset.slots
         width = preset.backbone.width
         self.embed = Embeddings(preset)
         self.backbone = Transformer(preset.backbone)
-        self.event_head = nn.Linear(width, len(EVENT_STATES) + len(GESTURES))
+        self.event_head = nn.Linear(width, preset.n_states + preset.n_gestures)
         self.text_head = _text_head(preset)
         self.audio_head = nn.Linear(width, preset.audio.latent_size // self.slots.y_audio)
         self.video_head = nn.Linear(width, preset.video.latent_size // self.slots.y_video)
@@ -168,9 +165,10 @@ class DuplexModel(nn.Module):
         return hidden[:, -x.shape[1] * x.shape[2] :].view(x.shape)
 
     def read_event(self, user_hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Last user token's hidden state [..., d] -> logits of states [..., 5] and gestures [..., 3]."""
+        """Last user token's hidden state [..., d] -> logits of states [..., states] and gestures [..., gestures]."""
         logits = self.event_head(user_hidden)
-        return logits[..., : len(EVENT_STATES)], logits[..., len(EVENT_STATES) :]
+        n_states = self.preset.n_states
+        return logits[..., :n_states], logits[..., n_states:]
 
     def read_text(self, user_hidden: Tensor, event: Tensor) -> Tensor:
         """Hidden state of the last user token [..., d] and event [..., 2] -> logits of the text token [..., V].
@@ -247,5 +245,5 @@ def _text_head(preset: Preset) -> nn.Module | None:
     if preset.tie_embeddings:
         return None
     if preset.text_decode == "token":
-        return nn.Linear(width, preset.vocabulary, bias=False)
-    return nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, preset.vocabulary))
+        return nn.Linear(width, preset.n_words, bias=False)
+    return nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, preset.n_words))

@@ -43,7 +43,6 @@ from .kvslice import KVSlice, sealed
 from .mask import TailMask, Tokens, tokens_of, visible
 from .model import DuplexModel
 from .refill import follow
-from .text import EVENT_STATES, GESTURES
 
 ABSORB_UNITS = 16
 """Units taken in by one pass; more would only make the mask larger."""
@@ -264,11 +263,12 @@ class Thinker:
         return follow(self.model.cache, state, slices)
 
     def _check(self, decision: Decision, batch: int) -> None:
+        preset = self.model.preset
         if decision.event is not None:
-            check_tokens("decision state", decision.event[..., 0], (batch,), len(EVENT_STATES))
-            check_tokens("decision gesture", decision.event[..., 1], (batch,), len(GESTURES))
+            check_tokens("decision state", decision.event[..., 0], (batch,), preset.n_states)
+            check_tokens("decision gesture", decision.event[..., 1], (batch,), preset.n_gestures)
         if decision.text is not None:
-            check_tokens("decision text", decision.text, (batch,), self.model.preset.vocabulary)
+            check_tokens("decision text", decision.text, (batch,), preset.n_words)
 
     def _absorb(
         self, state: ThinkerState, users: Sequence[UserUnit], responses: Sequence[ResponseUnit]

@@ -141,7 +141,7 @@ def behind(draw: Draw, units: int) -> Draw:
             user_audio=later(batch.user_audio),
             user_video=torch.cat([still, batch.user_video[:, :-units]], 1),
             user_text=later(batch.user_text),
-            heard={name: later(classes) for name, classes in batch.heard.items()},
+            labels={name: later(classes) for name, classes in batch.labels.items()},
         )
 
     return delayed

@@ -32,14 +32,14 @@ def qwen_preset(path: str | Path, like: str = "paper-0.5b") -> Preset:
         ModelError: another kind or variant, or an unknown preset.
     """
     config = read_config(path)
-    vocabulary = config.get("vocab_size")
-    if not isinstance(vocabulary, int):
-        raise ModelError(f"weights {path}: found vocab_size {vocabulary!r} (expected a whole number), copy them again")
+    n_words = config.get("vocab_size")
+    if not isinstance(n_words, int):
+        raise ModelError(f"weights {path}: found vocab_size {n_words!r} (expected a whole number), copy them again")
     return replace(
         preset(like),
         name=Path(path).expanduser().resolve().name,
         backbone=backbone_config(path),
-        vocabulary=vocabulary,
+        n_words=n_words,
         text_decode="token",
         tie_embeddings=bool(config.get("tie_word_embeddings", False)),
         slot_init="zero",
@@ -150,7 +150,7 @@ def check_shapes(ours: Preset, theirs: Preset, path: str | Path) -> None:
     for what, a, b in (
         ("text_decode", ours.text_decode, theirs.text_decode),
         ("tie_embeddings", ours.tie_embeddings, theirs.tie_embeddings),
-        ("vocabulary", ours.vocabulary, theirs.vocabulary),
+        ("n_words", ours.n_words, theirs.n_words),
         *((f"backbone.{key}", value, getattr(theirs.backbone, key)) for key, value in vars(ours.backbone).items()
           if key != "position"),
     ):  # fmt: skip

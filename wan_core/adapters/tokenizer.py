@@ -1,4 +1,4 @@
-"""The tokenizer in a language model's folder: what is typed and said is then in its words, not in those of the world.
+"""The tokenizer in a language model's folder: what is typed and said is then in its words.
 
 Needs the package tokenizers, which comes with transformers, and imports no torch.
 """
@@ -73,7 +73,7 @@ def check_language(path: str | Path) -> None:
         raise ModelError(f"tokenizer {path}: {what} (expected the folder of a language model, with {FILE})")
 
 
-def load_language(path: str | Path, vocabulary: int) -> FolderLanguage:
+def load_language(path: str | Path, n_words: int) -> FolderLanguage:
     """The tokenizer in this folder, for a model that knows so many tokens.
 
     Raises:
@@ -87,9 +87,9 @@ def load_language(path: str | Path, vocabulary: int) -> FolderLanguage:
     except Exception as error:  # the package raises nothing narrower
         raise ModelError(f"tokenizer {folder / FILE}: cannot be read ({error}), copy it again") from error
     language = FolderLanguage(tokenizer, _pad(tokenizer, folder, path))
-    if language.size > vocabulary:
+    if language.size > n_words:
         raise ModelError(
-            f"tokenizer {path}: found {language.size} tokens (expected {vocabulary} or fewer, as the model has), "
+            f"tokenizer {path}: found {language.size} tokens (expected {n_words} or fewer, as the model has), "
             "name the folder that the checkpoint was made from"
         )
     return language

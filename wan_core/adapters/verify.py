@@ -122,7 +122,7 @@ def _verify_language(path: str | Path, device: str, generator: torch.Generator) 
     transformers = require("transformers")
     model = DuplexModel(preset).to(device).eval()
     filled = set(fill_from_qwen(model, path))
-    tokens = torch.randint(0, preset.vocabulary, (1, TOKENS), generator=generator).to(device)
+    tokens = torch.randint(0, preset.n_words, (1, TOKENS), generator=generator).to(device)
     ours = text_logits(model, tokens)
     n_parameters = sum(p.numel() for name, p in model.named_parameters() if name in filled)
     del model  # before the second copy is loaded
@@ -133,7 +133,7 @@ def _verify_language(path: str | Path, device: str, generator: torch.Generator) 
     return Verified(
         "qwen",
         n_parameters,
-        f"width {b.width}, {b.layers} layers, {b.heads} heads on {b.kv_heads}, {preset.vocabulary} words",
+        f"width {b.width}, {b.layers} layers, {b.heads} heads on {b.kv_heads}, {preset.n_words} words",
         (
             Finding(
                 "next words of our backbone == those of transformers",

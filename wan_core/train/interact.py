@@ -9,6 +9,7 @@ understood of the user's last token.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,11 +21,11 @@ from ..embed import AgentTrack
 from ..flow import Latents, interpolate, loss_weight, training_times
 from ..mel import LogMel
 from ..model import DuplexModel, Predictions
-from ..text import GESTURES, PAD
+from ..vocabulary import NO_GESTURE, PAD
 from .loop import Loss, generator_on
 from .losses import accuracy, flow_loss, weighted_cross_entropy
 from .schedule import Recipe
-from .sequences import NOTHING, UNDERSTOOD, Corruption, Corruptor, Sequences
+from .sequences import NOTHING, Corruption, Corruptor, Sequences
 
 INTERACT_RECIPE = Recipe(rate=1.5e-3, warmup_steps=150, bf16=True)
 
@@ -33,10 +34,6 @@ CHANGE_WEIGHT = 8.0
 like the moment: "as before" is right in nearly all the others."""
 WORD_WEIGHT = 4.0
 """How much a unit counts in which a word begins."""
-UNDERSTANDING = {"digit": 0.5, "persona": 0.5}
-"""How much an auxiliary head counts: words are the hardest to make out, and what was told lies far back."""
-UNDERSTANDING_ELSE = 0.05
-"""How much every other one does."""
 GESTURE_WEIGHT = 4.0
 """How much the picture counts in a unit with a gesture: a blink is over within one."""
 OPENING_WEIGHT = 16.0
@@ -44,6 +41,19 @@ OPENING_WEIGHT = 16.0
 tells them, their voice and their rule as well, and nothing else would teach them to heed what they were told."""
 QUIET, LOUD = 0.5, 3.0
 """How much silence and speech count in the flow of sound."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """An auxiliary head: something that a listener should have understood of each unit.
+
+    Attributes:
+        classes: that it tells apart.
+        weight: of its cross entropy in the sum of all losses.
+    """
+
+    classes: int
+    weight: float = 0.05
 
 
 class Understanding(nn.Module):
@@ -54,7 +64,7 @@ class Understanding(nn.Module):
         sizes: numbers of classes by name.
     """
 
-    def __init__(self, width: int, sizes: Mapping[str, int] = UNDERSTOOD) -> None:
+    def __init__(self, width: int, sizes: Mapping[str, int]) -> None:
         super().__init__()
         self.heads = nn.ModuleDict({name: nn.Linear(width, size) for name, size in sizes.items()})
 
@@ -63,8 +73,8 @@ class Understanding(nn.Module):
         return {name: head(hidden) for name, head in self.heads.items()}
 
 
-def load_understanding(checkpoint: str | Path) -> Understanding:
-    """The heads that a checkpoint has; one made by an older version may lack some.
+def load_understanding(checkpoint: str | Path, heads: Mapping[str, Head]) -> Understanding:
+    """The heads that a checkpoint has, which may lack some of ``heads``; these, at random, of a preset without weights.
 
     Raises:
         ModelError: it has none, is damaged, or of other shapes.
@@ -72,9 +82,8 @@ def load_understanding(checkpoint: str | Path) -> Understanding:
     path = find(checkpoint)
     tensors = {} if path is None else inspect(path).part("understanding")
     sizes = {name.split(".")[1]: tensor.shape[0] for name, tensor in tensors.items() if name.endswith(".weight")}
-    return load_part(
-        checkpoint, "understanding", lambda shapes: Understanding(shapes.backbone.width, sizes or UNDERSTOOD)
-    ).module
+    sizes = sizes or {name: head.classes for name, head in heads.items()}
+    return load_part(checkpoint, "understanding", lambda shapes: Understanding(shapes.backbone.width, sizes)).module
 
 
 class Difficulty(nn.Module):
@@ -100,9 +109,11 @@ class Difficulty(nn.Module):
 class Learner(nn.Module):
     """Everything that is trained: the model, its auxiliary heads, and how hard each scenario is."""
 
-    def __init__(self, model: DuplexModel, scenarios: int) -> None:
+    def __init__(self, model: DuplexModel, scenarios: int, heads: Mapping[str, Head]) -> None:
         super().__init__()
-        self.model, self.understanding = model, Understanding(model.preset.backbone.width)
+        self.model, self.heads = model, dict(heads)
+        sizes = {name: head.classes for name, head in heads.items()}
+        self.understanding = Understanding(model.preset.backbone.width, sizes)
         self.difficulty = Difficulty(scenarios)
 
 
@@ -146,7 +157,7 @@ class InteractTask:
         decisions = decision_losses(predictions, batch)
         self.learner.difficulty.update(batch.scenario, decision_error(predictions, batch))
         flow = flow_losses(predictions, batch, t, is_open=forgotten_before(history))
-        understood = understanding_loss(self.learner.understanding(predictions.user_hidden), batch)
+        understood = understanding_loss(self.learner, predictions, batch)
         total = torch.stack([*decisions.values(), *flow.values(), understood]).sum()
         with torch.no_grad():
             shares = shares_right(predictions, batch)
@@ -227,7 +238,7 @@ def flow_losses(
     spoken = torch.where(batch.is_loud, LOUD, QUIET)
     if is_open is not None:
         spoken = spoken.masked_fill(is_open, 0.0)
-    shown = 1 + (GESTURE_WEIGHT - 1) * (batch.event[..., 1] != GESTURES.index("none"))
+    shown = 1 + (GESTURE_WEIGHT - 1) * (batch.event[..., 1] != NO_GESTURE)
     if batch.world is not None:
         shown[:, 0] = OPENING_WEIGHT
     return {
@@ -236,12 +247,12 @@ def flow_losses(
     }
 
 
-def understanding_loss(logits: dict[str, Tensor], batch: Sequences) -> Tensor:
+def understanding_loss(learner: Learner, found: Predictions, batch: Sequences) -> Tensor:
     """Weighted sum of the auxiliary heads' cross entropies, in which what is rare counts four times."""
+    logits = learner.understanding(found.user_hidden)
     losses = [
-        UNDERSTANDING.get(name, UNDERSTANDING_ELSE)
-        * weighted_cross_entropy(logits[name], classes, 1 + 3.0 * (classes != 0))
-        for name, classes in batch.heard.items()
+        learner.heads[name].weight * weighted_cross_entropy(logits[name], classes, 1 + 3.0 * (classes != 0))
+        for name, classes in batch.labels.items()
     ]
     return torch.stack(losses).sum()
 
@@ -273,7 +284,7 @@ def validate(learner: Learner, batch: Sequences, seed: int = 0) -> dict[str, flo
     understood = learner.understanding(found.user_hidden)
     figures = {**shares_right(found, batch), **flow_losses(found, batch, t)}
     figures |= {
-        f"{name}_right": accuracy(logits, batch.heard[name], batch.heard[name] != 0)
+        f"{name}_right": accuracy(logits, batch.labels[name], batch.labels[name] != 0)
         for name, logits in understood.items()
     }
     return {name: float(value) for name, value in figures.items()}

@@ -13,6 +13,7 @@ Two kinds of rollout, drawn for each batch:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
@@ -28,7 +29,6 @@ from ..kvcache import KVState
 from ..mel import LogMel
 from ..model import DuplexModel
 from ..performer import predict_clean, solve
-from ..text import EVENT_STATES
 from ..thinker import Thinker
 from .interact import (
     InteractTask,
@@ -46,7 +46,6 @@ ROLL_RECIPE = Recipe(rate=3e-4, warmup_steps=20, cooldown=0.8, bf16=True)
 
 NEAR_TIMES = (0.4, 0.95)
 """Flow times at which a near rollout begins."""
-SPEAKING = tuple(EVENT_STATES.index(state) for state in ("speak", "backchannel"))
 
 _ROLLED = replace(Corruption(), history_noise=0.0, forget_response=0.0, forget_decision=0.0)
 
@@ -109,6 +108,7 @@ class RollTask:
         partners: to talk with.
         audio: makes the model's latents audible to the partners.
         units: of a rollout.
+        speaking: numbers of the states in which an agent speaks.
         solver: how responses are solved.
     """
 
@@ -118,10 +118,11 @@ class RollTask:
         partners: Partners,
         audio: AudioCodec,
         units: int,
+        speaking: Sequence[int],
         solver: Solver = Solver(),  # noqa: B008 - a constant
     ) -> None:
         self.recorded, self.partners, self.audio, self.units, self.solver = recorded, partners, audio, units, solver
-        self.learner = recorded.learner
+        self.learner, self.speaking = recorded.learner, tuple(speaking)
         self.module: nn.Module = recorded.learner
         self.corruptor = Corruptor(recorded.corruptor.mel, _ROLLED)
 
@@ -133,7 +134,7 @@ class RollTask:
             rollout = roll_out(model, self.partners, self.audio, self.units, self.solver, is_near, generator)
         recorded = self.recorded.loss(generator, progress)
         chance = generator_on(model.device, generator)
-        batch, where = rollout.ideal, in_step(rollout)
+        batch, where = rollout.ideal, in_step(rollout, self.speaking)
         t = training_times(torch.randn(batch.shape, generator=chance, device=model.device))
         predictions = model(
             self.corruptor.user(batch, chance),
@@ -145,7 +146,7 @@ class RollTask:
             world=batch.world,
         )
         parts = decision_losses(predictions, batch, where)
-        parts["understood"] = understanding_loss(self.learner.understanding(predictions.user_hidden), batch)
+        parts["understood"] = understanding_loss(self.learner, predictions, batch)
         if is_near:
             parts |= flow_losses(predictions, batch, t)
         with torch.no_grad():
@@ -155,9 +156,9 @@ class RollTask:
         return Loss(recorded.total + sum(parts.values()), {**recorded.parts, **told})
 
 
-def in_step(rollout: Rollout) -> Tensor:
+def in_step(rollout: Rollout, speaking: Sequence[int]) -> Tensor:
     """Units [R, U] before which the model has said, since both were silent last, what the ideal agent has said."""
-    ideal, own = (_is_speaking(event) for event in (rollout.ideal.event, rollout.event))
+    ideal, own = (_is_in(event, speaking) for event in (rollout.ideal.event, rollout.event))
     same = (ideal == own) & (rollout.ideal.text == rollout.text)
     flag = torch.ones_like(same[:, 0])
     flags = []
@@ -242,6 +243,5 @@ def _solve_near(
     return Latents(z.audio[:, 0], z.video[:, 0])
 
 
-def _is_speaking(event: Tensor) -> Tensor:
-    state = event[..., 0]
-    return (state == SPEAKING[0]) | (state == SPEAKING[1])
+def _is_in(event: Tensor, states: Sequence[int]) -> Tensor:
+    return torch.isin(event[..., 0], torch.tensor(states, device=event.device))

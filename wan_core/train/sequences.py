@@ -15,13 +15,6 @@ from ..flow import Latents
 from ..mel import LogMel
 from .throat import other_throat
 
-HEARD = {"speaking": 2, "addressed": 2, "end": 2, "digit": 11, "hand": 2, "card": 5}
-"""What a listener should have understood of a unit, and its number of classes: for the auxiliary heads."""
-MOST_PERSONAS = 8
-"""How many agents one model can be told to be."""
-UNDERSTOOD = {**HEARD, "persona": 1 + MOST_PERSONAS}
-"""The same, and who it was told to be (0: nobody), which it should know in every unit."""
-
 
 @dataclass(frozen=True)
 class Sequences:
@@ -34,7 +27,7 @@ class Sequences:
         agent: codec latents of the ideal agent, [B, U, ...].
         event: [B, U, 2], and text: [B, U], its decisions.
         is_loud: [B, U] bool, where it is heard.
-        heard: by name in `UNDERSTOOD`, classes [B, U].
+        labels: by auxiliary head, the class [B, U] that it should read; 0 is the common one.
         holds: [B, U] bool, where doing nothing is the decision.
         scenario: [B] number of the kind of dialogue.
         world: what all rows were told before unit 0; None: nothing.
@@ -48,7 +41,7 @@ class Sequences:
     event: Tensor
     text: Tensor
     is_loud: Tensor
-    heard: dict[str, Tensor]
+    labels: dict[str, Tensor]
     holds: Tensor
     scenario: Tensor
     world: WorldTrack | None = None

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from ....runtime.node import Node, Outputs, Param, Unit
 from ....runtime.ports import Input, Output
-from ....wan_core.text import ENTER, PAD, WORDS, TypedText
+from ....wan_core.text import TypedText
+from ....wan_core.vocabulary import ENTER, PAD
+from ..world.tokens import VOCABULARY
 from ..world.words import DIGITS, answer
 
 
@@ -25,14 +27,14 @@ class Answer(Node):
 
     def new_state(self) -> TypedText:
         """Nothing typed."""
-        return TypedText()
+        return TypedText(VOCABULARY)
 
     def step(self, state: TypedText, unit: Unit, text: str | None = None, typed: str | None = None) -> Outputs:
         """The reply to a turn or a typed line that is complete with this unit; else nothing."""
         state.type(typed or "")
         said = (text or "").split()
         if ENTER in state.waiting:
-            said += [WORDS[token] for token in state.waiting if token not in (PAD, ENTER)]
+            said += [VOCABULARY.words[token] for token in state.waiting if token not in (PAD, ENTER)]
             state.waiting.clear()
         return {"reply": " ".join(answer(word, None, self.rule) for word in said if word in DIGITS) or None}
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from ....runtime.node import Node, NodeContext, Outputs, Param, Unit
 from ....runtime.ports import Input, Output
-from ....wan_core.text import STOP, word_of
+from ....wan_core.vocabulary import STOP
 from ..world.persona import PERSONAS
 from ..world.signal import MS, RATE, UNIT, Track
+from ..world.tokens import VOCABULARY
 from ..world.voices import Bank
 from .detect import ENDED, TALK
 
@@ -68,7 +69,7 @@ class Speak(Node):
         talked = int(voice[TALK]) - self.barge_in_ms
         if self.barge_in_ms and talked >= 0 and state.until > start:
             self._stop(state, max(start, start + UNIT - talked * MS))
-            text = word_of(STOP)
+            text = VOCABULARY.word_of(STOP)
         if reply is not None:
             self._begin(state, reply.split(), start + max(0, int(voice[ENDED])))
         if text is None and state.words and state.words[0][0] < start + UNIT:

@@ -16,23 +16,24 @@ from torch import Tensor
 
 from ....wan_core.audio import AudioCodec, AudioDecoderState, AudioEncoderState
 from ....wan_core.checkpoint import load_part, untrained
-from ....wan_core.checkpoint_header import find, inspect
+from ....wan_core.checkpoint_header import find, inspect, vocabulary_of
 from ....wan_core.errors import ModelError
-from ....wan_core.exchange import ResponseUnit, WorldUnit, told_in_words
+from ....wan_core.exchange import ResponseUnit, WorldUnit, persona_prompt
 from ....wan_core.exchange import UserUnit as ModelUnit
 from ....wan_core.flow import Latents, Solver
 from ....wan_core.mel import LogMel, MelState
 from ....wan_core.model import DuplexModel
 from ....wan_core.performer import Performer, PerformerState
-from ....wan_core.text import EVENT_STATES, GESTURES, PAD
 from ....wan_core.thinker import Thinker, ThinkerState
 from ....wan_core.video import VideoCodec, VideoDecoderState, VideoEncoderState
+from ....wan_core.vocabulary import PAD
 from ..train.data import WORLD_VERSION
 from ..train.told import words_for
 from ..world.cues import UserUnit
 from ..world.face import render_each
 from ..world.oracle import Oracle
 from ..world.persona import Persona
+from ..world.tokens import TOKENS, VOCABULARY
 from ..world.voices import Bank
 from .talk import Agent, Answer, Cast
 
@@ -78,8 +79,13 @@ def check_world(checkpoint: str | Path) -> None:
     """Pass if a checkpoint was trained on the world as it is now, or was not trained.
 
     Raises:
-        ModelError: on another one.
+        ModelError: on another one, or its tokens are other words.
     """
+    if vocabulary_of(checkpoint) != VOCABULARY:
+        raise ModelError(
+            f"checkpoint {checkpoint}: found another vocabulary than the world's (expected its {len(TOKENS)} words), "
+            "name a checkpoint that was trained on the world"
+        )
     path = find(checkpoint)
     for facts in {} if path is None else inspect(path).metadata.values():
         version = facts.get("world", str(WORLD_VERSION))
@@ -177,7 +183,7 @@ class IdealAgent:
                 samples[row],
                 frames[row],
                 unit.text,
-                (EVENT_STATES.index(unit.state), GESTURES.index(unit.gesture)),
+                (VOCABULARY.state(unit.state), VOCABULARY.gesture(unit.gesture)),
             )
             for row, unit in enumerate(said)
         ]
@@ -210,7 +216,7 @@ def _nobody(user: UserUnit) -> UserUnit:
 def told(casts: Sequence[Cast]) -> list[WorldUnit]:
     """What the agents of all rows are told before the first unit; either all of them are, or none."""
     lines = [words_for(cast.persona) if cast.is_told else "" for cast in casts]
-    each = [told_in_words(line) for line in lines]
+    each = [persona_prompt(line, VOCABULARY) for line in lines]
     assert len({len(world) for world in each}) == 1, f"lines of several lengths: {lines}"
     return [
         WorldUnit(ModelUnit(text=torch.cat([_text(world[unit]) for world in each]))) for unit in range(len(each[0]))

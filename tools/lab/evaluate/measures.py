@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ....wan_core.text import PAD, STOP, word_of
+from ....wan_core.vocabulary import PAD, STOP
 from ..world.ear import AUDIBLE
 from ..world.persona import PERSONAS
 from ..world.signal import FRAME, FRAMES, MS, RATE, UNIT, Sound, loudness
+from ..world.tokens import VOCABULARY
 from ..world.words import BACKCHANNELS
 from .eyes import count_events
 from .figures import Figure, mean, quantile, ratio, share, share_of
@@ -43,7 +44,7 @@ Words = Callable[[Talk, int, int], list[str]]
 def in_text(talk: Talk, start: int, end: int) -> list[str]:
     """Words of the agent's text in the units that begin in this time."""
     return [
-        word_of(int(token))
+        VOCABULARY.word_of(int(token))
         for unit, token in enumerate(talk.text)
         if token not in (PAD, STOP) and start <= unit * UNIT < end
     ]

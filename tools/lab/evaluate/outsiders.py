@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ....wan_core.text import PAD
+from ....wan_core.vocabulary import PAD
 from ..world.conversation import Conversation
 from ..world.voices import Bank
 from .course import Holder

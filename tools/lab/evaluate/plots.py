@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....runtime.errors import MediaError, MissingExtra
-from ....wan_core.text import EVENT_STATES, PAD, word_of
+from ....wan_core.vocabulary import PAD
 from ..world.signal import FRAME, FRAMES, RATE, UNIT, loudness
+from ..world.tokens import VOCABULARY
 from . import probes
 from .course import Findings
 from .rows import Setting, tools
@@ -142,8 +143,8 @@ def _waves(axis: Axes, talk: Talk, span: slice) -> None:
         axis.fill_between(times, sign * loudness(sound[start:end], FRAME), color=colour, step="post")
     for unit in range(span.start, span.stop):
         token = int(talk.text[unit])
-        word = word_of(token) if token != PAD else ""
-        state = "" if talk.events is None else EVENT_STATES[int(talk.events[unit, 0])][0]
+        word = VOCABULARY.word_of(token) if token != PAD else ""
+        state = "" if talk.events is None else VOCABULARY.states[int(talk.events[unit, 0])][0]
         axis.text((unit + 0.5) * UNIT / RATE, 0.22, f"{state} {word}", ha="center", va="top", fontsize=7)
     axis.set(xlim=(start / RATE, start / RATE + 20 * UNIT / RATE), ylim=(-0.25, 0.25), yticks=[])
     axis.tick_params(labelsize=7)

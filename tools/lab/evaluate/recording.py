@@ -14,10 +14,12 @@ from ....runtime.errors import MediaError
 from ....wan_core.exchange import ResponseUnit, UserUnit
 from ....wan_core.mel import LogMel
 from ....wan_core.performer import Performer
-from ....wan_core.text import EVENT_STATES, PAD, word_of
 from ....wan_core.thinker import Thinker
 from ....wan_core.train.interact import load_understanding
+from ....wan_core.vocabulary import PAD
+from ..train.labels import HEADS
 from ..world.signal import RATE, UNIT, Sound, level
+from ..world.tokens import VOCABULARY
 from ..world.voices import read_sound
 from ..world.words import DIGITS
 from .agents import Weights, as_sounds
@@ -70,7 +72,7 @@ def answers_to(setting: Setting, sound: Sound) -> list[Moment]:
     Digits are heard by a head that was trained beside the model and takes no part in its answers.
     """
     weights = Weights.load(setting.checkpoint)
-    heads = load_understanding(setting.checkpoint)
+    heads = load_understanding(setting.checkpoint, HEADS)
     thinker, performer = Thinker(weights.model), Performer(weights.model)
     thinking, performing = thinker.new_state(), performer.new_state()
     front_end = LogMel(weights.model.preset.mel)
@@ -86,13 +88,13 @@ def answers_to(setting: Setting, sound: Sound) -> list[Moment]:
         response = ResponseUnit(latents.audio, latents.video)
         seconds = round((unit + 1) * UNIT / RATE, 2)
         digit = int(heads(thought.user_hidden)["digit"].argmax())
-        state, token = EVENT_STATES[int(thought.event[0, 0])], int(thought.text[0])
+        state, token = VOCABULARY.states[int(thought.event[0, 0])], int(thought.text[0])
         if digit:
             moments.append(Moment(seconds, "heard", DIGITS[digit - 1]))
         if state != was:
             moments.append(Moment(seconds, "state", state))
-        if word_of(token):
-            moments.append(Moment(seconds, "says", word_of(token)))
+        if VOCABULARY.word_of(token):
+            moments.append(Moment(seconds, "says", VOCABULARY.word_of(token)))
         was = state
     return moments
 

@@ -32,8 +32,8 @@ class Answer:
     Attributes:
         samples: [2560] float32.
         frames: [4, S, S, 3] uint8; None: it shows nothing.
-        token: of `wan_core.text`; PAD where it says nothing, or does not tell.
-        event: indices into the states and gestures of `wan_core.text`; None: it does not tell.
+        token: of the world's vocabulary; PAD where it says nothing, or does not tell.
+        event: numbers of a state and of a gesture; None: it does not tell.
     """
 
     samples: Sound

@@ -24,6 +24,7 @@ from ....wan_core.whole import Whole
 from ..world.signal import Sound
 from .codecs import load_codecs
 from .data import SCENARIO_NAMES
+from .labels import HEADS
 from .shards import Tracks, load
 from .sheet import Picture, spectrogram, stack, strip, write_png
 from .workshop import Workshop, seconds_of
@@ -85,10 +86,10 @@ def recipe_of(shop: Workshop) -> Recipe:
 def begun(shop: Workshop, shapes: Preset) -> Learner:
     """What the training of a model of these shapes begins with: random weights, or those of its origin."""
     shop.built(3)
-    learner = Learner(DuplexModel(shapes), len(SCENARIO_NAMES))
+    learner = Learner(DuplexModel(shapes), len(SCENARIO_NAMES), HEADS)
     if shop.origin:
         model = load_part(shop.origin, "model", DuplexModel).module
-        heads = load_understanding(shop.origin)
+        heads = load_understanding(shop.origin, HEADS)
         learner.model.load_state_dict(model.state_dict())
         learner.understanding.load_state_dict(heads.state_dict(), strict=False)  # newer heads begin at random
         shop.console.print(f"begun from {shop.origin}, {shop.seconds_before / 60:.0f} min learned before")

@@ -10,15 +10,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ....wan_core.text import EVENT_STATES, GESTURES
+from ....wan_core.train.interact import Head
 from ..world.dialogue import Dialogue
 from ..world.face import CARD_COLOURS, Pose
 from ..world.oracle import REACTION_MS, YIELD_MS
 from ..world.signal import MS, UNIT
+from ..world.tokens import VOCABULARY
 from ..world.words import DIGITS
 
 POSE = ("mouth", "blink", "gaze_x", "gaze_y", "brow", "nod", "hand", *CARD_COLOURS)
 """Numbers that tell a unit's pose, for probes; one per colour of the card."""
+MOST_PERSONAS = 8
+"""How many agents one model can be told to be."""
+LISTENED = ("speaking", "addressed", "end", "digit", "hand", "card")
+"""What an auxiliary head reads of what the user did."""
+HEADS: dict[str, Head] = {
+    "speaking": Head(2),
+    "addressed": Head(2),
+    "end": Head(2),
+    "digit": Head(1 + len(DIGITS), weight=0.5),  # words are the hardest to make out
+    "hand": Head(2),
+    "card": Head(1 + len(CARD_COLOURS)),
+    "persona": Head(1 + MOST_PERSONAS, weight=0.5),  # what the agent was told lies far back
+}
+"""The auxiliary heads; of most, class 0 is nothing. ``persona``: who the agent was told to be, in every unit."""
 
 
 def tensors_of(dialogue: Dialogue) -> dict[str, Tensor]:
@@ -33,7 +48,7 @@ def tensors_of(dialogue: Dialogue) -> dict[str, Tensor]:
     """
     units = len(dialogue)
     events = [
-        (EVENT_STATES.index(s), GESTURES.index(g)) for s, g in zip(dialogue.states, dialogue.gestures, strict=True)
+        (VOCABULARY.state(s), VOCABULARY.gesture(g)) for s, g in zip(dialogue.states, dialogue.gestures, strict=True)
     ]
     user_pose = pose_numbers(dialogue.user_pose, units)
     card = user_pose[:, POSE.index("red") :]

@@ -14,9 +14,8 @@ from ....wan_core.audio import AudioCodec, AudioEncoderState
 from ....wan_core.embed import WorldTrack
 from ....wan_core.exchange import UserUnit
 from ....wan_core.flow import Latents
-from ....wan_core.text import EVENT_STATES, GESTURES
 from ....wan_core.train.roll import Meeting
-from ....wan_core.train.sequences import HEARD, Sequences, told
+from ....wan_core.train.sequences import Sequences, told
 from ....wan_core.video import VideoCodec, VideoEncoderState
 from ..world.cues import AgentUnit
 from ..world.cues import UserUnit as WorldUnit
@@ -25,10 +24,11 @@ from ..world.face import render_each
 from ..world.oracle import Oracle
 from ..world.persona import PERSONAS
 from ..world.script import SCENARIOS
+from ..world.tokens import VOCABULARY
 from ..world.user import World
 from ..world.voices import Bank
 from .data import SCENARIO_NAMES
-from .labels import tensors_of
+from .labels import LISTENED, tensors_of
 from .told import TRAINED, told_labels, told_tokens
 
 SEEDS = 50_000_000
@@ -107,7 +107,7 @@ class WorldPartners:
         ideal = Latents(audio[:, 0], video[:, 0])
         self._user_video.append(user_video[:, 0])
         self._ideal.append(ideal)
-        events = [[EVENT_STATES.index(agent.state), GESTURES.index(agent.gesture)] for agent in agents]
+        events = [[VOCABULARY.state(agent.state), VOCABULARY.gesture(agent.gesture)] for agent in agents]
         return Meeting(
             UserUnit(
                 user_video[:, 0],
@@ -136,7 +136,7 @@ class WorldPartners:
             event=data["event"].long(),
             text=data["agent_text"].long(),
             is_loud=agent_audio.square().mean(2).sqrt() > 0.01,
-            heard={**{name: data[name].long() for name in HEARD}, "persona": labels.to(self._device)},
+            labels={**{name: data[name].long() for name in LISTENED}, "persona": labels.to(self._device)},
             holds=data["holds"].bool(),
             scenario=torch.tensor(self._kinds, device=self._device),
             world=self._world,

@@ -8,9 +8,11 @@ from ....wan_core.train.interact import InteractTask, Learner
 from ....wan_core.train.loop import Loop
 from ....wan_core.train.roll import ROLL_RECIPE, RollTask
 from ....wan_core.train.state import load_state
+from ..world.tokens import VOCABULARY
 from .codecs import load_codecs
 from .data import SCENARIO_NAMES
 from .interact import Look, planned, save_model
+from .labels import HEADS
 from .partners import WorldPartners
 from .workshop import Workshop, digest_of_weights
 
@@ -30,7 +32,7 @@ def learn_roll(shop: Workshop) -> None:
     if not before.exists():
         raise UserError(f"{before}: nothing learned (needed to go on from), first: wangraph train interact")
     kept = load_state(before, shop.identity("interact"))
-    learner = Learner(DuplexModel(shop.preset), len(SCENARIO_NAMES))
+    learner = Learner(DuplexModel(shop.preset), len(SCENARIO_NAMES), HEADS)
     learner.load_state_dict(kept["loop"]["average"])
     learner.to(shop.device)
     shop.make(shop.tracks())
@@ -39,7 +41,8 @@ def learn_roll(shop: Workshop) -> None:
     tracks = planned(shop)
     bank = shop.films().bank()
     partners = WorldPartners(bank, audio.to(device), video.to(device), plan.rows_rolled, device, plan.told_share)
-    task = RollTask(InteractTask(learner, tracks.draw), partners, audio, plan.roll_units)
+    speaking = [VOCABULARY.state(name) for name in ("speak", "backchannel")]
+    task = RollTask(InteractTask(learner, tracks.draw), partners, audio, plan.roll_units, speaking)
     loop = Loop(task, ROLL_RECIPE, 10**9, shop.seed + 1)
     drive = shop.drive("roll", loop, begun_with=digest_of_weights(kept["loop"]["average"]))
     look = Look(shop, loop, learner, audio, video)

@@ -14,8 +14,9 @@ from torch import Tensor
 from ....runtime.errors import MediaError
 from ....wan_core.flow import Latents
 from ....wan_core.train.codecs import Clips
-from ....wan_core.train.sequences import HEARD, Sequences, told
+from ....wan_core.train.sequences import Sequences, told
 from .data import SCENARIO_NAMES, DataSpec
+from .labels import LISTENED
 from .told import TRAINED, told_labels, told_tokens
 
 
@@ -147,7 +148,7 @@ class Tracks:
         return replace(
             batch,
             world=told(told_tokens()[who].to(self.device)),
-            heard={**batch.heard, "persona": told_labels(who, rows, units).to(self.device)},
+            labels={**batch.labels, "persona": told_labels(who, rows, units).to(self.device)},
             gap_units=gap,
         )
 
@@ -175,8 +176,8 @@ class Tracks:
             event=cut("event").long(),
             text=cut("agent_text").long(),
             is_loud=cut("agent_loudness") > 0.01,
-            heard={
-                **{name: cut(name).long() for name in HEARD},
+            labels={
+                **{name: cut(name).long() for name in LISTENED},
                 "persona": told_labels(None, len(windows), units).to(self.device),
             },
             holds=cut("holds").bool(),

@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ....wan_core.text import ENTER, tokens_of
+from ....wan_core.vocabulary import ENTER
 from ..world.persona import PERSONAS, Persona
+from ..world.tokens import VOCABULARY
 from ..world.words import answer
 
 TRAINED: tuple[str, ...] = tuple(PERSONAS)
@@ -24,7 +25,7 @@ def words_for(persona: Persona) -> str:
 
 def told_tokens() -> Tensor:
     """Tokens of every persona's line, [personas, P]."""
-    return torch.tensor([[*tokens_of(words_for(PERSONAS[name])), ENTER] for name in TRAINED])
+    return torch.tensor([[*VOCABULARY.tokens_of(words_for(PERSONAS[name])), ENTER] for name in TRAINED])
 
 
 def told_labels(personas: Tensor | None, rows: int, units: int) -> Tensor:

@@ -19,6 +19,7 @@ from ....wan_core.config import Preset, preset
 from ....wan_core.errors import ModelError
 from ....wan_core.train.loop import Loop
 from ....wan_core.train.state import load_state
+from ..world.tokens import VOCABULARY
 from ..world.voices import HELD_OUT, Bank, Split, digest_of_recordings
 from .data import WORLD_VERSION, DataSpec, Kind, make, missing
 from .drive import Budget, Drive, draw_curves, progress
@@ -217,7 +218,7 @@ class Workshop:
     def save(
         self, path: Path, parts: Mapping[str, nn.Module], seconds: float, dtype: torch.dtype = torch.float32
     ) -> None:
-        """Write a checkpoint, with how it was made.
+        """Write a checkpoint, with how it was made and, if the model is in it, what its tokens stand for.
 
         Raises:
             ModelError: it cannot be written.
@@ -235,7 +236,7 @@ class Workshop:
             "torch": torch.__version__,
             "threads": str(self.threads),
         }
-        save(path, parts, self.name, facts, dtype)
+        save(path, parts, self.name, facts, dtype, VOCABULARY if "model" in parts else None)
 
 
 def digest_of(path: Path) -> str:
@@ -267,11 +268,13 @@ def _checked(origin: str, name: str) -> tuple[CheckpointInfo, float]:
         if path is None or path.is_dir():
             raise UserError(f"--from {origin}: found no checkpoint file (expected what wangraph train writes)")
         info = inspect(path)
-        found, seconds = info.preset.name, 3600 * info.hours
+        found, words, seconds = info.preset.name, info.vocabulary, 3600 * info.hours
     except ModelError as error:
         raise UserError(f"--from: {error}") from error
     if found != name:
         raise UserError(f"--from {origin}: found preset '{found}' (expected '{name}'), choose --preset")
+    if words != VOCABULARY:
+        raise UserError(f"--from {origin}: found other words than the world's (expected what wangraph train writes)")
     lacking = sorted({"model", "understanding", *CODECS} - set(info.parts))
     if lacking:
         raise UserError(f"--from {origin}: found no {listing(lacking)} (expected what wangraph train writes)")

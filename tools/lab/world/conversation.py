@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....runtime.packet import Array
-from ....wan_core.text import PAD, STOP, UNKNOWN, tokens_of, word_of
+from ....wan_core.vocabulary import PAD, STOP, UNKNOWN
 from .cues import Cue, UserUnit
 from .node import Guest
 from .signal import FRAMES, UNIT, Sound
+from .tokens import VOCABULARY
 from .user import World
 from .voices import Bank
 
@@ -33,7 +34,7 @@ class Conversation:
         heard: the user's units, as the agent got them, with their cues; without pictures where it takes none.
         samples: [U, 2560] float32, the agent's voice.
         frames: [U, 4, H, W, 3] uint8, the agent's pictures; None: it shows none.
-        text: [U] tokens of `wan_core.text`, the agent's words; None: it writes none.
+        text: [U] tokens of the world's vocabulary, the agent's words; None: it writes none.
         delay: units by which the user heard the agent later than in the unit after it spoke.
         waited_ms: [U] how long each unit's answer took on the clock; None: not measured.
         unknown: what the agent wrote that is no word of the world, each once; in ``text`` it is UNKNOWN.
@@ -75,18 +76,18 @@ def written(texts: Iterable[str | None]) -> NDArray[np.int64]:
     tokens = []
     for text in texts:
         for piece in (text or "").split():
-            waiting += _CONTROL.get(piece) or tokens_of(piece)
+            waiting += _CONTROL.get(piece) or VOCABULARY.tokens_of(piece)
         tokens.append(waiting.pop(0) if waiting else PAD)
     return np.asarray(tokens, np.int64)
 
 
-_CONTROL = {word_of(token): [token] for token in (STOP, UNKNOWN)}
+_CONTROL = {VOCABULARY.word_of(token): [token] for token in (STOP, UNKNOWN)}
 
 
 def unknown_in(texts: Iterable[str | None]) -> tuple[str, ...]:
     """What `written` makes UNKNOWN of, in order, each once."""
     words = dict.fromkeys(piece.strip(punctuation).lower() for text in texts for piece in (text or "").split())
-    return tuple(word for word in words if UNKNOWN in tokens_of(word))
+    return tuple(word for word in words if UNKNOWN in VOCABULARY.tokens_of(word))
 
 
 def warning_of(where: str, unknown: Sequence[str]) -> str:
@@ -94,7 +95,7 @@ def warning_of(where: str, unknown: Sequence[str]) -> str:
     more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
     return (
         f"{where}: found {', '.join(map(repr, unknown[:_NAMED]))}{more} in the agent's text (expected words of "
-        "wangraph.wan_core.text), write those: each other is read as <unknown> and counts as a wrong word"
+        "the world, see docs/benchmark.md), write those: each other is read as <unknown> and counts as a wrong word"
     )
 
 

@@ -46,7 +46,7 @@ class UserUnit:
     Attributes:
         samples: what the microphone heard, [2560] float32.
         frames: what the camera saw, [4, S, S, 3] uint8; empty [0] where nothing was drawn.
-        text: token typed in this unit, of `wan_core.text`: a word, ENTER at the end of a line, or PAD.
+        text: token typed in this unit, of the world's vocabulary: a word, ENTER at the end of a line, or PAD.
         cues: those that are complete within this unit.
         pose: what was drawn, 4 frames.
         is_speaking: [4] whether the user's voice is on, per frame.
@@ -67,7 +67,7 @@ class UserUnit:
 class AgentUnit:
     """160 ms of an agent: ``samples`` [2560], ``pose`` of 4 frames, text and its event.
 
-    ``text`` is a token of `wan_core.text`: the word whose sound begins in this unit, STOP where the agent breaks
+    ``text`` is a token of the world's vocabulary: the word whose sound begins in this unit, STOP where the agent breaks
     off, or PAD.
     """
 

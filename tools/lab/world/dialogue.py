@@ -28,7 +28,7 @@ class Dialogue:
     Attributes:
         user_audio, agent_audio: [U * 2560] float32 at 16 kHz.
         user_video, agent_video: [U, 4, S, S, 3] uint8; size 0 where nothing was drawn.
-        user_text, agent_text: [U] tokens of `wan_core.text`.
+        user_text, agent_text: [U] tokens of the world's vocabulary.
         states, gestures: the agent's events.
         user_pose, agent_pose: of every frame, to draw them later, at another size.
         speaking: [U, 4] whether the user's voice is on.

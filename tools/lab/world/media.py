@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....runtime.errors import MediaError
-from ....wan_core.text import PAD, word_of
+from ....wan_core.vocabulary import PAD
 from .dialogue import Dialogue
 from .signal import RATE, UNIT, Sound
+from .tokens import VOCABULARY
 
 _FPS = 25
 
@@ -96,7 +97,7 @@ def captions(dialogue: Dialogue) -> str:
     """What both say, write and show, as SubRip text; each line stays for a second."""
     lines = [(cue.at / RATE, _told(cue.kind, cue.words)) for cue in dialogue.cues]
     lines += [
-        (unit * UNIT / RATE, f"agent: {word_of(int(token))}")
+        (unit * UNIT / RATE, f"agent: {VOCABULARY.word_of(int(token))}")
         for unit, token in enumerate(dialogue.agent_text)
         if token != PAD
     ]

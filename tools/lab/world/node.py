@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 from ....runtime.errors import GraphError
 from ....runtime.node import Node, NodeContext, Param, Unit
 from ....runtime.ports import Input, Output
-from ....wan_core.text import ENTER, PAD, WORDS
+from ....wan_core.vocabulary import ENTER, PAD
 from .cues import UserUnit
 from .script import SCENARIOS, scenario
 from .signal import FRAMES, RATE, UNIT, Sound
+from .tokens import VOCABULARY
 from .user import World
 from .voices import HELD_OUT, Bank, Split
 
@@ -88,7 +89,7 @@ def replayed(guest: Guest, agent_audio: Sound, bank: Bank | None = None) -> list
 
 def typed(token: int) -> str | None:
     """What a text port carries for a token: a word and a blank, the line's end, or nothing."""
-    return None if token == PAD else "\n" if token == ENTER else f"{WORDS[token]} "
+    return None if token == PAD else "\n" if token == ENTER else f"{VOCABULARY.words[token]} "
 
 
 class WorldUser(Node):

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ....wan_core.text import PAD, STOP, TOKENS
+from ....wan_core.vocabulary import PAD, STOP
 from .cues import AgentUnit, Cue, Gesture, State
 from .motion import Mover
 from .persona import PERSONAS, Persona
 from .signal import MS, UNIT, Sound, Track
+from .tokens import TOKENS
 from .voices import Bank
 from .words import BACKCHANNELS, answer
 

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from ....wan_core.text import ENTER, PAD, TOKENS
+from ....wan_core.vocabulary import ENTER, PAD
 from .cues import Cue, Manner, UserUnit
 from .ear import GAP_MS, Ear
 from .face import LOOKS, render
@@ -25,6 +25,7 @@ from .person import END_GLIDE, GO_ON_GLIDE, Person, delivered
 from .room import Microphone
 from .script import SCENARIOS, Act, Reaction, Scenario, Script, drawn
 from .signal import FRAME, FRAMES, MS, RATE, UNIT, Sound, Track, warp_tract
+from .tokens import TOKENS
 from .voices import Bank, Split
 
 PATIENCE_MS = 3200
