@@ -28,10 +28,10 @@ CATALOGUE: dict[str, str] = {
     "sink.mp4": "wangraph.nodes.sinks:Mp4",
     "sink.null": "wangraph.nodes.sinks:Null",
     "sink.print": "wangraph.nodes.sinks:Print",
-    "published.detect": "wangraph.nodes.published:Detect",
-    "published.transcribe": "wangraph.nodes.published:Transcribe",
-    "published.reply": "wangraph.nodes.published:Reply",
-    "published.speak": "wangraph.nodes.published:Speak",
-    "published.animate": "wangraph.nodes.published:Animate",
+    "published.detect": "wangraph.nodes.simulated:Detect",
+    "published.transcribe": "wangraph.nodes.simulated:Transcribe",
+    "published.reply": "wangraph.nodes.simulated:Reply",
+    "published.speak": "wangraph.nodes.simulated:Speak",
+    "published.animate": "wangraph.nodes.simulated:Animate",
 }
 """Type name in graph files -> ``module:Class``. Other packages add theirs by the entry-point group `wangraph.nodes`."""

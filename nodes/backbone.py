@@ -21,7 +21,7 @@ from ..runtime.node import NodeContext, Outputs, Param, Unit
 from ..runtime.packet import Array
 from ..runtime.ports import Input, Output
 from ..wan_core.config import Preset
-from .codecs import shape_words
+from .checkpoint import known_preset
 from .context import (
     REFILL_UNITS,
     Context,
@@ -34,6 +34,7 @@ from .context import (
 )
 from .listening import AUDIO, EVENT, PLAYED, TEXT, VIDEO, WORD, BackboneNode, Ears, ListeningNode, sized, user_inputs
 from .recovery import PATIENCE_UNITS, record_lost, take_up
+from .unit_tensor import shape_words
 
 if TYPE_CHECKING:
     from ..wan_core.exchange import ResponseUnit
@@ -93,7 +94,7 @@ class ThinkerNode(ListeningNode):
     @classmethod
     def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
         """Ports with the preset's sizes."""
-        preset = cls.preset(params)
+        preset = known_preset(params)
         if preset is None:
             return cls.inputs, cls.outputs
         inputs = {
@@ -240,7 +241,7 @@ class PerformerNode(BackboneNode):
     @classmethod
     def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
         """Ports with the preset's sizes."""
-        preset = cls.preset(params)
+        preset = known_preset(params)
         if preset is None:
             return cls.inputs, cls.outputs
         dtype = cls.precision(params, preset)
@@ -343,7 +344,7 @@ class WholeNode(ListeningNode):
     @classmethod
     def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
         """Ports with the preset's sizes."""
-        preset = cls.preset(params)
+        preset = known_preset(params)
         if preset is None:
             return cls.inputs, cls.outputs
         return user_inputs(cls.inputs, preset), _answer_outputs(cls.outputs, preset)

@@ -2,25 +2,36 @@
 
 A lost unit is taken in as black or silence, so that the state stays in step with the stream. A late picture is
 replaced by the last one standing still; late sound by silence. The state of our encoders follows from their last unit
-alone, so catching up costs one unit, however many were missed; public ones remember further and catch up on a few.
+alone, so catching up costs one unit, however many were missed; third-party ones remember further and catch up on a few.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..runtime.errors import CheckpointError
-from ..runtime.node import NodeContext, Outputs, Unit
+from ..runtime.node import Node, NodeContext, Outputs, Unit
 from ..runtime.packet import Array, Validity
 from ..runtime.ports import Input, Output
 from ..wan_core.checkpoint_header import preset_of
 from ..wan_core.errors import ModelError
-from .codecs import CodecNode, Inlet, shape_words
-from .public import FAR_UNITS, AudioCodecNode, VideoCodecNode
+from .checkpoint import CHECKPOINT, COMPILE, check_checkpoint, known_preset
+from .codecs import (
+    AUDIO,
+    AUDIO_CODEC,
+    CODEC_FOLDER,
+    HEIGHT,
+    VIDEO,
+    VIDEO_CODEC,
+    WIDTH,
+    pictures_shape,
+    remembered_units,
+)
+from .unit_tensor import UnitTensor, shape_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,64 +40,63 @@ if TYPE_CHECKING:
     from ..wan_core.streaming import State
 
 PIXEL_SCALE = 1 / 127.5
-BLACK = -1.0
+BLACK, SILENCE = -1.0, 0.0
 
-Encode = Callable[["Tensor", Any], tuple["Tensor", Any]]
-"""(one unit [1, 1, ...], state) -> latents [1, 1, ...], the state after it."""
-After = Callable[["Tensor", Any], Any]
-"""(one unit [1, 1, ...], state) -> the state after it."""
+Units = Sequence[tuple[Unit, Mapping[str, Any]]]
 
 
-class Encoder(CodecNode):
-    """What the encoders have in common: one input, one output, and a state that the last units determine.
+@dataclass
+class UnitEncoder:
+    """What encoders do with a unit; nodes have one, from ``open`` on.
 
-    Class attributes:
+    Attributes:
+        ctx: of the node.
+        inlet: what units are copied into.
+        outlet: output port of the latents.
         blank: the number that black, or silence, is made of.
+        tensor: a unit's payload as the model takes it.
+        encode: (one unit [1, 1, ...], state) -> latents [1, 1, ...], the state after it.
+        after: (one unit [1, 1, ...], state) -> the state after it.
+        remembers: units that the state follows from.
     """
 
-    blank: ClassVar[float] = 0.0
+    ctx: NodeContext
+    inlet: UnitTensor
+    outlet: str
+    blank: float
+    tensor: Callable[[Unit, Array], Tensor]
+    encode: Callable[[Tensor, Any], tuple[Tensor, Any]]
+    after: Callable[[Tensor, Any], Any]
+    remembers: int = 1
 
-    def begin(
-        self, ctx: NodeContext, inlet: Inlet, outlet: str, encode: Encode, after: After, remembers: int = 1
-    ) -> None:
-        """Keep what `step`, `absorb` and `gap` run; subclasses call it at the end of ``open``.
-
-        Args:
-            remembers: units that the state follows from.
-        """
-        self._ctx, self._inlet, self._outlet = ctx, inlet, outlet
-        self._encode, self._after, self._remembers = encode, after, remembers
-
-    def warm(self) -> None:
+    def warm(self, state: State) -> None:
         """Encode two blank units: a fresh state and a later one may be compiled apart."""
-        state = self.new_state()
         for _ in range(2):
-            self._answer(state, self._inlet.fill(self.blank))
+            self._answer(state, self.inlet.fill(self.blank))
 
-    def step(self, state: State, unit: Unit, **inputs: Array | None) -> Outputs:
+    def step(self, state: State, unit: Unit, array: Array | None) -> Outputs:
         """Latents of one unit; black or silent where there is no payload."""
-        return {self._outlet: self._answer(state, self.tensor(unit, inputs[self._inlet.port]))}
+        return {self.outlet: self._answer(state, self._taken_in(unit, array))}
 
-    def absorb(self, state: State, units: Sequence[tuple[Unit, Mapping[str, Any]]]) -> None:
-        """Only the last units are computed: they are all that the next one knows of the past."""
-        for unit, inputs in units[-self._remembers :]:
-            self._advance(state, self.tensor(unit, inputs[self._inlet.port]))
+    def absorb(self, state: State, units: Units) -> None:
+        """Compute only the last units: they are all that the next one knows of the past."""
+        for unit, inputs in units[-self.remembers :]:
+            self._advance(state, self._taken_in(unit, inputs[self.inlet.port]))
 
     def gap(self, state: State, units: Sequence[Unit]) -> None:
-        """The lost units were black, or silent."""
-        for _ in units[-self._remembers :]:
-            self._advance(state, self._inlet.fill(self.blank))
+        """Take the lost units as black, or silent."""
+        for _ in units[-self.remembers :]:
+            self._advance(state, self.inlet.fill(self.blank))
 
-    def tensor(self, unit: Unit, array: Array | None) -> Tensor:
-        """The input as the model takes it."""
-        return self._inlet.fill(self.blank) if array is None else self._inlet.take(array)
+    def _taken_in(self, unit: Unit, array: Array | None) -> Tensor:
+        return self.inlet.fill(self.blank) if array is None else self.tensor(unit, array)
 
     def _answer(self, state: State, x: Tensor) -> Array:
         import torch
 
         with torch.inference_mode():
-            latents, later = self._encode(x, state)
-        slot = self._ctx.empty(self._outlet, tuple(latents.shape[2:]), "float32")
+            latents, later = self.encode(x, state)
+        slot = self.ctx.empty(self.outlet, tuple(latents.shape[2:]), "float32")
         np.copyto(slot, latents[0, 0].cpu().numpy())
         state.adopt(later)
         return slot
@@ -95,91 +105,162 @@ class Encoder(CodecNode):
         import torch
 
         with torch.inference_mode():
-            state.adopt(self._after(x, state))
+            state.adopt(self.after(x, state))
 
 
-class EncodeVideo(VideoCodecNode, Encoder):
+class EncodeVideo(Node):
     """Pictures of one unit -> one small latent picture."""
 
     frames = Input("video", "F H W 3", "uint8", late="hold", help="RGB pictures, of the preset's size")
     latents = Output("latent", "h w C", "float32", help="normalised, about N(0, 1)")
 
-    blank: ClassVar[float] = BLACK
+    checkpoint: str = CHECKPOINT
+    codec: str = VIDEO_CODEC
+    path: str = CODEC_FOLDER
+    compile: str = COMPILE
+    width: int = WIDTH
+    height: int = HEIGHT
 
     @classmethod
     def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
         """Ports with the codec's sizes."""
-        video = cls.config(params)
+        video = VIDEO.config(params)
         if video is None:
             return cls.inputs, cls.outputs
-        frames = replace(cls.frames, shape=f"{video.frames} {video.height} {video.width} 3")
+        frames = replace(cls.frames, shape=shape_words(pictures_shape(video)))
         return {"frames": frames}, {"latents": replace(cls.latents, shape=shape_words(video.latent_shape))}
+
+    @classmethod
+    def check(cls, params: Mapping[str, Any]) -> None:
+        """See that the codec can be used."""
+        VIDEO.check(params)
 
     def open(self, ctx: NodeContext) -> None:
         """Load the codec."""
-        codec, config = self.load_codec(ctx)
-        self._codec = codec
-        inlet = Inlet("frames", (config.frames, config.height, config.width, 3), "uint8", ctx.device)
-        remembers = 1 if config.kind == "own" else FAR_UNITS
-        self.begin(ctx, inlet, "latents", codec.encode, codec.encoder_after, remembers)
+        self._codec, config = VIDEO.load(self.values, ctx)
+        self._inlet = UnitTensor("frames", pictures_shape(config), "uint8", ctx.device)
+        self._encoder = UnitEncoder(
+            ctx,
+            self._inlet,
+            "latents",
+            BLACK,
+            self._scaled,
+            self._codec.encode,
+            self._codec.encoder_after,
+            remembered_units(config),
+        )
+
+    def warm(self) -> None:
+        """Encode two black units."""
+        self._encoder.warm(self.new_state())
 
     def new_state(self) -> Any:
         """Nothing seen yet."""
         return self._codec.new_encoder_state()
 
-    def tensor(self, unit: Unit, array: Array | None) -> Tensor:
+    def step(self, state: State, unit: Unit, frames: Array | None) -> Outputs:
+        """The latent picture of one unit; of a black one where there are no pictures."""
+        return self._encoder.step(state, unit, frames)
+
+    def absorb(self, state: State, units: Units) -> None:
+        """Take in the last units."""
+        self._encoder.absorb(state, units)
+
+    def gap(self, state: State, units: Sequence[Unit]) -> None:
+        """The lost units were black."""
+        self._encoder.gap(state, units)
+
+    def _scaled(self, unit: Unit, frames: Array) -> Tensor:
         """Pictures in -1..1; those of a repeated unit stand still, for the unit again would be its motion again."""
-        if array is None:
-            return self._inlet.fill(self.blank)
         packet = unit.packets.get("frames")
         if packet is not None and packet.validity is Validity.REPEATED:
-            array = np.broadcast_to(array[-1:], array.shape)
-        return self._inlet.take(array, PIXEL_SCALE, BLACK)
+            frames = np.broadcast_to(frames[-1:], frames.shape)
+        return self._inlet.copy(frames, PIXEL_SCALE, BLACK)
 
 
-class EncodeAudio(AudioCodecNode, Encoder):
+class EncodeAudio(Node):
     """Sound of one unit -> codec latents, 20 ms each."""
 
     samples = Input("audio", "S", "float32", rate_hz=16000, late="empty", help="mono samples in -1..1")
     latents = Output("latent", "N C", "float32", help="normalised, about N(0, 1)")
 
+    checkpoint: str = CHECKPOINT
+    codec: str = AUDIO_CODEC
+    path: str = CODEC_FOLDER
+    compile: str = COMPILE
+
     @classmethod
     def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
         """Ports with the codec's sizes."""
-        audio = cls.config(params)
+        audio = AUDIO.config(params)
         if audio is None:
             return cls.inputs, cls.outputs
         samples = replace(cls.samples, shape=str(audio.samples), rate_hz=audio.rate_hz)
         return {"samples": samples}, {"latents": replace(cls.latents, shape=shape_words(audio.latent_shape))}
 
+    @classmethod
+    def check(cls, params: Mapping[str, Any]) -> None:
+        """See that the codec can be used."""
+        AUDIO.check(params)
+
     def open(self, ctx: NodeContext) -> None:
         """Load the codec."""
-        codec, config = self.load_codec(ctx)
-        self._codec = codec
-        inlet = Inlet("samples", (config.samples,), "float32", ctx.device)
-        remembers = 1 if config.kind == "own" else FAR_UNITS
-        self.begin(ctx, inlet, "latents", codec.encode, codec.encoder_after, remembers)
+        self._codec, config = AUDIO.load(self.values, ctx)
+        inlet = UnitTensor("samples", (config.samples,), "float32", ctx.device)
+        self._encoder = UnitEncoder(
+            ctx,
+            inlet,
+            "latents",
+            SILENCE,
+            lambda unit, samples: inlet.copy(samples),
+            self._codec.encode,
+            self._codec.encoder_after,
+            remembered_units(config),
+        )
+
+    def warm(self) -> None:
+        """Encode two silent units."""
+        self._encoder.warm(self.new_state())
 
     def new_state(self) -> Any:
-        """Nothing heard yet."""
+        """No sound yet."""
         return self._codec.new_encoder_state()
 
+    def step(self, state: State, unit: Unit, samples: Array | None) -> Outputs:
+        """Latents of one unit; of silence where there is no sound."""
+        return self._encoder.step(state, unit, samples)
 
-class EncodeMel(Encoder):
-    """Sound of one unit -> log-mel frames, 10 ms each: what the thinker hears. Has no weights."""
+    def absorb(self, state: State, units: Units) -> None:
+        """Take in the last units."""
+        self._encoder.absorb(state, units)
+
+    def gap(self, state: State, units: Sequence[Unit]) -> None:
+        """The lost units were silent."""
+        self._encoder.gap(state, units)
+
+
+class EncodeMel(Node):
+    """Sound of one unit -> log-mel frames, 10 ms each: the thinker's input. Has no weights."""
 
     samples = Input("audio", "S", "float32", rate_hz=16000, late="empty", help="mono samples in -1..1")
     mel = Output("latent", "N M", "float32", help="log magnitudes")
 
+    checkpoint: str = CHECKPOINT
+
     @classmethod
     def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
         """Ports with the preset's sizes."""
-        preset = cls.preset(params)
+        preset = known_preset(params)
         if preset is None:
             return cls.inputs, cls.outputs
         config = preset.mel
         samples = replace(cls.samples, shape=str(config.hops * config.hop), rate_hz=config.rate_hz)
         return {"samples": samples}, {"mel": replace(cls.mel, shape=shape_words(config.shape))}
+
+    @classmethod
+    def check(cls, params: Mapping[str, Any]) -> None:
+        """See that the preset is known."""
+        check_checkpoint(params)
 
     def open(self, ctx: NodeContext) -> None:
         """Make the filters."""
@@ -190,9 +271,27 @@ class EncodeMel(Encoder):
         except ModelError as error:
             raise CheckpointError(str(error)) from error
         self._front_end = front_end = LogMel(config).to(ctx.device)
-        inlet = Inlet("samples", (config.hops * config.hop,), "float32", ctx.device)
-        self.begin(ctx, inlet, "mel", front_end, front_end.advance)
+        inlet = UnitTensor("samples", (config.hops * config.hop,), "float32", ctx.device)
+        self._encoder = UnitEncoder(
+            ctx, inlet, "mel", SILENCE, lambda unit, samples: inlet.copy(samples), front_end, front_end.advance
+        )
+
+    def warm(self) -> None:
+        """Encode two silent units."""
+        self._encoder.warm(self.new_state())
 
     def new_state(self) -> MelState:
-        """Nothing heard yet."""
+        """No sound yet."""
         return self._front_end.new_state()
+
+    def step(self, state: MelState, unit: Unit, samples: Array | None) -> Outputs:
+        """Log-mel frames of one unit; of silence where there is no sound."""
+        return self._encoder.step(state, unit, samples)
+
+    def absorb(self, state: MelState, units: Units) -> None:
+        """Take in the last units."""
+        self._encoder.absorb(state, units)
+
+    def gap(self, state: MelState, units: Sequence[Unit]) -> None:
+        """The lost units were silent."""
+        self._encoder.gap(state, units)

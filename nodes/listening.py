@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..runtime.errors import CheckpointError, MissingExtra, UserError
-from ..runtime.node import NodeContext, Param, Unit
+from ..runtime.node import Node, NodeContext, Param, Unit
 from ..runtime.packet import Array
 from ..runtime.ports import DTYPE_BYTES, Input, Output
 from ..wan_core.adapters.folder import EXTRA, is_installed
@@ -20,13 +20,17 @@ from ..wan_core.config import Preset
 from ..wan_core.errors import ModelError
 from ..wan_core.text import Language, NumberedTokens, TypedText
 from ..wan_core.vocabulary import Vocabulary
-from .codecs import CodecNode, compile_param, shape_words
+from .checkpoint import CHECKPOINT, COMPILE, check_checkpoint, checkpoint_of, known_preset, load_weights
+from .unit_tensor import shape_words
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..wan_core.exchange import Thought, UserUnit, WorldUnit
     from ..wan_core.model import DuplexModel
+
+PART = "model"
+"""Of a checkpoint, that backbones run."""
 
 CONCEALED = 1
 """Outcome in ``played``: the listener did not get the unit."""
@@ -44,18 +48,26 @@ WORD = Output("text", help="the word that the agent says, if any")
 EVENT = Output("tokens", "2", "int64", help="numbers of state and gesture, as in the checkpoint's vocabulary")
 
 
-class BackboneNode(CodecNode):
+class BackboneNode(Node):
     """What thinker, performer and whole have in common: one set of weights."""
 
-    part: ClassVar[str] = "model"
-
-    compile: str = compile_param()
+    checkpoint: str = CHECKPOINT
+    compile: str = COMPILE
     dtype: str = Param("", choices=("", *DTYPES), help="of weights and cache; as the preset says, if empty")
+
+    @classmethod
+    def check(cls, params: Mapping[str, Any]) -> None:
+        """Look at the checkpoint's header.
+
+        Raises:
+            CheckpointError: it cannot be used.
+        """
+        check_checkpoint(params, PART)
 
     @classmethod
     def facts(cls, params: Mapping[str, Any]) -> Mapping[str, int | float | str]:
         """How much the weights take, and how the cache of keys and values grows."""
-        preset = cls.preset(params)
+        preset = known_preset(params)
         if preset is None:
             return {}
         card, number_bytes = Card(preset), DTYPE_BYTES[cls.precision(params, preset)]
@@ -84,7 +96,7 @@ class BackboneNode(CodecNode):
         from ..wan_core.model import DuplexModel, laid_out
 
         self.device = ctx.device
-        model = self.load(ctx, DuplexModel)
+        model = load_weights(ctx, self.checkpoint, PART, DuplexModel)
         self.n_words = model.preset.n_words
         model = laid_out(model.to(getattr(torch, self.precision(self.values, model.preset))))
         if self.compile == "inductor":
@@ -152,7 +164,7 @@ class ListeningNode(BackboneNode):
         super().check(params)
         folder = str(params.get("tokenizer") or "")
         if not folder:
-            checkpoint = str(params.get("checkpoint", cls.params["checkpoint"].default))
+            checkpoint = checkpoint_of(params)
             check_words("persona", str(params.get("persona") or ""), checkpoint, own_vocabulary(checkpoint))
             return
         try:
@@ -168,7 +180,7 @@ class ListeningNode(BackboneNode):
     @classmethod
     def facts(cls, params: Mapping[str, Any]) -> Mapping[str, int | float | str]:
         """Those of every backbone, and the masks of thinking."""
-        facts, preset = super().facts(params), cls.preset(params)
+        facts, preset = super().facts(params), known_preset(params)
         if preset is None:
             return facts
         return {**facts, "mask bytes at the cap": Card(preset).mask_bytes(DTYPE_BYTES[cls.precision(params, preset)])}

@@ -17,7 +17,7 @@ pytest.importorskip("transformers")
 from public_weights import save_mimi, save_qwen, save_wan_vae
 
 from wangraph import Graph, run
-from wangraph.nodes import public
+from wangraph.nodes import codecs
 from wangraph.nodes.decode import DecodeAudio, DecodeVideo
 from wangraph.nodes.encode import EncodeAudio, EncodeVideo
 from wangraph.runtime.errors import CheckpointError, MissingExtra
@@ -165,7 +165,7 @@ def test_mistakes_are_told_before_the_run(wan, mimi, monkeypatch):
         "checkpoint 'paper-7b': found codec 'own' (expected 'wan2.1'), set codec: wan2.1 and path: the folder of its weights"
     ):
         EncodeVideo.check({"checkpoint": "paper-7b"})
-    monkeypatch.setattr(public, "is_installed", lambda package: False)
+    monkeypatch.setattr(codecs, "is_installed", lambda package: False)
     with refused(
         "codec 'mimi': package 'transformers' not found (expected the extra 'adapters'), pip install 'wangraph[adapters]'",
         MissingExtra,

@@ -12,6 +12,7 @@ import torch
 
 from wangraph.nodes.decode import DecodeAudio, DecodeVideo
 from wangraph.nodes.encode import EncodeAudio, EncodeMel, EncodeVideo
+from wangraph.nodes.unit_tensor import UnitTensor
 from wangraph.runtime.errors import CheckpointError
 from wangraph.runtime.node import NodeContext, Unit
 from wangraph.runtime.packet import Packet, Validity, frozen
@@ -173,8 +174,10 @@ def test_absorbed_units_leave_the_state_that_steps_leave(node):
 
 def test_absorbing_many_units_takes_in_only_the_last(node, monkeypatch):
     taken = []
-    take = node._inlet.take
-    monkeypatch.setattr(node._inlet, "take", lambda array, *scale: taken.append(array) or take(array, *scale))
+    copy = UnitTensor.copy
+    monkeypatch.setattr(
+        UnitTensor, "copy", lambda self, array, *scale: taken.append(array) or copy(self, array, *scale)
+    )
     inputs = payloads(node, 20)
     node.absorb(node.new_state(), [(unit(k), {inlet_of(node): x}) for k, x in enumerate(inputs)])
     assert len(taken) == 1 and taken[0] is inputs[-1]
@@ -190,7 +193,7 @@ def test_the_past_is_heard_after_a_step_and_after_an_absorb(node):
         else:
             node.absorb(state, [(unit(0), {inlet_of(node): before})])
         changed = np.abs(step(node, state, 1, now) - fresh).max()
-        assert changed > (0.0 if node.part == "video_codec" else 1e-5)
+        assert changed > (0.0 if "Video" in type(node).__name__ else 1e-5)
 
 
 @pytest.mark.parametrize("name", ENCODERS)

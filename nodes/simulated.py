@@ -13,7 +13,7 @@ from ..runtime.node import Node, NodeContext, Unit
 from ..runtime.ports import Input, Output
 
 
-class PublishedStage(Node):
+class SimulatedStage(Node):
     """Refuses to be opened."""
 
     def open(self, ctx: NodeContext) -> None:
@@ -32,14 +32,14 @@ class PublishedStage(Node):
         raise NotImplementedError(type(self).__name__)
 
 
-class Detect(PublishedStage):
+class Detect(SimulatedStage):
     """Voice activity detection: waits out the silence that ends a turn."""
 
     samples = Input("audio", "S", "float32", rate_hz=16000)
     turn = Output("tokens", "1", "int64", help="where the turn ended, in samples")
 
 
-class Transcribe(PublishedStage):
+class Transcribe(SimulatedStage):
     """Speech to text, final once the turn has ended."""
 
     samples = Input("audio", "S", "float32", rate_hz=16000)
@@ -47,21 +47,21 @@ class Transcribe(PublishedStage):
     text = Output("text")
 
 
-class Reply(PublishedStage):
+class Reply(SimulatedStage):
     """A language model's answer, streamed; its cost is the time to the first words."""
 
     text = Input("text")
     reply = Output("text")
 
 
-class Speak(PublishedStage):
+class Speak(SimulatedStage):
     """Text to speech, streamed; its cost is the time to the first samples."""
 
     text = Input("text")
     samples = Output("audio", "S", "float32", rate_hz=16000)
 
 
-class Animate(PublishedStage):
+class Animate(SimulatedStage):
     """A talking face driven by speech, streamed; its cost is the time to the first frame."""
 
     samples = Input("audio", "S", "float32", rate_hz=16000)
