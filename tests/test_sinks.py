@@ -10,11 +10,11 @@ import av
 import numpy as np
 import pytest
 from media_files import CLOCK, opened, packet, unit
+from media_skew import beep_onsets, flash_onsets, measure_skew, read_timecodes
 
 from wangraph import Graph, run
 from wangraph.nodes.media import captions
 from wangraph.nodes.media.captions import Caption, CaptionMerger, srt_time
-from wangraph.nodes.media.skew import beep_onsets, flash_onsets, measure_skew, read_timecodes
 from wangraph.nodes.pattern import CapturePattern
 from wangraph.nodes.sinks import Mp4, Null, Print
 from wangraph.runtime.errors import GraphError, MediaError

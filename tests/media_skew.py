@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ...runtime.errors import MediaError
-from .probe import audio_stream, decoded, open_media, video_stream
-from .testcard import flash_square
-from .timecode import read_timecode
+from wangraph.nodes.media.probe import audio_stream, decoded, open_media, video_stream
+from wangraph.nodes.media.testcard import flash_square
+from wangraph.nodes.media.timecode import read_timecode
+from wangraph.runtime.errors import MediaError
 
 
 def measure_skew(path: Path) -> list[float]:
@@ -80,8 +79,3 @@ def read_timecodes(path: Path) -> list[int | None]:
 
 def _ignored(reason: str) -> None:
     """A damaged packet is a picture that cannot be read, as any other."""
-
-
-def spread(skews_ms: Sequence[float]) -> float:
-    """The largest skew, either way, in milliseconds; 0 when nothing was measured."""
-    return max((abs(s) for s in skews_ms), default=0.0)
