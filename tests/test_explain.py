@@ -61,7 +61,9 @@ def test_the_parts_of_a_path_add_up_from_release_to_the_presentation(seed, sprea
     assert steps[0].from_ns == release
     assert all(before.to_ns == after.from_ns for before, after in itertools.pairwise(steps))
     assert steps[-1].part == "due"
-    assert sum(s.ns for s in steps[:-1]) == known.latency_ns(unit)
+    taken = sum(s.ns for s in steps[:-1])
+    assert taken == known.firings["play"][unit].ready_ns - release
+    assert not known.outcomes[unit].is_real or taken == known.outcomes[unit].model_latency_ns
 
 
 def test_a_path_names_what_computed_travelled_and_waited_in_order():
@@ -123,7 +125,9 @@ def assert_a_presentation_waits_for_its_due_and_no_longer(known: History):
         assert steps[-1].to_ns == max(firing.started_ns, firing.ready_ns)
         waited = [s for s in steps if (s.part, s.node) == ("due", "play")]
         assert all(s.to_ns <= firing.due_ns + NOTICED_NS for s in waited if s.ns), unit
-        assert sum(s.ns for s in steps if s.from_ns < firing.ready_ns) == known.latency_ns(unit)
+        ready_ns = firing.ready_ns - known.plan.release_ns(unit)
+        assert sum(s.ns for s in steps if s.from_ns < firing.ready_ns) == ready_ns
+        assert not known.outcomes[unit].is_real or ready_ns == known.outcomes[unit].model_latency_ns
         if firing.started_ns - max(firing.due_ns, firing.ready_ns) > NOTICED_NS:
             assert (steps[-1].part, steps[-1].node) in (("queue", node.name), ("clock", node.name)), unit
 
@@ -151,8 +155,8 @@ def test_a_playout_whose_lane_is_busy_past_its_due_names_who_keeps_it_busy_with_
         ("due", "play: waits for its due"), ("queue", "play: its lane is busy with aside of unit 9"),
     ]  # fmt: skip
     assert [(s.ns / MS, s.usual_ns / MS) for s in (due, kept)] == [(95, 95), (82, 0)]
-    assert known.presented_late == {8: 82 * MS} and not known.misses
-    assert explain(known, 8).late_ns == 82 * MS and explain(known, 9).late_ns is None
+    assert known.presented_late == {8: 82 * MS} and not known.missed
+    assert explain(known, 8).outcome.late_ns == 82 * MS and explain(known, 9).outcome.late_ns == 0
 
 
 def test_a_late_clock_delays_a_presentation_after_its_due():
@@ -197,8 +201,8 @@ def test_the_worst_units_come_first():
 @pytest.mark.parametrize("far", [True, False])
 def test_whoever_stalls_is_the_culprit_of_every_miss_that_follows(node, far):
     known = history(f"{node}: stall=300ms at=9", plan=toys.agent(far=far))
-    assert 9 in known.misses
-    for unit in known.misses:
+    assert 9 in known.missed
+    for unit in known.missed:
         (culprit,) = explain(known, unit).culprits
         assert (culprit.node, culprit.kind, culprit.unit) == (node, "computing", 9), (unit, culprit)
         assert culprit.text.endswith(f"on unit 9 (injected: node '{node}', unit 9: stall)")
@@ -303,7 +307,7 @@ def test_every_miss_of_any_run_has_a_culprit(seed, spread, transfer_ms):
     known = history(profile=toys.profile(spread=spread, transfer_ms=transfer_ms), seed=seed)
     for unit in range(known.n_units):
         told = explain(known, unit)
-        assert bool(told.culprits) == (unit in known.misses)
+        assert bool(told.culprits) == (unit in known.missed)
         assert all(culprit.because for culprit in told.culprits)
 
 
@@ -318,6 +322,31 @@ def test_without_options_every_miss_is_explained(tmp_path):
     assert text.splitlines()[1] == "  injected at 1653 ms: node 'act', unit 9: stall"
     assert "  missed: act computed 330.0 ms (usually 30.0) on unit 9 (injected: node 'act', unit 9: stall)" in text
     assert "unit 9" in text and "most of what is unusual: act: computes" in text
+
+
+def test_a_missed_unit_is_told_with_when_its_answer_came_and_not_with_when_it_was_given_up(tmp_path):
+    plan = toys.agent()
+    run = simulate(plan, toys.profile(), 20, faults=[parse_fault("show: stall=150ms at=9")])
+    file = str(write(tmp_path / "t.trace", plan, run.records))
+    assert "unit 9: missed, its answer came 255.0 ms after release (usually 105.0, due 200)" in call("explain", file)
+    told = json.loads(call("explain", file, "--json"))
+    assert [(u["unit"], u["status"], u["latency_ms"]) for u in told["units"]] == [(9, "missed", 255.0)]
+    run = simulate(plan, toys.profile(), 20, faults=[parse_fault("act: stall=300ms at=9")])
+    file = str(write(tmp_path / "u.trace", plan, run.records))
+    assert "unit 9: missed, its answer never came (usually 105.0, due 200)" in call("explain", file)
+
+
+def test_a_unit_that_was_made_up_is_told_as_concealed(tmp_path):
+    plan = toys.agent()
+    records = [
+        Settlement(r.stream, r.unit, Validity.CONCEALED, r.at_ns, 8)
+        if isinstance(r, Settlement) and (r.stream, r.unit) == ("show.out", 9) else r
+        for r in simulate(plan, toys.profile(), 20).records
+    ]  # fmt: skip
+    file = str(write(tmp_path / "t.trace", plan, records))
+    lines = call("explain", file, "--unit", "9").splitlines()
+    assert lines[0] == "agent: 20 units, 0 missed, 1 concealed; model latency usually 105.0 ms, due 200 ms"
+    assert "unit 9: 105.0 ms after release, concealed (usually 105.0, due 200)" in lines
 
 
 def test_without_a_miss_the_slowest_unit_is_explained(tmp_path):

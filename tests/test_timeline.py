@@ -11,10 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from wangraph.runtime.errors import UserError
+from wangraph.runtime.observe.lateness import is_late
 from wangraph.runtime.observe.records import Footer, Header, Note, TraceWriter, Transfer
 from wangraph.runtime.packet import Validity
 from wangraph.runtime.schedule.events import Firing, Settlement
-from wangraph.tools.timeline.columns import LEVEL_SHIFT, MODES, VERDICT_SHIFT, VERDICTS, view_of
+from wangraph.tools.timeline.columns import LATE_SHIFT, LEVEL_SHIFT, MODES, view_of
 from wangraph.tools.timeline.facts import lateness_ns, misses, model_latency_ns, read_run, skew_ns
 from wangraph.tools.timeline.html import packed, page_of
 from wangraph.tools.timeline.perfetto import chrome_trace
@@ -60,6 +61,11 @@ def settled(stream, unit, after_ms, validity=Validity.REAL):
     return Settlement(stream, unit, validity, (unit + 1) * UNIT_NS + after_ms * MS, 100)
 
 
+def presented(unit, ready_ms, at_ms=240):
+    ready = (unit + 1) * UNIT_NS + ready_ms * MS
+    return firing("sync", unit, at_ms, at_ms + 1, ready_ns=ready, due_ns=(unit + 1) * UNIT_NS + LATENCY_NS)
+
+
 def data_of(page):
     data = re.search(r'<script type="text/plain" id="trace">(.*?)</script>', page, re.S)
     assert data is not None
@@ -76,10 +82,10 @@ def sums(deltas):
 def test_model_latency_is_release_to_the_last_part_of_the_answer(tmp_path):
     made = run_of(
         tmp_path,
-        firing("user", 0, 0, 2),
         settled("show.frames", 0, 90),
         settled("speak.samples", 0, 120),
         settled("think.text", 0, 40, Validity.EMPTY),
+        presented(0, 120),
     )
     assert model_latency_ns(made) == [120 * MS]
 
@@ -87,30 +93,38 @@ def test_model_latency_is_release_to_the_last_part_of_the_answer(tmp_path):
 def test_a_unit_that_came_too_late_keeps_the_latency_it_had(tmp_path):
     made = run_of(
         tmp_path,
-        firing("show", 0, 290, 300),
         settled("show.frames", 0, 236, Validity.MISSING),
         settled("speak.samples", 0, 120),
-        settled("think.text", 0, 40),
+        presented(0, 236),
+        firing("show", 0, 290, 300, verdict="late"),
     )
     assert model_latency_ns(made) == [300 * MS]
-    assert misses(made) == {0: "show.frames missing"}
+    assert misses(made) == {0: "sync got no video from show.frames"}
 
 
 def test_a_unit_that_never_came_has_no_latency(tmp_path):
-    made = run_of(tmp_path, firing("show", 0, 236, 237, mode="gap"), settled("show.frames", 0, 236, Validity.MISSING))
+    given_up = settled("show.frames", 0, 236, Validity.MISSING)
+    made = run_of(tmp_path, firing("show", 0, 236, 237, mode="gap"), given_up, presented(0, 236))
     assert model_latency_ns(made) == [None]
 
 
 def test_an_empty_packet_is_no_miss_and_the_end_is_none_either(tmp_path):
     made = run_of(
         tmp_path,
-        firing("user", 0, 0, 2),
+        presented(0, 40),
         settled("think.text", 0, 40, Validity.EMPTY),
         firing("sync", 1, 240, 240, verdict="end", mode="skip"),
         settled("think.text", 1, 40, Validity.END),
     )
     assert misses(made) == {}
     assert made.n_units == 1
+
+
+def test_what_a_node_made_up_is_concealed_and_no_miss(tmp_path):
+    made = run_of(tmp_path, settled("speak.samples", 0, 120, Validity.CONCEALED), presented(0, 120))
+    assert misses(made) == {}
+    facts = view_of(made).facts
+    assert (facts["real"], facts["misses"], facts["concealed"], facts["p50_ms"]) == (0, 0, 1, None)
 
 
 def test_weights_are_told_once_each_after_the_parts_that_have_them(run):
@@ -146,7 +160,7 @@ def test_each_repeated_picture_is_one_unit_of_skew_beside_sound_and_none_beside_
     sounds = [Validity.REAL, Validity.REAL, Validity.REAL, Validity.CONCEALED, Validity.REAL]
     played = [settled("sync.video", u, 240, v) for u, v in enumerate(pictures)]
     played += [settled("sync.audio", u, 240, v) for u, v in enumerate(sounds)]
-    made = run_of(tmp_path, *(firing("user", u, 0, 2) for u in range(5)), *played)
+    made = run_of(tmp_path, *(presented(u, 100) for u in range(5)), *played)
     assert skew_ns(made) == [0, UNIT_NS, 2 * UNIT_NS, 0, 0]
 
 
@@ -155,7 +169,7 @@ def test_without_a_paced_node_the_sinks_are_where_answers_arrive(tmp_path):
     for node in plan["nodes"].values():
         node["paced"] = False
     made = run_of(tmp_path, plan=plan)
-    assert {node.name for node, _ in made.answers} == {"file"}
+    assert [row.name for row in view_of(made).rows if row.presents] == ["file"]
     assert skew_ns(made) == []
 
 
@@ -167,10 +181,10 @@ def test_a_source_called_ahead_is_finished_at_release(tmp_path):
 def test_percentiles_are_of_units_that_were_presented_real(tmp_path):
     plan = MADE["plan"]()
     plan["nodes"]["sync"]["inputs"] = [{"port": "video", "stream": "show.frames", "delay": 0}]
-    real = [settled("show.frames", 0, 100), firing("show", 0, 90, 100)]
+    real = [settled("show.frames", 0, 100), firing("show", 0, 90, 100), presented(0, 100)]
     lost = [settled("show.frames", 1, 236, Validity.MISSING), firing("show", 1, 290, 300, verdict="late")]
-    facts = view_of(run_of(tmp_path, *real, *lost, plan=plan)).facts
-    assert (facts["misses"], facts["late"], facts["max_ms"]) == (1, 1, 100)
+    facts = view_of(run_of(tmp_path, *real, *lost, presented(1, 236), plan=plan)).facts
+    assert (facts["real"], facts["misses"], facts["late"], facts["max_ms"]) == (1, 1, 1, 100)
 
 
 # columns
@@ -185,7 +199,9 @@ def test_columns_added_up_again_are_the_firings(run):
         assert sums(bars.unit_delta) == [f.first for f in firings]
         assert [spans.get(i, 1) for i in range(len(firings))] == [f.last - f.first + 1 for f in firings]
         assert [MODES[flag & 3] for flag in bars.flags] == [f.mode for f in firings]
-        assert [VERDICTS[flag >> VERDICT_SHIFT & 3] for flag in bars.flags] == [f.verdict for f in firings]
+        assert [bool(flag >> LATE_SHIFT & 1) for flag in bars.flags] == [
+            is_late(run.plan.nodes[row.name], f) for f in firings
+        ]
         assert [flag >> LEVEL_SHIFT for flag in bars.flags] == [f.level for f in firings]
         for start, waited, busy, f in zip(sums(bars.start_delta), bars.waited, bars.busy, firings, strict=True):
             assert abs(start * 1000 - f.started_ns) <= 500

@@ -29,7 +29,7 @@ from wangraph.runtime.observe.metrics import families
 from wangraph.runtime.observe.run_file import RunFile, born, find_run, free_name, publish, running
 from wangraph.runtime.observe.statistics import Statistics
 from wangraph.runtime.observe.status import Asker
-from wangraph.runtime.schedule.events import Settlement
+from wangraph.runtime.schedule.events import Firing
 from wangraph.tools.verbs.top import command, view
 
 
@@ -149,9 +149,7 @@ def test_a_miss_is_looked_at_until_what_follows_it_is_known_and_then_no_more():
     records = simulate(plan, timing.profile(), 40, 0, [parse_fault("act: stall=300ms at=20")]).records
     statistics, last = Statistics(plan), LastMiss()
     assert last.look(statistics) is None
-    missed = next(
-        i for i, r in enumerate(records) if isinstance(r, Settlement) and (r.stream, r.unit) == ("show.out", 20)
-    )
+    missed = next(i for i, r in enumerate(records) if isinstance(r, Firing) and (r.node, r.last) == ("play", 20))
     statistics.add(records[: missed + 1])
     assert last.look(statistics)["unit"] == 20
     statistics.add(records[missed + 1 :])

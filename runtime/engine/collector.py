@@ -13,6 +13,7 @@ from ..observe.machine import machine
 from ..observe.records import Note, Record, make_header
 from ..observe.statistics import Statistics
 from ..observe.status import snapshot
+from ..observe.totals import UNTIMED
 from ..observe.views import Views
 from ..packet import Packet
 from ..plan.plan import Plan
@@ -21,10 +22,6 @@ from .engine import Engine, NodeReport, Usage
 from .options import Options
 from .packet_stream import Bell, PacketStream
 from .record_sinks import RecordSinks
-
-UNTIMED: dict[str, Any] = {"fps": 0.0, "latency_ms": {}, "model_latency_ms": {}, "slack_ms": {}}
-"""What the summary of a run that follows decisions does not know: no clock holds it."""
-
 
 Listener = tuple[frozenset[str], Callable[[Packet], None]]
 """Streams, and what takes their packets as they settle; in a run with processes, called in a thread of its own."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError, UserError, did_you_mean, listing
-from ..observe.flight_recorder import FlightRecorder, at_ns
-from ..observe.records import Footer, Header, Note, Record, TraceWriter
+from ..observe.flight_recorder import FlightRecorder
+from ..observe.records import Footer, Header, Note, Record, TraceWriter, at_ns
 from ..observe.run_file import plain
 from ..observe.spans import SpanSender
 from ..packet import Packet

@@ -20,7 +20,7 @@ from ..engine.faults import Fault, check_faults, costs_with
 from ..errors import RunError, UserError
 from ..observe.history import History
 from ..observe.lateness import LATE_NS, is_late
-from ..observe.records import Note, Record, Transfer
+from ..observe.records import Note, Record, Transfer, at_ns
 from ..observe.statistics import Statistics
 from ..packet import Packet, Validity
 from ..plan.plan import NodePlan, Plan, StreamPlan
@@ -264,12 +264,4 @@ class _Simulation:
 
     def _history(self) -> list[Record]:
         events: list[Record] = [e for p in self._processes.values() for e in p.scheduler.take_events()]
-        return sorted([*events, *self.records], key=_time_of)
-
-
-def _time_of(record: Any) -> int:
-    if isinstance(record, Firing):
-        return record.finished_ns
-    if isinstance(record, Transfer):
-        return record.arrived_ns
-    return int(record.at_ns)
+        return sorted([*events, *self.records], key=at_ns)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..engine.faults import Fault
-from ..observe.history import History
 from ..observe.lateness import past_due_ns
+from ..observe.run_view import outcomes_of
 from ..plan.plan import Plan
 from .profile import Profile
 from .resources import Forecast, budgets, forecast
@@ -69,9 +69,8 @@ def _broken(plan: Plan, run: Simulated, units: int) -> str:
     counts = f"{run.summary['misses']} misses and {run.summary['late']} late in {units} simulated units"
     first = run.first_late
     if first is None:
-        missed = [(unit, *lacking[0]) for unit, lacking in History(plan, run.records).misses.items()]
-        told = [f", first: node '{node.name}' got no {inlet.port} of unit {unit}" for unit, node, inlet in missed[:1]]
-        return counts + "".join(told)
+        lost = next((o.missing[0] for o in outcomes_of(plan, run.records) if o.missing), None)
+        return counts + ("" if lost is None else f", first: node '{lost.node}' got no {lost.port} of unit {lost.unit}")
     node, after = plan.nodes[first.node], past_due_ns(plan.nodes[first.node], first) / 1e6
     how = "began" if node.paced else "finished" if first.mode == "step" else "only took in"
     how = "was not run for" if first.mode == "skip" else how

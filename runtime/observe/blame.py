@@ -13,6 +13,7 @@ from ..plan.plan import InputPlan, NodePlan
 from ..schedule.events import Firing
 from .history import History
 from .lateness import may_start_ns
+from .outcome import MissingInput, awaited_unit, presented_unit
 
 MS = 1e6
 Kind = Literal["computing", "queue", "travel", "clock", "gone", "lost", "unknown"]
@@ -32,9 +33,9 @@ class Culprit:
     because: tuple[str, ...]
 
 
-def blame(history: History, node: NodePlan, inlet: InputPlan, unit: int) -> Culprit:
-    """Who is at fault that a node did not get a unit from an inlet in time."""
-    return _Blame(history).missing(node, inlet, unit, ())
+def blame(history: History, lost: MissingInput) -> Culprit:
+    """Who is at fault that an inlet did not get its unit in time."""
+    return _Blame(history).missing(lost, ())
 
 
 class _Blame:
@@ -44,13 +45,13 @@ class _Blame:
         self.history = history
         self._seen: set[tuple[str, int]] = set()
 
-    def missing(self, reader: NodePlan, inlet: InputPlan, unit: int, told: tuple[str, ...]) -> Culprit:
+    def missing(self, lost: MissingInput, told: tuple[str, ...]) -> Culprit:
         """A stream's unit settled as missing."""
-        history, taken = self.history, self.history.taken(inlet, unit)
-        stream = history.plan.streams[inlet.stream]
+        history, taken, reader = self.history, lost.unit, self.history.plan.nodes[lost.node]
+        stream = history.plan.streams[lost.stream]
         node, firing = history.plan.nodes[stream.node], history.firings[stream.node].get(taken)
         settled = history.settled.get((stream.name, taken))
-        told = (*told, f"{reader.name} got no {inlet.port} of unit {taken} from {stream.name}")
+        told = (*told, f"{reader.name} got no {lost.port} of unit {taken} from {stream.name}")
         at = settled.at_ns if settled is not None else history.plan.release_ns(taken) + history.plan.latency_ns
         if not self._enter(node, taken):
             return Culprit("unknown", node.name, taken, f"{node.name} of unit {taken} waited for itself", told)
@@ -58,9 +59,9 @@ class _Blame:
             return self._not_begun(node, taken, at, firing, told)
         if firing.mode == "step":
             return self._late(stream.name, reader.process, firing, at, told)
-        lost = self._lost_input(node, taken)
-        if lost is not None:
-            return self.missing(node, lost, taken, (*told, f"{node.name} could not do without it"))
+        before = self._lost_input(node, taken)
+        if before is not None:
+            return self.missing(before, (*told, f"{node.name} could not do without it"))
         return self._late_start(
             node, taken, firing, (*told, f"{node.name} did not answer unit {taken} ({firing.mode})")
         )
@@ -75,7 +76,7 @@ class _Blame:
             return Culprit("gone", node.name, unit, text, told)
         lost = self._lost_input(node, unit)
         if lost is not None:
-            return self.missing(node, lost, unit, told)
+            return self.missing(lost, told)
         open_inlet = next((i for i in node.inputs if (t := history.seen_ns(i, node, unit)) is None or t > at), None)
         if open_inlet is not None:
             return self._arrived_late(node, open_inlet, unit, told)
@@ -131,12 +132,12 @@ class _Blame:
 
     def _arrived_late(self, reader: NodePlan, inlet: InputPlan, unit: int, told: tuple[str, ...]) -> Culprit:
         """An input came late, though not too late to be taken."""
-        history, taken = self.history, self.history.taken(inlet, unit)
+        history, taken = self.history, awaited_unit(inlet, unit)
         stream = history.plan.streams[inlet.stream]
         node, firing = history.plan.nodes[stream.node], history.firings[stream.node].get(taken)
         settled = history.settled.get((stream.name, taken))
         if firing is None or (settled is not None and settled.validity == Validity.MISSING):
-            return self.missing(reader, inlet, unit, told)
+            return self.missing(MissingInput(reader.name, inlet.port, stream.name, taken), told)
         if not self._enter(node, taken):
             return self._unknown(node, taken, told)
         return self._slow(stream.name, reader.process, firing, told)
@@ -170,11 +171,13 @@ class _Blame:
         usual = self.history.usual_ready_ns[node.name] + self.history.usual_wait_ns[node.name]
         return firing.started_ns - self.history.plan.release_ns(unit) - usual
 
-    def _lost_input(self, node: NodePlan, unit: int) -> InputPlan | None:
+    def _lost_input(self, node: NodePlan, unit: int) -> MissingInput | None:
+        """What a node did not get and could not do without."""
         for inlet in node.inputs:
-            outcome = self.history.settled.get((inlet.stream, self.history.taken(inlet, unit)))
+            taken = presented_unit(inlet, unit)
+            outcome = self.history.settled.get((inlet.stream, taken))
             if inlet.late in ("gap", "wait") and outcome is not None and outcome.validity == Validity.MISSING:
-                return inlet
+                return MissingInput(node.name, inlet.port, inlet.stream, taken)
         return None
 
     def _enter(self, node: NodePlan, unit: int) -> bool:

@@ -1,7 +1,7 @@
 """Where a unit's time went, and who made it miss: read from a trace, told in words.
 
 A path goes backwards from the presentation: what came last, who made it, what that waited for, until release. Its
-parts add up to the unit's latency.
+parts add up to the time from there to the presentation.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ..schedule.events import Firing
 from .blame import Culprit, blame
 from .history import History
 from .lateness import may_start_ns
+from .outcome import Outcome, awaited_unit
 
 MS = 1e6
 Part = Literal["clock", "release", "queue", "compute", "travel", "due"]
@@ -52,13 +53,16 @@ class Step:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One unit: its latency, its path, and the culprits of what it missed. ``late_ns``: how long after its due it began
-    to play, if that was late."""
+    """One unit: what became of it, its path, and the culprits of what it missed.
+
+    Attributes:
+        outcome: None when it was never presented.
+        usual_ns: the model latency of the other units; None when none was real.
+    """
 
     unit: int
-    latency_ns: int | None
-    late_ns: int | None
-    usual_ns: float
+    outcome: Outcome | None
+    usual_ns: float | None
     steps: tuple[Step, ...]
     culprits: tuple[Culprit, ...]
 
@@ -72,12 +76,11 @@ def explain(history: History, unit: int) -> Explanation:
     first, last = history.first_unit, history.n_units - 1
     if not first <= unit <= last:
         raise UserError(f"--unit: found {unit} (the trace has units {first} to {last}), choose one of them")
-    culprits = [blame(history, node, inlet, unit) for node, inlet in history.lacking(unit)]
+    culprits = [blame(history, lost) for lost in history.lacking(unit)]
     one_each = {(c.kind, c.node, c.unit): c for c in reversed(culprits)}
     return Explanation(
         unit,
-        history.latency_ns(unit),
-        history.presented_late.get(unit),
+        history.outcomes.get(unit),
         history.usual_latency_ns,
         path(history, unit),
         tuple(reversed(one_each.values())),
@@ -85,8 +88,8 @@ def explain(history: History, unit: int) -> Explanation:
 
 
 def worst(history: History, n: int) -> list[int]:
-    """Units with the largest latency, the largest first."""
-    known = [(t, unit) for unit in range(history.n_units) if (t := history.latency_ns(unit)) is not None]
+    """Units with the largest model latency, the largest first; those whose answer never came have none."""
+    known = [(o.model_latency_ns, o.unit) for o in history.outcomes.values() if o.model_latency_ns is not None]
     return [unit for _, unit in sorted(known, key=lambda pair: (-pair[0], pair[1]))[:n]]
 
 
@@ -125,7 +128,7 @@ def _before(history: History, node: NodePlan, unit: int, steps: list[Step]) -> t
     if last is None:
         return None
     inlet, seen_ns = last
-    stream, taken = history.plan.streams[inlet.stream], history.taken(inlet, unit)
+    stream, taken = history.plan.streams[inlet.stream], awaited_unit(inlet, unit)
     producer = history.plan.nodes[stream.node]
     firing = history.firings[producer.name].get(taken)
     settled = history.settled.get((stream.name, taken))

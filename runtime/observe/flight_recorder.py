@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError
-from ..schedule.events import Fenced, Firing, Settlement, Updated
 from ..units import NS
-from .records import Header, Note, Record, TraceWriter, Transfer
+from .records import Header, Note, Record, TraceWriter, at_ns
 
 AFTER_NS = NS
 """How much of what follows the miss is written too: its culprit may be computing still."""
@@ -78,14 +77,3 @@ class FlightRecorder:
         finally:
             self._kept.clear()
         return Note(self._newest, "supervisor", "flight", f"a unit was missed, its trace is {self.path}")
-
-
-def at_ns(record: Record) -> int:
-    """When a record was made, after the origin."""
-    if isinstance(record, Firing):
-        return record.finished_ns
-    if isinstance(record, Transfer):
-        return record.arrived_ns
-    if isinstance(record, Settlement | Fenced | Updated | Note):
-        return record.at_ns
-    return 0

@@ -5,23 +5,33 @@ from __future__ import annotations
 import statistics
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from ..errors import GraphError, UserError, listing
+from ..errors import UserError
 from ..packet import Validity
-from ..plan.plan import InputPlan, NodePlan, Plan, from_plain
+from ..plan.plan import InputPlan, NodePlan, Plan
 from ..schedule.events import Firing, Settlement
-from .lateness import is_late, may_start_ns, past_due_ns
-from .records import Header, Note, Record, Transfer, read_trace
+from .lateness import may_start_ns
+from .outcome import MissingInput, Outcome, awaited_unit, presented_unit, presenters, real_latencies_ns
+from .records import Note, Record, Transfer
+from .run_view import outcomes_of
+from .trace_file import open_trace
 
 
 class History:
-    """What a run recorded. Times are nanoseconds after the origin."""
+    """What a run recorded. Times are nanoseconds after the origin.
 
-    def __init__(self, plan: Plan, records: Iterable[Record]) -> None:
+    Attributes:
+        outcomes: of every unit that was presented, in order.
+        presenters: where answers are presented.
+    """
+
+    def __init__(self, plan: Plan, records: Sequence[Record]) -> None:
         self.plan = plan
+        self.outcomes: dict[int, Outcome] = {o.unit: o for o in outcomes_of(plan, records)}
+        self.presenters = presenters(plan)
         self.firings: dict[str, dict[int, Firing]] = {name: {} for name in plan.nodes}
         self.settled: dict[tuple[str, int], Settlement] = {}
         self.transfers: dict[tuple[str, str, int], Transfer] = {}
@@ -53,12 +63,6 @@ class History:
     # Units
 
     @cached_property
-    def presenters(self) -> list[NodePlan]:
-        """Where answers are presented: paced nodes, or sinks where none is paced."""
-        nodes = list(self.plan.nodes.values())
-        return [n for n in nodes if n.paced] or [n for n in nodes if n.is_sink]
-
-    @cached_property
     def n_units(self) -> int:
         """Units that anything was done for."""
         return max((max(firings, default=-1) for firings in self.firings.values()), default=-1) + 1
@@ -69,26 +73,14 @@ class History:
         return min((min(f) for n in self.presenters if (f := self.firings[n.name])), default=0)
 
     @cached_property
-    def misses(self) -> dict[int, list[tuple[NodePlan, InputPlan]]]:
-        """Units of which something was missing when they were presented, with the inlets where it was."""
-        found: dict[int, list[tuple[NodePlan, InputPlan]]] = defaultdict(list)
-        for node in self.presenters:
-            for inlet in node.inputs:
-                for unit in range(self.n_units):
-                    outcome = self.settled.get((inlet.stream, unit - inlet.delay))
-                    if outcome is not None and outcome.validity == Validity.MISSING:
-                        found[unit].append((node, inlet))
-        return dict(sorted(found.items()))
+    def missed(self) -> list[int]:
+        """Units that were not there when they were presented."""
+        return [unit for unit, outcome in self.outcomes.items() if outcome.is_missed]
 
     @cached_property
     def presented_late(self) -> dict[int, int]:
-        """Units that began to play late, and how long after their due."""
-        found: dict[int, int] = {}
-        for node in self.presenters:
-            for unit, firing in self.firings[node.name].items():
-                if node.paced and is_late(node, firing):
-                    found[unit] = max(found.get(unit, 0), past_due_ns(node, firing))
-        return dict(sorted(found.items()))
+        """Units that were presented late, and how long after their due."""
+        return {unit: outcome.late_ns for unit, outcome in self.outcomes.items() if outcome.late_ns}
 
     @cached_property
     def failure(self) -> Note | None:
@@ -99,31 +91,29 @@ class History:
     def unpresented(self) -> list[int]:
         """Units that were begun, of which something never came."""
         units = range(self.first_unit, self.n_units)
-        return [unit for unit in units if unit not in self.misses and self.lacking(unit)]
+        return [unit for unit in units if unit not in self.outcomes and self.lacking(unit)]
 
-    def lacking(self, unit: int) -> list[tuple[NodePlan, InputPlan]]:
-        """Inlets where a unit was missing when it was presented; of one never presented, those that did not come."""
-        if unit in self.misses:
-            return self.misses[unit]
-        waiting = [n for n in self.presenters if unit not in self.firings[n.name]]
-        return [(n, i) for n in waiting for i in n.inputs if (i.stream, self.taken(i, unit)) not in self.settled]
-
-    def latency_ns(self, unit: int) -> int | None:
-        """From release until everything for the answer was there (as far as it came in time)."""
-        times = [
-            f.ready_ns if n.paced else f.finished_ns for n in self.presenters if (f := self.firings[n.name].get(unit))
+    def lacking(self, unit: int) -> list[MissingInput]:
+        """What was missing when a unit was presented; of one never presented, what did not come."""
+        if unit in self.outcomes:
+            return list(self.outcomes[unit].missing)
+        inlets = [(n, i) for n in self.presenters if unit not in self.firings[n.name] for i in n.inputs]
+        return [
+            MissingInput(node.name, inlet.port, inlet.stream, taken)
+            for node, inlet in inlets
+            for taken in range(presented_unit(inlet, unit), awaited_unit(inlet, unit) + 1)
+            if taken >= 0 and self._is_lacking(inlet.stream, taken)
         ]
-        return max(times) - self.plan.release_ns(unit) if times else None
+
+    def _is_lacking(self, stream: str, unit: int) -> bool:
+        settled = self.settled.get((stream, unit))
+        return settled is None or settled.validity == Validity.MISSING
 
     # What happened to a stream's unit
 
-    def taken(self, inlet: InputPlan, unit: int) -> int:
-        """The last unit of the stream that a node takes for its unit."""
-        return unit - inlet.delay + inlet.look_ahead
-
     def seen_ns(self, inlet: InputPlan, node: NodePlan, unit: int) -> int | None:
         """When the node's process knew the outcome of what its unit takes from an inlet; None if it never did."""
-        taken = self.taken(inlet, unit)
+        taken = awaited_unit(inlet, unit)
         arrived = self.transfers.get((inlet.stream, node.process, taken))
         settled = self.settled.get((inlet.stream, taken))
         if settled is not None and self.plan.streams[inlet.stream].settler == node.process:
@@ -202,10 +192,10 @@ class History:
         return {key: statistics.median(values) for key, values in times.items()}
 
     @cached_property
-    def usual_latency_ns(self) -> float:
-        """Median of `latency_ns`."""
-        known = [t for unit in range(self.n_units) if (t := self.latency_ns(unit)) is not None]
-        return statistics.median(known) if known else 0.0
+    def usual_latency_ns(self) -> float | None:
+        """Median model latency of the units that were real; None when none was."""
+        known = real_latencies_ns(self.outcomes.values())
+        return statistics.median(known) if known else None
 
     def _medians(self, value: Callable[[Firing], int]) -> dict[str, float]:
         found = {}
@@ -219,26 +209,10 @@ def read_history(path: Path) -> History:
     """Load a trace. What a killed run left is read as far as it goes.
 
     Raises:
-        UserError: not a trace, empty, of another version, or with nothing in it to explain.
+        UserError: as `open_trace`, or there is nothing in it to explain.
     """
-    records = read_trace(path)
-    header = next(records, None)
-    if not isinstance(header, Header):
-        raise UserError(
-            f"{path}: found an empty file (expected a trace), make one with: wangraph run GRAPH --trace FILE"
-        )
-    try:
-        plan = from_plain(header.plan)
-    except GraphError as error:
-        raise UserError(f"{path}:1: {error}") from error
-    kept = []
-    for record in records:
-        if isinstance(record, Firing) and record.node not in plan.nodes:
-            raise UserError(
-                f"{path}: found a firing of '{record.node}' (the plan has: {listing(plan.nodes)}), record it again"
-            )
-        kept.append(record)
-    history = History(plan, kept)
+    _, plan, records = open_trace(path)
+    history = History(plan, list(records))
     if not history.n_units:
         raise UserError(
             f"{path}: found no unit (expected some: the run ended before its first one, or the file was cut), "

@@ -1,38 +1,40 @@
-"""Who made the last unit miss, said while the run goes on: from the last records alone, and only when somebody asks."""
+"""Who made the last unit miss, found while the run goes on: from the last records alone, and only on request."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from .blame import blame
-from .flight_recorder import AFTER_NS, at_ns
+from .flight_recorder import AFTER_NS
 from .history import History
+from .outcome import Outcome, UnitKey
+from .records import at_ns
 from .statistics import Statistics
 
 
 class LastMiss:
-    """Remembers what it found; looks again while what follows a miss may still tell more of it."""
+    """Remembers the culprit; looks for it again while what follows a miss may still show more of it."""
 
     def __init__(self) -> None:
-        self._unit = -1
+        self._key: UnitKey | None = None
         self._is_final = False
         self._found: dict[str, Any] | None = None
 
     def look(self, statistics: Statistics) -> dict[str, Any] | None:
         """The unit and the culprit in words; None when nothing was missed, or it is too long ago to say."""
-        unit = statistics.last_missed_unit
-        if unit == self._unit and self._is_final:
+        missed = statistics.newest_missed
+        if missed is None or (missed.key == self._key and self._is_final):
             return self._found
-        self._unit, self._found, self._is_final = unit, None, False
-        if unit >= 0:
-            self._blame(statistics, unit)
+        self._key, self._found = missed.key, None
+        self._blame(statistics, missed)
         return self._found
 
-    def _blame(self, statistics: Statistics, unit: int) -> None:
+    def _blame(self, statistics: Statistics, missed: Outcome) -> None:
         plan, records = statistics.plan, list(statistics.recent)
-        deadline = plan.release_ns(unit) + plan.latency_ns
+        deadline = plan.release_ns(missed.unit) + plan.latency_ns
         self._is_final = max(map(at_ns, records), default=0) > deadline + AFTER_NS
         history = History(plan, records)
-        if lacking := history.misses.get(unit):
-            culprit = blame(history, *lacking[0], unit)
-            self._found = {"unit": unit, "node": culprit.node, "kind": culprit.kind, "text": culprit.text}
+        lost = next((m for m in missed.missing if (m.stream, m.unit) in history.settled), None)
+        if lost is not None:
+            culprit = blame(history, lost)
+            self._found = {"unit": missed.unit, "node": culprit.node, "kind": culprit.kind, "text": culprit.text}

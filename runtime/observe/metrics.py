@@ -74,16 +74,24 @@ def families(now: dict[str, Any]) -> Iterable[Metric]:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
     graph = now["graph"]
-    for key, what in (("unit", "Units presented."), ("misses", "Units not real when presented."),
+    for key, what in (("unit", "Units presented."), ("real", "Units that were there when presented."),
+                      ("misses", "Units that were not."), ("concealed", "Units made up by a node."),
+                      ("underruns", "Times that units were missed, in a row or alone."),
                       ("late", "Calls that finished after their due, presentations that began after it.")):  # fmt: skip
         name = "units" if key == "unit" else key
         yield _filled(CounterMetricFamily(f"wangraph_{name}", what, labels=["graph"]), [((graph,), now[key])])
     yield _filled(GaugeMetricFamily("wangraph_fps", "Pictures per second.", labels=["graph"]), [((graph,), now["fps"])])
+    for key, what in (("deadline_attainment", "Share of units that were there, and in time."),
+                      ("time_to_first_unit_ms", "From the origin to the first unit that was there.")):  # fmt: skip
+        scale, name = (1e3, f"{key[:-3]}_seconds") if key.endswith("_ms") else (1.0, key)
+        gauge = GaugeMetricFamily(f"wangraph_{name}", what, labels=["graph"])
+        yield _filled(gauge, [] if now[key] is None else [((graph,), now[key] / scale)])
     skew = GaugeMetricFamily(
         "wangraph_av_skew_seconds", "How much older the picture is than the sound.", labels=["graph"]
     )
     yield _filled(skew, [((graph,), now["av_skew_ms"] / 1000)])
-    for key, what in (("latency_ms", "Release to presentation."), ("model_latency_ms", "Release to answer.")):
+    for key, what in (("latency_ms", "Release to presentation, of units that were there."),
+                      ("model_latency_ms", "Release to answer, of units that were there.")):  # fmt: skip
         family = GaugeMetricFamily(f"wangraph_{key[:-3]}_seconds", what, labels=["graph", "quantile"])
         yield _filled(family, [((graph, q), ms / 1000) for q, ms in _quantiles(now[key])])
     labels = ["graph", "node", "process", "lane"]

@@ -77,6 +77,17 @@ class Footer(msgspec.Struct, tag="footer", frozen=True):
 Record = Header | Firing | Settlement | Transfer | Fenced | Updated | Note | Footer
 
 
+def at_ns(record: Record) -> int:
+    """When a record was made, after the origin."""
+    if isinstance(record, Firing):
+        return record.finished_ns
+    if isinstance(record, Transfer):
+        return record.arrived_ns
+    if isinstance(record, Settlement | Fenced | Updated | Note):
+        return record.at_ns
+    return 0
+
+
 def make_header(plan: Plan, clock: str, engine: str) -> Header:
     """The header of a run that starts now, on this machine.
 

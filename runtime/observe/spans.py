@@ -14,18 +14,19 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..._version import __version__
 from ..errors import MissingExtra, UserError
-from ..packet import Validity
 from ..plan.plan import Plan
-from ..schedule.events import Firing, Settlement
+from ..schedule.events import Firing
 from .lateness import is_late, past_due_ns
+from .outcome import Outcome
 from .records import Note, Record, Transfer
+from .run_view import RunView
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 TRACES = "/v1/traces"
 """Where a collector takes spans, unless the URL says otherwise."""
 
-OPEN_UNITS = 12
-"""How many units after its deadline something may still be told of one, before its span ends."""
+OPEN_UNITS = 256
+"""Units whose spans are open at once, at most: where nothing is presented, no outcome ends them."""
 
 QUEUE = 16384
 """Spans that may wait for the collector: half a minute or more of them; the oldest are lost then."""
@@ -55,7 +56,6 @@ class _Open:
     span: Span
     context: Any
     end_ns: int
-    missing: list[str]
 
 
 class SpanSender:
@@ -74,12 +74,10 @@ class SpanSender:
         self.url = _endpoint(url)
         self._plan = plan
         self._units: dict[int, _Open] = {}
-        self._newest = -1
-        self._open_units = OPEN_UNITS + -(-plan.latency_ns // plan.clock.period_ns)
+        self._view = RunView(plan)
+        self._newest = self._ended_up_to = -1
         self._epoch_ns: int | None = None
         self._n_spans = 0
-        self._presenters = [n for n in plan.nodes.values() if n.paced] or [n for n in plan.nodes.values() if n.is_sink]
-        self._fed = {i.stream: (n.name, i.port) for n in self._presenters for i in n.inputs}
         logging.getLogger(_EXPORTER_LOG).setLevel(logging.CRITICAL)  # `close` tells it once, in a note
         try:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -113,7 +111,7 @@ class SpanSender:
             return f"--otel: {self.url}: {error.strerror or error} (expected a collector), start one, or spans get lost"
         return ""
 
-    def take(self, records: Iterable[Record], epoch_ns: int) -> None:
+    def take(self, records: Sequence[Record], epoch_ns: int) -> None:
         """Make spans of these.
 
         Args:
@@ -125,15 +123,17 @@ class SpanSender:
                 self._add_firing(record)
             elif isinstance(record, Transfer):
                 self._add_transfer(record)
-            elif isinstance(record, Settlement):
-                self._add_settlement(record)
             elif isinstance(record, Note):
                 self._add_note(record)
+        for outcome in self._view.add(records):
+            self._end(outcome.unit, outcome)
 
     def close(self) -> str:
         """Send what waits, for some seconds at most. In words, what did not arrive; empty when everything did."""
+        for outcome in self._view.open():
+            self._end(outcome.unit, outcome)
         for unit in sorted(self._units):
-            self._end(unit)
+            self._end(unit, None)
         self._tally.until = time.monotonic() + CLOSE_S
         self._provider.shutdown()  # sends what waits before
         lost = self._n_spans - self._tally.n_arrived
@@ -178,13 +178,6 @@ class SpanSender:
         }
         self._add(transfer.stream, transfer.unit, transfer.sent_ns, transfer.arrived_ns, attributes)
 
-    def _add_settlement(self, settled: Settlement) -> None:
-        if settled.validity == Validity.MISSING and settled.stream in self._fed:
-            node, port = self._fed[settled.stream]
-            if (unit := self._opened(settled.unit)) is not None:
-                unit.missing.append(f"{node} got no {port} from {settled.stream}")
-                unit.end_ns = max(unit.end_ns, settled.at_ns)
-
     def _add_note(self, note: Note) -> None:
         if self._newest in self._units:
             event = {"wangraph.process": note.process, "wangraph.text": note.text}
@@ -204,22 +197,31 @@ class SpanSender:
         """The span that everything of a unit belongs to; None when it has ended."""
         from opentelemetry.trace import set_span_in_context
 
-        if unit < self._newest - self._open_units:
+        if unit <= self._ended_up_to:
             return None
         if unit not in self._units:
             release = self._plan.release_ns(unit)
             span = self._tracer.start_span(
                 f"{self._plan.name} unit", attributes={"wangraph.unit": unit}, start_time=self._wall(release)
             )
-            self._units[unit] = _Open(span, set_span_in_context(span), release, [])
+            self._units[unit] = _Open(span, set_span_in_context(span), release)
             self._newest = max(self._newest, unit)
-            for old in [u for u in self._units if u < self._newest - self._open_units]:
-                self._end(old)
-        return self._units[unit]
+            for old in [u for u in self._units if u < self._newest - OPEN_UNITS]:
+                self._end(old, None)
+        return self._units.get(unit)
 
-    def _end(self, unit: int) -> None:
-        whole = self._units.pop(unit)
-        self._finish(whole.span, whole.end_ns, "; ".join(whole.missing))
+    def _end(self, unit: int, outcome: Outcome | None) -> None:
+        """End the span of a unit, with what became of it; None: it was not presented by now."""
+        self._ended_up_to = max(self._ended_up_to, unit)
+        whole = self._units.pop(unit, None)
+        if whole is None:
+            return
+        if outcome is not None:
+            whole.span.set_attribute("wangraph.status", outcome.status)
+            for key, ns in (("latency", outcome.latency_ns), ("model_latency", outcome.model_latency_ns)):
+                if ns is not None:
+                    whole.span.set_attribute(f"wangraph.{key}_ms", ns / 1e6)
+        self._finish(whole.span, whole.end_ns, "" if outcome is None else outcome.reason)
 
     def _finish(self, span: Span, to_ns: int, problem: str) -> None:
         from opentelemetry.trace import Status, StatusCode

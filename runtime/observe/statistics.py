@@ -1,108 +1,141 @@
-"""What a run was like, computed from its records alone: the live view, the summary and ``--json`` read it."""
+"""What a run was like, computed from its records alone: the live view, the summary and ``--json`` read it.
+
+Units are read by `RunView` and added up by `Totals`; the rest is per node and per edge. What is kept does not grow with
+the run.
+"""
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from ..packet import Validity
-from ..plan.plan import NodePlan, Plan
+from ..plan.plan import Plan
 from ..schedule.events import Firing, Settlement
+from ..units import MS
+from .distribution import RECENT, Distribution
 from .lateness import is_late
+from .outcome import Outcome
 from .records import Note, Record, Transfer
-from .skew import Skew
+from .run_view import OPEN_S, RunView
+from .totals import Totals
 
-MS = 1e6
 RECENT_RECORDS = 4000
 """Records kept as they are: several seconds of them."""
 
+FIRST_NOTES, LAST_NOTES = 200, 800
+"""Notes kept: those from where the trouble began, and the newest."""
+
 
 class Statistics:
-    """Takes records as they come; `summary` may be asked at any time."""
+    """Takes records as they come; `summary` may be asked at any time.
+
+    Attributes:
+        recent: the newest records, as they came.
+        fired: units that a node took in, by node; ``late``: calls after their due, ``modes``: units by how it went
+            through them, ``levels``: steps by level, ``busy_total_ns``: time in its body.
+        busy, wait, slack: of a node's steps (``busy``: of all its calls).
+        transfers: by stream, the way to another process.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.units_presented = 0
-        self.notes: list[Note] = []
         self.n_records = 0
         self.recent: deque[Record] = deque(maxlen=RECENT_RECORDS)
         self.fired: Counter[str] = Counter()
         self.late: Counter[str] = Counter()
         self.levels: dict[str, Counter[int]] = defaultdict(Counter)
         self.modes: dict[str, Counter[str]] = defaultdict(Counter)
-        self.busy_ns: dict[str, array[int]] = defaultdict(_times)
         self.busy_total_ns: Counter[str] = Counter()
-        self.wait_ns: dict[str, array[int]] = defaultdict(_times)
-        self.slack_ns: dict[str, array[int]] = defaultdict(_times)
-        self.missed: Counter[str] = Counter()
-        self.last_missed_unit = -1
-        self.latency_ns = _times()
-        self.model_latency_ns = _times()
-        self.deadline_slack_ns = _times()
-        self.presented_ns = _times()
-        self.transfer_ns: dict[str, array[int]] = defaultdict(_times)
+        self.busy = {name: Distribution() for name in plan.nodes}
+        self.wait = {name: Distribution() for name in plan.nodes}
+        self.slack = {name: Distribution() for name in plan.nodes}
+        self.transfers: dict[str, Distribution] = defaultdict(Distribution)
         self._bytes: Counter[str] = Counter()
-        self._missed_units: set[tuple[str, int]] = set()
-        self._concealed_units: set[int] = set()
-        self._skew = Skew(plan.clock.period_ns / MS)
-        self._presenters = [n for n in plan.nodes.values() if n.paced] or [n for n in plan.nodes.values() if n.is_sink]
-        self._fed = {i.stream: n.name for n in self._presenters for i in n.inputs}
-        self._played = {f"{n.name}.{p}": p for n in self._presenters for p in n.outputs}
-        self._has_both_sides = {"audio", "video"} <= set(self._played.values())
+        self._view = RunView(plan)
+        self._closed = Totals(plan.clock.period_ns, plan.clock.unit_frames)
+        self._newest_closed: deque[Outcome] = deque(maxlen=RECENT)
+        self._newest_missed: Outcome | None = None
+        self._first_notes: list[Note] = []
+        self._last_notes: deque[Note] = deque(maxlen=LAST_NOTES)
+        self._n_notes = 0
 
-    def add(self, records: Iterable[Record]) -> None:
+    def add(self, records: Sequence[Record]) -> None:
         """Take these records in."""
+        self.recent.extend(records)
+        self.n_records += len(records)
         for record in records:
-            self.recent.append(record)
-            self.n_records += 1
             if isinstance(record, Firing):
                 self._add_firing(record)
             elif isinstance(record, Settlement):
-                self._add_settlement(record)
+                self._bytes[record.stream] += record.n_bytes
             elif isinstance(record, Transfer):
-                self.transfer_ns[record.stream].append(record.arrived_ns - record.sent_ns)
+                self.transfers[record.stream].add(record.arrived_ns - record.sent_ns)
             elif isinstance(record, Note):
-                self.notes.append(record)
+                self._add_note(record)
+        for outcome in self._view.add(records):
+            self._closed.add(outcome)
+            self._newest_closed.append(outcome)
+            if outcome.is_missed:
+                self._newest_missed = outcome
+
+    # Units
+
+    @property
+    def units_presented(self) -> int:
+        """Units so far, real or not."""
+        return self._view.n_presented
 
     @property
     def misses(self) -> int:
-        """Units that were not real when they were presented."""
-        return sum(self.missed.values())
+        """Units that were not there when they were presented."""
+        return self._view.n_missed
 
     @property
-    def fps(self) -> float:
-        """Pictures per second, over the units presented."""
-        if not self.presented_ns:
-            return 0.0
-        span = self.presented_ns[-1] - self.presented_ns[0] + self.plan.clock.period_ns
-        return self.units_presented * self.plan.clock.unit_frames / (span / 1e9)
+    def newest_missed(self) -> Outcome | None:
+        """The newest of them."""
+        return next((o for o in reversed(self._view.open()) if o.is_missed), self._newest_missed)
+
+    def totals(self) -> Totals:
+        """All units so far added up, as they stand."""
+        return self._closed.having(self._view.open())
+
+    def newest_outcomes(self) -> list[Outcome]:
+        """The last units presented, at least `distribution.RECENT` of them where there were as many."""
+        return [*self._newest_closed, *self._view.open()]
 
     @property
-    def skews_ms(self) -> array[float]:
-        """Per presented unit: how much older the picture shown is than the sound played, from what was repeated."""
-        return self._skew.ms
+    def notes(self) -> list[Note]:
+        """What was noted: all of it, or the first and the last with a word on how many are left out."""
+        left_out = self._n_notes - len(self._first_notes) - len(self._last_notes)
+        if not left_out:
+            return [*self._first_notes, *self._last_notes]
+        text = f"{left_out} notes are left out here, a trace has them all"
+        gap = Note(self._first_notes[-1].at_ns, "supervisor", "warning", text)
+        return [*self._first_notes, gap, *self._last_notes]
 
     def summary(self) -> dict[str, Any]:
-        """Everything ``--json`` holds that follows from records."""
-        sinks = [n.name for n in self.plan.nodes.values() if n.is_sink]
+        """Everything ``--json`` holds that follows from records. Percentiles of units are of the real ones.
+
+        Quantiles are exact up to `distribution.EXACT` values, and within 1 % beyond.
+        """
+        totals = self.totals()
         return {
             "graph": self.plan.name,
-            "units": self.units_presented or max((self.fired[n] for n in sinks), default=0),
-            "fps": round(self.fps, 3),
-            "misses": self.misses,
+            "units": totals.units,
+            **totals.counts(),
+            **totals.figures(),
             "late": sum(self.late.values()),
-            "concealed": len(self._concealed_units),
-            "latency_ms": quantiles(self.latency_ns),
-            "model_latency_ms": quantiles(self.model_latency_ns),
-            "slack_ms": quantiles(self.deadline_slack_ns, low=True),
             "unbudgeted": self.plan.unbudgeted,
-            "av_skew_ms": {k: v for k, v in quantiles([s * MS for s in self.skews_ms]).items() if k != "p99"},
             "nodes": {name: self._node(name) for name in self.plan.nodes},
             "edges": self._edges(),
-            "notes": [{"at_ms": round(n.at_ns / MS, 1), "kind": n.kind, "text": n.text} for n in self.notes],
+            "notes": [
+                {"at_ms": round(n.at_ns / MS, 1), "kind": n.kind, "text": n.text}
+                for n in [*self.notes, *self._overtaken()]
+            ],
         }
+
+    # Nodes and edges
 
     def _add_firing(self, firing: Firing) -> None:
         node = self.plan.nodes[firing.node]
@@ -116,49 +149,14 @@ class Statistics:
             return
         self.fired[firing.node] += units if firing.mode != "gap" else 0
         busy_ns = firing.finished_ns - firing.started_ns
-        self.busy_ns[firing.node].append(busy_ns)
+        self.busy[firing.node].add(busy_ns)
         self.busy_total_ns[firing.node] += busy_ns
         if firing.mode == "step":
-            self.wait_ns[firing.node].append(max(0, firing.started_ns - firing.ready_ns))
+            self.wait[firing.node].add(max(0, firing.started_ns - firing.ready_ns))
             if node.ladder:
                 self.levels[firing.node][firing.level] += 1
             if firing.due_ns is not None and not node.paced:
-                self.slack_ns[firing.node].append(firing.due_ns - firing.finished_ns)
-        if node in self._presenters and firing.mode == "step":
-            self._present(node, firing)
-
-    def _present(self, node: NodePlan, firing: Firing) -> None:
-        at = firing.started_ns if node.paced else firing.finished_ns
-        release = self.plan.release_ns(firing.first)
-        self.latency_ns.append(at - release)
-        self.model_latency_ns.append((firing.ready_ns if node.paced else firing.finished_ns) - release)
-        self.deadline_slack_ns.append(release + self.plan.latency_ns - self.model_latency_ns[-1] - release)
-        if node is self._presenters[0]:
-            self.units_presented += 1
-            self.presented_ns.append(at)
-
-    def _add_settlement(self, settled: Settlement) -> None:
-        validity = Validity(settled.validity)
-        self._bytes[settled.stream] += settled.n_bytes
-        if settled.stream in self._fed and validity is Validity.MISSING:
-            self._add_missed(self._fed[settled.stream], settled.unit)
-        if settled.stream in self._played and validity is not Validity.END:
-            self._add_played(self._played[settled.stream], settled.unit, validity)
-
-    def _add_missed(self, presenter: str, unit: int) -> None:
-        """Once, however many of its inputs are missing."""
-        if (presenter, unit) not in self._missed_units:
-            self._missed_units.add((presenter, unit))
-            self.missed[presenter] += 1
-            self.last_missed_unit = max(self.last_missed_unit, unit)
-
-    def _add_played(self, port: str, unit: int, validity: Validity) -> None:
-        if validity in (Validity.REPEATED, Validity.CONCEALED):
-            self._concealed_units.add(unit)
-        if self._has_both_sides and port == "video":
-            self._skew.show(unit, validity)
-        elif self._has_both_sides and port == "audio":
-            self._skew.play(unit, validity)
+                self.slack[firing.node].add(firing.due_ns - firing.finished_ns)
 
     def _node(self, name: str) -> dict[str, Any]:
         node = self.plan.nodes[name]
@@ -167,12 +165,12 @@ class Statistics:
             "lane": node.lane,
             "fired": self.fired[name],
             "late": self.late[name],
-            "busy_ms": quantiles(self.busy_ns[name], with_max=False),
-            "wait_ms": quantiles(self.wait_ns[name], with_max=False),
+            "busy_ms": self.busy[name].quantiles(with_max=False),
+            "wait_ms": self.wait[name].quantiles(with_max=False),
             "levels": {str(level): n for level, n in sorted(self.levels[name].items())},
         }
-        if self.slack_ns[name]:
-            result["slack_ms"] = quantiles(self.slack_ns[name], low=True)
+        if self.slack[name]:
+            result["slack_ms"] = self.slack[name].quantiles(low=True)
         for mode in ("absorb", "gap", "skip"):
             if self.modes[name][mode]:
                 result[mode] = self.modes[name][mode]
@@ -188,30 +186,23 @@ class Statistics:
                     "carrier": stream.carrier if away else "reference",
                     "bytes": self._bytes[inlet.stream],
                 }
-                if away and self.transfer_ns[inlet.stream]:
-                    edge["transfer_ms"] = quantiles(self.transfer_ns[inlet.stream], with_max=False)
+                if away and self.transfers[inlet.stream]:
+                    edge["transfer_ms"] = self.transfers[inlet.stream].quantiles(with_max=False)
                 edges[f"{inlet.stream}->{node.name}.{inlet.port}"] = edge
         return edges
 
+    # Notes
 
-def _times() -> array[int]:
-    """Nanoseconds, 8 bytes each: runs may last for days."""
-    return array("q")
+    def _add_note(self, note: Note) -> None:
+        self._n_notes += 1
+        if len(self._first_notes) < FIRST_NOTES:
+            self._first_notes.append(note)
+        else:
+            self._last_notes.append(note)
 
-
-def quantiles(values_ns: Sequence[float], *, with_max: bool = True, low: bool = False) -> dict[str, float]:
-    """p50, p95, p99 and max of nanoseconds, as milliseconds (``low``: p50, p5, p1 and min); empty without values."""
-    if not values_ns:
-        return {}
-    ordered = sorted(values_ns)
-
-    def at(q: float) -> float:
-        position = q * (len(ordered) - 1)
-        below = int(position)
-        above = min(below + 1, len(ordered) - 1)
-        return round((ordered[below] + (ordered[above] - ordered[below]) * (position - below)) / MS, 3)
-
-    if low:
-        return {"p50": at(0.5), "p5": at(0.05), "p1": at(0.01), "min": at(0.0)}
-    result = {"p50": at(0.5), "p95": at(0.95), "p99": at(0.99)}
-    return {**result, "max": at(1.0)} if with_max else result
+    def _overtaken(self) -> list[Note]:
+        """What the figures of units do not know."""
+        if not self._view.n_overtaken:
+            return []
+        text = f"{self._view.n_overtaken} records came more than {OPEN_S} s after their units, which do not show them"
+        return [Note(0, "supervisor", "warning", text)]

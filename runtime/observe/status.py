@@ -19,14 +19,13 @@ import zmq
 
 from ..errors import RunError
 from ..plan.plan import Plan
+from .distribution import RECENT, quantiles
 from .follow import Newest, newest
 from .last_miss import LastMiss
+from .outcome import real_latencies_ns
 from .records import Header, NodeStatus
 from .run_file import RunFile, born, free_name, is_published, publish
-from .statistics import Statistics, quantiles
-
-RECENT = 50
-"""Units over which rates and quantiles of a snapshot are taken."""
+from .statistics import Statistics
 
 WATCH_MS = 3000
 """How long one question keeps processes telling where their nodes stand."""
@@ -54,37 +53,41 @@ class Watched(Protocol):
 
 
 def snapshot(statistics: Statistics, engine: Watched, last_miss: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The run now; quantiles over the last `RECENT` units, in milliseconds.
+    """The run now; counts are of all units, quantiles of the last `RECENT` ones, in milliseconds.
 
     Args:
-        last_miss: as `LastMiss` says it.
+        last_miss: as `LastMiss` finds it.
     """
-    plan = statistics.plan
+    plan, totals = statistics.plan, statistics.totals()
     statuses = {status.node: status for status in engine.statuses}
-    presented = statistics.presented_ns[-RECENT:]
-    span_ns = max(presented) - min(presented) if len(presented) > 1 else 0
+    recent = statistics.newest_outcomes()[-RECENT:]
+    real = [outcome for outcome in recent if outcome.is_real]
+    presented = sorted(o.presented_ns for o in recent if o.presented_ns is not None)
+    span_ns = presented[-1] - presented[0] if presented else 0
     return {
         "graph": plan.name,
         "pid": os.getpid(),
-        "unit": statistics.units_presented,
+        "unit": totals.units,
+        **totals.counts(),
         "fps": round((len(presented) - 1) * plan.clock.unit_frames * 1e9 / span_ns, 2) if span_ns else 0.0,
         "expected_fps": float(plan.fps),
-        "misses": statistics.misses,
         "last_miss": last_miss,
         "late": sum(statistics.late.values()),
-        "latency_ms": quantiles(statistics.latency_ns[-RECENT:]),
-        "model_latency_ms": quantiles(statistics.model_latency_ns[-RECENT:]),
+        "recent_real": len(real),
+        "recent_units": len(recent),
+        "latency_ms": quantiles([o.latency_ns for o in real if o.latency_ns is not None]),
+        "model_latency_ms": quantiles(real_latencies_ns(real)),
         "deadline_ms": plan.latency_ns / 1e6,
-        "av_skew_ms": max((abs(skew) for skew in statistics.skews_ms[-RECENT:]), default=0.0),
-        "nodes": {name: _node(statistics, name, statuses.get(name)) for name in plan.nodes},
+        "av_skew_ms": max((o.skew_ns for o in recent if o.skew_ns is not None), default=0) / 1e6,
+        "nodes": {name: _node(statistics, name, statuses.get(name), totals.missed_by[name]) for name in plan.nodes},
         "processes": engine.usage,
         "notes": [{"at_ms": round(n.at_ns / 1e6, 1), "kind": n.kind, "text": n.text} for n in statistics.notes[-5:]],
     }
 
 
-def _node(statistics: Statistics, name: str, status: NodeStatus | None) -> dict[str, Any]:
+def _node(statistics: Statistics, name: str, status: NodeStatus | None, misses: int) -> dict[str, Any]:
     node = statistics.plan.nodes[name]
-    sent = [t for port in node.outputs for t in statistics.transfer_ns[f"{name}.{port}"][-RECENT:]]
+    sent = [ns for port in node.outputs for ns in statistics.transfers[f"{name}.{port}"].recent]
     return {
         "process": node.process,
         "lane": node.lane,
@@ -92,13 +95,13 @@ def _node(statistics: Statistics, name: str, status: NodeStatus | None) -> dict[
         "doing": "" if status is None else status.doing,
         "queued": None if status is None else status.queued,
         "fired": statistics.fired[name],
-        "wait_ms": quantiles(statistics.wait_ns[name][-RECENT:], with_max=False),
-        "busy_ms": quantiles(statistics.busy_ns[name][-RECENT:], with_max=False),
+        "wait_ms": quantiles(statistics.wait[name].recent, with_max=False),
+        "busy_ms": quantiles(statistics.busy[name].recent, with_max=False),
         "busy_s": statistics.busy_total_ns[name] / 1e9,
         "send_ms": quantiles(sent, with_max=False),
         "late": statistics.late[name],
         "lost": statistics.modes[name]["gap"] + statistics.modes[name]["skip"],
-        "misses": statistics.missed[name],
+        "misses": misses,
     }
 
 

@@ -95,15 +95,15 @@ def figures(summary: dict[str, Any], plan: Plan, started_ns: int) -> Round:
 
 
 def rank(measured: Round) -> tuple[int, float]:
-    """The best round has the fewest misses, then the smallest p95."""
-    return measured["misses"], measured["model_latency_ms"]["p95"]
+    """The best round has the fewest misses, then the smallest p95; one in which no unit was real has none."""
+    return measured["misses"], measured["model_latency_ms"].get("p95", float("inf"))
 
 
 def table(report: Report) -> Table:
     """A row for each round."""
     rows = []
     for r in report["rounds"]:
-        latency = (f"{r['model_latency_ms'][q]:.1f}" for q in _COLUMNS)
+        latency = (f"{ms:.1f}" if (ms := r["model_latency_ms"].get(q)) is not None else "-" for q in _COLUMNS)
         cpu = " ".join(f"{name} {used:.1f}" for name, used in r["cpu_s"].items())
         levels = " ".join(f"{level}:{n}" for level, n in r["levels"].items())
         rows.append(

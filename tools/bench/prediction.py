@@ -11,7 +11,9 @@ from typing import Any
 from ...runtime.forecast.profiling import profile_run
 from ...runtime.forecast.resources import forecast
 from ...runtime.forecast.simulate import simulate
-from ...runtime.observe.statistics import quantiles
+from ...runtime.observe.distribution import quantiles
+from ...runtime.observe.outcome import real_latencies_ns
+from ...runtime.observe.run_view import outcomes_of
 from ...runtime.plan.graph import Graph
 from .report import Heard, Report, Round, Table, report, unheard
 
@@ -81,8 +83,9 @@ def _predict(name: str, seconds: float, folder: Path) -> dict[str, Any]:
     units = plan.clock.units_for(seconds)
     (before, own_before), (_, between), (after, own_after) = (profile_run(plan, units) for _ in range(3))
     profiles = (before, after)
-    predicted = [simulate(plan, profile, units, seed).statistics for profile in profiles for seed in range(SEEDS)]
-    guess = quantiles([ns for each in predicted for ns in each.model_latency_ns])
+    predicted = [simulate(plan, profile, units, seed) for profile in profiles for seed in range(SEEDS)]
+    outcomes = [outcome for each in predicted for outcome in outcomes_of(plan, each.records)]
+    guess = quantiles(real_latencies_ns(outcomes))
     began = time.monotonic()
     simulate(plan, before, LONG_UNITS)
     simulated_s = time.monotonic() - began
@@ -95,7 +98,10 @@ def _predict(name: str, seconds: float, folder: Path) -> dict[str, Any]:
         "error": _error(guess, between["model_latency_ms"]),
         "own_ms": own,
         "own_error": _error(guess, own),
-        "misses": {"predicted": sum(each.misses for each in predicted) / len(predicted), "real": between["misses"]},
+        "misses": {
+            "predicted": sum(each.summary["misses"] for each in predicted) / len(predicted),
+            "real": between["misses"],
+        },
         "simulated_s": round(simulated_s, 2),
     }
 

@@ -11,10 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ...runtime.engine.run import Run
-from ...runtime.observe.statistics import Statistics, quantiles
+from ...runtime.observe.distribution import RECENT, quantiles
+from ...runtime.observe.outcome import real_latencies_ns
+from ...runtime.observe.statistics import Statistics
 
 BAR = 24
-RECENT = 50
 
 
 class LiveView:
@@ -40,15 +41,17 @@ class LiveView:
 
 
 def _headline(statistics: Statistics, usage: dict[str, dict[str, float | int]]) -> RenderableType:
-    plan = statistics.plan
-    recent = quantiles(statistics.model_latency_ns[-RECENT:])
-    skew = max((abs(s) for s in statistics.skews_ms[-RECENT:]), default=0.0)
+    plan, units = statistics.plan, statistics.newest_outcomes()[-RECENT:]
+    recent = quantiles(real_latencies_ns(units))
+    skew = max((o.skew_ns for o in units if o.skew_ns is not None), default=0) / 1e6
     text = Text()
     text.append(plan.name, "bold")
     text.append(f"  unit {statistics.units_presented}", "cyan")
-    text.append(f"  {statistics.fps:.1f} fps")
+    text.append(f"  {statistics.totals().fps:.1f} fps")
     if recent:
         text.append(f"  model latency {recent['p50']:.0f} ms of {plan.latency_ns / 1e6:.0f}")
+    if (real := sum(o.is_real for o in units)) < len(units):
+        text.append(f"  {real} of the last {len(units)} units real", "bold red")
     text.append(f"  misses {statistics.misses}", "bold red" if statistics.misses else "green")
     text.append(f"  late {sum(statistics.late.values())}  A/V skew {skew:.0f} ms")
     for name, used in usage.items():
@@ -63,7 +66,7 @@ def _nodes(statistics: Statistics) -> RenderableType:
     table.add_column("finished … due", min_width=BAR)
     table.add_column("late", justify="right")
     for node in statistics.plan.nodes.values():
-        busy = quantiles(statistics.busy_ns[node.name][-RECENT:])
+        busy = quantiles(statistics.busy[node.name].recent)
         late = statistics.late[node.name]
         table.add_row(
             node.name,
@@ -80,7 +83,7 @@ def _nodes(statistics: Statistics) -> RenderableType:
 def _bar(statistics: Statistics, name: str) -> Text:
     """How much of the time up to its due the node needed lately."""
     node = statistics.plan.nodes[name]
-    slack = statistics.slack_ns[name][-RECENT:]
+    slack = statistics.slack[name].recent
     if node.due_ns is None or not slack or node.due_ns <= 0:
         return Text("")
     used = 1 - sorted(slack)[len(slack) // 20] / node.due_ns

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from ...runtime.observe.lateness import is_late
+from ...runtime.observe.outcome import presenters
 from ...runtime.observe.records import Transfer
-from ...runtime.observe.statistics import quantiles
 from ...runtime.packet import Validity
 from ...runtime.plan.plan import NodePlan, StreamPlan
 from ...runtime.schedule.events import Firing, Settlement
@@ -20,14 +21,13 @@ from .facts import Run, lateness_ns, misses, model_latency_ns, skew_ns
 from .story import Blamed
 
 MODES = ("step", "absorb", "gap", "skip")
-VERDICTS = ("real", "late", "discarded", "end")
-LEVEL_SHIFT, VERDICT_SHIFT = 4, 2
+LEVEL_SHIFT, LATE_SHIFT = 3, 2
 UNSETTLED = -1
 """In the place of a validity: nothing settled, though a body ran."""
 
 
 class Bars(msgspec.Struct):
-    """All firings of a node. ``flags`` = level << 4 | verdict << 2 | mode; ``spans`` and ``dues`` hold exceptions
+    """All firings of a node. ``flags`` = level << 3 | late << 2 | mode; ``spans`` and ``dues`` hold exceptions
     as (index, value): firings of several units, and dues other than the plan's. ``waited`` is negative for a source
     that was called ahead: its packet was held that much longer than the start."""
 
@@ -41,14 +41,15 @@ class Bars(msgspec.Struct):
 
 
 class Row(msgspec.Struct):
-    """A node. ``inputs`` are (port, index of the producing row, delay, stream, look-ahead)."""
+    """A node. ``inputs`` are (port, index of the producing row, delay, stream, look-ahead); ``presents``: answers are
+    presented there."""
 
     name: str
     type: str
     process: str
     lane: str
     paced: bool
-    sink: bool
+    presents: bool
     due: int | None
     levels: list[str]
     inputs: list[tuple[str, int, int, str, int]]
@@ -129,6 +130,7 @@ def view_of(
     told = run if fresh is None else fresh
     ordered = by_place(run.plan.nodes.values())
     index = {node.name: i for i, node in enumerate(ordered)}
+    presenting = {node.name for node in presenters(run.plan)}
     rows = [
         Row(
             name=node.name,
@@ -136,7 +138,7 @@ def view_of(
             process=node.process,
             lane=node.lane,
             paced=node.paced,
-            sink=node.is_sink,
+            presents=node.name in presenting,
             due=None if node.due_ns is None else _us(node.due_ns),
             levels=[level_name(entry) for entry in node.ladder],
             inputs=[(i.port, index[run.source(i)], i.delay, i.stream, i.look_ahead) for i in node.inputs],
@@ -188,17 +190,19 @@ def level_name(entry: dict[str, Any]) -> str:
 
 
 def facts_of(run: Run) -> dict[str, Any]:
-    """The header's numbers; percentiles in milliseconds of the model latency of units that were presented real."""
-    lost, latency = misses(run), zip(run.units(), model_latency_ns(run), strict=True)
-    told = quantiles([v for unit, v in latency if v is not None and unit not in lost])
+    """The header's numbers; percentiles in milliseconds of the model latency of units that were real."""
+    totals = run.totals()
+    latency = totals.model_latency.quantiles()
     machine = {k: v for k, v in run.header.machine.items() if isinstance(v, str | int | float)}
     return {
         "fps": float(run.plan.fps),
-        "misses": len(lost),
+        "real": totals.real,
+        "misses": totals.missed,
+        "concealed": totals.concealed,
         "late": run.n_late,
-        "p50_ms": told.get("p50"),
-        "p95_ms": told.get("p95"),
-        "max_ms": told.get("max"),
+        "p50_ms": latency.get("p50"),
+        "p95_ms": latency.get("p95"),
+        "max_ms": latency.get("max"),
         "clock": run.header.clock,
         "engine": run.header.engine,
         "started": run.header.started,
@@ -232,15 +236,15 @@ def _bars(run: Run, node: NodePlan, firings: list[Firing]) -> Bars:
         start_delta=_deltas(_us(f.started_ns) for f in firings),
         waited=[_us(f.started_ns) - _us(f.ready_ns) for f in firings],
         busy=[max(0, _us(f.finished_ns) - _us(f.started_ns)) for f in firings],
-        flags=[_flags(f) for f in firings],
+        flags=[_flags(node, f) for f in firings],
         spans=[(i, f.last - f.first + 1) for i, f in enumerate(firings) if f.last != f.first],
         dues=dues,
     )
 
 
-def _flags(firing: Firing) -> int:
-    verdict = VERDICTS.index(firing.verdict) if firing.verdict in VERDICTS else 0
-    return max(firing.level, 0) << LEVEL_SHIFT | verdict << VERDICT_SHIFT | MODES.index(firing.mode)
+def _flags(node: NodePlan, firing: Firing) -> int:
+    late = is_late(node, firing)
+    return max(firing.level, 0) << LEVEL_SHIFT | late << LATE_SHIFT | MODES.index(firing.mode)
 
 
 def _sends(run: Run, index: dict[str, int], transfers: Iterable[Transfer]) -> list[Sends]:

@@ -1,28 +1,24 @@
 """A trace in memory, and what it says of each unit: misses, model latency, skew, lateness.
 
 Everything here is computed from records, never from the run's own summary, so that a cut trace tells the same story
-as far as it goes, and a run that goes on can be told record by record. Times are nanoseconds after the origin,
-durations are nanoseconds.
+as far as it goes, and a run that goes on can be shown record by record. What became of a unit is what `RunView` says.
+Times are nanoseconds after the origin, durations are nanoseconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...runtime.errors import GraphError, UserError, listing
 from ...runtime.observe.lateness import is_late, past_due_ns
-from ...runtime.observe.records import Footer, Header, Note, Record, Transfer, read_trace
-from ...runtime.packet import Validity
-from ...runtime.plan.plan import InputPlan, NodePlan, Plan, from_plain
+from ...runtime.observe.outcome import Outcome
+from ...runtime.observe.records import Footer, Header, Note, Record, Transfer
+from ...runtime.observe.run_view import RunView
+from ...runtime.observe.totals import Totals
+from ...runtime.observe.trace_file import open_trace
+from ...runtime.plan.plan import InputPlan, Plan
 from ...runtime.schedule.events import Fenced, Firing, Settlement
-
-AHEAD_UNITS = 1000
-"""No body goes through a unit that is released so much later."""
-
-NOT_REAL = (Validity.MISSING, Validity.REPEATED, Validity.CONCEALED)
 
 
 class Run:
@@ -57,9 +53,29 @@ class Run:
         self.first_unit = 0
         self.records: list[Record] = []
         self._begun = False
+        self._view = RunView(plan)
+        self._closed: dict[int, Outcome] = {}
+        self._totals = Totals(plan.clock.period_ns, plan.clock.unit_frames)
 
-    def add(self, records: Iterable[Record]) -> None:
+    def add(self, records: Sequence[Record]) -> None:
         """Take these in, of planned nodes; firings of one node in the order in which they started."""
+        self._keep(records)
+        self._close(self._view.add(records))
+
+    def shortened(self, n_records: int) -> Run:
+        """The newest records alone, with the outcomes of their units: those follow from records before them, too."""
+        rest = Run(self.header, self.plan)
+        rest._keep(self.records[-n_records:])
+        rest._view, rest.is_whole, rest.summary = self._view, self.is_whole, self.summary
+        rest._close([outcome for unit, outcome in self._closed.items() if unit >= rest.first_unit])
+        return rest
+
+    def _close(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            self._closed[outcome.unit] = outcome
+            self._totals.add(outcome)
+
+    def _keep(self, records: Sequence[Record]) -> None:
         for record in records:
             self.records.append(record)
             match record:
@@ -96,12 +112,19 @@ class Run:
         for firings in self.firings.values():
             firings.sort(key=lambda f: (f.started_ns, f.first))
 
-    @cached_property
-    def answers(self) -> list[tuple[NodePlan, InputPlan]]:
-        """Where the answer of a unit arrives: undelayed inlets of the paced nodes, of the sinks when none is paced."""
-        nodes = self.plan.nodes.values()
-        ends = [n for n in nodes if n.paced] or [n for n in nodes if n.is_sink]
-        return [(n, i) for n in ends for i in n.inputs if i.delay == 0]
+    @property
+    def first_open(self) -> int:
+        """The first unit whose outcome may still change."""
+        return self._view.first_open
+
+    def outcomes(self, since: int = 0) -> dict[int, Outcome]:
+        """What became of the units presented, from ``since`` on; those from `first_open` on may still change."""
+        closed = {unit: self._closed[unit] for unit in self.units(since) if unit in self._closed}
+        return closed | {outcome.unit: outcome for outcome in self._view.open() if outcome.unit >= since}
+
+    def totals(self) -> Totals:
+        """All of them added up."""
+        return self._totals.having(self._view.open())
 
     @property
     def sent(self) -> list[Transfer]:
@@ -124,113 +147,36 @@ class Run:
         """The node that makes what an inlet takes."""
         return self.plan.streams[inlet.stream].node
 
-    def arrival_ns(self, inlet: InputPlan, unit: int) -> int | None:
-        """When the payload of ``unit`` was there: settled real, else when its late body finished; None if never."""
-        outcome = self.settled.get(inlet.stream, {}).get(unit)
-        if outcome is not None and outcome.validity in (Validity.REAL, Validity.EMPTY):
-            return outcome.at_ns
-        body = self.bodies[self.source(inlet)].get(unit)
-        return body.finished_ns if body is not None and body.mode == "step" and body.last == unit else None
-
 
 def read_run(path: Path) -> Run:
     """Load a trace.
 
     Raises:
-        UserError: not a trace, empty, or its header has no usable plan.
+        UserError: as `open_trace`.
     """
-    records = read_trace(path)
-    header = next(records, None)
-    if not isinstance(header, Header):
-        raise UserError(
-            f"{path}: found an empty file (expected a trace), make one with: wangraph run GRAPH --trace FILE"
-        )
-    try:
-        run = Run(header, from_plain(header.plan))
-    except GraphError as error:
-        raise UserError(f"{path}:1: {error}") from error
-    run.add(_checked(path, run, records))
+    header, plan, records = open_trace(path)
+    run = Run(header, plan)
+    run.add(list(records))
     run.sort()
     return run
 
 
-def _checked(path: Path, run: Run, records: Iterable[Record]) -> Iterable[Record]:
-    """The same records, all of them of this run."""
-    for record in records:
-        if isinstance(record, Firing) and record.node not in run.plan.nodes:
-            nodes = listing(run.plan.nodes)
-            raise UserError(f"{path}: found a firing of '{record.node}' (the plan has: {nodes}), record it again")
-        if isinstance(record, Firing):
-            _check_unit(path, run.plan, record)
-        if isinstance(record, Header):
-            raise UserError(f"{path}: found a second header (expected one run), split the file")
-        yield record
-
-
-def _check_unit(path: Path, plan: Plan, firing: Firing) -> None:
-    """A damaged number must not make a page of a million empty units."""
-    soonest_ns = plan.release_ns(firing.last - AHEAD_UNITS)
-    if not 0 <= firing.first <= firing.last or soonest_ns > firing.finished_ns:
-        found = f"units {firing.first} to {firing.last} of '{firing.node}' at {firing.finished_ns / 1e9:.3f} s"
-        raise UserError(f"{path}: found {found} (expected units of that time): the file is damaged, record it again")
-
-
 def misses(run: Run, since: int = 0) -> dict[int, str]:
-    """Units that were not real when they were presented, each with the reason, in order of unit, from ``since`` on."""
-    found: dict[int, list[str]] = {}
-    for node, inlet in run.answers:
-        settled, bodies = run.settled.get(inlet.stream, {}), run.bodies[node.name]
-        for unit in run.units(since):
-            outcome, body = settled.get(unit), bodies.get(unit)
-            if outcome is not None and outcome.validity in NOT_REAL:
-                found.setdefault(unit, []).append(f"{inlet.stream} {Validity(outcome.validity).name.lower()}")
-            if body is not None and body.mode in ("gap", "skip"):
-                found.setdefault(unit, []).append(f"{node.name} did not run ({body.mode})")
-    return {unit: ", ".join(dict.fromkeys(found[unit])) for unit in sorted(found)}
+    """Units that were not there when they were presented, each with the reason, in order, from ``since`` on."""
+    return {unit: outcome.reason for unit, outcome in run.outcomes(since).items() if outcome.is_missed}
 
 
 def model_latency_ns(run: Run, since: int = 0) -> list[int | None]:
-    """Per unit of ``run.units(since)``: release -> the last part of the answer was there (also when too late); None
-    if it never came."""
-    return [_latency(run, unit) for unit in run.units(since)]
-
-
-def _latency(run: Run, unit: int) -> int | None:
-    times = [run.arrival_ns(inlet, unit) for _, inlet in run.answers]
-    known = [t for t in times if t is not None]
-    return max(known) - run.release_ns(unit) if known and len(known) == len(times) else None
+    """Per unit of ``run.units(since)``: `Outcome.model_latency_ns`, None of one that was not presented."""
+    outcomes = run.outcomes(since)
+    return [outcomes[unit].model_latency_ns if unit in outcomes else None for unit in run.units(since)]
 
 
 def skew_ns(run: Run, since: int = 0) -> list[int | None]:
-    """Per unit of ``run.units(since)``: how much older the picture shown was than the sound played; empty without both.
-
-    A picture grows older by a unit each time it is repeated; beside silence there is nothing to be out of step with.
-    """
-    played = [f"{n.name}.{port}" for n in run.plan.nodes.values() if n.paced for port in n.outputs]
-    kinds = {stream: run.plan.streams[stream].kind for stream in played if stream in run.plan.streams}
-    video = next((run.settled[s] for s in kinds if kinds[s] == "video" and s in run.settled), None)
-    audio = next((run.settled[s] for s in kinds if kinds[s] == "audio" and s in run.settled), None)
-    if video is None or audio is None:
-        return []
-    skews: list[int | None] = []
-    behind = _repeated_before(video, max(since, run.first_unit))
-    for unit in run.units(since):
-        picture, sound = video.get(unit), audio.get(unit)
-        if picture is None or sound is None:
-            skews.append(None)
-            continue
-        behind = behind + 1 if picture.validity in (Validity.REPEATED, Validity.CONCEALED) else 0
-        silent = sound.validity in (Validity.CONCEALED, Validity.EMPTY, Validity.MISSING)
-        skews.append(0 if silent else behind * run.plan.clock.period_ns)
-    return skews
-
-
-def _repeated_before(video: dict[int, Settlement], unit: int) -> int:
-    """How often the picture had been repeated by then."""
-    times = 0
-    while (before := video.get(unit - 1 - times)) and before.validity in (Validity.REPEATED, Validity.CONCEALED):
-        times += 1
-    return times
+    """Per unit of ``run.units(since)``: `Outcome.skew_ns`; empty where no unit has both picture and sound."""
+    outcomes = run.outcomes(since)
+    skews = [outcomes[unit].skew_ns if unit in outcomes else None for unit in run.units(since)]
+    return skews if any(skew is not None for skew in skews) else []
 
 
 def lateness_ns(run: Run, since: int = 0) -> list[int | None]:

@@ -27,7 +27,7 @@ KEPT_RECORDS = 240_000
 """Kept of a run that goes on: some 20 minutes of a graph of ten nodes. Then the older half is let go."""
 
 OPEN_UNITS = 12
-"""How many units back from the newest a new record may still change what is said of a unit."""
+"""How many units back from the newest a new record may still change how late its nodes were."""
 
 STORY_RECORDS = 4000
 """How many records back the culprits of a new miss are looked for."""
@@ -67,7 +67,7 @@ class Feed:
             fresh.add([Note(run.plan.release_ns(run.n_units), "timeline", "warning", text)])
         fresh.sort()
         with self._changed:
-            since = max(0, run.n_units - OPEN_UNITS)
+            since = max(0, min(run.first_open, run.n_units - OPEN_UNITS))
             run.add(fresh.records)
             blamed = story(run, misses(run, since), run.records[-STORY_RECORDS:])
             self._blamed |= {unit: [b for b in blamed if b.unit == unit] for unit in {b.unit for b in blamed}}
@@ -87,9 +87,7 @@ class Feed:
 
     def _let_go(self) -> None:
         """Forget the older half; pages load what is left."""
-        kept = self._run.records[-KEPT_RECORDS // 2 :]
-        self._run = Run(self._run.header, self._run.plan)
-        self._run.add(kept)
+        self._run = self._run.shortened(KEPT_RECORDS // 2)
         self._run.sort()
         self._blamed = {unit: blamed for unit, blamed in self._blamed.items() if unit >= self._run.first_unit}
         self._again = self._number

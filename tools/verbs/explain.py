@@ -54,7 +54,7 @@ def command(trace: Path, unit: int | None, worst: int | None, as_json: bool) -> 
     else:
         ended = history.unpresented[:1] if history.failure is not None else []
         late = sorted(history.presented_late, key=lambda u: -history.presented_late[u])
-        units = [*history.misses, *ended] or late or worst_units(history, 1)
+        units = [*history.missed, *ended] or late or worst_units(history, 1)
     found = [explain(history, u) for u in units]
     if as_json:
         click.echo(json.dumps({"graph": history.plan.name, "units": [describe(history, e) for e in found]}, indent=1))
@@ -69,13 +69,14 @@ def command(trace: Path, unit: int | None, worst: int | None, as_json: bool) -> 
 
 def describe(history: History, explanation: Explanation) -> dict[str, Any]:
     """An explanation as JSON holds it; milliseconds, steps after the unit's release."""
-    release = history.plan.release_ns(explanation.unit)
+    release, outcome = history.plan.release_ns(explanation.unit), explanation.outcome
     return {
         "unit": explanation.unit,
-        "latency_ms": None if explanation.latency_ns is None else round(explanation.latency_ns / MS, 3),
-        "usual_ms": round(explanation.usual_ns / MS, 3),
+        "status": "never presented" if outcome is None else outcome.status,
+        "latency_ms": None if outcome is None else _ms(outcome.model_latency_ns),
+        "usual_ms": _ms(explanation.usual_ns),
         "due_ms": history.plan.latency_ns / MS,
-        "late_ms": None if explanation.late_ns is None else round(explanation.late_ns / MS, 3),
+        "late_ms": _ms(outcome.late_ns) if outcome is not None and outcome.late_ns else None,
         "steps": [
             {
                 "part": s.part,
@@ -96,9 +97,14 @@ def describe(history: History, explanation: Explanation) -> dict[str, Any]:
 
 
 def _headline(out: Console, history: History) -> None:
-    late = f", {len(history.presented_late)} presented late" if history.presented_late else ""
-    text = f"{history.plan.name}: {history.n_units} units, {len(history.misses)} missed{late}; model latency usually "
-    out.print(f"{text}{history.usual_latency_ns / MS:.1f} ms, due {history.plan.latency_ns / MS:g} ms", markup=False)
+    concealed = sum(outcome.status == "concealed" for outcome in history.outcomes.values())
+    counts = [f"{len(history.missed)} missed"]
+    counts += [f"{concealed} concealed"] if concealed else []
+    counts += [f"{len(history.presented_late)} presented late"] if history.presented_late else []
+    usual_ns = history.usual_latency_ns
+    usual = "no unit was real" if usual_ns is None else f"model latency usually {usual_ns / MS:.1f} ms"
+    text = f"{history.plan.name}: {history.n_units} units, {', '.join(counts)}; {usual}"
+    out.print(f"{text}, due {history.plan.latency_ns / MS:g} ms", markup=False)
     notes = [note for note in history.notes if note is not history.failure]
     for note in notes[:NOTES]:
         out.print(f"  {note.kind} at {note.at_ns / MS:.0f} ms: {note.text}", markup=False, soft_wrap=True)
@@ -111,10 +117,10 @@ def _headline(out: Console, history: History) -> None:
 
 def _print(out: Console, history: History, explanation: Explanation) -> None:
     said = describe(history, explanation)
-    latency = "never presented" if said["latency_ms"] is None else f"{said['latency_ms']:.1f} ms after release"
     late = "" if said["late_ms"] is None else f", presented {said['late_ms']:.1f} ms after its due"
-    usual = f"(usually {said['usual_ms']:.1f}, due {said['due_ms']:g})"
-    out.print(f"\n[bold]unit {explanation.unit}[/]: {latency} {usual}{late}", soft_wrap=True)
+    usual = "" if said["usual_ms"] is None else f"usually {said['usual_ms']:.1f}, "
+    text = f"{_presented(said)} ({usual}due {said['due_ms']:g}){late}"
+    out.print(f"\n[bold]unit {explanation.unit}[/]: {text}", soft_wrap=True)
     for culprit in said["culprits"]:
         out.print(f"  missed: {culprit['text']}", style="red", markup=False, soft_wrap=True)
         for line in culprit["because"]:
@@ -134,6 +140,17 @@ def _print(out: Console, history: History, explanation: Explanation) -> None:
         out.print(text, markup=False, soft_wrap=True)
 
 
+def _presented(said: dict[str, Any]) -> str:
+    """Whether a unit was there, and when: what stood in for a missed one was there at once, and says nothing."""
+    if said["status"] == "missed":
+        latency = said["latency_ms"]
+        return "missed, its answer " + ("never came" if latency is None else f"came {latency:.1f} ms after release")
+    if said["status"] == "never presented":
+        return "never presented"
+    concealed = ", concealed" if said["status"] == "concealed" else ""
+    return f"{said['latency_ms']:.1f} ms after release{concealed}"
+
+
 def _print_rest(out: Console, rest: list[Explanation]) -> None:
     """The other units, counted by who made them miss."""
     counts: dict[str, list[int]] = {}
@@ -143,3 +160,7 @@ def _print_rest(out: Console, rest: list[Explanation]) -> None:
     out.print(f"\n{len(rest)} more units {'missed:' if counts else 'presented late'}")
     for name, units in sorted(counts.items(), key=lambda pair: -len(pair[1])):
         out.print(f"  {name}: {len(units)}, for example unit {units[0]}", markup=False)
+
+
+def _ms(ns: float | None) -> float | None:
+    return None if ns is None else round(ns / MS, 3)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ....runtime.errors import GraphError, did_you_mean, listing
+from ....runtime.observe.outcome import presenting
 from ....runtime.packet import WHOLE
 from ....runtime.plan.bind import Bound, bind
 from ....runtime.plan.catalogue import target_of
@@ -139,10 +140,10 @@ def _answer(where: str, spec: GraphSpec, bound: Mapping[str, Bound], what: str, 
             hint = did_you_mean(given, known)
             raise GraphError(f"{where}: no stream '{given}' ({what}: {listing(known)}){hint}")
         return given
-    ends = [node for node in bound.values() if node.cls.paced] or [n for n in bound.values() if not n.outputs]
+    ends = presenting({name: (node.cls.paced, not node.outputs) for name, node in bound.items()})
     found = {
         node.spec.inputs[port].source
-        for node in ends
+        for node in (bound[name] for name in ends)
         for port, inlet in node.inputs.items()
         if inlet.kind == what and port in node.spec.inputs
     }

@@ -1,5 +1,5 @@
 // The critical path of a unit: what its presentation waited for, back to its release, as `wangraph explain` tells it
-// (runtime/engine/explain.py is the other half; a test holds the two against each other).
+// (runtime/observe/explain.py is the other half; a test holds the two against each other).
 
 const NOTICED = 50; // waits shorter than this are not worth a line
 const MAX_STEPS = 200;

@@ -1,7 +1,6 @@
 // The runs: columns from the trace element, added up again. Times are microseconds after the origin.
 
 const MODES = ["step", "absorb", "gap", "skip"];
-const VERDICTS = ["real", "late", "discarded", "end"];
 const MISSING = 2; // of the validities, the one that a path asks for
 const UNSETTLED = -1;
 
@@ -32,8 +31,7 @@ function decodeSide(view, index) {
     row.side = side;
     row.inputs = row.inputs.map(([port, source, delay, stream, ahead]) => ({ port, from: side.rows[source], delay, stream, ahead }));
   }
-  const paced = side.rows.filter((row) => row.paced);
-  side.ends = paced.length ? paced : side.rows.filter((row) => row.sink);
+  side.ends = side.rows.filter((row) => row.presents);
   append(side, view);
   return side;
 }
@@ -64,7 +62,7 @@ function append(side, view) {
 }
 
 const COLUMNS = { first: Float64Array, last: Float64Array, ready: Float64Array, opens: Float64Array, out: Float64Array,
-  start: Float64Array, end: Float64Array, due: Float64Array, mode: Uint8Array, verdict: Uint8Array, level: Uint8Array };
+  start: Float64Array, end: Float64Array, due: Float64Array, mode: Uint8Array, late: Uint8Array, level: Uint8Array };
 
 const emptyBars = () => ({ n: 0, byUnit: new Map(), ...Object.fromEntries(Object.entries(COLUMNS).map(([name, Kind]) => [name, new Kind(0)])) });
 
@@ -97,8 +95,8 @@ function decodeBars(row, raw) {
   const dues = new Map(raw.dues);
   for (let i = 0; i < n; i++) {
     bars.mode[i] = raw.flags[i] & 3;
-    bars.verdict[i] = (raw.flags[i] >> 2) & 3;
-    bars.level[i] = raw.flags[i] >> 4;
+    bars.late[i] = (raw.flags[i] >> 2) & 1;
+    bars.level[i] = raw.flags[i] >> 3;
     bars.last[i] = bars.first[i] + (spans.get(i) ?? 1) - 1;
     bars.ready[i] = bars.start[i] - raw.waited[i];
     bars.end[i] = bars.start[i] + raw.busy[i];
@@ -187,9 +185,7 @@ function atLeast(column, wanted) {
 
 // The firing of a row for a unit: index, or -1.
 const firingOf = (row, unit) => row.bars.byUnit.get(unit) ?? -1;
-const LATE = 5000; // a presentation that began so long after its due is late, as runtime/engine/lateness.py has it
-const isLate = (row, i) => row.bars.mode[i] === 0 && (row.paced ? isLateStart(row, i) : VERDICTS[row.bars.verdict[i]] === "late");
-const isLateStart = ({ bars }, i) => VERDICTS[bars.verdict[i]] !== "end" && bars.start[i] - bars.due[i] > LATE;
+const isLate = (row, i) => row.bars.late[i] === 1;
 const isOdd = (row, i) => isLate(row, i) || row.bars.mode[i] !== 0;
 const slackOf = (row, i) => row.bars.due[i] - row.bars.out[i];
 const isLost = (unit) => run.sides.some((side) => side.lost.has(unit));

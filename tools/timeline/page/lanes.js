@@ -171,7 +171,7 @@ function drawBar(c, row, i, x0, x1, y, tall) {
       roundBox(c, x0, top, width, h);
       c.fill();
     }
-    if (mode === "absorb" || VERDICTS[bars.verdict[i]] === "discarded") {
+    if (mode === "absorb") {
       c.fillStyle = ink.absorbHatch;
       c.fill();
     }

@@ -43,8 +43,9 @@ function numbersOf() {
     ["units", `${run.units - run.first}`, `${seconds.toFixed(seconds < 100 ? 1 : 0)} s`, "minor"],
     ["fps", `${+run.sides[0].facts.fps.toFixed(2)}`, `unit ${+(run.period / 1000).toFixed(2)} ms`, "minor"],
     ["misses", each((facts) => facts.misses), "", run.misses.length ? "bad" : ""],
+    ...(run.sides.some((side) => side.facts.concealed) ? [["concealed", each((facts) => facts.concealed), "", ""]] : []),
     ["late", each((facts) => facts.late), "", ""],
-    ["model latency p50", each((facts) => short(facts.p50_ms)), "ms", ""],
+    ["model latency p50", each((facts) => short(facts.p50_ms)), `ms of ${each((facts) => facts.real)} real`, ""],
     ["p95", each((facts) => short(facts.p95_ms)), "ms", ""],
     ["max", each((facts) => short(facts.max_ms)), "ms", ""],
     ["presented after", run.sides.map((side) => short(side.latency / 1000)).join(" | "), "ms", "minor"],
@@ -57,7 +58,7 @@ const said = (row, i) => {
   const mode = MODES[bars.mode[i]];
   const level = row.levels[bars.level[i]];
   return [units, mode === "step" ? null : mode, level ? `level ${bars.level[i]}: ${level}` : null,
-    isLate(row, i) ? "late" : VERDICTS[bars.verdict[i]] === "discarded" ? "discarded" : null].filter(Boolean);
+    isLate(row, i) ? "late" : null].filter(Boolean);
 };
 
 function loadLines(row, { first, last, share, worst, unit, late, lost, missed }) {

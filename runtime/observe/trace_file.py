@@ -1,0 +1,54 @@
+"""A trace file as its readers want it: the plan that ran, and records that fit it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ..errors import GraphError, UserError, listing
+from ..plan.plan import Plan, from_plain
+from ..schedule.events import Firing
+from .records import Header, Record, read_trace
+
+AHEAD_UNITS = 1000
+"""No body goes through a unit that is released so much later."""
+
+
+def open_trace(path: Path) -> tuple[Header, Plan, Iterator[Record]]:
+    """The header, the plan in it, and the records after it, each checked when its turn comes.
+
+    Raises:
+        UserError: not a trace, empty, of another version, its header has no usable plan, or its records are of another
+            run or damaged.
+    """
+    records = read_trace(path)
+    header = next(records, None)
+    if not isinstance(header, Header):
+        raise UserError(
+            f"{path}: found an empty file (expected a trace), make one with: wangraph run GRAPH --trace FILE"
+        )
+    try:
+        plan = from_plain(header.plan)
+    except GraphError as error:
+        raise UserError(f"{path}:1: {error}") from error
+    return header, plan, _checked(path, plan, records)
+
+
+def _checked(path: Path, plan: Plan, records: Iterable[Record]) -> Iterator[Record]:
+    for record in records:
+        if isinstance(record, Firing) and record.node not in plan.nodes:
+            nodes = listing(plan.nodes)
+            raise UserError(f"{path}: found a firing of '{record.node}' (the plan has: {nodes}), record it again")
+        if isinstance(record, Firing):
+            _check_unit(path, plan, record)
+        if isinstance(record, Header):
+            raise UserError(f"{path}: found a second header (expected one run), split the file")
+        yield record
+
+
+def _check_unit(path: Path, plan: Plan, firing: Firing) -> None:
+    """A damaged number must not make a page of a million empty units."""
+    soonest_ns = plan.release_ns(firing.last - AHEAD_UNITS)
+    if not 0 <= firing.first <= firing.last or soonest_ns > firing.finished_ns:
+        found = f"units {firing.first} to {firing.last} of '{firing.node}' at {firing.finished_ns / 1e9:.3f} s"
+        raise UserError(f"{path}: found {found} (expected units of that time): the file is damaged, record it again")
