@@ -171,8 +171,8 @@ def test_nothing_more_is_told_while_nobody_asks(tmp_path):
             seen.append(for_ms)
 
     result = Run(looped(tmp_path / "out").plan(), Options(units=3))
-    look = result._look
-    result._look = lambda engine: (look(engine), seen.append(len(engine.statuses)))
+    look = result.collector.look
+    result.collector.look = lambda: (look(), seen.append(len(result.collector.engine.statuses)))
     result.start().wait()
     assert set(seen) == {0}
 

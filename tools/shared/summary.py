@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ...runtime.engine.run import Run
+from .figures import percent, quantiles_line
 
 
 def print_summary(run: Run) -> None:
@@ -19,10 +20,9 @@ def print_summary(run: Run) -> None:
     console.print(_headline(summary))
     if summary["clock"] == "virtual" and summary["unbudgeted"]:
         console.print(_unbudgeted(summary), soft_wrap=True)
-    for key, title in (("latency_ms", "latency"), ("model_latency_ms", "model latency"), ("slack_ms", "slack")):
-        if summary[key]:
-            figures = "  ".join(f"{name} {value:.1f}" for name, value in summary[key].items())
-            console.print(f"  {title:<14} {figures}  ms")
+    if summary["deadline_attainment"] is not None:
+        for line in _timing(summary):
+            console.print(line, soft_wrap=True)
     console.print(_nodes(summary))
     for node, text in summary["weights"].items():
         console.print(f"  weights: {escape(node)}: {escape(text)}")
@@ -35,8 +35,20 @@ def print_summary(run: Run) -> None:
         console.print(f"  wrote {escape(path)}", soft_wrap=True)
 
 
+def _timing(summary: dict[str, Any]) -> list[str]:
+    """How well the clock was kept, and the latencies of the units that were real."""
+    first_ms = summary["time_to_first_unit_ms"]
+    first = "" if first_ms is None else f", time to first unit {first_ms:.0f} ms"
+    names = {"latency_ms": "latency", "model_latency_ms": "model latency", "slack_ms": "slack"}
+    return [
+        f"  deadline attainment {percent(summary['deadline_attainment'])}{first}",
+        *(f"  {name:<14} {quantiles_line(summary[key], summary)}" for key, name in names.items()),
+    ]
+
+
 def _headline(summary: dict[str, Any]) -> str:
-    misses = summary["misses"]
+    misses, underruns = summary["misses"], summary["underruns"]
+    in_runs = f" in {underruns} underrun{'' if underruns == 1 else 's'}" if misses else ""
     colour = "red" if misses else "green"
     if summary["clock"] == "recorded":
         rate, how = "", f"{summary['wall_s']:.1f} s (by recorded decisions, no clock)"
@@ -45,7 +57,7 @@ def _headline(summary: dict[str, Any]) -> str:
         how = f"{summary['wall_s']:.1f} s ({summary['realtime_factor']:.2f} x real time, {summary['clock']} clock)"
     return (
         f"[bold]{escape(summary['graph'])}[/]: {summary['units']} units, {rate}"
-        f"[{colour}]{misses} misses[/], {summary['late']} late, {summary['concealed']} concealed, "
+        f"[{colour}]{misses} misses{in_runs}[/], {summary['late']} late, {summary['concealed']} concealed, "
         f"A/V skew max {summary['av_skew_ms'].get('max', 0.0):.0f} ms, "
         f"{how}"
     )

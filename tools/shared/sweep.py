@@ -69,6 +69,7 @@ def run_sweep(plan: Plan, profile: Profile, sweep: Sweep, units: int, seed: int)
             "verdict": verdict.word,
             "reason": verdict.reasons[0],
             "model_latency_ms": summary["model_latency_ms"],
+            "real": summary["real"],
             "misses": summary["misses"],
             "late": summary["late"],
             "units": units,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from .figures import quantiles_line
 from .tables import table
 
 if TYPE_CHECKING:
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from ...runtime.forecast.profile import Profile
     from ...runtime.forecast.resources import Forecast
     from ...runtime.plan.plan import Plan
+
+SIMULATED = ("units", "real", "misses", "concealed", "late", "deadline_attainment", "model_latency_ms", "slack_ms")
+"""What is reported of the simulated run."""
 
 UNITS = 375
 """A minute of units of 160 ms: what is simulated for the verdict."""
@@ -36,7 +40,7 @@ def judged(plan: Plan, reference: str | None) -> dict[str, Any]:
         "strained": list(verdict.forecast.strained),
         "profile": {"name": verdict.profile.name, "file": verdict.profile.where, "source": verdict.profile.source},
         "warnings": warnings(plan, verdict.profile),
-        "simulated": {key: run[key] for key in ("units", "misses", "late", "model_latency_ms", "slack_ms")},
+        "simulated": {key: run[key] for key in SIMULATED},
         **_sums(verdict.forecast),
     }
 
@@ -120,7 +124,8 @@ def print_timing(out: Console, timing: dict[str, Any]) -> None:
         ring = " -> ".join([*loop["nodes"], loop["nodes"][0]])
         out.print(f"loop {ring}: {loop['ms']:.5g} of {loop['of_ms']:g} ms ({loop['ratio']:.0%})")
     run = timing["simulated"]
-    latency = "  ".join(f"{name} {value:.1f}" for name, value in run["model_latency_ms"].items())
-    out.print(f"simulated {run['units']} units: {run['misses']} misses, {run['late']} late; model latency {latency} ms")
+    counts = f"{run['misses']} misses, {run['late']} late"
+    latency = quantiles_line(run["model_latency_ms"], run)
+    out.print(f"simulated {run['units']} units: {counts}; model latency {latency}", soft_wrap=True)
     print_warnings(out, timing["warnings"])
     print_verdict(out, timing["verdict"], timing["reasons"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...runtime.errors import UserError
+from ..shared.figures import quantiles_line
 from ..shared.options import graph_argument, load_plan, seed_option, set_option
 from ..shared.tables import console, table
 from ..shared.targets import TRACE, Target, check_targets
@@ -106,8 +107,7 @@ def _print(plan: Plan, verdict: Verdict, units: int, seed: int) -> None:
         markup=False,
         soft_wrap=True,
     )
-    figures = "  ".join(f"{name} {value:.1f}" for name, value in summary["model_latency_ms"].items())
-    out.print(f"  model latency  {figures}  ms")
+    out.print(f"  model latency  {quantiles_line(summary['model_latency_ms'], summary)}", soft_wrap=True)
     numbers = ("units", "busy p50", "p95", "wait p95", "slack p5", "late", "absorbed", "lost")
     rows = table("node", "process/lane", *numbers, right=numbers)
     for name, node in summary["nodes"].items():

@@ -41,7 +41,7 @@ def command(run: str | None, as_json: bool) -> None:
     send      its packets' way to other processes (p95)
     queue     settled units of its inputs that it has not taken
     late      calls that finished after their due, presentations that began after it
-    lost      units not computed; misses: units not real when presented
+    lost      units not computed; misses: units that were not there when presented
     last miss who made it, and why: of the last seconds; wangraph explain tells it of any unit of a trace
     """
     from ...runtime.observe.run_file import find_run, running
@@ -107,7 +107,11 @@ def _headline(now: dict[str, Any]) -> RenderableType:
     if now["model_latency_ms"]:
         latency = now["model_latency_ms"]
         text.append(f"  model latency {latency['p50']:.0f}, p95 {latency['p95']:.0f} of {now['deadline_ms']:.0f} ms")
+    if now["recent_real"] < now["recent_units"]:
+        text.append(f"  {now['recent_real']} of the last {now['recent_units']} units real", "bold red")
     text.append(f"  misses {now['misses']}", "bold red" if now["misses"] else "green")
+    if now["concealed"]:
+        text.append(f"  concealed {now['concealed']}", "yellow")
     text.append(f"  late {now['late']}  A/V skew {now['av_skew_ms']:.0f} ms")
     return text
 
