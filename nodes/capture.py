@@ -108,9 +108,8 @@ class CaptureFile(Node):
 
     def close(self) -> None:
         """Close the file."""
-        for reader in getattr(self, "_opened", []):
+        for reader in self._opened:
             reader.close()
-        self._opened = []
 
     def _seek(self, state: Playing, unit: Unit) -> int | None:
         """Number of the unit within this pass through the file, None when there is nothing more."""

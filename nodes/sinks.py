@@ -108,14 +108,13 @@ class Mp4(Node):
 
     def close(self) -> None:
         """Finish the file; after a failure too."""
-        for state in getattr(self, "_films", []):
+        for state in self._films:
             if self._writer is None and state.waiting:
                 self._start()
             self._catch_up(state)
-        if getattr(self, "_writer", None) is None:
-            return
         writer, self._writer = self._writer, None
-        assert writer is not None
+        if writer is None:  # nothing was ever shown
+            return
         last = self._merger.finish(self._end_ms)
         if last is not None and self._srt is not None:
             self._srt.write(last)

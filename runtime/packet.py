@@ -1,7 +1,6 @@
 """The packet: one stream's payload for one unit, with its times and its identity.
 
-Identity is (session, stream, generation, unit). A packet is immutable; on the CPU its tensors are read-only
-numpy arrays (bfloat16 travels as uint16 with its dtype named in the port contract).
+Identity is (session, stream, generation, unit). A packet is immutable, and its tensors are read-only.
 """
 
 from __future__ import annotations
@@ -11,15 +10,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.generic]
+from .payload import Array as Array
+from .payload import Payload, home_of, on_host
+from .payload import frozen as frozen
 
 WHOLE = ""
 """Name of the tensor in ports that carry exactly one."""
 
-NO_TENSORS: Mapping[str, Array] = MappingProxyType({})
+NO_TENSORS: Mapping[str, Payload] = MappingProxyType({})
 
 
 class Validity(enum.IntEnum):
@@ -55,7 +54,7 @@ class Packet(msgspec.Struct, frozen=True):
     pts_ns: int
     duration_ns: int
     validity: Validity
-    tensors: Mapping[str, Array] = NO_TENSORS
+    tensors: Mapping[str, Payload] = NO_TENSORS
     session: int = 0
     produced_ns: int = 0
     capture_ns: int | None = None
@@ -69,8 +68,13 @@ class Packet(msgspec.Struct, frozen=True):
 
     @property
     def array(self) -> Array:
-        """The tensor of a port that carries exactly one."""
-        return self.tensors[WHOLE]
+        """The tensor of a port that carries exactly one, in the memory of this machine."""
+        return on_host(self.tensors[WHOLE])
+
+    @property
+    def on_host(self) -> dict[str, Array]:
+        """The tensors in the memory of this machine, for files and sockets."""
+        return {name: on_host(payload) for name, payload in self.tensors.items()}
 
     @property
     def n_bytes(self) -> int:
@@ -82,14 +86,14 @@ class Packet(msgspec.Struct, frozen=True):
 
     def keep(self) -> Packet:
         """A copy whose tensors outlive the unit: views into shared memory are valid for one unit only."""
-        return msgspec.structs.replace(self, tensors={name: frozen(a.copy()) for name, a in self.tensors.items()})
+        return msgspec.structs.replace(self, tensors={name: _kept(payload) for name, payload in self.tensors.items()})
 
     def marked(self, validity: Validity) -> Packet:
         """The same payload under another validity."""
         return msgspec.structs.replace(self, validity=validity)
 
 
-def frozen(array: Array) -> Array:
-    """The array itself, read-only from now on."""
-    array.flags.writeable = False
-    return array
+def _kept(payload: Payload) -> Payload:
+    home = home_of(payload)
+    assert home is not None, type(payload)
+    return home.freeze(home.copy(payload))

@@ -12,6 +12,7 @@ from .link import Inbox, Outbox, queue_bound
 from .pool import Pool, ReadPool
 from .publisher import Publisher
 from .segment import Segment
+from .transport import Incoming, Outgoing
 
 
 class Endpoint:
@@ -46,8 +47,8 @@ class Endpoint:
         bounds = {name: queue_bound(plan, name) for name in plan.processes}
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.pool = Pool(own) if own else None
-        self.inbox = Inbox(self._context, addresses[process], process, bounds[process], others)
-        self.outbox = Outbox(self._context, addresses, bounds)
+        self.inbox: Incoming = Inbox(self._context, addresses[process], process, bounds[process], others)
+        self.outbox: Outgoing = Outbox(self._context, addresses, bounds)
         self.publisher = Publisher(process, self.outbox, self.pool)
 
     def close(self) -> None:

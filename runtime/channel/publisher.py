@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..packet import Array, Packet
-from .link import Outbox
 from .pool import Pool, Slot
+from .transport import Outgoing
 from .wire import encode_all
 
 Way = Literal["shared", "inline"]
@@ -20,7 +20,7 @@ Way = Literal["shared", "inline"]
 class Publisher:
     """What a process's lanes send through; any thread, one thread at a time per stream."""
 
-    def __init__(self, process: str, outbox: Outbox, pool: Pool | None) -> None:
+    def __init__(self, process: str, outbox: Outgoing, pool: Pool | None) -> None:
         """``pool``: None for a process that shares nothing."""
         self._process = process
         self._outbox = outbox
@@ -63,7 +63,7 @@ class Publisher:
         All leases come before any header: a quick reader must not free a slot under a slow one. And before the next
         packet is placed, which would get the same slot.
         """
-        placed = self._pool.place(packet.stream, packet.tensors) if self._pool and packet.tensors else None
+        placed = self._pool.place(packet.stream, packet.on_host) if self._pool and packet.tensors else None
         if self._pool is None or placed is None:
             return None
         slot, _ = placed

@@ -130,7 +130,7 @@ def encode_all(parts: Sequence[tuple[Packet, Slot | None]], owner: str) -> list[
 def _placed(packet: Packet, slot: Slot | None, frames: list[Frame]) -> tuple[TensorHeader, ...]:
     """Where the tensors of a packet are: in its slot, or in frames that are added here."""
     tensors = []
-    for name, array in packet.tensors.items():
+    for name, array in packet.on_host.items():
         dtype = _NAMES.get(array.dtype) or _NAMES.get(array.dtype.newbyteorder("="))
         if dtype is None:
             raise RunError(

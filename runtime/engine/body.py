@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from ..errors import NodeError, WangraphError, listing, place_of, raised
 from ..node import END, Emission, Node, NodeContext, Outputs, Timebase, Unit
 from ..packet import WHOLE, Array, Packet, Validity
+from ..payload import Payload
 from ..plan.plan import NodePlan, Plan
 from ..schedule.decide import Fire, Given
 from ..schedule.scheduler import Result
@@ -234,7 +235,7 @@ class Body:
         emission = value if isinstance(value, Emission) else Emission(value)
         contract = self._contracts[port]
         if emission.value is None:
-            tensors: dict[str, Array] = {}
+            tensors: dict[str, Payload] = {}
         else:
             tensors = contract.tensors_of(where, emission.value)
         validity = emission.validity

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import NodeError, listing
-from ..packet import WHOLE, Array, Packet, frozen
+from ..packet import WHOLE, Packet
+from ..payload import Payload, home_of
 from ..plan.plan import StreamPlan
 from ..ports import DTYPE_BYTES, Port, TensorSpec
 
@@ -46,7 +47,7 @@ class Contract:
             if (exact := _exactly(declared.specs.get(tensor.name), tensor.shape)) is not None
         }
 
-    def tensors_of(self, where: str, value: Any) -> dict[str, Array]:
+    def tensors_of(self, where: str, value: Any) -> dict[str, Payload]:
         """The tensors of a value, frozen; arrays that fit are not copied.
 
         Raises:
@@ -55,9 +56,11 @@ class Contract:
         raw = _as_tensors(where, self._declared, value)
         return {name: self._checked(where, name, array) for name, array in raw.items()}
 
-    def _checked(self, where: str, name: str, array: Array) -> Array:
-        if type(array) is np.ndarray and (array.dtype, array.shape) == self._exact.get(name):
-            return frozen(array if array.flags.c_contiguous else np.ascontiguousarray(array))
+    def _checked(self, where: str, name: str, array: Payload) -> Payload:
+        home = home_of(array)
+        assert home is not None, type(array)
+        if (array.dtype, array.shape) == self._exact.get(name):
+            return home.freeze(home.adopt(array))
         spec = self._declared.specs.get(name)
         if spec is None:
             raise NodeError(f"{where}: no tensor '{name}' (it has: {listing(self._declared.specs)})")
@@ -68,7 +71,7 @@ class Contract:
                 f"{where}: found {found} (expected [{_in_words(spec, resolved)}] {spec.dtype or 'any dtype'}), "
                 f"{self._remedy}"
             )
-        return frozen(np.ascontiguousarray(array))
+        return home.freeze(home.adopt(array))
 
 
 def _exactly(
@@ -94,24 +97,29 @@ def _numpy_name(dtype: str) -> str:
     return "uint16" if dtype == "bfloat16" else dtype
 
 
-def _as_tensors(where: str, contract: Port, value: Any) -> Mapping[str, Array]:
+def _as_tensors(where: str, contract: Port, value: Any) -> Mapping[str, Payload]:
     if isinstance(value, str):
         return {WHOLE: np.frombuffer(value.encode("utf-8"), np.uint8)}
     if contract.tensors is not None:
         if not isinstance(value, Mapping):
             raise NodeError(f"{where}: found {type(value).__name__} (expected tensors: {listing(contract.specs)})")
-        return {name: np.asarray(array) for name, array in value.items()}
+        return {name: _as_payload(array) for name, array in value.items()}
     if isinstance(value, Mapping):
         if contract.kind == "any":
-            return {name: np.asarray(array) for name, array in value.items()}
+            return {name: _as_payload(array) for name, array in value.items()}
         raise NodeError(f"{where}: found a mapping (expected one array)")
-    array = np.asarray(value)
+    array = _as_payload(value)
     if array.dtype == object:
         raise NodeError(f"{where}: found {type(value).__name__} (expected an array)")
     return {WHOLE: array}
 
 
-def _fits(array: Array, spec: TensorSpec, resolved: tuple[int | None, ...] | None) -> bool:
+def _as_payload(value: Any) -> Payload:
+    """An array as it is, wherever it lies; what numpy can make one of, a list or a number, as one."""
+    return value if home_of(value) is not None else np.asarray(value)
+
+
+def _fits(array: Payload, spec: TensorSpec, resolved: tuple[int | None, ...] | None) -> bool:
     if spec.dtype is not None:
         if array.dtype.name != _numpy_name(spec.dtype):
             return False
@@ -119,7 +127,7 @@ def _fits(array: Array, spec: TensorSpec, resolved: tuple[int | None, ...] | Non
         return False
     if spec.shape is None:
         return True
-    if array.ndim != len(spec.shape):
+    if len(array.shape) != len(spec.shape):
         return False
     sizes = resolved if resolved is not None else tuple(d.size for d in spec.shape)
     return all(

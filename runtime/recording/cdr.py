@@ -125,7 +125,7 @@ class _Reader:
 
 def pictures_of(packet: Packet) -> Array | None:
     """The pictures that a packet carries, F H W 3, when that is all it carries; viewers can draw them."""
-    array = packet.tensors.get(WHOLE) if len(packet.tensors) == 1 else None
+    array = packet.array if list(packet.tensors) == [WHOLE] else None
     drawable = array is not None and array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] == 3
     return array if drawable and array is not None and 0 < len(array) < 256 else None
 
@@ -145,7 +145,7 @@ def encode_packet(packet: Packet, n_frames: int) -> bytes:
     out.text(packet.capture_clock)
     out.number("B", packet.source_time_ns is not None)
     out.number("q", packet.source_time_ns or 0)
-    tensors = {} if n_frames else packet.tensors
+    tensors = {} if n_frames else packet.on_host
     out.number("I", len(tensors))
     for name, array in tensors.items():
         out.text(name)

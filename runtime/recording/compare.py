@@ -120,8 +120,9 @@ def _change(recorded: Packet, made: Packet | None) -> str:
         return f"found {_name(made.validity)} (recorded {_name(recorded.validity)})"
     if set(made.tensors) != set(recorded.tensors):
         return f"found tensors {listing(made.tensors)} (recorded {listing(recorded.tensors)})"
-    for name, before in recorded.tensors.items():
-        now, where = made.tensors[name], f"tensor '{name}': " if name else ""
+    new = made.on_host
+    for name, before in recorded.on_host.items():
+        now, where = new[name], f"tensor '{name}': " if name else ""
         if (now.shape, now.dtype) != (before.shape, before.dtype):
             return f"{where}found {list(now.shape)} {now.dtype} (recorded {list(before.shape)} {before.dtype})"
         if now.tobytes() != before.tobytes():
