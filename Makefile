@@ -7,6 +7,9 @@ PYTHON ?= python3
 VENV   ?= $(or $(VIRTUAL_ENV),.venv)
 BIN    := $(VENV)/bin
 RUN    := $(BIN)/wangraph
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# A file's tests stay in one process: they share what they have trained.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: duplex hello test quick install lint types graphs wheel clean
 
@@ -18,10 +21,10 @@ hello: $(VENV)/.installed
 	$(RUN) run graphs/hello.yaml
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 quick: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow and not browser"
+	$(PYTEST) -m "not slow and not browser"
 
 install: $(VENV)/.installed-dev
 
@@ -53,14 +56,16 @@ wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/installed dist/*.whl
 	mkdir -p build/empty && cd build/empty && PYTHONPATH=../installed $(abspath $(BIN))/python -m wangraph run hello --units 6
 
-$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e .
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,adapters]'
-	touch $@
+$(VENV)/.installed-dev: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[dev,adapters]'
+	touch $(VENV)/.installed $@
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
 
 clean:
 	rm -rf build dist .types .mypy_cache .ruff_cache .pytest_cache

@@ -23,8 +23,8 @@ from wangraph.wan_core.vocabulary import PAD
 
 
 @pytest.fixture(scope="module")
-def talk(tmp_path_factory):
-    bank = Bank(cache=tmp_path_factory.mktemp("voices"))
+def talk():
+    bank = Bank()
     acts = (Act("ask", 300, (("seven", "two"),)), Act("card", 300, colour="blue"), Act("hand", 300))
     return play(5, 60, bank, script=fixed(*acts), size=32)
 

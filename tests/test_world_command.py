@@ -13,9 +13,7 @@ from wangraph.tools.verbs.world import MODES, command
 
 
 @pytest.fixture
-def wangraph(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
+def wangraph():
     def run(*words):
         return CliRunner().invoke(command, [str(word) for word in words], standalone_mode=False)
 
@@ -44,7 +42,7 @@ def test_a_film_shows_both_sides_with_user_left_and_agent_right(wangraph, tmp_pa
     assert result.exception is None and result.output == f"{path}\n"
     pictures, sound = decoded(path)
     assert pictures.shape == (160, 256, 512, 3)
-    talk = play(3, 40, Bank(cache=tmp_path / "cache" / "wangraph" / "voices"), size=32)
+    talk = play(3, 40, Bank(), size=32)
     assert abs(lag(sound[0], talk.user_audio)) <= 16
     assert abs(lag(sound[1], talk.agent_audio)) <= 16
     seen = pictures[80].reshape(32, 8, 64, 8, 3).mean(axis=(1, 3))
@@ -62,8 +60,8 @@ def test_the_bundled_user_is_made_again_bit_for_bit(wangraph, tmp_path):
     assert sound.shape[1] == pytest.approx(78 * UNIT, abs=2048)
 
 
-def test_the_bundled_user_pauses_interrupts_raises_a_hand_and_shows_a_card(tmp_path):
-    kinds = [(cue.kind, cue.manner) for cue in clip(1, Bank(cache=tmp_path), 0).cues]
+def test_the_bundled_user_pauses_interrupts_raises_a_hand_and_shows_a_card():
+    kinds = [(cue.kind, cue.manner) for cue in clip(1, Bank(), 0).cues]
     assert {("pause", "turn"), ("speech", "interruption"), ("hand", "turn"), ("card", "turn")} <= set(kinds)
 
 
@@ -74,8 +72,8 @@ def test_check_prints_its_proof(wangraph):
     assert lines[0] == "1 dialogues, 40 units" and lines[-1] == "fair"
 
 
-def test_captions_tell_what_both_say(tmp_path):
-    talk = clip(1, Bank(cache=tmp_path), 0)
+def test_captions_tell_what_both_say():
+    talk = clip(1, Bank(), 0)
     text = captions(talk)
     assert text.startswith("1\n00:00:00,")
     for line in ("user: four", "user pauses", "user raises a hand", "user shows: blue", "agent: blue", "agent: —"):
@@ -83,7 +81,7 @@ def test_captions_tell_what_both_say(tmp_path):
 
 
 def test_an_unwritable_file_is_refused(tmp_path):
-    talk = clip(1, Bank(cache=tmp_path), 16, units=2)
+    talk = clip(1, Bank(), 16, units=2)
     path = tmp_path / "nowhere" / "talk.mp4"
     with pytest.raises(MediaError) as error:
         write_both(talk, path)
@@ -136,8 +134,8 @@ def test_a_film_needs_a_file(wangraph):
     assert str(result.exception) == "world: no file to write, add -o FILE"
 
 
-def test_a_dialogue_is_the_same_whatever_size_it_is_drawn_at(tmp_path):
-    bank = Bank(cache=tmp_path)
+def test_a_dialogue_is_the_same_whatever_size_it_is_drawn_at():
+    bank = Bank()
     small, none = play(2, 30, bank, size=16), play(2, 30, bank, size=0)
     np.testing.assert_array_equal(small.user_audio, none.user_audio)
     np.testing.assert_array_equal(small.agent_pose.mouth, none.agent_pose.mouth)

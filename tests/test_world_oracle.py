@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from wangraph.runtime.errors import UserError
-from wangraph.tools.lab.world import check
+from wangraph.tools.lab.world import check, evidence
 from wangraph.tools.lab.world.check import check_world
 from wangraph.tools.lab.world.cues import Cue
 from wangraph.tools.lab.world.dialogue import play
@@ -17,8 +17,8 @@ from wangraph.wan_core.vocabulary import PAD, STOP
 
 
 @pytest.fixture(scope="module")
-def bank(tmp_path_factory):
-    return Bank(cache=tmp_path_factory.mktemp("voices"))
+def bank():
+    return Bank()
 
 
 def dialogue(bank, *acts, units=60, seed=0, **more):
@@ -128,6 +128,18 @@ def test_the_world_is_fair(bank):
     assert min(report.youngest_ms.values()) >= REACTION_MS
 
 
+def test_ends_that_sound_like_pauses_are_found_out(bank, monkeypatch):
+    monkeypatch.setattr(evidence, "END_GLIDE", evidence.GO_ON_GLIDE)
+    ends = next(evidence.evidence(bank))
+    assert ends.what.startswith("end or pause") and ends.value < ends.least
+
+
+@pytest.fixture
+def without_evidence(monkeypatch):
+    """What the cues sound and look like is the same for every agent: shown once, above."""
+    monkeypatch.setattr(check, "evidence", lambda bank: [])
+
+
 class Hasty(Oracle):
     """Answers cues as soon as they are there."""
 
@@ -135,7 +147,7 @@ class Hasty(Oracle):
         return super()._seen(0)
 
 
-def test_an_agent_that_answers_too_soon_is_found_out(bank, monkeypatch):
+def test_an_agent_that_answers_too_soon_is_found_out(bank, monkeypatch, without_evidence):
     monkeypatch.setattr(check, "Oracle", Hasty)
     report = check_world(range(2), 60, bank, SCENARIOS["digits"])
     assert not report.is_fair
@@ -152,7 +164,7 @@ class Clairvoyant(Oracle):
         return super().step(cues)
 
 
-def test_an_agent_that_uses_a_newer_cue_is_found_out(bank, monkeypatch):
+def test_an_agent_that_uses_a_newer_cue_is_found_out(bank, monkeypatch, without_evidence):
     monkeypatch.setattr(check, "Oracle", Clairvoyant)
     report = check_world(range(3), 60, bank, SCENARIOS["digits"])
     assert any("the agent used a cue younger than 80 ms" in fault for fault in report.faults)
@@ -167,7 +179,7 @@ class Leaky(World):
             self._cue(Cue("card", self._unit * UNIT + 1, words=(self._act.colour,)))
 
 
-def test_a_user_whose_cues_come_before_their_evidence_is_found_out(bank, monkeypatch):
+def test_a_user_whose_cues_come_before_their_evidence_is_found_out(bank, monkeypatch, without_evidence):
     monkeypatch.setattr(check, "World", Leaky)
     report = check_world(range(4), 60, bank, SCENARIOS["sight"])
     assert any("two futures of one past" in fault for fault in report.faults)
