@@ -34,8 +34,9 @@ class Playing:
 class CaptureFile(Node):
     """Play a media file: its pictures at the clock's rate and its sound in mono, lined up by their time stamps.
 
-    Any file that FFmpeg reads: another rate, size, shape, turn or layout is converted. A file without picture gives
-    black, without sound silence. What is left of the last unit is filled with the last picture and silence.
+    Any file that FFmpeg reads: another rate, size, shape, turn or layout is converted. Of a file without picture, or
+    without sound, that port stays empty, as without a camera or a microphone: black and silence would be something to
+    see and to hear. What is left of the last unit is filled with the last picture and silence.
     """
 
     video = Output("video", "F H W 3", "uint8", help="RGB pictures, upright")
@@ -81,9 +82,9 @@ class CaptureFile(Node):
         self._n_units = ctx.clock.units_for(self.seconds) if self.seconds else None
         self._opened: list[PictureReader | SoundReader] = []
         if not self._info.has_video:
-            ctx.report("video", f"{ctx.name}: no picture in {self.path.name}: black")
+            ctx.report("video", f"{ctx.name}: no picture in {self.path.name}: empty")
         if not self._info.has_audio:
-            ctx.report("audio", f"{ctx.name}: no sound in {self.path.name}: silence")
+            ctx.report("audio", f"{ctx.name}: no sound in {self.path.name}: empty")
 
     def new_state(self) -> Playing:
         """The file from `start_s` on, its first pictures decoded."""
@@ -137,21 +138,19 @@ class CaptureFile(Node):
         tail = self._samples // n_frames if local else 0
         return state.sound is not None and state.sound.has_more(local * self._samples + tail)
 
-    def _video(self, state: Playing, first: int, n_frames: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        frames: Any = self._ctx.empty("video", (n_frames, self._height, self._width, 3), "uint8")
+    def _video(self, state: Playing, first: int, n_frames: int) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
         if state.pictures is None:
-            frames[:] = 0
-            return frames  # type: ignore[no-any-return]
+            return None
+        frames: Any = self._ctx.empty("video", (n_frames, self._height, self._width, 3), "uint8")
         for j in range(n_frames):
             state.pictures.read(first + j, frames[j])
         return frames  # type: ignore[no-any-return]
 
-    def _audio(self, state: Playing, first: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-        samples: Any = self._ctx.empty("audio", (self._samples,), "float32")
+    def _audio(self, state: Playing, first: int) -> np.ndarray[Any, np.dtype[np.float32]] | None:
         if state.sound is None:
-            samples[:] = 0
-        else:
-            state.sound.read(first, samples)
+            return None
+        samples: Any = self._ctx.empty("audio", (self._samples,), "float32")
+        state.sound.read(first, samples)
         return samples  # type: ignore[no-any-return]
 
     def _readers(self) -> tuple[PictureReader | None, SoundReader | None]:

@@ -1,8 +1,9 @@
 """From what the user shows and says to latents: causal encoders, one answer for each unit.
 
 A lost unit is taken in as black or silence, so that the state stays in step with the stream. A late picture is
-replaced by the last one standing still; late sound by silence. The state of our encoders follows from their last unit
-alone, so catching up costs one unit, however many were missed; third-party ones remember further and catch up on a few.
+replaced by the last one standing still; late sound by silence. Where there is no picture of a user at all the latents
+are empty, too: who cannot be seen is not a black picture. The state of our encoders follows from their last unit alone,
+so catching up costs one unit, however many were missed; third-party ones remember further and catch up on a few.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..runtime.errors import CheckpointError
-from ..runtime.node import Node, NodeContext, Outputs, Unit
+from ..runtime.node import Node, NodeContext, Outputs, Param, Unit
 from ..runtime.packet import Array, Validity
 from ..runtime.ports import Input, Output
 from ..wan_core.checkpoint_header import preset_of
@@ -121,6 +122,10 @@ class EncodeVideo(Node):
     width: int = WIDTH
     height: int = HEIGHT
 
+    eyes: bool = Param(
+        True, help="see a user: with the checkpoint's eyes, where it has some; false: latents that decode.video undoes"
+    )
+
     @classmethod
     def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
         """Ports with the codec's sizes."""
@@ -137,7 +142,8 @@ class EncodeVideo(Node):
 
     def open(self, ctx: NodeContext) -> None:
         """Load the codec."""
-        self._codec, config = VIDEO.load(self.values, ctx)
+        codec, config = VIDEO.load(self.values, ctx)
+        self._codec: Any = self._load_eyes(ctx) or codec
         self._inlet = UnitTensor("frames", pictures_shape(config), "uint8", ctx.device)
         self._encoder = UnitEncoder(
             ctx,
@@ -154,12 +160,30 @@ class EncodeVideo(Node):
         """Encode two black units."""
         self._encoder.warm(self.new_state())
 
+    def _load_eyes(self, ctx: NodeContext) -> Any:
+        """The checkpoint's eyes; None where the codec sees.
+
+        Raises:
+            CheckpointError: they cannot be used.
+        """
+        if not self.eyes or self.codec != "own":
+            return None
+        from ..wan_core.eyes import load_eyes_of
+
+        try:
+            return load_eyes_of(self.checkpoint, ctx.device)
+        except ModelError as error:
+            raise CheckpointError(str(error)) from error
+
     def new_state(self) -> Any:
         """Nothing seen yet."""
         return self._codec.new_encoder_state()
 
     def step(self, state: State, unit: Unit, frames: Array | None) -> Outputs:
-        """The latent picture of one unit; of a black one where there are no pictures."""
+        """The latent picture of one unit; where there are no pictures, of a user none, else of a black one."""
+        if self.eyes and frames is None:
+            self._encoder.absorb(state, [(unit, {"frames": None})])
+            return {"latents": None}
         return self._encoder.step(state, unit, frames)
 
     def absorb(self, state: State, units: Units) -> None:

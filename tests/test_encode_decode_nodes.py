@@ -31,7 +31,8 @@ def unit(index, **packets):
 
 
 def opened(name, checkpoint="nano", **context):
-    node = NODES[name](checkpoint=checkpoint)
+    more = {"eyes": False} if name == "EncodeVideo" else {}
+    node = NODES[name](checkpoint=checkpoint, **more)
     node.open(NodeContext("node", CLOCK, **context))
     node.warm()
     return node

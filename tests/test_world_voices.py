@@ -9,9 +9,10 @@ from media_files import write_floats
 from wangraph.runtime.errors import MediaError, UserError
 from wangraph.tools.lab.world import voices
 from wangraph.tools.lab.world.accents import SPELLED
+from wangraph.tools.lab.world.recordings import read_recording
 from wangraph.tools.lab.world.signal import RATE
 from wangraph.tools.lab.world.synthesis import speak_espeak
-from wangraph.tools.lab.world.voices import Bank, Speaker, digest_of_recordings, read_recording
+from wangraph.tools.lab.world.voices import Bank, Speaker, digest_of_recordings
 from wangraph.tools.lab.world.words import AGENT_WORDS, DIGITS, USER_WORDS, answer
 
 

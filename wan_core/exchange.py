@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .embed import AgentTrack, DecisionTrack, UserTrack, WorldTrack
+from .embed import Absent, AgentTrack, DecisionTrack, UserTrack, WorldTrack
 from .kvslice import KVSlice
 from .text import Language, TypedText
 
@@ -25,12 +25,14 @@ class UserUnit:
         audio: log-mel [B, hops, bands].
         text: typed token [B] int64, `vocabulary.PAD` where nothing was typed.
         unplayed: [B] bool: a response committed earlier turns out not to have been heard; None: no news.
+        absent: by modality, [B] bool: rows in which it is absent although it has numbers there.
     """
 
     video: Tensor | None = None
     audio: Tensor | None = None
     text: Tensor | None = None
     unplayed: Tensor | None = None
+    absent: Absent = field(default_factory=dict)
 
 
 @dataclass
@@ -101,7 +103,12 @@ def user_track(users: Sequence[UserUnit]) -> tuple[UserTrack, Tensor | None]:
     mel, no_audio = _stack([u.audio for u in users])
     text, no_text = _stack([u.text for u in users])
     unplayed, _ = _stack([u.unplayed for u in users])
-    return UserTrack(video, mel, text, _present(u_video=no_video, u_audio=no_audio, u_text=no_text)), unplayed
+    absent = _present(u_video=no_video, u_audio=no_audio, u_text=no_text)
+    for name in sorted({name for user in users for name in user.absent}):
+        rows, _ = _stack([user.absent.get(name) for user in users])
+        assert rows is not None, name
+        absent[name] = absent[name] | rows if name in absent else rows
+    return UserTrack(video, mel, text, absent), unplayed
 
 
 def agent_track(responses: Sequence[ResponseUnit]) -> AgentTrack:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from ...runtime.errors import UserError
 from ..shared.options import TRAINING_SEEDS, FiniteRange
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-STAGES = ("codecs", "interact", "roll")
+STAGES = ("codecs", "eyes", "interact", "roll")
 
 
 @click.command("train")
@@ -17,6 +18,7 @@ STAGES = ("codecs", "interact", "roll")
 @click.option("--preset", default="tiny", show_default=True, help="Shapes, and the plan that goes with them.")
 @click.option("--hours", type=FiniteRange(0, 1e5, min_open=True), help="Of the whole training, all stages.")
 @click.option("--voices", type=_FOLDER, metavar="DIR", help="Recorded people, too: WORD_PERSON_TAKE.wav")
+@click.option("--life", type=_FOLDER, metavar="DIR", help="Photographs and recordings of real people and places, too.")
 @click.option("--hold-out", multiple=True, metavar="NAME", help="Keep a speaker or synthesiser from training.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Where everything goes.")
 @click.option("--seed", type=TRAINING_SEEDS, default=0, show_default=True, help="Of weights, batches and dialogues.")
@@ -31,6 +33,7 @@ def command(
     preset: str,
     hours: float | None,
     voices: Path | None,
+    life: Path | None,
     hold_out: tuple[str, ...],
     origin: str,
     out: Path | None,
@@ -57,6 +60,8 @@ def command(
     from ..lab.train.workshop import Workshop, device_of
     from ..shared.tables import console
 
+    if stage == "eyes" and life is None:
+        raise UserError("train eyes: no photographs (needed to learn to see people), name their folder: --life DIR")
     shop = Workshop(
         preset,
         plan_of(preset).hours if hours is None else hours,
@@ -65,6 +70,7 @@ def command(
         seed=seed,
         voices=str(voices.resolve()) if voices else "",
         hold_out=tuple(sorted(hold_out)),
+        life=str(life.resolve()) if life else "",
         origin=origin,
         resume=resume,
         steps={} if steps is None else dict.fromkeys(plan_of(preset).shares, steps),

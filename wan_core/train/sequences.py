@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from ..embed import AgentTrack, DecisionTrack, UserTrack, WorldTrack
+from ..embed import Absent, AgentTrack, DecisionTrack, UserTrack, WorldTrack
 from ..flow import Latents
 from ..mel import LogMel
 from .throat import other_throat
@@ -30,6 +30,7 @@ class Sequences:
         labels: by auxiliary head, the class [B, U] that it should read; 0 is the common one.
         holds: [B, U] bool, where doing nothing is the decision.
         scenario: [B] number of the kind of dialogue.
+        absent: by modality, [B, U] bool where the user has no camera, or no microphone.
         world: what all rows were told before unit 0; None: nothing.
         gap_units: units that lie between it and the first one here.
     """
@@ -44,6 +45,7 @@ class Sequences:
     labels: dict[str, Tensor]
     holds: Tensor
     scenario: Tensor
+    absent: Absent = field(default_factory=dict)
     world: WorldTrack | None = None
     gap_units: int = 0
 
@@ -115,6 +117,8 @@ class Corruptor:
             for name in ("u_video", "u_audio", "u_text")
         }
         absent["u_video"] |= self._chance((rows, 1), amount.blind, batch, generator)
+        for name, missing in batch.absent.items():
+            absent[name] |= missing
         return UserTrack(batch.user_video, self._heard(batch.user_audio, generator), batch.user_text, absent)
 
     def history(self, batch: Sequences, generator: torch.Generator) -> AgentTrack:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from ....wan_core.checkpoint_header import find, inspect, vocabulary_of
 from ....wan_core.errors import ModelError
 from ....wan_core.exchange import ResponseUnit, WorldUnit, persona_prompt
 from ....wan_core.exchange import UserUnit as ModelUnit
+from ....wan_core.eyes import Eyes, Sight, load_eyes_of
 from ....wan_core.flow import Latents, Solver
 from ....wan_core.mel import LogMel, MelState
 from ....wan_core.model import DuplexModel
@@ -47,12 +49,14 @@ class Weights:
 
     Attributes:
         description: of the model's weights: where they come from.
+        eyes: what sees users; None: the video codec does.
     """
 
     model: DuplexModel
     audio: AudioCodec
     video: VideoCodec
     description: str
+    eyes: Eyes | None = None
 
     @classmethod
     def load(cls, checkpoint: str | Path, random: bool = False) -> Weights:
@@ -65,9 +69,15 @@ class Weights:
         audio = load_part(checkpoint, "audio_codec", lambda shapes: AudioCodec(shapes.audio)).module
         video = load_part(checkpoint, "video_codec", lambda shapes: VideoCodec(shapes.video)).module
         loaded = load_part(checkpoint, "model", DuplexModel)
+        eyes = load_eyes_of(checkpoint)
         if random:
-            return cls(untrained(loaded.preset, "model", DuplexModel), audio, video, "random")
-        return cls(loaded.module, audio, video, loaded.description)
+            return cls(untrained(loaded.preset, "model", DuplexModel), audio, video, "random", eyes)
+        return cls(loaded.module, audio, video, loaded.description, eyes)
+
+    @property
+    def sees(self) -> Sight:
+        """What sees users."""
+        return self.eyes or self.video
 
     @property
     def size(self) -> int:
@@ -120,7 +130,7 @@ class ModelAgent:
         self._sessions = [cast.seed for cast in casts]
         self._thinking: ThinkerState = self._thinker.new_state(rows)
         self._performing: PerformerState = self._performer.new_state(rows)
-        self._eyes: VideoEncoderState = weights.video.new_encoder_state(rows)
+        self._eyes: Any = weights.sees.new_encoder_state(rows)
         self._ears: MelState = self._front_end.new_state(rows)
         self._face: VideoDecoderState = weights.video.new_decoder_state(rows)
         self._voice: AudioDecoderState = weights.audio.new_decoder_state(rows)
@@ -135,10 +145,14 @@ class ModelAgent:
         """As in `talk.Agent`."""
         self._late.append(users)
         users = self._late.pop(0) if len(self._late) > self._behind else [_nobody(user) for user in users]
-        seen, self._eyes = self.weights.video.encode(as_pictures([user.frames for user in users]), self._eyes)
+        seen, self._eyes = self.weights.sees.encode(as_pictures([user.frames for user in users]), self._eyes)
         heard, self._ears = self._front_end(as_sounds([user.samples for user in users]), self._ears)
         typed = torch.tensor([user.text for user in users])
-        unit = ModelUnit(seen[:, 0], heard[:, 0], typed)
+        absent = {
+            "u_video": torch.tensor([not user.is_seen for user in users]),
+            "u_audio": torch.tensor([not user.is_heard for user in users]),
+        }
+        unit = ModelUnit(seen[:, 0], heard[:, 0], typed, absent=absent)
         thought = self._thinker.step(self._thinking, unit, self._response, seed=self.seed, sessions=self._sessions)
         self._performer.append(self._performing, thought.slice)
         latents = self._performer.generate(self._performing, self._unit, self.solver, self.seed, self._sessions)

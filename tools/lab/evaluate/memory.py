@@ -75,8 +75,8 @@ def _user(cast: Cast, units: int, weights: Weights, bank: Bank) -> list[UserUnit
         said = oracle.step(met[-1].cues).samples
     front_end = LogMel(weights.model.preset.mel)
     with torch.inference_mode():
-        seen, _ = weights.video.encode(
-            torch.cat([as_pictures([user.frames]) for user in met], 1), weights.video.new_encoder_state()
+        seen, _ = weights.sees.encode(
+            torch.cat([as_pictures([user.frames]) for user in met], 1), weights.sees.new_encoder_state()
         )
         heard, _ = front_end(torch.cat([as_sounds([user.samples]) for user in met], 1), front_end.new_state())
     return [UserUnit(seen[:, k], heard[:, k], torch.tensor([user.text])) for k, user in enumerate(met)]
@@ -93,7 +93,8 @@ def _effects(weights: Weights, one: Sequence[UserUnit], other: Sequence[UserUnit
     effects = torch.zeros(len(DISTANCES))
     for unit in range(len(one)):
         mine = [one[unit], *(other[unit] if unit in span else one[unit] for span in exchanged)]
-        user = UserUnit(*(torch.cat([_of(met, name) for met in mine]) for name in ("video", "audio", "text")))
+        video, audio, text = (torch.cat([_of(met, name) for met in mine]) for name in ("video", "audio", "text"))
+        user = UserUnit(video, audio, text)
         hidden = thinker.step(state, user, response, idle).user_hidden
         latents = solve(weights.model, state.cache, unit, Solver(1), sessions=[0] * rows)
         response = ResponseUnit(_spread(latents.audio, rows), _spread(latents.video, rows))

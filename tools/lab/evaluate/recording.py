@@ -18,9 +18,9 @@ from ....wan_core.thinker import Thinker
 from ....wan_core.train.interact import load_understanding
 from ....wan_core.vocabulary import PAD
 from ..train.labels import HEADS
+from ..world.recordings import read_sound
 from ..world.signal import RATE, UNIT, Sound, level
 from ..world.tokens import VOCABULARY
-from ..world.voices import read_sound
 from ..world.words import DIGITS
 from .agents import Weights, as_sounds
 from .rows import Setting

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..world.cues import Cue, UserUnit
-from ..world.face import render_each
+from ..world.filming import Filming
 from ..world.person import Person
 from ..world.persona import PERSONAS, Persona
 from ..world.script import SCENARIOS, Scenario, Script
@@ -136,14 +136,14 @@ def hold(
         keep_frames: rows of which the pictures themselves are kept, too.
     """
     worlds = [cast.world(bank, 0) for cast in casts]
-    looks = [world.person.looks for world in worlds]
+    cameras = Filming([world.person for world in worlds], bank, size) if size else None
     users: list[list[UserUnit]] = [[] for _ in casts]
     answers: list[list[Answer]] = [[] for _ in casts]
     faces: list[list[dict[str, NDArray[np.float32]]]] = [[] for _ in casts]
     agent.begin(casts)
     for _ in range(units):
         met = [world.step(own[-1].samples if own else None) for world, own in zip(worlds, answers, strict=True)]
-        seen = render_each([user.pose for user in met], looks, size) if size else [user.frames for user in met]
+        seen = cameras.shoot([user.pose for user in met]) if cameras else [user.frames for user in met]
         met = [replace(user, frames=frames) for user, frames in zip(met, seen, strict=True)]
         said = agent.step(met)
         for row, face in _faces(said, read).items():

@@ -1,7 +1,8 @@
 """Dialogues on disk: made once by several processes, in shards; what is there already is not made again.
 
-*Films* hold the pictures and sounds themselves, for the codecs. *Tracks* hold what the Transformer learns from: the
-user's sound, and latents of everything else, encoded by codecs that no longer change.
+*Films* hold the pictures and sounds themselves, for the codecs. *Views* hold users before cameras, for the eyes.
+*Tracks* hold what the Transformer learns from: the user's sound, and latents of everything else, encoded by codecs and
+eyes that no longer change.
 """
 
 # N dialogues of a shard, U units
@@ -14,7 +15,7 @@ import json
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -28,18 +29,23 @@ from ..world.script import SCENARIOS
 from ..world.voices import HELD_OUT, Bank, Split, synthetic_speakers
 from .labels import tensors_of
 from .told import TRAINED
+from .views import view_of
 
 if TYPE_CHECKING:
     from ....wan_core.audio import AudioCodec
+    from ....wan_core.eyes import Sight
     from ....wan_core.video import VideoCodec
 
 WORLD_VERSION = 3
 """Counts changes of the world after which dialogues of the same seed are other ones."""
 
-LABELS_VERSION = 1
+LABELS_VERSION = 2
 """Counts changes of what is kept of a dialogue."""
 
-Kind = Literal["films", "tracks"]
+ECHO_EVERY = 5
+"""One of so many dialogues of users who are like life is held over loudspeakers."""
+
+Kind = Literal["films", "views", "tracks"]
 SCENARIO_NAMES = tuple(SCENARIOS)
 
 
@@ -48,7 +54,7 @@ class DataSpec:
     """Which dialogues; equal specs are equal data.
 
     Attributes:
-        kind: films or tracks.
+        kind: films, views or tracks.
         preset: of the codecs, and so of the pictures.
         dialogues: how many, ``per_shard`` in a file.
         units: of each.
@@ -59,7 +65,9 @@ class DataSpec:
         voices: folder of recorded people, or empty.
         recordings: digest of what is in it; empty without a folder.
         hold_out: speakers who are not in the train split, besides the usual ones.
-        codecs: digest of the codecs that encode tracks; empty for films.
+        life: folder of real people and places, or empty; ``pictures`` is the digest of what is in it.
+        codecs: digest of the codecs that encode tracks and views; empty for films.
+        eyes: digest of the eyes that see users in tracks; empty where the codec does.
     """
 
     kind: Kind
@@ -74,7 +82,10 @@ class DataSpec:
     voices: str = ""
     recordings: str = ""
     hold_out: tuple[str, ...] = ()
+    life: str = ""
+    pictures: str = ""
     codecs: str = ""
+    eyes: str = ""
 
     def __post_init__(self) -> None:
         assert bool(self.voices) == bool(self.recordings), self
@@ -88,7 +99,7 @@ class DataSpec:
     def digest(self) -> str:
         """Of all that the data depend on, except how many shards there are; not of where the recordings are."""
         facts = {**asdict(self), "dialogues": None, "world": WORLD_VERSION, "labels": LABELS_VERSION}
-        facts["voices"] = facts.pop("recordings")
+        facts["voices"], facts["life"] = facts.pop("recordings"), facts.pop("pictures")
         facts["speakers"] = [speaker.name for speaker in synthetic_speakers()]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -103,7 +114,8 @@ class DataSpec:
             MediaError: the folder of recordings cannot be used.
             UserError: a held-out name that nobody has.
         """
-        return Bank(Path(self.voices) if self.voices else None, HELD_OUT.union(self.hold_out))
+        life = Path(self.life) if self.life else None
+        return Bank(Path(self.voices) if self.voices else None, HELD_OUT.union(self.hold_out), life=life)
 
     def path(self, folder: Path, shard: int) -> Path:
         """Where a shard is."""
@@ -129,8 +141,11 @@ def _holds(path: Path, dialogues: int) -> bool:
         return True
 
 
-def make(spec: DataSpec, folder: Path, processes: int, codecs: Path | None = None) -> Iterator[int]:
-    """Make the missing shards, yielding the number of each that is done; ``codecs`` is the checkpoint for tracks.
+def make(
+    spec: DataSpec, folder: Path, processes: int, codecs: Path | None = None, eyes: Path | None = None
+) -> Iterator[int]:
+    """Make the missing shards, yielding the number of each that is done; ``codecs`` is the checkpoint for tracks and
+    views, ``eyes`` the one that sees users in tracks.
 
     Raises:
         MediaError: a shard cannot be written, or a voice not be read.
@@ -141,9 +156,9 @@ def make(spec: DataSpec, folder: Path, processes: int, codecs: Path | None = Non
         return
     folder.mkdir(parents=True, exist_ok=True)
     bank = spec.bank()
-    for speaker in bank.split(spec.split):
+    for speaker in bank.split(spec.split) if spec.kind != "views" else ():
         bank.takes(speaker)  # made and checked once, before several processes read them
-    jobs = [(spec, folder, shard, codecs) for shard in wanted]
+    jobs = [(spec, folder, shard, codecs, eyes) for shard in wanted]
     if processes < 2 or len(jobs) < 2:
         for job in jobs:
             yield _make_shard(job)
@@ -154,16 +169,36 @@ def make(spec: DataSpec, folder: Path, processes: int, codecs: Path | None = Non
         yield from pool.imap_unordered(_make_shard, jobs)
 
 
-_Job = tuple[DataSpec, Path, int, Path | None]
-_Encode = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+_Job = tuple[DataSpec, Path, int, Path | None, Path | None]
+_Row = dict[str, Tensor]
 
 
 def _make_shard(job: _Job) -> int:
-    spec, folder, shard, codecs = job
-    bank, encode = _tools(spec, codecs)
-    rows = [encode(_dialogue(spec, bank, number)) for number in spec.numbers(shard)]
+    spec, folder, shard, codecs, eyes = job
+    made = _maker(spec, codecs, eyes)
+    rows = [made(number) for number in spec.numbers(shard)]
     write_shard(spec.path(folder, shard), {name: torch.stack([row[name] for row in rows]) for name in rows[0]})
     return shard
+
+
+@functools.lru_cache(maxsize=1)
+def _maker(spec: DataSpec, codecs: Path | None, eyes: Path | None) -> Callable[[int], _Row]:
+    """Makes a dialogue by its number; voices, pictures and codecs are read once in each process."""
+    bank = spec.bank()
+    if spec.kind == "films":
+        return lambda number: _dialogue(spec, bank, number)
+    from ....wan_core.audio import AudioCodec
+    from ....wan_core.checkpoint import load_part
+    from ....wan_core.eyes import PART, Eyes
+    from ....wan_core.video import VideoCodec
+
+    assert codecs is not None, spec
+    video = load_part(codecs, "video_codec", lambda shapes: VideoCodec(shapes.video)).module
+    if spec.kind == "views":
+        return lambda number: view_of(spec.seed + number, spec.units, bank.material(spec.split), video)
+    audio = load_part(codecs, "audio_codec", lambda shapes: AudioCodec(shapes.audio)).module
+    sees = video if eyes is None else load_part(eyes, PART, lambda shapes: Eyes(shapes.video)).module
+    return lambda number: encoded(_dialogue(spec, bank, number), audio, video, sees)
 
 
 def _dialogue(spec: DataSpec, bank: Bank, number: int) -> dict[str, Tensor]:
@@ -172,11 +207,13 @@ def _dialogue(spec: DataSpec, bank: Bank, number: int) -> dict[str, Tensor]:
     name = spec.scenarios[number % len(spec.scenarios)]
     size = preset(spec.preset).video.height
     persona = spec.personas[number // len(spec.scenarios) % len(spec.personas)]
+    # without photographs, echoes are for the stage that comes last
+    echoes = bool(spec.life) and number % ECHO_EVERY == 0
     dialogue = play(
         spec.seed + number,
         spec.units,
         bank,
-        SCENARIOS[name],
+        replace(SCENARIOS[name], echo=echoes),
         split=spec.split,
         persona=PERSONAS[persona],
         size=size,
@@ -188,35 +225,16 @@ def _dialogue(spec: DataSpec, bank: Bank, number: int) -> dict[str, Tensor]:
     }
 
 
-@functools.lru_cache(maxsize=1)
-def _tools(spec: DataSpec, codecs: Path | None) -> tuple[Bank, _Encode]:
-    """Voices and codecs, read once in each process."""
-    return spec.bank(), _encoder(spec, codecs)
-
-
-def _encoder(spec: DataSpec, codecs: Path | None) -> _Encode:
-    if spec.kind == "films":
-        return lambda row: row
-    from ....wan_core.audio import AudioCodec
-    from ....wan_core.checkpoint import load_part
-    from ....wan_core.video import VideoCodec
-
-    assert codecs is not None, spec
-    video = load_part(codecs, "video_codec", lambda shapes: VideoCodec(shapes.video)).module
-    audio = load_part(codecs, "audio_codec", lambda shapes: AudioCodec(shapes.audio)).module
-    return lambda row: encoded(row, audio, video)
-
-
 @torch.inference_mode()
-def encoded(row: dict[str, Tensor], audio: AudioCodec, video: VideoCodec) -> dict[str, Tensor]:
-    """A dialogue with latents (float16) in the place of pictures and of the agent's sound."""
+def encoded(row: _Row, audio: AudioCodec, video: VideoCodec, sees: Sight) -> _Row:
+    """A dialogue with latents (float16) in the place of pictures and of the agent's sound; ``sees`` sees the user."""
     kept = {name: tensor for name, tensor in row.items() if name not in ("user_video", "agent_video", "agent_audio")}
     sound = row["agent_audio"][None].float() / 32767
     kept["agent_latents"] = audio.encode(sound, audio.new_encoder_state())[0][0].half()
     kept["agent_loudness"] = sound[0].square().mean(1).sqrt()
-    for side in ("user", "agent"):
+    for side, eye in (("user", sees), ("agent", video)):
         frames = row[f"{side}_video"][None].float() / 127.5 - 1
-        kept[f"{side}_frames"] = video.encode(frames, video.new_encoder_state())[0][0].half()
+        kept[f"{side}_frames"] = eye.encode(frames, eye.new_encoder_state())[0][0].half()
     return kept
 
 

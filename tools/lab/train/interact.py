@@ -6,12 +6,13 @@ import copy
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ....wan_core.audio import AudioCodec
 from ....wan_core.checkpoint import load_part
 from ....wan_core.config import Preset
 from ....wan_core.exchange import UserUnit
+from ....wan_core.eyes import PART, Eyes
 from ....wan_core.flow import Latents
 from ....wan_core.mel import LogMel
 from ....wan_core.model import DuplexModel
@@ -24,6 +25,7 @@ from ....wan_core.whole import Whole
 from ..world.signal import Sound
 from .codecs import load_codecs
 from .data import SCENARIO_NAMES
+from .eyes import load_eyes
 from .labels import HEADS
 from .shards import Tracks, load
 from .sheet import Picture, spectrogram, stack, strip, write_png
@@ -49,6 +51,7 @@ def learn_interact(shop: Workshop) -> None:
         MediaError: voices or data that cannot be read or written.
     """
     audio, video = load_codecs(shop)
+    eyes = load_eyes(shop, video)
     shop.check("interact")
     shop.make(shop.tracks())
     shop.make(shop.tracks("held-out"))
@@ -62,7 +65,7 @@ def learn_interact(shop: Workshop) -> None:
     shop.finish(drive)
     loop.use_average()
     look.draw(learner.model)
-    save_model(shop, learner, audio, video, drive.elapsed_s)
+    save_model(shop, learner, audio, video, eyes, drive.elapsed_s)
 
 
 def planned(shop: Workshop, basics_until: float = 0.0) -> Tracks:
@@ -96,18 +99,23 @@ def begun(shop: Workshop, shapes: Preset) -> Learner:
     return learner
 
 
-def save_model(shop: Workshop, learner: Learner, audio: AudioCodec, video: VideoCodec, seconds: float) -> None:
+def save_model(
+    shop: Workshop, learner: Learner, audio: AudioCodec, video: VideoCodec, eyes: VideoCodec | Eyes, seconds: float
+) -> None:
     """Write the checkpoint that graphs run; in half precision, which is enough and half as large.
 
     Args:
+        eyes: what sees users; the codec does where none were learned.
         seconds: that the model has learned for; those of the codecs are added.
     """
-    parts = {
+    parts: dict[str, nn.Module] = {
         "model": learner.model.cpu().eval(),
         "understanding": learner.understanding.cpu().eval(),
         "audio_codec": audio,
         "video_codec": video,
     }
+    if isinstance(eyes, Eyes):
+        parts[PART] = eyes
     shop.save(shop.result, parts, seconds + seconds_of(shop.codecs), torch.float16)
     shop.console.print(f"wrote {shop.result}")
 

@@ -44,7 +44,7 @@ def tensors_of(dialogue: Dialogue) -> dict[str, Tensor]:
         ``user_text``, ``agent_text`` [U] int16; ``event`` [U, 2] int8; ``user_pose``, ``agent_pose`` [U, len(POSE)]
         float16; and, for the auxiliary heads, [U] int8 each: ``speaking``, ``addressed``, ``end``, ``hand`` (0 or 1),
         ``digit`` (0, or 1 + the digit whose word ended here), ``card`` (0, or 1 + its colour); and ``holds`` [U] int8,
-        where the agent rightly does nothing.
+        where the agent rightly does nothing; and ``unseen``, ``unheard`` [U] int8, where there is no picture, or sound.
     """
     units = len(dialogue)
     events = [
@@ -68,6 +68,8 @@ def tensors_of(dialogue: Dialogue) -> dict[str, Tensor]:
         "card": np.where(card.max(1) > 0.5, 1 + card.argmax(1), 0).astype(np.int8),
         **_heard(dialogue),
         "holds": _holds(dialogue),
+        "unseen": (~dialogue.is_seen).astype(np.int8),
+        "unheard": (~dialogue.is_heard).astype(np.int8),
     }
     return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in made.items()}
 

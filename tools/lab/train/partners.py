@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from ....wan_core.audio import AudioCodec, AudioEncoderState
 from ....wan_core.embed import WorldTrack
 from ....wan_core.exchange import UserUnit
+from ....wan_core.eyes import Sight
 from ....wan_core.flow import Latents
 from ....wan_core.train.roll import Meeting
 from ....wan_core.train.sequences import Sequences, told
@@ -21,6 +23,7 @@ from ..world.cues import AgentUnit
 from ..world.cues import UserUnit as WorldUnit
 from ..world.dialogue import record
 from ..world.face import render_each
+from ..world.filming import Filming
 from ..world.oracle import Oracle
 from ..world.persona import PERSONAS
 from ..world.script import SCENARIOS
@@ -44,6 +47,7 @@ class WorldPartners:
     Args:
         bank: voices.
         audio, video: codecs, in eval mode.
+        eyes: what sees the users.
         rows: how many at once.
         device: where tensors go.
         told_share: how often the agents are told who they are; else they are the first persona.
@@ -54,12 +58,14 @@ class WorldPartners:
         bank: Bank,
         audio: AudioCodec,
         video: VideoCodec,
+        eyes: Sight,
         rows: int,
         device: torch.device,
         told_share: float = 0.0,
     ) -> None:
         self.rows = rows
-        self._bank, self._audio, self._video, self._device, self._told_share = bank, audio, video, device, told_share
+        self._bank, self._audio, self._video, self._eyes = bank, audio, video, eyes
+        self._device, self._told_share = device, told_share
         self._size = video.config.height
 
     def begin(self, generator: torch.Generator) -> WorldTrack | None:
@@ -76,13 +82,14 @@ class WorldPartners:
             World(seed, self._bank, replace(SCENARIOS[SCENARIO_NAMES[kind]], echo=echo), size=0)
             for seed, kind, echo in zip(seeds, kinds, echoes, strict=True)
         ]
+        self._cameras = Filming([world.person for world in self._worlds], self._bank, self._size)
         self._oracles = [Oracle(seed, self._bank, persona) for seed, persona in zip(seeds, self._personas, strict=True)]
         self._heard: list[list[WorldUnit]] = [[] for _ in seeds]
         self._said: list[list[AgentUnit]] = [[] for _ in seeds]
         self._user_video: list[Tensor] = []
         self._ideal: list[Latents] = []
-        self._states: tuple[VideoEncoderState, VideoEncoderState, AudioEncoderState] = (
-            self._video.new_encoder_state(self.rows),
+        self._states: tuple[Any, VideoEncoderState, AudioEncoderState] = (
+            self._eyes.new_encoder_state(self.rows),
             self._video.new_encoder_state(self.rows),
             self._audio.new_encoder_state(self.rows),
         )
@@ -96,12 +103,11 @@ class WorldPartners:
         for row in range(self.rows):
             self._heard[row].append(users[row])
             self._said[row].append(agents[row])
-        looks = [*(world.person.looks for world in self._worlds), *(persona.looks for persona in self._personas)]
-        poses = [*(user.pose for user in users), *(agent.pose for agent in agents)]
-        drawn = render_each(poses, looks, self._size)
+        shown = self._cameras.shoot([user.pose for user in users])
+        drawn = render_each([a.pose for a in agents], [persona.looks for persona in self._personas], self._size)
         seen, faces, voices = self._states
-        user_video, seen = self._video.encode(_pictures(np.stack(drawn[: self.rows]), self._device), seen)
-        video, faces = self._video.encode(_pictures(np.stack(drawn[self.rows :]), self._device), faces)
+        user_video, seen = self._eyes.encode(_pictures(np.stack(shown), self._device), seen)
+        video, faces = self._video.encode(_pictures(np.stack(drawn), self._device), faces)
         audio, voices = self._audio.encode(self._tensor([agent.samples for agent in agents])[:, None], voices)
         self._states = seen, faces, voices
         ideal = Latents(audio[:, 0], video[:, 0])
@@ -113,6 +119,10 @@ class WorldPartners:
                 user_video[:, 0],
                 self._tensor([user.samples for user in users]),
                 torch.tensor([user.text for user in users], device=self._device),
+                absent={
+                    "u_video": torch.tensor([not user.is_seen for user in users], device=self._device),
+                    "u_audio": torch.tensor([not user.is_heard for user in users], device=self._device),
+                },
             ),
             ideal,
             torch.tensor(events, device=self._device),
@@ -122,7 +132,7 @@ class WorldPartners:
     def sequences(self) -> Sequences:
         """As in `roll.Partners`."""
         rows = [
-            tensors_of(record(heard, said, world.person, persona, size=0))
+            tensors_of(record(heard, said, world.person, persona, self._bank, size=0))
             for heard, said, world, persona in zip(self._heard, self._said, self._worlds, self._personas, strict=True)
         ]
         data = {name: torch.stack([row[name] for row in rows]).to(self._device) for name in rows[0]}
@@ -139,6 +149,7 @@ class WorldPartners:
             labels={**{name: data[name].long() for name in LISTENED}, "persona": labels.to(self._device)},
             holds=data["holds"].bool(),
             scenario=torch.tensor(self._kinds, device=self._device),
+            absent={"u_video": data["unseen"].bool(), "u_audio": data["unheard"].bool()},
             world=self._world,
         )
 

@@ -17,7 +17,8 @@ class TrainingPlan:
         films: dialogues with pictures, for the codecs, of ``film_units`` each.
         tracks_per_hour: dialogues for the model for each hour of training, of ``track_units`` each.
         validation: held-out dialogues.
-        clips, clip_units: batch of a codec.
+        views: users before cameras for the eyes, of ``view_units`` each; where there are photographs.
+        clips, clip_units: batch of a codec; as many users are in a batch of the eyes.
         rows, units: batch of the model.
         long_share: last share of the steps, in which it is windows of ``long_units``, as many units in all.
         personas: of the agents, in turn; the first is who the agent is when it is told nothing.
@@ -39,18 +40,20 @@ class TrainingPlan:
     long_units: int
     rows_rolled: int
     roll_units: int
+    views: int
+    view_units: int
     long_share: float = 0.1
     personas: tuple[str, ...] = ("iris",)
     told_share: float = 0.0
     per_shard: int = 32
 
 
-_SHARES = {"audio": 0.05, "video": 0.10, "interact": 0.66, "roll": 0.08}
+_SHARES = {"audio": 0.045, "video": 0.09, "eyes": 0.1, "interact": 0.595, "roll": 0.07}
 
 PLANS: dict[str, TrainingPlan] = {
     "nano": TrainingPlan(
         hours=0.03,
-        shares={"audio": 0.12, "video": 0.15, "interact": 0.45, "roll": 0.08},
+        shares={"audio": 0.11, "video": 0.13, "eyes": 0.1, "interact": 0.41, "roll": 0.07},
         films=8,
         film_units=32,
         tracks_per_hour=800,
@@ -63,6 +66,8 @@ PLANS: dict[str, TrainingPlan] = {
         long_units=48,
         rows_rolled=2,
         roll_units=12,
+        views=16,
+        view_units=4,
         personas=("iris", "otto"),
         told_share=0.2,
         per_shard=4,
@@ -82,6 +87,8 @@ PLANS: dict[str, TrainingPlan] = {
         long_units=96,
         rows_rolled=6,
         roll_units=72,
+        views=2368,
+        view_units=8,
         long_share=0.5,
         personas=("iris", "iris", "iris", "otto", "vera"),
         told_share=0.35,

@@ -11,6 +11,7 @@ from ....wan_core.train.state import load_state
 from ..world.tokens import VOCABULARY
 from .codecs import load_codecs
 from .data import SCENARIO_NAMES
+from .eyes import load_eyes
 from .interact import Look, planned, save_model
 from .labels import HEADS
 from .partners import WorldPartners
@@ -28,6 +29,7 @@ def learn_roll(shop: Workshop) -> None:
         MediaError: voices or data that cannot be read or written.
     """
     audio, video = load_codecs(shop)
+    eyes = load_eyes(shop, video)
     before = shop.out / "interact.state"
     if not before.exists():
         raise UserError(f"{before}: nothing learned (needed to go on from), first: wangraph train interact")
@@ -40,7 +42,9 @@ def learn_roll(shop: Workshop) -> None:
     plan, device = shop.plan, shop.device
     tracks = planned(shop)
     bank = shop.films().bank()
-    partners = WorldPartners(bank, audio.to(device), video.to(device), plan.rows_rolled, device, plan.told_share)
+    partners = WorldPartners(
+        bank, audio.to(device), video.to(device), eyes.to(device), plan.rows_rolled, device, plan.told_share
+    )
     speaking = [VOCABULARY.state(name) for name in ("speak", "backchannel")]
     task = RollTask(InteractTask(learner, tracks.draw), partners, audio, plan.roll_units, speaking)
     loop = Loop(task, ROLL_RECIPE, 10**9, shop.seed + 1)
@@ -51,4 +55,4 @@ def learn_roll(shop: Workshop) -> None:
     shop.finish(drive)
     loop.use_average()
     look.draw(learner.model)
-    save_model(shop, learner, audio.cpu(), video.cpu(), kept["elapsed_s"] + drive.elapsed_s)
+    save_model(shop, learner, audio.cpu(), video.cpu(), eyes.cpu(), kept["elapsed_s"] + drive.elapsed_s)

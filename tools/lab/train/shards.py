@@ -182,6 +182,7 @@ class Tracks:
             },
             holds=cut("holds").bool(),
             scenario=self.data["scenario"][[row for row, _ in windows]].long().to(self.device),
+            absent={"u_video": cut("unseen").bool(), "u_audio": cut("unheard").bool()},
         )
 
     def _start(self, row: int, units: int, generator: torch.Generator) -> int:

@@ -10,12 +10,14 @@ from pathlib import Path
 from ....runtime.errors import MediaError, UserError
 from ....wan_core.errors import ModelError
 from .codecs import learn_codecs
+from .eyes import learn_eyes
 from .interact import learn_interact
 from .roll import learn_roll
 from .workshop import CODEC_STAGES, Workshop
 
 _LEARN: dict[str, Callable[[Workshop], object]] = {
     "codecs": learn_codecs,
+    "eyes": learn_eyes,
     "interact": learn_interact,
     "roll": learn_roll,
 }

@@ -19,6 +19,7 @@ from ....wan_core.config import Preset, preset
 from ....wan_core.errors import ModelError
 from ....wan_core.train.loop import Loop
 from ....wan_core.train.state import load_state
+from ..world.life.material import digest_of_material
 from ..world.tokens import VOCABULARY
 from ..world.voices import HELD_OUT, Bank, Split, digest_of_recordings
 from .data import WORLD_VERSION, DataSpec, Kind, make, missing
@@ -47,6 +48,7 @@ class Workshop:
         seed: of weights, batches and dialogues.
         voices: folder of recorded people, or empty.
         hold_out: speakers kept from training, besides the usual ones.
+        life: folder of photographs and recordings of real people and places, or empty.
         origin: checkpoint to begin with, its codecs as they are; empty: random weights.
         resume: go on from the states in ``out``.
         steps: by stage, instead of the time.
@@ -61,6 +63,7 @@ class Workshop:
     seed: int = 0
     voices: str = ""
     hold_out: tuple[str, ...] = ()
+    life: str = ""
     origin: str = ""
     resume: bool = False
     steps: Mapping[str, int] = field(default_factory=dict)
@@ -73,6 +76,7 @@ class Workshop:
         self.preset: Preset = preset(self.name)
         # once: these are the recordings of the whole command, whatever becomes of the folder
         self.recordings = digest_of_recordings(Path(self.voices)) if self.voices else ""
+        self.pictures = digest_of_material(Path(self.life)) if self.life else ""
         self.origin_digest, self.seconds_before = "", 0.0
         self.people = self._people()
         if self.origin:
@@ -96,6 +100,11 @@ class Workshop:
         return self.out / f"{self.name}-codecs.safetensors"
 
     @property
+    def eyes(self) -> Path:
+        """Checkpoint of what sees users; not there where the video codec does."""
+        return self.out / f"{self.name}-eyes.safetensors"
+
+    @property
     def result(self) -> Path:
         """Checkpoint of everything."""
         return self.out / f"{self.name}.safetensors"
@@ -104,14 +113,18 @@ class Workshop:
         """Recorded people who are heard in this training."""
         if not self.voices:
             return frozenset()
-        bank = Bank(Path(self.voices), HELD_OUT.union(self.hold_out))
+        bank = Bank(Path(self.voices), HELD_OUT.union(self.hold_out), life=Path(self.life) if self.life else None)
         return frozenset(speaker.name for speaker in bank.split("train") if speaker.synthesiser == "people")
 
     def identity(self, stage: str) -> dict[str, str | int]:
         """What a state must be of to be gone on with."""
         made_of = {"voices": self.recordings, "hold_out": ",".join(self.hold_out)}
+        if self.life:
+            made_of["life"] = self.pictures
         if stage not in CODEC_STAGES:
             made_of["codecs"] = digest_of(self.codecs)
+        if stage not in (*CODEC_STAGES, "eyes") and self.eyes.exists():
+            made_of["eyes"] = digest_of(self.eyes)
         if self.origin:
             made_of["origin"] = self.origin_digest
         return {"stage": stage, "preset": self.name, "seed": self.seed, "world": WORLD_VERSION, **made_of}
@@ -124,6 +137,13 @@ class Workshop:
         """Dialogues for the codecs."""
         plan = self.plan
         return self._spec("films", plan.films, plan.film_units, FILMS_FROM, "train")
+
+    def views(self, split: Split = "train") -> DataSpec:
+        """Users before cameras, for the eyes; held-out ones for their gates."""
+        plan = self.plan
+        if split == "held-out":
+            return self._spec("views", max(plan.per_shard, plan.views // 8), plan.view_units, VALIDATION_FROM, split)
+        return self._spec("views", plan.views, plan.view_units, 0, split)
 
     def tracks(self, split: Split = "train") -> DataSpec:
         """Dialogues for the model, encoded by this training's codecs; held-out ones to validate on."""
@@ -146,7 +166,10 @@ class Workshop:
             voices=self.voices,
             recordings=self.recordings,
             hold_out=self.hold_out,
-            codecs=digest_of(self.codecs) if kind == "tracks" else "",
+            life=self.life,
+            pictures=self.pictures,
+            codecs="" if kind == "films" else digest_of(self.codecs),
+            eyes=digest_of(self.eyes) if kind == "tracks" else "",
         )
 
     def make(self, spec: DataSpec) -> None:
@@ -162,7 +185,9 @@ class Workshop:
         began = time.monotonic()
         with progress(self.console) as bar:
             line = bar.add_task(f"{spec.kind}, {spec.split}", total=len(todo))
-            for _ in make(spec, self.data, self.threads, self.codecs if spec.kind == "tracks" else None):
+            codecs = None if spec.kind == "films" else self.codecs
+            eyes = self.eyes if spec.eyes else None
+            for _ in make(spec, self.data, self.threads, codecs, eyes):
                 bar.advance(line)
         units = sum(len(spec.numbers(shard)) for shard in todo) * spec.units
         seconds = time.monotonic() - began
@@ -202,9 +227,10 @@ class Workshop:
         return drive
 
     def share(self, stage: str) -> float:
-        """Of the hours; what the codecs would take goes to the others where there are codecs already."""
+        """Of the hours; what codecs and eyes would take goes to the others where there are codecs, or no eyes."""
         shares = self.plan.shares
         spared = sum(shares[codec] for codec in CODEC_STAGES) if self.origin else 0.0
+        spared += 0.0 if self.life else shares["eyes"]
         return shares[stage] / (1 - spared)
 
     def finish(self, drive: Drive) -> None:

@@ -33,7 +33,16 @@ class Canvas:
         self.frames, self.size = frames, size
         self.pixel = 2.0 / size
         self.axis: Plane = ((np.arange(size, dtype=np.float32) + 0.5) * self.pixel - 1.0).astype(np.float32)
+        self.down = self.axis
         self.planes: Plane = np.empty((frames, 3, size, size), np.float32)
+
+    def moved(self, x: float, y: float, zoom: float) -> Canvas:
+        """The same pictures, on which what is drawn at the origin appears at ``x``, ``y``, ``zoom`` times as large."""
+        other = Canvas(self.frames, self.size)
+        other.planes = self.planes
+        other.pixel = self.pixel / zoom
+        other.axis, other.down = (self.axis - np.float32(x)) / zoom, (self.axis - np.float32(y)) / zoom
+        return other
 
     def column(self, value: ArrayLike) -> Plane:
         """``value`` as [T or 1, 1, 1], to be broadcast against a patch."""
@@ -42,9 +51,9 @@ class Canvas:
 
     def patch(self, x: ArrayLike, y: ArrayLike, reach_x: ArrayLike, reach_y: ArrayLike) -> Patch:
         """The smallest rectangle that holds everything within ``reach`` of ``(x, y)`` in every frame."""
-        rows = self._span(np.asarray(y, np.float32), np.asarray(reach_y, np.float32))
-        columns = self._span(np.asarray(x, np.float32), np.asarray(reach_x, np.float32))
-        return Patch(rows, columns, self.axis[None, None, columns], self.axis[None, rows, None])
+        rows = self._span(self.down, np.asarray(y, np.float32), np.asarray(reach_y, np.float32))
+        columns = self._span(self.axis, np.asarray(x, np.float32), np.asarray(reach_x, np.float32))
+        return Patch(rows, columns, self.axis[None, None, columns], self.down[None, rows, None])
 
     def paint(self, patch: Patch, cover: ArrayLike, colour: ArrayLike, light: ArrayLike | None = None) -> None:
         """Blend ``colour`` ([3] or [T, 3]) over a patch by ``cover`` [T, h, w], scaled by ``light`` [T, h, w]."""
@@ -124,7 +133,8 @@ class Canvas:
         bytes_ = np.clip(self.planes * 255.0 + 0.5, 0.0, 255.0).astype(np.uint8)
         return np.ascontiguousarray(bytes_.transpose(0, 2, 3, 1))
 
-    def _span(self, centre: Plane, reach: Plane) -> slice:
-        low = (float(np.min(centre - reach)) + 1.0) / self.pixel
-        high = (float(np.max(centre + reach)) + 1.0) / self.pixel
+    def _span(self, axis: Plane, centre: Plane, reach: Plane) -> slice:
+        edge = float(axis[0]) - self.pixel / 2
+        low = (float(np.min(centre - reach)) - edge) / self.pixel
+        high = (float(np.max(centre + reach)) - edge) / self.pixel
         return slice(min(max(int(low), 0), self.size), min(max(int(high) + 1, 0), self.size))

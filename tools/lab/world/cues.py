@@ -16,7 +16,7 @@ from .face import Pose
 from .signal import Sound
 
 CueKind = Literal["speech", "word", "pause", "end", "quiet", "typed", "card", "card_away", "hand", "hand_down"]
-Manner = Literal["turn", "interruption", "backchannel", "aside"]
+Manner = Literal["turn", "interruption", "backchannel", "aside", "chatter"]
 State = Literal["idle", "listen", "backchannel", "speak", "stop"]
 Gesture = Literal["none", "blink", "nod"]
 
@@ -29,7 +29,8 @@ class Cue:
         kind: ``speech`` began, a ``word`` ended, a ``pause`` inside a turn began, a turn came to its ``end``, other
             speech ended (``quiet``), a line was ``typed``, a ``card`` or ``hand`` is up or down again.
         at: sample, counted from the start of unit 0, at which it is complete.
-        manner: of speech: a turn, an interruption, a backchannel, or an aside to somebody else.
+        manner: of speech: a turn, an interruption, a backchannel, an aside to somebody else, or chatter to which there
+            is no answer.
         words: the word that ended, the line that was typed, the card's colour.
     """
 
@@ -51,6 +52,7 @@ class UserUnit:
         pose: what was drawn, 4 frames.
         is_speaking: [4] whether the user's voice is on, per frame.
         is_addressed: whether the user looks at the agent.
+        is_seen, is_heard: whether there is a picture, and sound; what there is not arrives as empty.
     """
 
     unit: int
@@ -61,6 +63,8 @@ class UserUnit:
     pose: Pose
     is_speaking: NDArray[np.bool_]
     is_addressed: bool
+    is_seen: bool = True
+    is_heard: bool = True
 
 
 @dataclass(frozen=True)

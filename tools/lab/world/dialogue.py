@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .cues import AgentUnit, Cue, Gesture, State, UserUnit
 from .face import PIXELS_AT_ONCE, Pose, join, render
+from .filming import filmed
 from .oracle import Change, Oracle
 from .person import Person
 from .persona import PERSONAS, Persona
@@ -33,6 +34,7 @@ class Dialogue:
         user_pose, agent_pose: of every frame, to draw them later, at another size.
         speaking: [U, 4] whether the user's voice is on.
         addressed: [U] whether the user looks at the agent.
+        is_seen, is_heard: [U] whether there is a picture, and sound, of the user.
         cues: of the user, in order of time.
         changes: of the agent, with the cue of each.
     """
@@ -49,6 +51,8 @@ class Dialogue:
     agent_pose: Pose
     speaking: NDArray[np.bool_]
     addressed: NDArray[np.bool_]
+    is_seen: NDArray[np.bool_]
+    is_heard: NDArray[np.bool_]
     cues: tuple[Cue, ...]
     changes: tuple[Change, ...]
     person: Person
@@ -86,7 +90,7 @@ def play(
     for _ in range(units):
         heard.append(world.step(said[-1].samples if said else None))
         said.append(oracle.step(heard[-1].cues))
-    return record(heard, said, world.person, persona, tuple(oracle.changes), size)
+    return record(heard, said, world.person, persona, bank, tuple(oracle.changes), size)
 
 
 def record(
@@ -94,6 +98,7 @@ def record(
     said: list[AgentUnit],
     person: Person,
     persona: Persona,
+    bank: Bank,
     changes: tuple[Change, ...] = (),
     size: int = 64,
 ) -> Dialogue:
@@ -103,7 +108,7 @@ def record(
     return Dialogue(
         user_audio=np.concatenate([u.samples for u in heard]),
         agent_audio=np.concatenate([a.samples for a in said]),
-        user_video=pictures(user_pose, person.looks, size, units),
+        user_video=filmed(person, bank, user_pose, size, units),
         agent_video=pictures(agent_pose, persona.looks, size, units),
         user_text=np.asarray([u.text for u in heard]),
         agent_text=np.asarray([a.text for a in said]),
@@ -113,6 +118,8 @@ def record(
         agent_pose=agent_pose,
         speaking=np.stack([u.is_speaking for u in heard]),
         addressed=np.asarray([u.is_addressed for u in heard]),
+        is_seen=np.asarray([u.is_seen for u in heard]),
+        is_heard=np.asarray([u.is_heard for u in heard]),
         cues=tuple(cue for u in heard for cue in u.cues),
         changes=changes,
         person=person,

@@ -51,6 +51,7 @@ _WALL = ((0.78, 0.84, 0.88), (0.86, 0.82, 0.76), (0.74, 0.82, 0.76), (0.83, 0.77
 _IRIS = ((0.20, 0.12, 0.08), (0.16, 0.22, 0.14), (0.12, 0.22, 0.36))
 _WHITE = (0.98, 0.98, 0.97)
 _MOUTH = (0.30, 0.07, 0.09)
+_RESTING = 0.01  # a hand, or a card, that is raised no further is not drawn
 
 
 @dataclass(frozen=True)
@@ -154,8 +155,14 @@ def random_looks(rng: np.random.Generator) -> NDArray[np.float32]:
 def render(pose: Pose, looks: ArrayLike, size: int = 64) -> NDArray[np.uint8]:
     """Pictures [T, S, S, 3] of a person in ``pose``; ``looks`` is one identity vector, or one per frame."""
     canvas, who = Canvas(len(pose), size), Looks.of(looks)
-    head = _Head(pose, who)
     _wall(canvas, who)
+    paint_person(canvas, pose, who)
+    return canvas.pictures()
+
+
+def paint_person(canvas: Canvas, pose: Pose, who: Looks) -> None:
+    """Draw somebody over what the canvas shows already."""
+    head = _Head(pose, who)
     _hair_behind(canvas, head, who)
     _body(canvas, pose, who)
     _skull(canvas, head, who)
@@ -164,11 +171,10 @@ def render(pose: Pose, looks: ArrayLike, size: int = 64) -> NDArray[np.uint8]:
     _nose(canvas, head, who)
     _mouth(canvas, head, pose, who)
     _hair_before(canvas, head, who)
-    if pose.card.max() > 0.01:
+    if pose.card.max() > _RESTING:
         _card(canvas, pose, who)
-    if pose.hand.max() > 0.01:
-        _hand(canvas, pose, who)
-    return canvas.pictures()
+    if pose.hand.max() > _RESTING:
+        paint_palm(canvas, pose, who)
 
 
 def render_each(poses: Sequence[Pose], looks: Sequence[NDArray[np.float32]], size: int) -> list[NDArray[np.uint8]]:
@@ -305,8 +311,9 @@ def _hair_before(canvas: Canvas, head: _Head, who: Looks) -> None:
         canvas.ellipse(x, y, 0.055, 0.17 + 0.24 * who.long_hair, who.hair * 0.95, angle=angle, shade=0.1)
 
 
-def _hand(canvas: Canvas, pose: Pose, who: Looks) -> None:
-    x, y = 0.66 + 0.03 * np.sin(pose.hand * 3.0), 1.50 - 1.02 * pose.hand
+def paint_palm(canvas: Canvas, pose: Pose, who: Looks) -> None:
+    """A drawn arm with its palm raised as far as the pose says."""
+    x, y = 0.66 + 0.03 * np.sin(pose.hand * 3.0), _raised(1.50 - 1.02 * pose.hand, pose.hand)
     skin = who.skin * 0.96
     canvas.capsule(x + 0.10, y + 0.95, x + 0.02, y + 0.30, 0.135, who.shirt * 0.92)
     canvas.capsule(x + 0.02, y + 0.28, x, y + 0.05, 0.095, skin)
@@ -318,7 +325,7 @@ def _hand(canvas: Canvas, pose: Pose, who: Looks) -> None:
 
 
 def _card(canvas: Canvas, pose: Pose, who: Looks) -> None:
-    x, y = -0.56, 1.62 - 1.12 * pose.card
+    x, y = -0.56, _raised(1.62 - 1.12 * pose.card, pose.card)
     colours = np.asarray(list(CARD_COLOURS.values()), np.float32)[pose.card_colour]
     canvas.capsule(x - 0.12, y + 0.95, x - 0.04, y + 0.42, 0.125, who.shirt * 0.92)
     canvas.box(x + 0.015, y + 0.02, 0.275, 0.335, 0.05, who.wall * 0.45)
@@ -326,6 +333,12 @@ def _card(canvas: Canvas, pose: Pose, who: Looks) -> None:
     canvas.box(x, y, 0.225, 0.285, 0.03, colours)
     for shift in (-0.12, -0.02):
         canvas.capsule(x + shift, y + 0.44, x + shift + 0.02, y + 0.27, 0.042, who.skin * 0.95)
+
+
+def _raised(y: Plane, level: Plane) -> Plane:
+    """Where something is raised to; far below what any picture shows as long as it is not."""
+    raised: Plane = np.where(level > _RESTING, y, 9.0).astype(np.float32)
+    return raised
 
 
 def _blend(palette: tuple[tuple[float, float, float], ...], where: Plane) -> Plane:

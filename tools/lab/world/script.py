@@ -15,7 +15,7 @@ import numpy as np
 from ....runtime.errors import UserError, did_you_mean, listing
 from .words import ASIDES, BACKCHANNELS, CLOSING, COLOURS, DIGITS
 
-ActKind = Literal["ask", "type", "card", "aside", "hand", "murmur", "glance"]
+ActKind = Literal["ask", "type", "card", "aside", "hand", "murmur", "glance", "chatter"]
 ReactionKind = Literal["interrupt", "backchannel", "hand"]
 
 
@@ -34,7 +34,8 @@ class Act:
 
     Attributes:
         kind: ``ask`` aloud, ``type`` a line, show a ``card`` (and perhaps ask about it), speak an ``aside`` to somebody
-            else, raise a ``hand``, ``murmur`` a backchannel or ``glance`` away while nobody speaks.
+            else, raise a ``hand``, ``murmur`` a backchannel or ``glance`` away while nobody speaks; ``chatter`` of
+            things that the agent has no answer to.
         rest_ms: quiet before it.
         phrases: words; between phrases the user pauses without having come to an end.
         pause_ms: length of these pauses.
@@ -67,6 +68,7 @@ class Scenario:
     closing: float = 0.25
     longest: int = 3
     echo: bool = False
+    asks_cards: bool = True
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -116,7 +118,7 @@ def drawn(scenario: Scenario, seed: int, vocabulary: Collection[str]) -> Script:
         rng = np.random.default_rng((seed, 11, number))
         kind = names[rng.choice(len(names), p=weights)]
         rest = int(rng.uniform(200, 1400))
-        if kind in ("hand", "glance"):
+        if kind in ("hand", "glance", "chatter"):
             return Act(kind, rest)
         if kind == "murmur":
             return Act(kind, rest, ((_pick(rng, BACKCHANNELS, vocabulary),),))
@@ -124,7 +126,7 @@ def drawn(scenario: Scenario, seed: int, vocabulary: Collection[str]) -> Script:
             return Act(kind, rest, (_aside(rng, scenario, vocabulary),))
         if kind == "card":
             colour = str(rng.choice(COLOURS))
-            asks = bool(set(COLOURS) <= set(vocabulary)) and rng.random() < 0.4
+            asks = bool(set(COLOURS) <= set(vocabulary)) and rng.random() < 0.4 and scenario.asks_cards
             asked = colour if rng.random() < 0.5 else str(rng.choice(COLOURS))
             return Act(kind, rest, ((asked,),) if asks else (), colour=colour)
         reacts = _reaction_kind(rng, scenario, vocabulary)

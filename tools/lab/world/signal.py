@@ -72,6 +72,29 @@ def warp_tract(sound: Sound, factor: float) -> Sound:
     return warped
 
 
+def stretched(sound: Sound, factor: float) -> Sound:
+    """``sound`` so many times as long, at its own pitch: overlapping pieces, each laid where it fits best (WSOLA)."""
+    size, hop, reach = 480, 240, 120
+    if abs(factor - 1.0) < 1e-3 or len(sound) < 3 * size:
+        return sound
+    window = np.hanning(size + 1)[:-1].astype(np.float32)
+    padded = np.pad(sound, (reach, size + 2 * reach))
+    count = int(len(sound) * factor) // hop
+    out = np.zeros((count + 1) * hop + size, np.float32)
+    goes_on: Sound | None = None  # what would follow the last piece
+    for i in range(count):
+        start = reach + int(i * hop / factor)
+        if goes_on is not None:
+            near = np.lib.stride_tricks.sliding_window_view(padded[start - reach : start + reach + size], size)
+            energy = np.sqrt((near**2).sum(1)) + 1e-6
+            start += int((near @ goes_on / energy).argmax()) - reach
+        out[i * hop : i * hop + size] += padded[start : start + size] * window
+        goes_on = padded[start + hop : start + hop + size]
+        if len(goes_on) < size:
+            break
+    return out[: int(len(sound) * factor)]
+
+
 def trim(sound: Sound, threshold: float = 0.03) -> Sound:
     """``sound`` without the silence around it, with edges faded over a few milliseconds; empty if all is silence."""
     if not len(sound):  # which nothing can be convolved with

@@ -19,12 +19,15 @@ import numpy as np
 from ....wan_core.vocabulary import ENTER, PAD
 from .cues import Cue, Manner, UserUnit
 from .ear import GAP_MS, Ear
-from .face import LOOKS, render
+from .face import LOOKS
+from .filming import Filming
+from .life.acoustics import LiveMicrophone
+from .life.lived import possible
 from .motion import Mover, visible_after, voiced
-from .person import END_GLIDE, GO_ON_GLIDE, Person, delivered
+from .person import END_GLIDE, GO_ON_GLIDE, SHORT_WORD_S, Person, delivered
 from .room import Microphone
 from .script import SCENARIOS, Act, Reaction, Scenario, Script, drawn
-from .signal import FRAME, FRAMES, MS, RATE, UNIT, Sound, Track, warp_tract
+from .signal import FRAME, FRAMES, MS, RATE, UNIT, Sound, Track, stretched, warp_tract
 from .tokens import TOKENS
 from .voices import Bank, Split
 
@@ -73,10 +76,17 @@ class World:
         self.person = person or Person.sample(rng, bank, split, scenario.echo)
         assert self.person.looks.shape == (LOOKS,), f"looks of shape {self.person.looks.shape} (expected ({LOOKS},))"
         self._takes = bank.takes(self.person.speaker)
+        view, line = self.person.view, self.person.line
+        self._material = bank.material(split if view is None else view.split)
+        if view is not None:
+            scenario = possible(scenario, view, self.person.is_heard, self._material)
         self._script = script or drawn(scenario, seed, self._takes)
-        self._size = size
+        self._camera = Filming([self.person], bank, size) if size else None
         self._rng = np.random.default_rng((seed, 2))
-        self._microphone, self._voice, self._face = Microphone(self.person.room, seed), Track(), Mover(rng)
+        self._microphone = Microphone(self.person.room, seed)
+        if line is not None:
+            self._microphone = LiveMicrophone(self.person.room, line, self._material, seed)
+        self._voice, self._face = Track(), Mover(rng)
         self._ear, self._agenda = Ear(), _Agenda()
         self._late = [np.zeros(UNIT, np.float32)] * delay
         self._unit, self._acts = 0, 0
@@ -179,6 +189,8 @@ class World:
             self._until = self._say(at, act.phrases, "turn", act.pause_ms)
         elif act.kind == "murmur":
             self._until = self._say(at, act.phrases, "backchannel")
+        elif act.kind == "chatter":
+            self._until = self._chatter(at)
         elif act.kind == "aside":
             self._until = self._say(at + 400 * MS, act.phrases, "aside") + 240 * MS
             self._look_aside(at, self._until)
@@ -219,9 +231,31 @@ class World:
         self._cue(Cue("end" if turn else "quiet", at, manner))
         return at
 
+    def _chatter(self, at: int) -> int:
+        """Somebody says what the agent has no answer to; returns the sample at which it has ended."""
+        material, rng = self._material, self._rng
+        speaks = bool(material.speech) and (not material.words or rng.random() < 0.35)
+        said = material.speech if speaks else material.words
+        person = sorted(said)[rng.integers(len(said))]
+        sounds = said[person]
+        self._cue(Cue("speech", at, "chatter"))
+        for _ in range(1 if speaks else int(rng.integers(1, 4))):
+            sound = warp_tract(sounds[rng.integers(len(sounds))], self.person.tract)
+            if speaks:
+                start = int(rng.integers(max(1, len(sound) - RATE)))
+                sound = sound[start : start + int(rng.uniform(0.6, 2.5) * RATE)]
+            sound = delivered(sound, float(rng.choice([END_GLIDE, GO_ON_GLIDE])), self.person.rate)
+            self._microphone.add(sound, at)
+            self._voice.add(sound, at)
+            at += len(sound) + int(rng.uniform(20, 110)) * MS
+        self._cue(Cue("quiet", at, "chatter"))
+        return at
+
     def _spoken(self, word: str, last: bool) -> Sound:
         takes = self._takes[word]
         sound = warp_tract(takes[self._rng.integers(len(takes))], self.person.tract)
+        if self.person.stretch > 1 and len(sound) < SHORT_WORD_S * RATE:
+            sound = stretched(sound, self.person.stretch)
         sound = delivered(sound, END_GLIDE if last else GO_ON_GLIDE, self.person.rate)
         return sound * np.float32(self._rng.uniform(0.85, 1.15))
 
@@ -275,16 +309,18 @@ class World:
         if any(cue.kind == "speech" and cue.manner == "backchannel" for cue in cues):
             self._face.nod()
         pose = self._face.take(voice, changes)
-        shape = (FRAMES, self._size, self._size, 3)
+        samples, view = self._microphone.take(heard), self.person.view
         unit = UserUnit(
             unit=self._unit,
-            samples=self._microphone.take(heard),
-            frames=render(pose, self.person.looks, self._size) if self._size else np.empty((0, *shape[1:]), np.uint8),
+            samples=samples if self.person.is_heard else np.zeros_like(samples),
+            frames=np.empty((0, 0, 0, 3), np.uint8) if self._camera is None else self._camera.shoot([pose])[0],
             text=text,
             cues=cues,
             pose=pose,
             is_speaking=voiced(voice),
             is_addressed=start >= self._look_away,
+            is_seen=view is None or view.is_on(self._unit),
+            is_heard=self.person.is_heard,
         )
         self._unit += 1
         return unit

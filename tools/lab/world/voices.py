@@ -13,21 +13,21 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ....runtime.errors import MediaError, UserError, did_you_mean, listing
 from .accents import SPELLED
+from .life.material import NOTHING, Material, is_held_out, read_material
+from .life.material import Split as Split
+from .recordings import read_recording, unreadable
 from .shipped import takes_of, write
-from .signal import RATE, Sound, level, trim
+from .signal import Sound, level, trim
 from .synthesis import espeak_release, speak_espeak, speak_flite
 from .words import AGENT_WORDS, DIGITS, USER_WORDS
 
 _log = logging.getLogger("wangraph.world")
-
-Split = Literal["train", "held-out"]
 
 _RECIPE = 4  # counts changes of how words are made, so that an older cache is not read
 _SPELLING = {"espeak-ng": {"mm-hmm": "[[m@h'mm]]"}, "flite": {"mm-hmm": "muhum"}}
@@ -94,6 +94,8 @@ class Bank:
         people: folder of recordings ``WORD_PERSON_TAKE.wav`` (a digit may be written as a figure).
         hold_out: names of speakers, people or synthesisers kept from the ``train`` split.
         cache: where made words are kept; ``$XDG_CACHE_HOME/wangraph/voices`` if not given.
+        life: folder of photographs and recordings of real people and places, which users are then made of too; of
+            the recorded people those are held out, too, whom `life.material.is_held_out` names.
 
     Raises:
         MediaError: the folder has no recordings, or one that cannot be used (named).
@@ -101,12 +103,18 @@ class Bank:
     """
 
     def __init__(
-        self, people: Path | None = None, hold_out: Iterable[str] = HELD_OUT, cache: Path | None = None
+        self,
+        people: Path | None = None,
+        hold_out: Iterable[str] = HELD_OUT,
+        cache: Path | None = None,
+        life: Path | None = None,
     ) -> None:
         self.cache = cache or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "wangraph" / "voices"
         self._recordings = _recordings(people) if people else {}
         self._held_out = frozenset(hold_out)
         self._spoken: dict[Speaker, Mapping[str, tuple[Sound, ...]]] = {}
+        self._life = life
+        self._material: dict[Split, Material] = {}
         self.speakers = synthetic_speakers() + [
             Speaker(person, "people", person) for person in sorted(self._recordings)
         ]
@@ -115,11 +123,23 @@ class Bank:
     def split(self, split: Split) -> list[Speaker]:
         """Speakers of one side of the split, in a fixed order."""
         held = {"train": False, "held-out": True}[split]
-        return [
-            speaker
-            for speaker in self.speakers
-            if bool(self._held_out & {speaker.name, speaker.synthesiser, speaker.voice}) == held
-        ]
+        return [speaker for speaker in self.speakers if self._is_held_out(speaker) == held]
+
+    def _is_held_out(self, speaker: Speaker) -> bool:
+        is_kept_back = self._life is not None and speaker.synthesiser == "people" and is_held_out(speaker.voice)
+        return is_kept_back or bool(self._held_out & {speaker.name, speaker.synthesiser, speaker.voice})
+
+    def material(self, split: Split) -> Material:
+        """What users of one side of the split are made of, besides voices; nothing where there is no such folder.
+
+        Raises:
+            MediaError: a file of the folder cannot be read.
+        """
+        if self._life is None:
+            return NOTHING
+        if split not in self._material:
+            self._material[split] = read_material(self._life, split)
+        return self._material[split]
 
     def takes(self, speaker: Speaker) -> Mapping[str, tuple[Sound, ...]]:
         """All takes of every word that ``speaker`` can say: trimmed, 16 kHz, root mean square 0.12.
@@ -199,40 +219,6 @@ def _key(speaker: Speaker) -> str:
     return hashlib.sha256(repr((_RECIPE, astuple(speaker), words)).encode()).hexdigest()[:16]
 
 
-def read_recording(path: Path) -> Sound:
-    """A recorded word: any rate, mono or stereo, trimmed and levelled to 16 kHz mono.
-
-    Raises:
-        MediaError: it cannot be read, or is silent.
-    """
-    sound = trim(read_sound(path))
-    if len(sound) < RATE // 20:
-        raise MediaError(f"{path}: silent (expected a spoken word), remove or replace it")
-    return level(sound)
-
-
-def read_sound(path: Path) -> Sound:
-    """A recording of any rate, mono or stereo, at 16 kHz mono; empty if there is nothing in it.
-
-    Raises:
-        MediaError: it cannot be read, or not all of it is a number.
-    """
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            mono = av.AudioResampler(format="flt", layout="mono", rate=RATE)
-            parts = [
-                piece.to_ndarray()[0] for frame in [*container.decode(audio=0), None] for piece in mono.resample(frame)
-            ]
-    except (OSError, IndexError, ValueError, av.FFmpegError) as error:
-        raise _unreadable(path) from error
-    sound = np.concatenate(parts).astype(np.float32) if parts else np.empty(0, np.float32)
-    if not np.isfinite(sound).all():
-        raise MediaError(f"{path}: found NaN or infinity (expected finite samples), remove or replace it")
-    return sound
-
-
 def digest_of_recordings(folder: Path) -> str:
     """Of the recorded people that `Bank` finds in a folder: names and contents of their files, wherever it is.
 
@@ -245,14 +231,10 @@ def digest_of_recordings(folder: Path) -> str:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise _unreadable(path) from error
+            raise unreadable(path) from error
         digest.update(os.fsencode(path.name) + b"\0" + len(content).to_bytes(8, "little"))
         digest.update(content)
     return digest.hexdigest()
-
-
-def _unreadable(path: Path) -> MediaError:
-    return MediaError(f"{path}: not a readable recording (expected a WAV file), remove or replace it")
 
 
 def _recordings(folder: Path) -> dict[str, dict[str, list[Path]]]:

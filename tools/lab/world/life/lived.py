@@ -1,0 +1,35 @@
+"""What can happen with a user of this kind: nobody holds up cards before a camera that is off."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..script import ActKind, Scenario
+from .material import Material
+from .scene import View
+
+CHATTER = 0.16
+"""How much chatter counts beside the other acts of a scenario, which count 1 together."""
+
+
+def possible(scenario: Scenario, view: View, is_heard: bool, material: Material) -> Scenario:
+    """The scenario without what could not be seen or heard, and with words that are none of the agent's business."""
+    acts = dict(scenario.acts)
+    unseen: list[ActKind] = [] if view.shows_gaze else ["aside", "glance"]
+    if not view.shows_card:
+        unseen.append("card")
+    if not view.shows_hand:
+        unseen.append("hand")
+    for kind in unseen:
+        acts.pop(kind, None)
+    if not is_heard:
+        acts = {kind: weight for kind, weight in acts.items() if kind in ("card", "hand", "glance")}
+        acts["type"] = 1.0
+    elif material.words or material.speech:
+        acts["chatter"] = CHATTER * sum(acts.values())
+    if not acts:
+        acts = {"ask": 1.0}
+    hand = scenario.hand if view.shows_hand else 0.0
+    if not is_heard:
+        return replace(scenario, acts=acts, hand=hand, interrupt=0.0, backchannel=0.0, asks_cards=False)
+    return replace(scenario, acts=acts, hand=hand)

@@ -1,0 +1,155 @@
+"""How the model sees its user: a causal network from the pictures of a unit to one small latent picture.
+
+User pictures are never generated, so what sees them need not be able to draw them. The codec of the agent's own face
+is learned on drawings; eyes are learned on people, and give for a real picture the latent that the codec gives for a
+plain drawing of somebody who does the same. What the model knows to do with drawings, it then does with people.
+
+# B batch, U units, F frames per unit, H x W pixels, h x w latent pixels, Z latent channels, D features
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .checkpoint import load_part
+from .checkpoint_header import find, inspect
+from .config import VideoCodecConfig
+from .conv import Past, causal_taps
+from .guard import check_input, check_rows
+from .streaming import State
+from .video import VideoCodec
+
+PART = "eyes"
+"""Name of the part in checkpoints; one that has none sees with the encoder of its video codec."""
+
+
+@dataclass
+class EyesState(State):
+    """What eyes keep: the features of the unit before, ``features.steps`` [B, 1, D, h, w]."""
+
+    features: Past
+
+
+class Sight(Protocol):
+    """What sees a user: eyes, or the encoder of a video codec; states are its own."""
+
+    def new_encoder_state(self, batch: int = 1) -> Any:
+        """The beginning."""
+        ...
+
+    def encode(self, frames: Tensor, state: Any, /) -> tuple[Tensor, Any]:
+        """[B, U, F, H, W, 3] in -1..1 -> normalised latents [B, U, h, w, Z]."""
+        ...
+
+
+class Eyes(nn.Module):
+    """Pictures of the user -> latents of the video codec's shape, already normalised.
+
+    Args:
+        config: of the codec whose latents are given.
+    """
+
+    def __init__(self, config: VideoCodecConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = (3 * config.frames, *config.widths)
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths))
+        # where pictures are large a block would cost more than all the rest
+        some = len(config.widths) - 2
+        self.blocks = nn.ModuleList(Residual(w) if i >= some else nn.Identity() for i, w in enumerate(config.widths))
+        last = widths[-1]
+        self.mix = nn.Conv2d(2 * last, last, 1)
+        self.whole = nn.Linear(2 * last, last)
+        self.top = Residual(last)
+        self.output = nn.Conv2d(last, config.channels, 1)
+        nn.init.zeros_(self.whole.weight)
+        nn.init.zeros_(self.whole.bias)
+        nn.utils.convert_conv2d_weight_memory_format(self, torch.channels_last)
+
+    @torch.no_grad()
+    def begin_as(self, codec: VideoCodec) -> None:
+        """Begin as the encoder of a codec: drawings are seen as they always were, only people must be learned."""
+        encoder, scale = codec.encoder, codec.scale
+        self.down.load_state_dict(encoder.down.state_dict())
+        self.mix.load_state_dict(encoder.mix.state_dict())
+        channels = self.config.channels
+        weight, bias = encoder.statistics.weight[:channels], encoder.statistics.bias
+        assert bias is not None
+        self.output.weight.copy_(weight / scale.std[:, None, None, None])
+        assert self.output.bias is not None
+        self.output.bias.copy_((bias[:channels] - scale.mean) / scale.std)
+
+    def new_encoder_state(self, batch: int = 1) -> EyesState:
+        """The beginning: no features."""
+        h, w, _ = self.config.latent_shape
+        return EyesState(Past(self.mix.weight.new_zeros(batch, 1, self.config.widths[-1], h, w)))
+
+    def features(self, frames: Tensor) -> Tensor:
+        """[B, U, F, H, W, 3] -> [B, U, D, h, w], each unit by itself."""
+        x = frames.permute(0, 1, 3, 4, 2, 5).flatten(4).flatten(0, 1).permute(0, 3, 1, 2)
+        for layer, block in zip(self.down, self.blocks, strict=True):
+            x = block(functional.silu(layer(x)))
+        return x.reshape(*frames.shape[:2], *x.shape[1:])
+
+    def encode(self, frames: Tensor, state: EyesState) -> tuple[Tensor, EyesState]:
+        """[B, U, F, H, W, 3] in -1..1 -> normalised latents [B, U, h, w, Z].
+
+        Raises:
+            ModelError: wrong shape, NaN, or another batch than the state's.
+        """
+        self._check(frames, state)
+        pairs, past = causal_taps(self.features(frames), state.features, 2)
+        pairs = pairs.flatten(0, 1)
+        x = self.mix(pairs) + self.whole(pairs.mean((2, 3)))[:, :, None, None]
+        x = self.output(self.top(functional.silu(x))).permute(0, 2, 3, 1)
+        return x.reshape(*frames.shape[:2], *x.shape[1:]), EyesState(past)
+
+    def encoder_after(self, frames: Tensor, state: EyesState) -> EyesState:
+        """The state after [B, U, F, H, W, 3]: the features of the last unit."""
+        self._check(frames, state)
+        return EyesState(Past(self.features(frames[:, -1:])))
+
+    def _check(self, frames: Tensor, state: EyesState) -> None:
+        config = self.config
+        check_input("eyes: frames", frames, ("B", "U", config.frames, config.height, config.width, 3))
+        check_rows("eyes: frames", frames, state.features.steps.shape[0])
+
+
+class Residual(nn.Module):
+    """Two convolutions beside the way past them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        groups = math.gcd(8, width)
+        self.before, self.between = nn.GroupNorm(groups, width), nn.GroupNorm(groups, width)
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.second.weight)  # it begins as the way past
+        assert self.second.bias is not None
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, D, h, w] -> the same shape."""
+        inner = self.first(functional.silu(self.before(x)))
+        y: Tensor = x + self.second(functional.silu(self.between(inner)))
+        return y
+
+
+def load_eyes_of(checkpoint: str | Path, device: str = "cpu") -> Eyes | None:
+    """The eyes of a checkpoint; None where it has none, and its video codec sees.
+
+    Raises:
+        ModelError: it cannot be read, or its eyes do not fit.
+    """
+    path = find(checkpoint)
+    if path is None or PART not in inspect(path).parts:
+        return None
+    return load_part(checkpoint, PART, lambda shapes: Eyes(shapes.video), device=device).module
