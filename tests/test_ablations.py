@@ -47,7 +47,7 @@ def test_a_thinker_that_is_behind_meets_the_user_one_unit_later_and_the_agent_on
     assert torch.equal(late.user_audio[:, 1:], batch.user_audio[:, :-1]) and not late.user_audio[:, 0].any()
     assert torch.equal(late.user_video[:, 1:], batch.user_video[:, :-1])
     assert torch.equal(late.user_video[:, 0], batch.user_video[:, 0])
-    assert torch.equal(late.heard["digit"][:, 1:], batch.heard["digit"][:, :-1])
+    assert torch.equal(late.labels["digit"][:, 1:], batch.labels["digit"][:, :-1])
     assert late.text is batch.text and late.agent is batch.agent
 
 

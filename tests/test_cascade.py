@@ -296,7 +296,7 @@ def test_a_short_timeout_answers_into_pauses_and_a_long_one_late(few_words):
 @pytest.mark.slow
 def test_the_cascade_answers_digits_and_does_not_look(few_words):
     talk = converse_with_graph("cascade", [4], 60, "digits", settings={"timeout_ms": 400})[0]
-    assert talk.frames.shape == (60, 4, 64, 64, 3) and talk.heard[0].frames.size == 0
+    assert talk.frames.shape == (60, 4, 64, 64, 3) and talk.user[0].frames.size == 0
     assert talk.text.any()
 
 

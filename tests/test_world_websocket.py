@@ -17,8 +17,8 @@ from world_toys import ONLY_TONES, tones
 
 from wangraph.runtime.errors import MissingExtra, RunError, UserError
 from wangraph.tools.lab.world.conversation import arrivals, warning_of
-from wangraph.tools.lab.world.node import Guest, replayed
-from wangraph.tools.lab.world.protocol import greeting, manners, packed, unpacked
+from wangraph.tools.lab.world.node import UserConfig, replayed
+from wangraph.tools.lab.world.protocol import hello, packed, read_handshake, unpacked
 from wangraph.tools.lab.world.tokens import TOKENS, VOCABULARY
 from wangraph.tools.lab.world.websocket import check_agent, converse_over, converse_with_websocket
 from wangraph.tools.verbs.evaluate import command
@@ -56,9 +56,9 @@ def agent(answer, **hello):
 
 
 @pytest.fixture(scope="module")
-def guest(tmp_path_factory):
+def config(tmp_path_factory):
     folder = tones(tmp_path_factory.mktemp("people"))
-    return Guest(5, "digits", voices=folder, hold_out=ONLY_TONES, size=32)
+    return UserConfig(5, "digits", voices=folder, hold_out=ONLY_TONES, size=32)
 
 
 # Messages -------------------------------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ def test_sound_beyond_full_scale_is_clipped():
 
 
 def test_the_greeting_tells_what_is_coming():
-    assert json.loads(greeting(200, 64)) == {
+    assert json.loads(hello(200, 64)) == {
         "type": "hello", "protocol": 1, "fps": 25, "frames": 4, "rate_hz": 16000, "samples": 2560, "size": 64,
         "pictures": ["rgb", "jpeg", "none"], "units": 200,
     }  # fmt: skip
@@ -148,7 +148,7 @@ def test_what_is_no_answer_is_told(messages, coding, message):
 )
 def test_a_hello_that_is_none_is_told(hello, message):
     with pytest.raises(RunError) as caught:
-        manners("ws://a", json.dumps(hello), 64)
+        read_handshake("ws://a", json.dumps(hello), 64)
     assert str(caught.value) == f"ws://a: {message}"
 
 
@@ -159,26 +159,26 @@ def silence(header, body):
     return unit_message(unit=header["unit"])
 
 
-def test_the_agent_of_the_document_talks_and_the_user_hears_it(guest):
+def test_the_agent_of_the_document_talks_and_the_user_hears_it(config):
     document = (Path(__file__).parents[1] / "docs" / "benchmark.md").read_text()
     code = next(block for block in re.findall(r"```python\n(.*?)```", document, re.DOTALL) if "serve_forever" in block)
     names = {"__name__": "agent"}
     exec(code, names)
     with serving(names["talk"]) as url:
-        talk = converse_over(url, arrivals([guest]), 60, size=32)[0]
-    again = replayed(guest, talk.samples)
-    for one, other in zip(again, talk.heard, strict=True):
+        talk = converse_over(url, arrivals([config]), 60, size=32)[0]
+    again = replayed(config, talk.samples)
+    for one, other in zip(again, talk.user, strict=True):
         assert np.array_equal(one.samples, other.samples) and np.array_equal(one.frames, other.frames)
         assert one.cues == other.cues
-    assert np.array_equal(talk.frames, 255 - np.stack([unit.frames for unit in talk.heard]))
+    assert np.array_equal(talk.frames, 255 - np.stack([unit.frames for unit in talk.user]))
     beeps = np.flatnonzero(talk.samples.any(axis=1))
     assert len(beeps) and talk.text[beeps].tolist() == [TOKENS["yes"]] * len(beeps)
     assert talk.waited_ms.shape == (60,) and (talk.waited_ms > 0).all()
-    unanswered = replayed(guest, np.zeros_like(talk.samples))
-    assert any(not np.array_equal(a.samples, b.samples) for a, b in zip(unanswered, talk.heard, strict=True))
+    unanswered = replayed(config, np.zeros_like(talk.samples))
+    assert any(not np.array_equal(a.samples, b.samples) for a, b in zip(unanswered, talk.user, strict=True))
 
 
-def test_an_agent_that_takes_no_pictures_gets_none_and_one_that_takes_jpeg_gets_files(guest):
+def test_an_agent_that_takes_no_pictures_gets_none_and_one_that_takes_jpeg_gets_files(config):
     got = {}
 
     def record(coding):
@@ -190,14 +190,14 @@ def test_an_agent_that_takes_no_pictures_gets_none_and_one_that_takes_jpeg_gets_
 
     for coding in ("none", "jpeg"):
         with serving(record(coding)) as url:
-            talk = converse_over(url, arrivals([guest]), 3, size=32)[0]
+            talk = converse_over(url, arrivals([config]), 3, size=32)[0]
         assert talk.frames is None and not talk.samples.any()
     assert [(h["pictures"], len(b)) for h, b in got["none"]] == [([], 5120)] * 3
     for header, body in got["jpeg"]:
         assert len(header["pictures"]) == 4 and body[5120:5122] == b"\xff\xd8"
 
 
-def test_every_dialogue_has_a_connection_of_its_own(guest):
+def test_every_dialogue_has_a_connection_of_its_own(config):
     begun = []
 
     def talk(line):
@@ -206,54 +206,54 @@ def test_every_dialogue_has_a_connection_of_its_own(guest):
 
     with serving(talk) as url:
         talks = converse_with_websocket(
-            url, [1, 2], 4, "digits", held_out=False, voices=guest.voices, hold_out=ONLY_TONES, size=32
+            url, [1, 2], 4, "digits", held_out=False, voices=config.voices, hold_out=ONLY_TONES, size=32
         )
     assert len(begun) == len(talks) == 2
-    assert not np.array_equal(talks[0].heard[0].samples, talks[1].heard[0].samples)
+    assert not np.array_equal(talks[0].user[0].samples, talks[1].user[0].samples)
 
 
-def failure(talk, guest, kind=RunError, units=4, deadline_s=10.0):
+def failure(talk, config, kind=RunError, units=4, deadline_s=10.0):
     with serving(talk) as url:
         with pytest.raises(kind) as caught:
-            converse_over(url, arrivals([guest]), units, size=32, deadline_s=deadline_s)
+            converse_over(url, arrivals([config]), units, size=32, deadline_s=deadline_s)
         return str(caught.value).replace(url, "ws://a")
 
 
-def test_an_agent_that_does_not_answer_in_time_is_named_with_the_unit(guest):
-    message = failure(agent(lambda h, b: silence(h, b) if h["unit"] < 2 else ()), guest, deadline_s=0.3)
+def test_an_agent_that_does_not_answer_in_time_is_named_with_the_unit(config):
+    message = failure(agent(lambda h, b: silence(h, b) if h["unit"] < 2 else ()), config, deadline_s=0.3)
     assert message == (
         "ws://a, unit 2: no answer within 0.3 s (expected one to every unit), "
         "see the agent's log or give it a longer deadline"
     )
 
 
-def test_an_agent_that_hangs_up_is_named_with_the_unit(guest):
+def test_an_agent_that_hangs_up_is_named_with_the_unit(config):
     def talk(line):
         line.recv()
         line.send(json.dumps(HELLO))
         line.close()
 
-    message = failure(talk, guest)
+    message = failure(talk, config)
     assert message.startswith("ws://a, unit 0: the agent hung up (")
     assert message.endswith("; expected an answer), see its log")
 
 
-def test_an_agent_that_answers_something_else_is_told(guest):
-    message = failure(agent(lambda h, b: unit_message(10, unit=h["unit"])), guest)
+def test_an_agent_that_answers_something_else_is_told(config):
+    message = failure(agent(lambda h, b: unit_message(10, unit=h["unit"])), config)
     assert message.startswith("ws://a, unit 0: found 10 bytes (expected 5120 bytes")
 
 
-def test_pictures_that_change_their_size_are_refused(guest):
+def test_pictures_that_change_their_size_are_refused(config):
     def answer(header, body):
         side = 16 + 16 * (header["unit"] > 1)
         return packed(header["unit"], np.zeros(2560), np.zeros((4, side, side, 3), np.uint8), "", "jpeg")
 
-    assert failure(agent(answer, sends="jpeg"), guest) == (
+    assert failure(agent(answer, sends="jpeg"), config) == (
         "ws://a, unit 2: found pictures of another size than before (expected one size), scale them"
     )
 
 
-def test_an_agent_may_leave_after_its_last_answer(guest):
+def test_an_agent_may_leave_after_its_last_answer(config):
     def talk(line):
         line.recv()
         line.send(json.dumps(HELLO))
@@ -263,12 +263,12 @@ def test_an_agent_may_leave_after_its_last_answer(guest):
                 line.send(part)
 
     with serving(talk) as url:
-        assert len(converse_over(url, arrivals([guest]), 2, size=32)[0]) == 2
+        assert len(converse_over(url, arrivals([config]), 2, size=32)[0]) == 2
 
 
 @pytest.fixture(params=["a dialogue", "a look"])
-def meet(request, guest):
-    return check_agent if request.param == "a look" else lambda url: converse_over(url, arrivals([guest]), 2)
+def meet(request, config):
+    return check_agent if request.param == "a look" else lambda url: converse_over(url, arrivals([config]), 2)
 
 
 def test_nobody_there_is_told(meet):
@@ -328,7 +328,7 @@ def test_an_agent_that_holds_fewer_dialogues_at_once_is_told(wanted):
     assert found.endswith("), use --processes 2")
 
 
-def test_words_that_the_world_does_not_know_are_named_once(guest, caplog):
+def test_words_that_the_world_does_not_know_are_named_once(config, caplog):
     said = {0: "eight", 1: "eleven, Uh!", 3: "uh ?", 4: "42 OK —"}
 
     def answer(header, body):
@@ -336,7 +336,7 @@ def test_words_that_the_world_does_not_know_are_named_once(guest, caplog):
 
     with serving(agent(answer)) as url:
         talks = converse_with_websocket(
-            url, [1, 2], 8, "digits", held_out=False, voices=guest.voices, hold_out=ONLY_TONES, size=32
+            url, [1, 2], 8, "digits", held_out=False, voices=config.voices, hold_out=ONLY_TONES, size=32
         )
     words = ["eight", "<unknown>", "<unknown>", "<unknown>", "<unknown>", "four", "two", "okay"]
     assert [VOCABULARY.words[token] for token in talks[0].text] == words
@@ -359,10 +359,10 @@ def test_the_words_of_the_document_are_those_that_text_may_use():
     assert tuple(words.split()) == VOCABULARY.known_words
 
 
-def test_a_missing_library_is_named_with_its_extra(guest, monkeypatch):
+def test_a_missing_library_is_named_with_its_extra(config, monkeypatch):
     monkeypatch.setitem(sys.modules, "websockets.exceptions", None)
     with pytest.raises(MissingExtra) as caught:
-        converse_over("ws://127.0.0.1:1", arrivals([guest]), 2)
+        converse_over("ws://127.0.0.1:1", arrivals([config]), 2)
     assert str(caught.value) == (
         "world: found no package 'websockets' (expected the extra 'world'), install it: pip install 'wangraph[world]'"
     )

@@ -54,7 +54,7 @@ def talk_of(cast: Cast, held: Conversation, read: Read, size: int) -> Talk:
     return Talk(
         cast,
         held.cues,
-        np.concatenate([unit.samples for unit in held.heard]),
+        np.concatenate([unit.samples for unit in held.user]),
         held.samples.reshape(-1).astype(np.float32),
         face,
         text,

@@ -4,6 +4,6 @@ Sounds from top to bottom of `signal`, `words`, `shipped`, `voices`, `room`; pic
 behaviour in `script`, `person`, `ear`, `user`, `persona`, `oracle`; both together in `dialogue`, `media`, `check`.
 Needs numpy alone, and for the voices that are not shipped the extra `world`, which brings espeak-ng as a library.
 
-Other agents meet the same users: `node` is a user in a graph, `seat` and `against` put one into any graph, `protocol`
-and `websocket` before an agent elsewhere; both give a `conversation`.
+Other agents meet the same users: `node` is a user in a graph, `adapter` and `against` put one into any graph,
+`protocol` and `websocket` before an agent elsewhere; both give a `conversation`.
 """

@@ -26,10 +26,10 @@ from ....runtime.packet import Packet
 from ....runtime.plan.check import make_plan
 from ....runtime.plan.graph import Graph
 from ....runtime.plan.spec import GraphSpec, ParamSpec
+from .adapter import AUTOMATIC, AdaptedGraph, WorldAdapter, adapt
 from .conversation import Arrival, Conversation, arrivals, shown, spoken, unknown_in, warn_of_unknown, written
 from .cues import UserUnit
-from .node import Guest, WorldUser
-from .seat import ANY_SEAT, Seat, Seated, take_seat
+from .node import UserConfig, WorldUser
 from .signal import Sound
 from .user import World
 from .voices import Split
@@ -44,7 +44,7 @@ def converse_with_graph(
     held_out: bool = True,
     voices: Path | None = None,
     hold_out: tuple[str, ...] = (),
-    seat: Seat = ANY_SEAT,
+    adapter: WorldAdapter = AUTOMATIC,
     settings: Mapping[str, Any] | None = None,
 ) -> list[Conversation]:
     """Let a graph talk with the users of these seeds, for ``units`` each.
@@ -57,7 +57,7 @@ def converse_with_graph(
         held_out: voices that training never hears.
         voices: folder of recorded people.
         hold_out: more speakers and synthesisers that training never hears.
-        seat: where the graph meets its user, where that is not plain.
+        adapter: how the graph is connected to its user, where that is not plain.
         settings: parameters of the graph, as ``--set`` on the command line.
 
     Raises:
@@ -66,20 +66,22 @@ def converse_with_graph(
     """
     split: Split = "held-out" if held_out else "train"
     numbers = list(seeds)
-    guests = [Guest(seed, scenario, split, voices, hold_out) for seed in numbers]
-    talks = converse(graph, arrivals(guests), units, seat=seat, settings=settings, seeds=numbers)
+    configs = [UserConfig(seed, scenario, split, voices, hold_out) for seed in numbers]
+    talks = converse(graph, arrivals(configs), units, adapter=adapter, settings=settings, seeds=numbers)
     warn_of_unknown(f"graph '{graph.spec.name if isinstance(graph, Graph) else graph}'", talks)
     return talks
 
 
-def check_graph(graph: Graph | str | Path, *, seat: Seat = ANY_SEAT, settings: Mapping[str, Any] | None = None) -> None:
+def check_graph(
+    graph: Graph | str | Path, *, adapter: WorldAdapter = AUTOMATIC, settings: Mapping[str, Any] | None = None
+) -> None:
     """Pass if a graph can be put before the world: known in a moment, before a voice is made.
 
     Raises:
         UserError: it cannot.
     """
-    seated = _seated(graph, seat, settings)
-    make_plan(_numbered(seated.spec, seated.user, 0))
+    adapted = _adapted(graph, adapter, settings)
+    make_plan(_numbered(adapted.spec, adapted.user, 0))
 
 
 def converse(
@@ -87,7 +89,7 @@ def converse(
     users: Sequence[Arrival],
     units: int,
     *,
-    seat: Seat = ANY_SEAT,
+    adapter: WorldAdapter = AUTOMATIC,
     settings: Mapping[str, Any] | None = None,
     seeds: Sequence[int] | None = None,
 ) -> list[Conversation]:
@@ -97,25 +99,27 @@ def converse(
         users: how each arrives; called with the side of the pictures that the graph takes.
         seeds: of the graph's own chance in each dialogue; 0, 1, 2... if not given.
     """
-    seated = _seated(graph, seat, settings)
+    adapted = _adapted(graph, adapter, settings)
     seeds = range(len(users)) if seeds is None else seeds
-    return [_talk(seated, user(seated.size), units, seat.delay, seed) for user, seed in zip(users, seeds, strict=True)]
+    return [
+        _talk(adapted, user(adapted.size), units, adapter.delay, seed) for user, seed in zip(users, seeds, strict=True)
+    ]
 
 
-def _seated(graph: Graph | str | Path, seat: Seat, settings: Mapping[str, Any] | None) -> Seated:
-    return take_seat((graph if isinstance(graph, Graph) else load(graph, settings)).spec, seat, PresentUser)
+def _adapted(graph: Graph | str | Path, adapter: WorldAdapter, settings: Mapping[str, Any] | None) -> AdaptedGraph:
+    return adapt((graph if isinstance(graph, Graph) else load(graph, settings)).spec, adapter, PresentUser)
 
 
 @dataclass(eq=False)
 class _Present:
-    """A user who is there, and what was heard of him so far."""
+    """A user in this process, and their units so far."""
 
     world: World
-    heard: list[UserUnit] = field(default_factory=list)
+    units: list[UserUnit] = field(default_factory=list)
 
 
 class PresentUser(WorldUser):
-    """A user who is in this process already, found by number."""
+    """A user who exists in this process already, found by number."""
 
     number: int = Param(help="of the user")
 
@@ -124,16 +128,16 @@ class PresentUser(WorldUser):
     @classmethod
     @contextmanager
     def here(cls, world: World) -> Iterator[tuple[int, list[UserUnit]]]:
-        """Have a user here; gives his number, and his units as they are heard."""
+        """Have a user in this process; gives their number, and the list that their units are added to."""
         user = _Present(world)
         cls.present[id(user)] = user
         try:
-            yield id(user), user.heard
+            yield id(user), user.units
         finally:
             del cls.present[id(user)]
 
     def new_state(self) -> World:
-        """The user, as he is."""
+        """The user of this number."""
         self._user = self.present[self.number]
         return self._user.world
 
@@ -141,24 +145,24 @@ class PresentUser(WorldUser):
         self, state: World, unit: Unit, tick: NDArray[Any] | None = None, agent: Sound | None = None
     ) -> dict[str, Any]:
         """As of `WorldUser`; the unit is kept."""
-        self._user.heard.append(state.step(agent))
-        return self.given(self._user.heard[-1])
+        self._user.units.append(state.step(agent))
+        return self.as_outputs(self._user.units[-1])
 
 
-def _talk(seated: Seated, world: World, units: int, delay: int, seed: int) -> Conversation:
-    options = Options(units=units, clock="virtual", serial=True, taps=seated.answers, keep_log=False)
-    with PresentUser.here(world) as (number, heard):
-        plan = make_plan(_numbered(seated.spec, seated.user, number), seed)
+def _talk(adapted: AdaptedGraph, world: World, units: int, delay: int, seed: int) -> Conversation:
+    options = Options(units=units, clock="virtual", serial=True, taps=adapted.answers, keep_log=False)
+    with PresentUser.here(world) as (number, user_units):
+        plan = make_plan(_numbered(adapted.spec, adapted.user, number), seed)
         packets = Run(plan, options).start().wait().packets
     sounds, pictures, texts = (
-        _by_unit(packets.get(stream or "", []), units) for stream in (seated.audio, seated.video, seated.text)
+        _by_unit(packets.get(stream or "", []), units) for stream in (adapted.audio, adapted.video, adapted.text)
     )
     words = [None if packet is None else text_of(packet) for packet in texts]
     return Conversation(
-        heard=tuple(heard),
+        user=tuple(user_units),
         samples=spoken([None if packet is None else packet.array for packet in sounds]),
-        frames=None if seated.video is None else shown([None if p is None else p.array for p in pictures]),
-        text=None if seated.text is None else written(words),
+        frames=None if adapted.video is None else shown([None if p is None else p.array for p in pictures]),
+        text=None if adapted.text is None else written(words),
         unknown=unknown_in(words),
         delay=delay - 1,
     )

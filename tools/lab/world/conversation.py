@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ....runtime.packet import Array
 from ....wan_core.vocabulary import PAD, STOP, UNKNOWN
 from .cues import Cue, UserUnit
-from .node import Guest
+from .node import UserConfig
 from .signal import FRAMES, UNIT, Sound
 from .tokens import VOCABULARY
 from .user import World
@@ -31,7 +31,7 @@ class Conversation:
     """One dialogue.
 
     Attributes:
-        heard: the user's units, as the agent got them, with their cues; without pictures where it takes none.
+        user: the user's units, as the agent got them, with their cues; without pictures where it takes none.
         samples: [U, 2560] float32, the agent's voice.
         frames: [U, 4, H, W, 3] uint8, the agent's pictures; None: it shows none.
         text: [U] tokens of the world's vocabulary, the agent's words; None: it writes none.
@@ -40,7 +40,7 @@ class Conversation:
         unknown: what the agent wrote that is no word of the world, each once; in ``text`` it is UNKNOWN.
     """
 
-    heard: tuple[UserUnit, ...]
+    user: tuple[UserUnit, ...]
     samples: Sound
     frames: NDArray[np.uint8] | None = None
     text: NDArray[np.int64] | None = None
@@ -49,25 +49,25 @@ class Conversation:
     unknown: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.heard)
+        return len(self.user)
 
     @property
     def cues(self) -> tuple[Cue, ...]:
         """The user's, in order of time."""
-        return tuple(cue for unit in self.heard for cue in unit.cues)
+        return tuple(cue for unit in self.user for cue in unit.cues)
 
 
-def arrivals(guests: Iterable[Guest]) -> list[Arrival]:
-    """How each guest arrives; voices are read once for guests that share them."""
+def arrivals(configs: Iterable[UserConfig]) -> list[Arrival]:
+    """How each user arrives; voices are read once for users that share them."""
     banks: dict[tuple[object, ...], Bank] = {}
 
-    def arrival(guest: Guest) -> Arrival:
-        key = (guest.voices, guest.hold_out)
+    def arrival(config: UserConfig) -> Arrival:
+        key = (config.voices, config.hold_out)
         if key not in banks:
-            banks[key] = guest.bank()
-        return lambda size: replace(guest, size=size).world(banks[key])
+            banks[key] = config.bank()
+        return lambda size: replace(config, size=size).world(banks[key])
 
-    return [arrival(guest) for guest in guests]
+    return [arrival(config) for config in configs]
 
 
 def written(texts: Iterable[str | None]) -> NDArray[np.int64]:

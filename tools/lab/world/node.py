@@ -6,8 +6,8 @@ user:
   params: {seed: 7}
   inputs: {tick: clock.tick, agent: {from: speak.samples, delay: 1, init: empty}}
 
-A user follows from his `Guest` and from what he heard, so nothing about him need be kept: `replayed` gives him again,
-with the truth about him, from the sound that the agent made.
+A user follows from a `UserConfig` and from the agent's sound, so that nothing need be kept: `replayed` makes the same
+user again from that sound, with the truth about what they did.
 """
 
 # U units, S side in pixels
@@ -35,8 +35,8 @@ from .voices import HELD_OUT, Bank, Split
 
 
 @dataclass(frozen=True)
-class Guest:
-    """Which user comes, as plain data.
+class UserConfig:
+    """A user of the world, as plain data.
 
     Attributes:
         seed: of everything random.
@@ -57,7 +57,7 @@ class Guest:
     delay: int = 0
 
     def bank(self) -> Bank:
-        """The voices he may have.
+        """The voices that the user may have.
 
         Raises:
             MediaError: the folder has no recordings that can be used.
@@ -69,7 +69,7 @@ class Guest:
         """The user, before the first unit.
 
         Raises:
-            MissingExtra: his synthesiser is not installed.
+            MissingExtra: the user's synthesiser is not installed.
         """
         return World(
             self.seed,
@@ -81,9 +81,9 @@ class Guest:
         )
 
 
-def replayed(guest: Guest, agent_audio: Sound, bank: Bank | None = None) -> list[UserUnit]:
-    """The user of a dialogue again, with his cues, from the agent's sound [U, 2560] of all its units."""
-    world = guest.world(bank)
+def replayed(config: UserConfig, agent_audio: Sound, bank: Bank | None = None) -> list[UserUnit]:
+    """The user of a dialogue again, with their cues, from the agent's sound [U, 2560] of all its units."""
+    world = config.world(bank)
     return [world.step(agent_audio[unit - 1] if unit else None) for unit in range(len(agent_audio))]
 
 
@@ -123,10 +123,10 @@ class WorldUser(Node):
         Bank(params.get("voices"), HELD_OUT.union(params.get("hold_out") or ()))
 
     @property
-    def guest(self) -> Guest:
-        """Who comes."""
+    def config(self) -> UserConfig:
+        """The user that these parameters describe."""
         split: Split = "held-out" if self.held_out else "train"
-        return Guest(self.seed, self.scenario, split, self.voices, tuple(self.hold_out), self.size)
+        return UserConfig(self.seed, self.scenario, split, self.voices, tuple(self.hold_out), self.size)
 
     def open(self, ctx: NodeContext) -> None:
         """See that the clock is the world's; the voice is made with the state.
@@ -139,7 +139,7 @@ class WorldUser(Node):
 
     def new_state(self) -> World:
         """The user, who has not begun."""
-        world = self.guest.world()
+        world = self.config.world()
         split = "held out" if self.held_out else "training"
         self._ctx.report("user", f"{world.person.speaker.name} ({split}), {self.scenario}, seed {self.seed}")
         return world
@@ -148,10 +148,10 @@ class WorldUser(Node):
         self, state: World, unit: Unit, tick: NDArray[np.int64] | None = None, agent: Sound | None = None
     ) -> dict[str, Any]:
         """The user's unit, having heard ``agent`` [2560], the agent's unit before (None: silence)."""
-        return self.given(state.step(agent))
+        return self.as_outputs(state.step(agent))
 
     @staticmethod
-    def given(user: UserUnit) -> dict[str, Any]:
+    def as_outputs(user: UserUnit) -> dict[str, Any]:
         """A user's unit by output port; no picture where none was drawn."""
         return {"video": user.frames if user.frames.size else None, "audio": user.samples, "text": typed(user.text)}
 

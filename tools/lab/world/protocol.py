@@ -34,8 +34,8 @@ Pictures: TypeAlias = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Manners:
-    """What an agent said of itself when it was greeted.
+class Handshake:
+    """How an agent wants to exchange units, by its first message.
 
     Attributes:
         name: of the agent.
@@ -49,7 +49,7 @@ class Manners:
     size: int
 
 
-def greeting(units: int, size: int) -> str:
+def hello(units: int, size: int) -> str:
     """The world's first message."""
     facts = {
         "type": "hello",
@@ -65,7 +65,7 @@ def greeting(units: int, size: int) -> str:
     return json.dumps(facts)
 
 
-def manners(where: str, message: str | bytes, size: int) -> Manners:
+def read_handshake(where: str, message: str | bytes, size: int) -> Handshake:
     """The agent's first message.
 
     Raises:
@@ -79,7 +79,7 @@ def manners(where: str, message: str | bytes, size: int) -> Manners:
     side = said.get("size", size)
     if not isinstance(side, int) or not 1 <= side <= 4096:
         raise RunError(f"{where}: found size {side!r} (expected 1 to 4096 pixels), correct its hello")
-    return Manners(str(said.get("name", "")), codings["takes"], codings["sends"], side)
+    return Handshake(str(said.get("name", "")), codings["takes"], codings["sends"], side)
 
 
 def packed(unit: int, samples: Sound, pictures: Pictures, text: str | None, coding: Coding) -> tuple[str, bytes]:

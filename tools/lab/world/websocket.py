@@ -22,7 +22,7 @@ from ....runtime.errors import MissingExtra, RunError, UserError
 from . import protocol
 from .conversation import Arrival, Conversation, arrivals, shown, spoken, unknown_in, warn_of_unknown, written
 from .cues import UserUnit
-from .node import Guest, typed
+from .node import UserConfig, typed
 from .signal import Sound
 from .user import World
 from .voices import Split
@@ -68,8 +68,8 @@ def converse_with_websocket(
         RunError: the agent hung up, was silent past the deadline, or sent something else than an answer.
     """
     split: Split = "held-out" if held_out else "train"
-    guests = [Guest(seed, scenario, split, voices, hold_out) for seed in seeds]
-    talks = converse_over(url, arrivals(guests), units, size=size, deadline_s=deadline_s)
+    configs = [UserConfig(seed, scenario, split, voices, hold_out) for seed in seeds]
+    talks = converse_over(url, arrivals(configs), units, size=size, deadline_s=deadline_s)
     warn_of_unknown(url, talks)
     return talks
 
@@ -92,7 +92,7 @@ def check_agent(url: str, at_once: int = 1, *, size: int = SIZE, deadline_s: flo
     with ExitStack() as lines:
         for number in range(at_once):
             try:
-                _greeted(lines.enter_context(_line(url, deadline_s)), 0, size)
+                _shake_hands(lines.enter_context(_line(url, deadline_s)), 0, size)
             except (UserError, RunError) as error:
                 if not number:
                     raise
@@ -152,7 +152,7 @@ class _Line:
         """What comes now belongs to this unit."""
         self.where = f"{self._url}, unit {unit}"
 
-    def ask(self, *messages: str | bytes) -> None:
+    def send(self, *messages: str | bytes) -> None:
         """Send messages that something is expected for.
 
         Raises:
@@ -163,7 +163,7 @@ class _Line:
                 self._line.send(message)
         self._until = time.monotonic() + self._deadline_s
 
-    def take(self) -> str | bytes:
+    def receive(self) -> str | bytes:
         """The next message.
 
         Raises:
@@ -188,28 +188,28 @@ class _Line:
             raise RunError(f"{self.where}: the agent hung up ({error}; expected an answer), see its log") from error
 
 
-def _greeted(agent: _Line, units: int, size: int) -> protocol.Manners:
-    agent.ask(protocol.greeting(units, size))
-    return protocol.manners(agent.where, agent.take(), size)
+def _shake_hands(agent: _Line, units: int, size: int) -> protocol.Handshake:
+    agent.send(protocol.hello(units, size))
+    return protocol.read_handshake(agent.where, agent.receive(), size)
 
 
 def _held(agent: _Line, user: Arrival, units: int, size: int) -> Conversation:
-    manners = _greeted(agent, units, size)
-    world = user(size if manners.takes != "none" else 0)
-    heard: list[UserUnit] = []
+    handshake = _shake_hands(agent, units, size)
+    world = user(size if handshake.takes != "none" else 0)
+    user_units: list[UserUnit] = []
     sounds: list[Sound] = []
     pictures: list[protocol.Pictures | None] = []
     texts: list[str] = []
     waited_ms: list[float] = []
     for unit in range(units):
         agent.at(unit)
-        heard.append(_step(world, sounds))
-        said = heard[-1]
-        agent.ask(*protocol.packed(unit, said.samples, said.frames, typed(said.text), manners.takes))
+        user_units.append(_step(world, sounds))
+        said = user_units[-1]
+        agent.send(*protocol.packed(unit, said.samples, said.frames, typed(said.text), handshake.takes))
         began = time.monotonic()
-        header, body = agent.take(), agent.take()
+        header, body = agent.receive(), agent.receive()
         waited_ms.append((time.monotonic() - began) * 1000.0)
-        sound, picture, text = protocol.unpacked(agent.where, unit, header, body, manners.sends, manners.size)
+        sound, picture, text = protocol.unpacked(agent.where, unit, header, body, handshake.sends, handshake.size)
         before = next((p for p in reversed(pictures) if p is not None), picture)
         if picture is not None and before is not None and picture.shape != before.shape:
             raise RunError(f"{agent.where}: found pictures of another size than before (expected one size), scale them")
@@ -217,7 +217,7 @@ def _held(agent: _Line, user: Arrival, units: int, size: int) -> Conversation:
         pictures.append(picture)
         texts.append(text)
     return Conversation(
-        heard=tuple(heard),
+        user=tuple(user_units),
         samples=spoken(sounds),
         frames=shown(pictures),
         text=written(texts),

@@ -1,4 +1,4 @@
-"""Where in a graph the world sits: a user of the world in the place of the graph's own, and nothing that writes files.
+"""A graph adapted to the world: a user of the world in the place of its own source, and nothing that writes files.
 
 What is kept of a graph is what its answer comes from: the nodes upstream of the agent's voice, picture and words, and
 the playout that times them. Sinks, and what leads to them only, are left out.
@@ -28,8 +28,8 @@ DEFAULT_SIZE = 64
 
 
 @dataclass(frozen=True)
-class Seat:
-    """Where a graph meets its user; what is None is found out, see `take_seat`.
+class WorldAdapter:
+    """How a graph is connected to a user of the world; what is None is found out, see `adapt`.
 
     Attributes:
         user: the node that is replaced.
@@ -44,12 +44,12 @@ class Seat:
     delay: int = 1
 
 
-ANY_SEAT = Seat()
+AUTOMATIC = WorldAdapter()
 """Everything is found out."""
 
 
 @dataclass(frozen=True)
-class Seated:
+class AdaptedGraph:
     """A graph with a user of the world in it.
 
     Attributes:
@@ -72,7 +72,7 @@ class Seated:
         return tuple(stream for stream in (self.audio, self.video, self.text) if stream is not None)
 
 
-def take_seat(spec: GraphSpec, seat: Seat, kind: type[WorldUser]) -> Seated:
+def adapt(spec: GraphSpec, adapter: WorldAdapter, kind: type[WorldUser]) -> AdaptedGraph:
     """Put a user of class ``kind`` into a graph.
 
     The user is the graph's only source of pictures or sound (of several, the one called ``user``); the answer is what
@@ -86,8 +86,8 @@ def take_seat(spec: GraphSpec, seat: Seat, kind: type[WorldUser]) -> Seated:
     bound = bind(spec, problems)
     problems.raise_any()
     check_clock(where, spec.clock.unit_frames, spec.clock.samples(RATE))
-    user = _user(where, spec, bound, seat)
-    given = {"audio": seat.audio, "video": seat.video, "text": seat.text}
+    user = _user(where, spec, bound, adapter)
+    given = {"audio": adapter.audio, "video": adapter.video, "text": adapter.text}
     streams = {what: _answer(where, spec, bound, what, stream) for what, stream in given.items()}
     audio, video, text = (streams[what] for what in ("audio", "video", "text"))
     if audio is None:
@@ -103,17 +103,19 @@ def take_seat(spec: GraphSpec, seat: Seat, kind: type[WorldUser]) -> Seated:
     rewired = {name: _rewired(where, spec.nodes[name], plan, user) for name in kept}
     for name, node in rewired.items():
         rewired[name] = _typed(node, bound[name], user)
-    guests = _guests(spec.nodes[user], user, audio, seat.delay, kind, size)
+    user_nodes = _user_nodes(spec.nodes[user], user, audio, adapter.delay, kind, size)
     is_seen = any(inlet.source == f"{user}.video" for node in rewired.values() for inlet in node.inputs.values())
-    return Seated(replace(spec, nodes={**guests, **rewired}), user, audio, video, text, size if is_seen else 0)
+    return AdaptedGraph(
+        replace(spec, nodes={**user_nodes, **rewired}), user, audio, video, text, size if is_seen else 0
+    )
 
 
-def _user(where: str, spec: GraphSpec, bound: Mapping[str, Bound], seat: Seat) -> str:
-    if seat.user is not None:
-        if seat.user not in spec.nodes:
-            hint = did_you_mean(seat.user, spec.nodes)
-            raise GraphError(f"{where}: no node '{seat.user}' (available: {listing(spec.nodes)}){hint}")
-        return seat.user
+def _user(where: str, spec: GraphSpec, bound: Mapping[str, Bound], adapter: WorldAdapter) -> str:
+    if adapter.user is not None:
+        if adapter.user not in spec.nodes:
+            hint = did_you_mean(adapter.user, spec.nodes)
+            raise GraphError(f"{where}: no node '{adapter.user}' (available: {listing(spec.nodes)}){hint}")
+        return adapter.user
     sources = [
         name
         for name, node in bound.items()
@@ -226,12 +228,14 @@ def _typed(node: NodeSpec, bound: Bound, user: str) -> NodeSpec:
     return replace(node, inputs={**node.inputs, **added})
 
 
-def _guests(old: NodeSpec, name: str, audio: str, delay: int, kind: type[WorldUser], size: int) -> dict[str, NodeSpec]:
+def _user_nodes(
+    old: NodeSpec, name: str, audio: str, delay: int, kind: type[WorldUser], size: int
+) -> dict[str, NodeSpec]:
     """The user, and the clock that paces it, where the old user was."""
     clock = replace(
         old, name=f"{name}/clock", type="capture.clock", params={}, inputs={}, device="cpu", budget_ms=None, ladder=()
     )
-    guest = replace(
+    user_node = replace(
         clock,
         name=name,
         type=target_of(kind),
@@ -239,4 +243,4 @@ def _guests(old: NodeSpec, name: str, audio: str, delay: int, kind: type[WorldUs
         inputs={"tick": Edge(f"{name}/clock.tick"), "agent": Edge(audio, delay, "empty")},
         budget_ms=old.budget_ms,
     )
-    return {clock.name: clock, name: guest}
+    return {clock.name: clock, name: user_node}
