@@ -337,7 +337,7 @@ def test_json_that_cannot_be_written_is_said_before_anything_is_measured(tmp_pat
 
 def test_an_unknown_benchmark_is_answered_with_the_known_ones():
     with pytest.raises(UserError) as error:
-        find("klock")
+        CliRunner().invoke(command, ["klock"], catch_exceptions=False)
     assert str(error.value) == (
         "bench: found 'klock' (available: cache, clock, duplex, hop, model, overhead, prediction, recording, tracing); "
         "did you mean 'clock'?"

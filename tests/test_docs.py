@@ -43,20 +43,44 @@ def test_every_command_in_the_documents_parses(document, line, tmp_path, monkeyp
     words = shlex.split(line)[1:]
     if words[0] == "--help" or "GRAPH" in words or "NAME" in words:
         return
-    command = cli.get_command(click.Context(cli), words[0])
-    assert command is not None, f"{document}: no verb '{words[0]}'"
+    parse(words)
+
+
+def parse(words: list[str]) -> None:
+    """Parse what comes after ``wangraph``, down to the command that it names; runs nothing."""
+    group, name, context = cli, "wangraph", click.Context(cli)
+    while isinstance(group, click.Group):
+        name, group, words = group.resolve_command(context, words)
+        assert group is not None, name
+        context = click.Context(group, info_name=name)
     with contextlib.suppress(click.exceptions.Exit):
-        command.make_context(words[0], words[1:])
+        group.make_context(name, words)
 
 
-def test_every_verb_has_help_with_an_example():
+def all_commands() -> list[tuple[str, click.Command]]:
+    """Every command by what is typed for it, those inside groups and the groups themselves."""
+    found = []
     for verb in VERBS:
         command = cli.get_command(click.Context(cli), verb)
-        assert command is not None
-        parts = command.commands.values() if isinstance(command, click.Group) else [command]
-        for part in parts:
-            text = part.get_help(click.Context(part, info_name=verb))
-            assert f"wangraph {verb}" in text, (verb, part.name)
+        found.append((verb, command))
+        if isinstance(command, click.Group):
+            found += [(f"{verb} {name}", part) for name, part in command.commands.items()]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("typed", "command"), all_commands(), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_every_command_has_help_whose_examples_parse(typed, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("DIR", "MINE", "VOICES", "training/tiny"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("me.wav", "my.yaml", "my_graph.yaml"):
+        (tmp_path / name).touch()
+    examples = re.findall(r"^ *wangraph (.+?)(?:  .*)?$", command.help, re.MULTILINE)
+    assert any(example.startswith(typed) for example in examples)
+    for example in examples:
+        parse(shlex.split(re.split(r" (?:&&|\||>) ", example)[0]))
 
 
 def test_the_make_targets_in_the_documents_exist():

@@ -1,6 +1,7 @@
 """`wangraph evaluate`, as it is typed."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -40,7 +41,7 @@ def evaluate(*args):
 @pytest.mark.slow
 def test_figures_come_with_intervals_goals_and_a_reference(checkpoint):
     result = evaluate(
-        "--checkpoint", checkpoint, "--dialogues", 2, "--only", "cards", "--processes", 1, "--no-floors", "--json"
+        "model", checkpoint, "--dialogues", 2, "--only", "cards", "--processes", 1, "--no-floors", "--json"
     )
     assert result.exit_code == 0, result.exception
     found = json.loads(result.stdout)
@@ -52,7 +53,7 @@ def test_figures_come_with_intervals_goals_and_a_reference(checkpoint):
 
 
 def test_there_are_so_many_dialogues():
-    result = evaluate("--first", 9990, "--only", "asks")
+    result = evaluate("model", "--first", 9990, "--only", "asks")
     assert str(result.exception) == (
         "--first: found 9990, and 48 dialogues from there on (expected 10,000 in all, at most), ask for fewer"
     )
@@ -70,8 +71,8 @@ for args in sys.argv[1:]:
         print(f"{type(error).__name__}: {error}")
 print(*(name for name in ("torch", "scipy", "wangraph.tools.lab.evaluate.rows") if name in sys.modules))
 """
-    args = ["--graph nofile.yaml", "--graph mirror --set sauce=1", "--agent http://127.0.0.1:1",
-            "--agent ws://127.0.0.1:66000", "--agent ws://127.0.0.1:1"]  # fmt: skip
+    args = ["graph nofile.yaml", "graph mirror --set sauce=1", "agent http://127.0.0.1:1",
+            "agent ws://127.0.0.1:66000", "agent ws://127.0.0.1:1"]  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=60)
     no_file, no_key, no_scheme, no_port, nobody, loaded = done.stdout.splitlines() or [done.stderr]
     assert no_file.startswith("GraphError: nofile.yaml: no such graph (expected a file, or one of: cascade, ")
@@ -93,7 +94,7 @@ def test_with_an_agent_one_dialogue_is_held_at_a_time_unless_told_otherwise(monk
 
     monkeypatch.setattr(websocket, "check_agent", look)
     for more in ((), ("--processes", 3)):
-        evaluate("--agent", "ws://a", *more)
+        evaluate("agent", "ws://a", *more)
     assert asked == [1, 3]
 
 
@@ -106,14 +107,14 @@ def recordings(folder, *people):
 
 
 def test_strangers_are_asked_for_by_name(tmp_path):
-    result = evaluate("--only", "asks-person")
+    result = evaluate("model", "--only", "asks-person")
     assert isinstance(result.exception, UserError)
     assert str(result.exception) == (
         "asks-person: found no recordings (expected those of somebody who was not heard in training), "
         "name their folder with --voices"
     )
     folder = recordings(tmp_path / "people", "anna", "bert")
-    assert str(evaluate("--only", "asks-person", "--voices", folder).exception) == (
+    assert str(evaluate("model", "--only", "asks-person", "--voices", folder).exception) == (
         f"asks-person: found nobody in {folder} who is held out (people: anna, bert), name one with --hold-out"
     )
 
@@ -123,7 +124,7 @@ def test_who_was_heard_in_training_is_no_stranger(tmp_path, checkpoint):
     with safe_open(checkpoint, framework="pt") as file:
         save_file(load_file(checkpoint), heard, {**file.metadata(), "people": "anna,carl"})
     folder = recordings(tmp_path / "people", "anna", "bert")
-    result = evaluate("--checkpoint", heard, "--voices", folder, "--hold-out", "anna", "--only", "asks-person",
+    result = evaluate("model", heard, "--voices", folder, "--hold-out", "anna", "--only", "asks-person",
                       "--processes", 1)  # fmt: skip
     assert isinstance(result.exception, UserError)
     assert str(result.exception) == (
@@ -132,7 +133,7 @@ def test_who_was_heard_in_training_is_no_stranger(tmp_path, checkpoint):
 
 
 def test_an_unknown_kind_of_dialogue_is_named():
-    result = evaluate("--only", "card")
+    result = evaluate("model", "--only", "card")
     assert isinstance(result.exception, UserError)
     assert str(result.exception) == (
         "--only: found 'card' (available: asides, asks, asks-flite, asks-person, backchannels, cards, free, hands, "
@@ -141,32 +142,42 @@ def test_an_unknown_kind_of_dialogue_is_named():
 
 
 def test_an_agent_is_not_asked_to_be_somebody_else():
-    assert str(evaluate("--graph", "mirror", "--only", "told").exception) == (
+    assert str(evaluate("graph", "mirror", "--only", "told").exception) == (
         "--only: found 'told' (available: asides, asks, asks-flite, asks-person, backchannels, cards, free, hands, "
         "interruptions, pauses, typed)"
     )
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    "args",
     [
-        (("--drift", "--only", "asks"), "found --only with --drift (expected --checkpoint, --voices, --hold-out, "),
-        (("--graph", "g.yaml", "--steps", "4"), "found --steps with --graph (expected "),
-        (("--set", "a=1"), "found --set without --graph (expected "),
+        "drift --only asks",
+        "graph g.yaml --steps 4",
+        "model --set a=1",
+        "seeds a b --plots out",
+        "seeds a b --no-floors",
+        "fit-recogniser f --json",
     ],
 )
-def test_an_option_that_would_not_be_used_is_refused(args, told):
-    result = evaluate(*args)
-    assert isinstance(result.exception, UserError) and str(result.exception).startswith("evaluate: " + told)
-    assert str(result.exception).endswith("leave it out")
+def test_no_command_has_an_option_that_it_would_not_use(args):
+    result = evaluate(*args.split())
+    (option,) = re.findall("--[a-z-]+", args)
+    assert result.exit_code == 2 and f"No such option '{option}'" in result.output
 
 
-def test_only_one_thing_is_evaluated_at_a_time():
-    result = evaluate("--drift", "--cascade")
+def test_without_a_command_it_says_which_there_are():
+    result = evaluate()
+    assert result.exit_code == 2
+    for line in ("wangraph evaluate model", "wangraph evaluate graph cascade", "wangraph evaluate agent ws://"):
+        assert line in result.output
+
+
+def test_an_unknown_command_is_answered_with_the_known_ones():
+    result = evaluate("modle")
     assert isinstance(result.exception, UserError)
     assert str(result.exception) == (
-        "evaluate: expected at most one of --also, --graph, --agent, --cascade, --drift, --fit-recogniser and "
-        "--audio, run it twice"
+        "evaluate: found 'modle' (available: agent, audio, cascade, drift, fit-recogniser, graph, model, seeds); "
+        "did you mean 'model'?"
     )
 
 
@@ -186,7 +197,7 @@ def write_wav(path, rate, channels, seconds=0.5, loud=0.2):
 @pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (48_000, 2), (8_000, 1)])
 def test_a_recording_of_any_rate_is_listened_to(checkpoint, tmp_path, rate, channels):
     path = write_wav(tmp_path / "me.wav", rate, channels)
-    result = evaluate("--checkpoint", checkpoint, "--audio", path, "--json")
+    result = evaluate("audio", path, "--checkpoint", checkpoint, "--json")
     assert result.exit_code == 0, result.exception
     moments = json.loads(result.stdout)
     assert {moment["what"] for moment in moments} <= {"heard", "state", "says"}
@@ -195,7 +206,7 @@ def test_a_recording_of_any_rate_is_listened_to(checkpoint, tmp_path, rate, chan
 
 def test_a_silent_recording_is_refused(checkpoint, tmp_path):
     path = write_wav(tmp_path / "me.wav", 16_000, 1, loud=0.0)
-    result = evaluate("--checkpoint", checkpoint, "--audio", path)
+    result = evaluate("audio", path, "--checkpoint", checkpoint)
     assert isinstance(result.exception, MediaError)
     assert str(result.exception) == f"{path}: silent (expected somebody who says digits), record it louder"
 
@@ -203,7 +214,7 @@ def test_a_silent_recording_is_refused(checkpoint, tmp_path):
 def test_a_file_that_is_no_recording_is_refused(checkpoint, tmp_path):
     path = tmp_path / "me.wav"
     path.write_bytes(b"not a recording")
-    result = evaluate("--checkpoint", checkpoint, "--audio", path)
+    result = evaluate("audio", path, "--checkpoint", checkpoint)
     assert isinstance(result.exception, MediaError)
     assert str(result.exception) == f"{path}: not a readable recording (expected a WAV file), remove or replace it"
 
@@ -211,14 +222,14 @@ def test_a_file_that_is_no_recording_is_refused(checkpoint, tmp_path):
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_recording_that_is_not_all_numbers_is_refused(checkpoint, tmp_path, bad):
     path = write_floats(tmp_path / "me.wav", np.where(np.arange(8000) == 4000, bad, 0.1))
-    result = evaluate("--checkpoint", checkpoint, "--audio", path)
+    result = evaluate("audio", path, "--checkpoint", checkpoint)
     assert isinstance(result.exception, MediaError)
     assert str(result.exception) == f"{path}: found NaN or infinity (expected finite samples), remove or replace it"
 
 
 @pytest.mark.parametrize("temperature", ["nan", "inf"])
 def test_a_temperature_that_is_no_number_is_refused(temperature):
-    result = evaluate("--temperature", temperature)
+    result = evaluate("model", "--temperature", temperature)
     assert result.exit_code == 2
     assert result.output.endswith(f"Error: Invalid value for '--temperature': {temperature} is not a finite number.\n")
 
@@ -228,7 +239,7 @@ def test_a_solver_that_cannot_be_is_the_users_error(monkeypatch):
         raise ModelError("flow: found 0 solver steps (expected 1 or more)")
 
     monkeypatch.setattr(flow, "Solver", refuse)
-    result = evaluate("--audio", __file__)
+    result = evaluate("audio", __file__)
     assert isinstance(result.exception, UserError)
     assert str(result.exception) == "flow: found 0 solver steps (expected 1 or more)"
 
@@ -245,5 +256,5 @@ def test_a_recording_is_played_as_loud_as_users_are_and_time_is_left_to_answer()
 def test_what_is_measured_is_what_the_graph_runs():
     performer = Graph.load("duplex").plan().nodes["perform"]
     top = Solver(performer.ladder[0]["steps"], audio_temperature=performer.params["audio_temperature"])
-    asked = {option.name: option.default for option in command.params}
+    asked = {option.name: option.default for option in command.commands["model"].params}
     assert top == SOLVER == Setting("tiny").solver == Solver(asked["steps"], audio_temperature=asked["temperature"])

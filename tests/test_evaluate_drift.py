@@ -59,7 +59,7 @@ def test_long_dialogues_give_all_figures_for_every_minute(short):
 def test_drift_is_told_as_json_and_drawn(short, tmp_path):
     result = CliRunner().invoke(
         command,
-        ["--checkpoint", "nano", "--drift", "--dialogues", "2", "--processes", "1", "--json", "--plots", str(tmp_path)],
+        ["drift", "nano", "--dialogues", "2", "--processes", "1", "--json", "--plots", str(tmp_path)],
     )
     assert result.exit_code == 0, result.exception
     told = json.loads(result.stdout)

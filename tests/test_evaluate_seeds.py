@@ -65,7 +65,7 @@ def test_checkpoints_have_short_names_of_their_own():
     assert labels(alike) == dict(zip((*alike[:2], "tiny"), alike, strict=True))
     with pytest.raises(UserError) as error:
         labels(["tiny", "a.safetensors", "tiny"])
-    assert str(error.value) == "--also: found tiny twice (expected other checkpoints), leave one out"
+    assert str(error.value) == "evaluate seeds: found tiny twice (expected other checkpoints), leave one out"
 
 
 def test_each_setting_has_its_own_findings_in_whatever_order_they_are_done(monkeypatch):
@@ -83,25 +83,20 @@ def test_each_setting_has_its_own_findings_in_whatever_order_they_are_done(monke
     }
 
 
-@pytest.mark.parametrize(
-    ("args", "told"),
-    [
-        (("--plots", "out"), "found --plots with --also (expected --checkpoint, --voices, --hold-out, "),
-        (("--no-floors",), "found --no-floors with --also (expected "),
-        (("--drift",), "expected at most one of --also, --graph, "),
-    ],
-)
-def test_what_several_checkpoints_would_not_use_is_refused(args, told):
-    result = evaluate("--also", "a.safetensors", *args)
-    assert isinstance(result.exception, UserError) and str(result.exception).startswith("evaluate: " + told)
+def test_one_checkpoint_alone_is_no_spread():
+    result = evaluate("seeds", "tiny")
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception) == (
+        "evaluate seeds: found 1 checkpoint(s) (expected two or more), for one: wangraph evaluate model"
+    )
 
 
 @pytest.mark.slow
 def test_a_checkpoint_has_the_same_figures_alone_and_beside_another(tmp_path):
     paths = [save_untrained(tmp_path / f"seed{seed}.safetensors") for seed in (0, 1)]
     asked = ("--dialogues", 2, "--only", "cards", "--processes", 1, "--json")
-    alone = json.loads(evaluate("--checkpoint", paths[0], *asked, "--no-floors").stdout)["rows"]
-    both = json.loads(evaluate("--checkpoint", paths[0], "--also", paths[1], *asked).stdout)
+    alone = json.loads(evaluate("model", paths[0], *asked, "--no-floors").stdout)["rows"]
+    both = json.loads(evaluate("seeds", *paths, *asked).stdout)
     names = [f"{tmp_path.name}/{path.stem}" for path in paths]
     assert list(both["checkpoints"]) == list(both["weights"]) == names
     assert both["checkpoints"][names[0]] == alone

@@ -1,15 +1,17 @@
+import re
+
 import av
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from wangraph.runtime.errors import MediaError, UserError
+from wangraph.runtime.errors import MediaError
 from wangraph.tools.lab.world.clip import clip
 from wangraph.tools.lab.world.dialogue import play
 from wangraph.tools.lab.world.media import captions, write_both
 from wangraph.tools.lab.world.signal import RATE, UNIT
 from wangraph.tools.lab.world.voices import Bank
-from wangraph.tools.verbs.world import MODES, command
+from wangraph.tools.verbs.world import command
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def lag(one, two):
 
 def test_a_film_shows_both_sides_with_user_left_and_agent_right(wangraph, tmp_path):
     path = tmp_path / "talk.mp4"
-    result = wangraph("--show", 3, "-o", path, "--units", 40, "--size", 32)
+    result = wangraph("show", 3, "-o", path, "--units", 40, "--size", 32)
     assert result.exception is None and result.output == f"{path}\n"
     pictures, sound = decoded(path)
     assert pictures.shape == (160, 256, 512, 3)
@@ -53,7 +55,7 @@ def test_a_film_shows_both_sides_with_user_left_and_agent_right(wangraph, tmp_pa
 
 def test_the_bundled_user_is_made_again_bit_for_bit(wangraph, tmp_path):
     for name in ("one.mp4", "two.mp4"):
-        assert wangraph("--clip", 1, "-o", tmp_path / name, "--size", 48).exception is None
+        assert wangraph("clip", 1, "-o", tmp_path / name, "--size", 48).exception is None
     assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "two.mp4").read_bytes()
     pictures, sound = decoded(tmp_path / "one.mp4")
     assert pictures.shape == (312, 48, 48, 3) and sound.shape[0] == 1
@@ -66,7 +68,7 @@ def test_the_bundled_user_pauses_interrupts_raises_a_hand_and_shows_a_card():
 
 
 def test_check_prints_its_proof(wangraph):
-    result = wangraph("--check", "--seeds", 1, "--units", 40, "--scenario", "digits")
+    result = wangraph("check", "--seeds", 1, "--units", 40, "--scenario", "digits")
     assert result.exception is None
     lines = result.output.splitlines()
     assert lines[0] == "1 dialogues, 40 units" and lines[-1] == "fair"
@@ -88,50 +90,25 @@ def test_an_unwritable_file_is_refused(tmp_path):
     assert str(error.value) == f"{path}: cannot be written (No such file or directory), choose another -o"
 
 
-def test_one_thing_at_a_time(wangraph):
-    result = wangraph("--show", 1, "--check")
-    assert isinstance(result.exception, UserError)
-    assert str(result.exception) == "world: expected exactly one of --show SEED, --clip SEED, --check and --bank"
-
-
 @pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (
-            ("--show", 1, "-o", "talk.mp4", "--seeds", 3),
-            "found --seeds with --show (expected -o, --units, --size, --scenario, --persona, --voices, --hold-out, --held-out)",
-        ),
-        (
-            ("--clip", 1, "-o", "user.mp4", "--persona", "otto"),
-            "found --persona with --clip (expected -o, --units, --size, --hold-out)",
-        ),
-        (
-            ("--check", "--held-out"),
-            "found --held-out with --check (expected --units, --seeds, --scenario, --voices, --hold-out)",
-        ),
-        (("--check", "-o", "proof.txt"), "found -o with --check (expected --units, "),
-        (("--bank", "-o", "voices.zip", "--size", 64), "found --size with --bank (expected -o)"),
-    ],
-)
-def test_an_option_that_would_not_be_used_is_refused(wangraph, words, told):
-    result = wangraph(*words)
-    assert isinstance(result.exception, UserError)
-    assert str(result.exception).startswith(f"world: {told}") and str(result.exception).endswith(", leave it out")
-
-
-def test_every_option_of_the_world_is_used_by_something():
-    options = {option.name for option in command.params}
-    assert set.union(*MODES.values()) == options - MODES.keys() and options > MODES.keys()
+    "words",
+    ["show 1 -o talk.mp4 --seeds 3", "clip 1 -o user.mp4 --persona otto", "check --held-out", "check --output proof.txt",
+     "bank -o voices.zip --size 64"],
+)  # fmt: skip
+def test_no_command_has_an_option_that_it_would_not_use(wangraph, words):
+    result = wangraph(*words.split())
+    option = re.findall("--[a-z-]+", words)[-1]
+    assert f"No such option '{option}'" in result.exception.format_message()
 
 
 def test_an_odd_size_is_refused(wangraph, tmp_path):
-    result = wangraph("--show", 1, "-o", tmp_path / "talk.mp4", "--size", 63)
+    result = wangraph("show", 1, "-o", tmp_path / "talk.mp4", "--size", 63)
     assert str(result.exception) == "world: --size 63 (expected an even number, for H.264), for example 64"
 
 
 def test_a_film_needs_a_file(wangraph):
-    result = wangraph("--show", 1)
-    assert str(result.exception) == "world: no file to write, add -o FILE"
+    result = wangraph("show", 1)
+    assert result.exception.format_message() == "Missing option '-o' / '--output'."
 
 
 def test_a_dialogue_is_the_same_whatever_size_it_is_drawn_at():
@@ -144,4 +121,4 @@ def test_a_dialogue_is_the_same_whatever_size_it_is_drawn_at():
 
 
 def test_the_help_says_how_to_put_an_agent_of_ones_own_before_the_world(wangraph):
-    assert "wangraph evaluate --agent ws://127.0.0.1:8765  your own agent before it" in wangraph("--help").output
+    assert "wangraph evaluate agent ws://127.0.0.1:8765   your own agent before it" in wangraph("--help").output

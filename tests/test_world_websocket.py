@@ -371,7 +371,7 @@ def test_a_missing_library_is_named_with_its_extra(config, monkeypatch):
 @pytest.mark.slow
 def test_an_agent_behind_a_websocket_is_evaluated_like_the_model():
     with serving(agent(silence)) as url:
-        result = CliRunner().invoke(command, ["--agent", url, "--only", "cards", "--dialogues", "2", "--json"])
+        result = CliRunner().invoke(command, ["agent", url, "--only", "cards", "--dialogues", "2", "--json"])
     assert result.exit_code == 0, result.exception
     told = json.loads(result.stdout)
     assert told["not judged"] == (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -49,31 +49,6 @@ def parse_sets(sets: Sequence[str]) -> dict[str, str]:
             raise UserError(f"--set: found '{text}' (expected KEY=VALUE, for example source=me.mp4)")
         parsed[key.strip()] = value
     return parsed
-
-
-def refuse_unused(context: click.Context, modes: Mapping[str, Set[str]]) -> None:
-    """Pass if at most one mode of a verb is asked for, and nothing that it would not use.
-
-    Args:
-        context: of the verb as it was called.
-        modes: by the option that asks for a mode, the others that it uses; by "", those of the mode that none asks for.
-
-    Raises:
-        UserError: otherwise.
-    """
-    verb, options = context.command.name, {o.name: o.opts[0] for o in context.command.params if o.name}
-    given = [n for n in options if context.get_parameter_source(n) is click.core.ParameterSource.COMMANDLINE]
-    asked = [mode for mode in modes if mode in given]
-    if len(asked) > 1:
-        known = " and ".join(", ".join(options[mode] for mode in modes if mode).rsplit(", ", 1))
-        raise UserError(f"{verb}: expected at most one of {known}, run it twice")
-    mode = asked[0] if asked else ""
-    unused = [name for name in given if name != mode and name not in modes[mode]]
-    if unused:
-        used = ", ".join(options[name] for name in options if name in modes[mode]) or "nothing else"
-        user = mode or next(other for other in modes if unused[0] in modes[other])
-        where = f"{'with' if mode else 'without'} {options[user]}"
-        raise UserError(f"{verb}: found {options[unused[0]]} {where} (expected {used}), leave it out")
 
 
 def load_plan(graph: str, sets: Sequence[str] = (), seed: int = 0) -> Plan:

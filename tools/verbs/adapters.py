@@ -9,19 +9,23 @@ from typing import TYPE_CHECKING
 import click
 
 from ...runtime.errors import CheckpointError, UserError
+from ..shared.group import group
 from ..shared.tables import console, table
 
 if TYPE_CHECKING:
     from ...wan_core.adapters.verify import Verified
 
 
-@click.group()
+@group("adapters")
 def command() -> None:
     """Public models in the places of ours: Wan 2.1 and Mimi as codecs, Qwen2.5 and Qwen3 as language models.
 
     In a graph, nodes take public codecs by params: {codec: wan2.1, path: DIR} (encode.video, decode.video) and
     {codec: mimi, path: DIR} (encode.audio, decode.audio), and a language model's tokens by {tokenizer: DIR}
     (backbone.thinker, backbone.whole).
+
+    \b
+    wangraph adapters verify --path mimi
     """
 
 

@@ -21,7 +21,7 @@ def command(checkpoints: tuple[str, ...], out: Path, shares: tuple[float, ...]) 
     \b
     wangraph train all --from tiny --voices MINE --out mine
     wangraph average tiny mine/tiny.safetensors -o both.safetensors --share 1 --share 2
-    wangraph evaluate --checkpoint both.safetensors
+    wangraph evaluate model both.safetensors
 
     What was trained on from the same weights can be averaged, tensor by tensor: such a model often keeps what the first
     knew and has what the second learned. How much of each is a matter of trying.

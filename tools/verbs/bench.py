@@ -8,9 +8,9 @@ from typing import cast
 
 import click
 
-from ...runtime.errors import UserError, did_you_mean, listing
 from ..bench.machine import machine_line
 from ..bench.report import Benchmark, Heard, Report, unheard
+from ..shared.group import Group
 from ..shared.json_file import check_json, write_json
 from ..shared.options import FiniteRange
 from ..shared.tables import console, table
@@ -28,13 +28,8 @@ BENCHES: dict[str, str] = {
 }
 
 
-@click.command("bench", epilog="\b\n" + "\n".join(f"{name:<10} {text}" for name, text in BENCHES.items()))
-@click.argument("name", metavar="NAME")
-@click.option("--rounds", type=click.IntRange(min=1, max=1000), metavar="N", help="Measure N times; all are printed.")
-@click.option("--seconds", type=FiniteRange(min=1, max=3600), metavar="S", help="Length of one measured run.")
-@click.option("--compile", "is_compiled", is_flag=True, help="With model: run what torch.compile makes of it.")
-@click.option("--json", "json_to", metavar="FILE", help="Write the report as JSON; - for standard output.")
-def command(name: str, rounds: int | None, seconds: float | None, is_compiled: bool, json_to: str | None) -> None:
+@click.group("bench", cls=Group)
+def command() -> None:
     """Measure this machine. Every round is printed with the load it met, the best one marked.
 
     \b
@@ -42,9 +37,37 @@ def command(name: str, rounds: int | None, seconds: float | None, is_compiled: b
     wangraph bench duplex --rounds 5 --seconds 60
     wangraph bench overhead --json overhead.json
     """
+
+
+def _command(name: str, about: str) -> click.Command:
+    """The command of one benchmark; that of the model can be compiled."""
+    options = [
+        click.Option(["--rounds"], type=click.IntRange(min=1, max=1000), metavar="N",
+                     help="Measure N times; all are printed."),
+        click.Option(["--seconds"], type=FiniteRange(min=1, max=3600), metavar="S", help="Length of one measured run."),
+        click.Option(["--json", "json_to"], metavar="FILE", help="Write the report as JSON; - for standard output."),
+    ]  # fmt: skip
+    if name == "model":
+        options.append(
+            click.Option(["--compile", "is_compiled"], is_flag=True, help="Run what torch.compile makes of it.")
+        )
+    return click.Command(
+        name,
+        params=[*options],
+        callback=lambda **given: _measure(name, **given),
+        help=f"{about}\n\n\b\nwangraph bench {name} --rounds 3",
+        short_help=about,
+    )
+
+
+for _name, _about in BENCHES.items():
+    command.add_command(_command(_name, _about))
+
+
+def _measure(
+    name: str, rounds: int | None, seconds: float | None, json_to: str | None, is_compiled: bool = False
+) -> None:
     bench = find(name)
-    if is_compiled and name != "model":
-        raise UserError(f"--compile: found it with '{name}' (expected 'model'), leave it out")
     check_json(json_to)
     rounds = bench.ROUNDS if rounds is None else rounds
     seconds = bench.SECONDS if seconds is None else seconds
@@ -61,13 +84,7 @@ def command(name: str, rounds: int | None, seconds: float | None, is_compiled: b
 
 
 def find(name: str) -> Benchmark:
-    """The benchmark of that name.
-
-    Raises:
-        UserError: there is none.
-    """
-    if name not in BENCHES:
-        raise UserError(f"bench: found '{name}' (available: {listing(BENCHES)}){did_you_mean(name, BENCHES)}")
+    """The benchmark of that name, one of `BENCHES`."""
     return cast(Benchmark, import_module(f"..bench.{name}", __package__))
 
 

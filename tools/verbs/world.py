@@ -2,128 +2,173 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ...runtime.errors import UserError
-from ..shared.options import refuse_unused
+from ..shared.group import group
 
 if TYPE_CHECKING:
-    from ..lab.world.script import Scenario
     from ..lab.world.voices import Bank, Split
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 UNITS = 120
 """Length of a dialogue, if not given."""
 
-_TALK = {"units", "scenario", "voices", "hold_out"}
-MODES = {
-    "show": _TALK | {"output", "size", "persona", "held_out"},
-    "clip": {"output", "units", "size", "hold_out"},
-    "check": _TALK | {"seeds"},
-    "bank": {"output"},
-}
-"""What else may be given with the option that says what is done."""
-
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
+_output_option = click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="MP4 to write."
+)
+_hold_out_option = click.option(
+    "--hold-out", multiple=True, metavar="NAME", help="Keep a speaker or synthesiser from training."
+)
 
-@click.command("world")
-@click.option(
-    "--show", type=click.IntRange(min=0), metavar="SEED", help="Film a dialogue: user left, ideal agent right."
+
+def _even(context: click.Context, parameter: click.Parameter, size: int) -> int:
+    if size % 2:
+        raise UserError(f"world: --size {size} (expected an even number, for H.264), for example {size + 1}")
+    return size
+
+
+_size_option = click.option(
+    "--size",
+    type=click.IntRange(16, 1024),
+    default=64,
+    show_default=True,
+    callback=_even,
+    help="Side of the pictures in pixels.",
 )
-@click.option(
-    "--clip",
-    type=click.IntRange(min=0),
-    metavar="SEED",
-    help="Film the bundled user: a fixed course of acts, one person.",
-)
-@click.option("--check", is_flag=True, help="Prove that every change of the agent follows a cue that it could observe.")
-@click.option("--bank", is_flag=True, help="Write the voices that are shipped: the agents', and held-out users'.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="MP4 (or ZIP) to write.")
-@click.option("--units", type=click.IntRange(min=1), help="Length, in units of 160 ms.")
-@click.option("--size", type=click.IntRange(16, 1024), default=64, show_default=True, help="Side of the pictures.")
-@click.option("--seeds", type=click.IntRange(min=1), default=20, show_default=True, help="Dialogues to check.")
-@click.option("--scenario", default="everything", show_default=True, help="How users behave.")
-@click.option("--persona", default="iris", show_default=True, help="Who the agent is.")
-@click.option("--voices", type=_FOLDER, help="Recorded people: WORD_PERSON_TAKE.wav")
-@click.option("--hold-out", multiple=True, metavar="NAME", help="Keep a speaker or synthesiser from training.")
-@click.option("--held-out", is_flag=True, help="Users are drawn from the voices that training never hears.")
-def command(
-    show: int | None,
-    clip: int | None,
-    check: bool,
-    bank: bool,
-    output: Path | None,
-    units: int | None,
-    size: int,
-    seeds: int,
-    scenario: str,
-    persona: str,
-    voices: Path | None,
-    hold_out: tuple[str, ...],
-    held_out: bool,
-) -> None:
+
+
+def _users_options(function: F) -> F:
+    """What users do, and whose voices they have."""
+    scenario = click.option("--scenario", default="everything", show_default=True, help="How users behave.")
+    voices = click.option("--voices", type=_FOLDER, metavar="DIR", help="Recorded people: WORD_PERSON_TAKE.wav")
+    return scenario(voices(_hold_out_option(function)))
+
+
+def _units_option(default: int) -> Callable[[F], F]:
+    return click.option(
+        "--units", type=click.IntRange(min=1), default=default, show_default=True, help="Length, in units of 160 ms."
+    )
+
+
+@group("world")
+def command() -> None:
     """The synthetic world in which agents learn to converse.
 
     \b
-    wangraph world --show 3 -o talk.mp4            a dialogue, with captions in talk.srt
-    wangraph world --clip 1 -o user.mp4 --size 192  the bundled user
-    wangraph world --check --seeds 50              the proof that it is fair
-    wangraph evaluate --agent ws://127.0.0.1:8765  your own agent before it; also --graph (docs/benchmark.md)
+    wangraph world show 3 -o talk.mp4             a dialogue, with captions in talk.srt
+    wangraph world clip 1 -o user.mp4 --size 192  the bundled user
+    wangraph world check --seeds 50               the proof that it is fair
+    wangraph evaluate agent ws://127.0.0.1:8765   your own agent before it; also graph (docs/benchmark.md)
     """
-    if [show is not None, clip is not None, check, bank].count(True) != 1:
-        raise UserError("world: expected exactly one of --show SEED, --clip SEED, --check and --bank")
-    refuse_unused(click.get_current_context(), MODES)
-    if size % 2:
-        raise UserError(f"world: --size {size} (expected an even number, for H.264), for example {size + 1}")
-    if not check and output is None:
-        raise UserError("world: no file to write, add -o FILE")
 
-    from ..lab.world.persona import agent_speakers
+
+@command.command("show", short_help="Record a dialogue as video.")
+@click.argument("seed", type=click.IntRange(min=0))
+@_output_option
+@_units_option(UNITS)
+@_size_option
+@_users_options
+@click.option("--persona", default="iris", show_default=True, help="Who the agent is.")
+@click.option("--held-out", is_flag=True, help="Draw users from the voices that training never gets.")
+def show(
+    seed: int,
+    output: Path,
+    units: int,
+    size: int,
+    scenario: str,
+    voices: Path | None,
+    hold_out: tuple[str, ...],
+    persona: str,
+    held_out: bool,
+) -> None:
+    """Record the dialogue of a SEED as video: the user on the left, the ideal agent on the right.
+
+    \b
+    wangraph world show 3 -o talk.mp4
+    wangraph world show 3 -o talk.mp4 --scenario overlap --persona otto
+    """
+    from ..lab.world.dialogue import play
+    from ..lab.world.media import write_both
+    from ..lab.world.persona import persona as persona_named
     from ..lab.world.script import scenario as scenario_named
-    from ..lab.world.voices import HELD_OUT, Bank, write_shipped
 
-    behaviour = scenario_named(scenario)
-    voices_of = Bank(voices, HELD_OUT.union(hold_out))
-    if check:
-        _check(range(seeds), units, voices_of, behaviour)
-        return
-    assert output is not None
-    if bank:
-        click.echo(f"{output}: {write_shipped(output, agent_speakers())} speakers")
-        return
-    if clip is not None:
-        _film_user(clip, voices_of, size, units, output)
-    else:
-        assert show is not None
-        _film(show, voices_of, behaviour, "held-out" if held_out else "train", persona, size, units, output)
+    split: Split = "held-out" if held_out else "train"
+    behaviour, character = scenario_named(scenario), persona_named(persona)
+    bank = _bank(voices, hold_out)
+    write_both(play(seed, units, bank, behaviour, split=split, persona=character, size=size), output)
     click.echo(f"{output}")
 
 
-def _check(seeds: range, units: int | None, bank: Bank, behaviour: Scenario) -> None:
-    from ..lab.world.check import check_world
+@command.command("clip", short_help="Record the bundled user as video.")
+@click.argument("seed", type=click.IntRange(min=0))
+@_output_option
+@click.option(
+    "--units",
+    type=click.IntRange(min=1),
+    show_default="all that the user does",
+    help="Length, in units of 160 ms.",
+)
+@_size_option
+@_hold_out_option
+def clip(seed: int, output: Path, units: int | None, size: int, hold_out: tuple[str, ...]) -> None:
+    """Record the bundled user as video: a fixed course of acts, by one person, drawn by SEED otherwise.
 
-    report = check_world(seeds, units or UNITS, bank, behaviour)
+    \b
+    wangraph world clip 1 -o user.mp4 --size 192
+    """
+    from ..lab.world.clip import CLIP_UNITS
+    from ..lab.world.clip import clip as play_clip
+    from ..lab.world.media import write_user
+
+    write_user(play_clip(seed, _bank(None, hold_out), size, units or CLIP_UNITS), output)
+    click.echo(f"{output}")
+
+
+@command.command("check", short_help="Prove that the ideal agent follows cues only.")
+@click.option("--seeds", type=click.IntRange(min=1), default=20, show_default=True, help="Dialogues to check.")
+@_units_option(UNITS)
+@_users_options
+def check(seeds: int, units: int, scenario: str, voices: Path | None, hold_out: tuple[str, ...]) -> None:
+    """Prove that every change of the ideal agent follows a cue that it could observe. Ends with 1 where it is not so.
+
+    \b
+    wangraph world check --seeds 50
+    """
+    from ..lab.world.check import check_world
+    from ..lab.world.script import scenario as scenario_named
+
+    behaviour = scenario_named(scenario)
+    report = check_world(range(seeds), units, _bank(voices, hold_out), behaviour)
     click.echo(report.text())
     if not report.is_fair:
         raise click.exceptions.Exit(1)
 
 
-def _film_user(seed: int, bank: Bank, size: int, units: int | None, output: Path) -> None:
-    from ..lab.world.clip import CLIP_UNITS, clip
-    from ..lab.world.media import write_user
+@command.command("bank", short_help="Write the voices that are shipped.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="ZIP file to write."
+)
+def bank(output: Path) -> None:
+    """Write the voices that are shipped: those of the agents, and of the users that training never gets.
 
-    write_user(clip(seed, bank, size, units or CLIP_UNITS), output)
+    \b
+    wangraph world bank -o voices.zip
+    """
+    from ..lab.world.persona import agent_speakers
+    from ..lab.world.voices import write_shipped
+
+    click.echo(f"{output}: {write_shipped(output, agent_speakers())} speakers")
 
 
-def _film(
-    seed: int, bank: Bank, behaviour: Scenario, split: Split, persona: str, size: int, units: int | None, output: Path
-) -> None:
-    from ..lab.world.dialogue import play
-    from ..lab.world.media import write_both
-    from ..lab.world.persona import persona as persona_named
+def _bank(voices: Path | None, hold_out: tuple[str, ...]) -> Bank:
+    from ..lab.world.voices import HELD_OUT, Bank
 
-    character = persona_named(persona)
-    write_both(play(seed, units or UNITS, bank, behaviour, split=split, persona=character, size=size), output)
+    return Bank(voices, HELD_OUT.union(hold_out))

@@ -56,7 +56,7 @@ class LongRun:
 
 def evaluate_drift(setting: Setting, processes: int, as_json: bool, plots: Path | None) -> None:
     """Hold long dialogues, print minute by minute, and the last against the first."""
-    minutes, memory = long_run(LongRun(setting, min(setting.dialogues, DIALOGUES)), processes)
+    minutes, memory = long_run(LongRun(setting, setting.dialogues), processes)
     if as_json:
         told = {"minutes": [_plain(m) for m in minutes], "change": _finite(changes(minutes))}
         click.echo(json.dumps(told | {"memory": memory.effects, "memory span": memory.span}, indent=2))

@@ -96,7 +96,7 @@ def labels(checkpoints: Sequence[str]) -> dict[str, str]:
     names = [name if short.count(name) == 1 else path for name, path in zip(short, checkpoints, strict=True)]
     twice = [path for path in checkpoints if checkpoints.count(path) > 1]
     if twice:
-        raise UserError(f"--also: found {twice[0]} twice (expected other checkpoints), leave one out")
+        raise UserError(f"evaluate seeds: found {twice[0]} twice (expected other checkpoints), leave one out")
     return dict(zip(names, checkpoints, strict=True))
 
 
