@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from ...runtime.errors import UserError, did_you_mean, listing
@@ -29,8 +27,3 @@ class Group(click.Group):
             known = self.commands
             raise UserError(f"{ctx.info_name}: found '{name}' (available: {listing(known)}){did_you_mean(name, known)}")
         return super().resolve_command(ctx, args)
-
-
-def group(name: str, **settings: Any) -> Any:
-    """A decorator that makes a `Group` of a function, as `click.group` does."""
-    return click.group(name, cls=Group, **settings)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from ...runtime.errors import CheckpointError, UserError
-from ..shared.group import group
+from ..shared.group import Group
 from ..shared.tables import console, table
 
 if TYPE_CHECKING:
     from ...wan_core.adapters.verify import Verified
 
 
-@group("adapters")
+@click.group("adapters", cls=Group)
 def command() -> None:
     """Public models in the places of ours: Wan 2.1 and Mimi as codecs, Qwen2.5 and Qwen3 as language models.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ...runtime.errors import UserError
-from ..shared.group import group
+from ..shared.group import Group
 
 if TYPE_CHECKING:
     from ..lab.world.voices import Bank, Split
@@ -58,7 +58,7 @@ def _units_option(default: int) -> Callable[[F], F]:
     )
 
 
-@group("world")
+@click.group("world", cls=Group)
 def command() -> None:
     """The synthetic world in which agents learn to converse.
 

@@ -17,7 +17,7 @@ from ....runtime.plan.catalogue import target_of
 from ....runtime.plan.check import make_plan, output_shapes
 from ....runtime.plan.marks import Problems
 from ....runtime.plan.plan import Plan
-from ....runtime.plan.spec import Edge, GraphSpec, NodeSpec, ParamSpec
+from ....runtime.plan.spec import Edge, ExportsSpec, GraphSpec, NodeSpec, ParamSpec
 from .node import WorldUser, check_clock
 from .signal import FRAMES, RATE, UNIT
 
@@ -85,6 +85,7 @@ def adapt(spec: GraphSpec, adapter: WorldAdapter, kind: type[WorldUser]) -> Adap
     where, problems = f"graph '{spec.name}'", Problems()
     bound = bind(spec, problems)
     problems.raise_any()
+    spec = replace(spec, exports=ExportsSpec())  # they may name nodes that are left out
     check_clock(where, spec.clock.unit_frames, spec.clock.samples(RATE))
     user = _user(where, spec, bound, adapter)
     given = {"audio": adapter.audio, "video": adapter.video, "text": adapter.text}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from ...shared.group import group
+import click
+
+from ...shared.group import Group
 from . import agent, audio, cascade, drift, fit_recogniser, graph, model, seeds
 
 
-@group("evaluate")
+@click.group("evaluate", cls=Group)
 def command() -> None:
     """Measure how an agent converses: with users who were never part of its training, and who react to it.
 
