@@ -1,6 +1,8 @@
 import re
 
 import pytest
+from observe_toys import recorded
+from schedule_toys import Sink, Source, Stateless
 from timeline_pages import (  # noqa: F401
     MADE,
     SETTLE,
@@ -16,10 +18,13 @@ from timeline_pages import (  # noqa: F401
     write,
 )
 
+from wangraph import Graph
 from wangraph.runtime.observe.explain import path as explained
 from wangraph.runtime.observe.history import History
 from wangraph.runtime.observe.lateness import is_late
 from wangraph.runtime.observe.records import Footer
+from wangraph.runtime.packet import Validity
+from wangraph.runtime.plan.plan import to_plain
 from wangraph.tools.timeline.facts import misses
 
 pytestmark = pytest.mark.browser
@@ -280,6 +285,20 @@ def test_a_presentation_that_its_lane_held_up_is_late_on_the_page(opened, tmp_pa
     page.evaluate("timeline.select(7)")
     page.evaluate(SETTLE)
     assert page.locator("#panel .why").inner_text() == "presented 200 ms after release, at 1.480 s"
+
+
+def test_a_sink_presents_when_it_is_done_and_a_unit_that_a_node_made_up_is_no_miss(opened, tmp_path):
+    graph = Graph("plc", latency_ms=200)
+    plc = graph.add("plc", Stateless, inputs={"a": graph.add("source", Source)["out"]}, budget_ms=5)["out"]
+    graph.add("end", Sink, inputs={"a": plc})
+    plan = graph.plan()
+    faults = {("plc", 5): Validity.CONCEALED, ("plc", 7): Validity.MISSING}
+    records = recorded(plan, 10, costs={("end", 3): 30}, faults=faults)
+    page = opened(write(tmp_path, [MADE["header"](plan=to_plain(plan)), *records])[0], address="#unit=3")
+    assert page.locator("#panel .why").inner_text() == "presented 35 ms after release, at 0.675 s"
+    numbers = {line.split("\n")[0]: line.split("\n")[1:] for line in page.locator("#numbers div").all_inner_texts()}
+    assert (numbers["misses"][0], numbers["concealed"][0]) == ("1", "1")
+    assert "of 8 real" in " ".join(numbers["model latency p50"])
 
 
 # from afar

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import RunError, UserError, did_you_mean, listing
 from ..observe.flight_recorder import FlightRecorder
+from ..observe.outcome import presenters
 from ..observe.records import Footer, Header, Note, Record, TraceWriter, at_ns
 from ..observe.run_file import plain
 from ..observe.spans import SpanSender
@@ -166,9 +167,9 @@ def recorded_streams(plan: Plan, edges: Sequence[str]) -> list[str]:
     """
     if not edges:
         sources = [s.name for s in plan.streams.values() if plan.nodes[s.node].is_source]
-        played = [s.name for s in plan.streams.values() if plan.nodes[s.node].paced]
-        shown = [i.stream for n in plan.nodes.values() if n.is_sink for i in n.inputs]
-        return list(dict.fromkeys([*sources, *(played or shown)]))
+        ends = presenters(plan)
+        played = [f"{node.name}.{port}" for node in ends for port in node.outputs]
+        return list(dict.fromkeys([*sources, *(played or [i.stream for node in ends for i in node.inputs])]))
     chosen: list[str] = []
     for edge in edges:
         found = [s.name for s in plan.streams.values() if edge in ("all", s.name, s.node)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from ..units import MS
@@ -27,52 +27,45 @@ _LOG_GAMMA = math.log(_GAMMA)
 
 
 class Distribution:
-    """Whole nanoseconds, of either sign.
+    """Whole nanoseconds, of either sign."""
 
-    Attributes:
-        n: how many there were.
-        recent: the last `RECENT` of them, the newest last.
-    """
-
-    __slots__ = ("_buckets", "_greatest", "_least", "_values", "n", "recent")
+    __slots__ = ("_buckets", "_greatest", "_least", "_n", "_recent", "_values")
 
     def __init__(self, values_ns: Iterable[int] = ()) -> None:
-        self.n = 0
-        self.recent: deque[int] = deque(maxlen=RECENT)
         self._values = array("q")
+        # From here on once there are buckets; before, the values say it.
         self._buckets: dict[int, int] = {}
-        self._least = self._greatest = 0
+        self._n = self._least = self._greatest = 0
+        self._recent: deque[int] = deque(maxlen=RECENT)
         for value in values_ns:
             self.add(value)
 
     def __len__(self) -> int:
-        return self.n
+        return self._n if self._buckets else len(self._values)
 
     def add(self, ns: int) -> None:
         """Count a value."""
-        if not self.n:
-            self._least = self._greatest = ns
-        elif ns < self._least:
-            self._least = ns
-        elif ns > self._greatest:
-            self._greatest = ns
-        self.n += 1
-        self.recent.append(ns)
-        if self._buckets:
-            self._count(ns)
+        if not self._buckets:
+            self._values.append(ns)
+            if len(self._values) > EXACT:
+                self._turn_into_buckets()
             return
-        self._values.append(ns)
-        if self.n > EXACT:
-            for value in self._values:
-                self._count(value)
-            self._values = array("q")
+        self._n += 1
+        self._least, self._greatest = min(self._least, ns), max(self._greatest, ns)
+        self._recent.append(ns)
+        bucket = _bucket(ns)
+        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
+
+    @property
+    def recent(self) -> list[int]:
+        """The last `RECENT` values, the newest last."""
+        return list(self._recent) if self._buckets else list(self._values[-RECENT:])
 
     def copy(self) -> Distribution:
         """The same values; what is added to one of them is not added to the other."""
         twin = Distribution()
-        twin.n, twin._least, twin._greatest = self.n, self._least, self._greatest
-        twin.recent = self.recent.copy()
-        twin._values, twin._buckets = self._values[:], dict(self._buckets)
+        twin._values, twin._buckets, twin._recent = self._values[:], dict(self._buckets), self._recent.copy()
+        twin._n, twin._least, twin._greatest = self._n, self._least, self._greatest
         return twin
 
     def quantiles(self, *, with_max: bool = True, low: bool = False) -> dict[str, float]:
@@ -88,27 +81,29 @@ class Distribution:
         """
         if not self._buckets:
             return _at(sorted(self._values), q)
-        position = q * (self.n - 1)
+        position = q * (self._n - 1)
         below = int(position)
-        low, high = self._ranked(below), self._ranked(min(below + 1, self.n - 1))
+        low, high = self._ranked(below), self._ranked(min(below + 1, self._n - 1))
         return low + (high - low) * (position - below)
 
-    def _count(self, ns: int) -> None:
-        bucket = _bucket(ns)
-        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
+    def _turn_into_buckets(self) -> None:
+        values, self._values = self._values, array("q")
+        self._buckets = dict(Counter(map(_bucket, values)))
+        self._n, self._least, self._greatest = len(values), min(values), max(values)
+        self._recent.extend(values[-RECENT:])
 
     def _ranked(self, rank: int) -> float:
         """The value that has ``rank`` others below it, as far as its bucket tells."""
         if rank == 0:
             return self._least
-        if rank == self.n - 1:
+        if rank == self._n - 1:
             return self._greatest
         before = 0
         for bucket in sorted(self._buckets):
             before += self._buckets[bucket]
             if before > rank:
                 return min(max(_middle(bucket), self._least), self._greatest)
-        raise AssertionError((rank, self.n, before))
+        raise AssertionError((rank, self._n, before))
 
 
 def quantiles(values_ns: Collection[int], *, with_max: bool = True, low: bool = False) -> dict[str, float]:

@@ -77,6 +77,7 @@ class RunView:
         for stream in self._fed:
             self._made.setdefault(plan.streams[stream].node, []).append(stream)
         self._played = {f"{n.name}.{port}" for n in self._presenters.values() for port in n.outputs}
+        self._concerned = {*self._fed, *self._played}
         self._picture, self._sound = (self._first_played(kind) for kind in ("video", "audio"))
         self._horizon = math.ceil(OPEN_S * NS / plan.clock.period_ns)
         self._newest = dict.fromkeys(self._presenters, -1)
@@ -89,12 +90,13 @@ class RunView:
         closed: list[Outcome] = []
         for record in records:
             if isinstance(record, Settlement):
-                self._add_settlement(record)
+                if record.stream in self._concerned:
+                    self._add_settlement(record)
             elif isinstance(record, Firing):
                 if record.node in self._presenters:
                     closed += self._add_presentation(record)
-                elif record.node in self._made and record.verdict == "late" and record.mode == "step":
-                    for stream in self._made[record.node]:
+                elif record.verdict == "late" and record.mode == "step":
+                    for stream in self._made.get(record.node, ()):
                         self._add_arrival(stream, record.last, record.finished_ns)
             elif isinstance(record, Transfer) and record.stream in self._fed:
                 self._add_arrival(record.stream, record.unit, record.arrived_ns, record.reader)

@@ -142,8 +142,8 @@ function ofSide(side, unit) {
 function presentedLine(side, unit) {
   const [row, i] = lastPresented(side, unit);
   const due = deadline(unit, side);
-  const late = row?.paced && isLate(row, i);
-  const at = late ? row.bars.start[i] : due;
+  const late = row !== null && isLate(row, i);
+  const at = row && !row.paced ? row.bars.end[i] : late ? row.bars.start[i] : due;
   const after = late ? `, ${ms(at - due)} ms after its due` : "";
   return el("p", { class: `why ${late ? "warn" : "soft"}` }, `presented ${ms(at - release(unit), 0)} ms after release${after}, at ${(at / 1e6).toFixed(3)} s`);
 }
