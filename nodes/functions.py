@@ -12,7 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..runtime.errors import GraphError, did_you_mean, listing, raised
+from ..runtime.errors import GraphError, did_you_mean, listing
+from ..runtime.places import raised
 
 WHERE = "flow.python"
 
@@ -46,7 +47,7 @@ def load_function(function: str, file: Path | str | None) -> Callable[[Any], Any
     source, name = _split(function, file)
     try:
         module = importlib.import_module(source) if isinstance(source, str) else _load_file(source)
-    except Exception as error:  # whatever the user's file does when it is run
+    except (Exception, SystemExit) as error:  # whatever the user's file does when it is run
         raise GraphError(f"{WHERE}: {source}: importing it raised {raised(error)}, correct it there") from error
     found = getattr(module, name, None)
     if not callable(found):

@@ -12,14 +12,16 @@ import engine_toys as toys
 import numpy as np
 import pytest
 
-from wangraph import Graph, NodeRunner, run
+from wangraph import Graph, Node, NodeRunner, Output, run
 from wangraph.nodes.flow import PythonFunction
 from wangraph.runtime import logs
 from wangraph.runtime.engine.options import Options
 from wangraph.runtime.engine.run import Run
-from wangraph.runtime.errors import GraphError, NodeError, RunError, place_of, raised
+from wangraph.runtime.errors import GraphError, NodeError, RunError
+from wangraph.runtime.places import place_of, raised
 from wangraph.runtime.plan.catalogue import find_type
 from wangraph.tools.cli import main
+from wangraph.tools.shared.options import load_plan
 
 HEAD = "from wangraph import Input, Node, Output, node\n"
 
@@ -181,11 +183,11 @@ KINDS = "expected one of: any, audio, context, latent, text, tokens, video"
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ('frames = Input("vid")', f"GraphError: port: found kind 'vid' ({KINDS}), at mine.py:3 in Bright.frames"),
+        ('frames = Input("vid")', f"GraphError: port: found kind 'vid' ({KINDS}), at mine.py:3 in Bright"),
         (
             'frames = Input(\n        "video",\n        "F H-W",\n    )',
             "GraphError: shape 'F H-W': found 'H-W' (expected a size as 4, a symbol as H or a maximum as N<=13), "
-            "at mine.py:3 in Bright.frames",
+            "at mine.py:3 in Bright",
         ),
         ("print(undefined)\n    x = 1", "NameError: name 'undefined' is not defined, at mine.py:3 in Bright"),
         ("x = = 1", "SyntaxError: invalid syntax, at mine.py:3"),
@@ -242,3 +244,51 @@ def test_a_process_takes_the_level_of_the_one_that_started_it(monkeypatch, given
     monkeypatch.setattr(logging, "basicConfig", lambda **kwargs: seen.append(kwargs["level"]))
     logs.take_level()
     assert seen == [taken.upper()]
+
+
+# What is no ordinary exception
+
+
+class NoText(Exception):
+    """Fails when it is asked what it says."""
+
+    def __str__(self):
+        raise RuntimeError("in str")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (SystemExit(0), "SystemExit: 0"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (NoText(), "NoText: (its text raised RuntimeError)"),
+        (ValueError("half \ud800 a pair"), "ValueError: half ? a pair"),
+        (ValueError("x" * 3_000_000), "ValueError: " + "x" * 2000 + "... (3000000 characters)"),
+    ],
+    ids=["exit", "interrupt", "no text", "surrogate", "huge"],
+)
+def test_whatever_a_body_raises_is_told_with_node_and_unit(error, message):
+    class Bad(Node):
+        out = Output("tokens", "1", "int64")
+
+        def step(self, unit):
+            raise error
+
+    with NodeRunner(Bad()) as bad, pytest.raises(NodeError) as caught:
+        bad.step()
+    assert str(caught.value).startswith(f"node 'node', unit 0: {message}, at ")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "import sys; sys.exit(0)",
+        f"{HEAD}class Bright(Node):\n    @classmethod\n    def check(cls, params): raise SystemExit(0)\n",
+    ],
+    ids=["file", "check"],
+)
+def test_check_never_passes_because_a_file_ended_the_interpreter(folder, body):
+    (folder / "mine.py").write_text(body)
+    (folder / "g.yaml").write_text('name: g\nnodes:\n  bright: {type: "mine.py:Bright"}\n')
+    with pytest.raises(GraphError, match=r"(importing it|check\(\)) raised SystemExit: 0, at "):
+        load_plan("g.yaml")

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
-from ..errors import NodeError, WangraphError, listing, place_of, raised
+from ..errors import NodeError, WangraphError, listing
 from ..node import END, Emission, Node, NodeContext, Outputs, Timebase, Unit
 from ..packet import WHOLE, Array, Packet, Validity
 from ..payload import Payload
+from ..places import message_of, place_of, raised
 from ..plan.plan import NodePlan, Plan
 from ..schedule.decide import Fire, Given
 from ..schedule.scheduler import Result
@@ -162,7 +163,7 @@ class Body:
             if isinstance(error, NodeError):
                 raise
             raise NodeError(f"{where}: {error}") from error
-        except Exception as error:
+        except BaseException as error:  # a sys.exit in a body too: it must not take a lane along in silence
             raise NodeError(f"{where}: {raised(error, getattr(self.node, fire.mode))}") from error
         return Result(self._logs(where, fire.mode, units, logs))
 
@@ -184,8 +185,8 @@ class Body:
             yield
         except WangraphError:
             raise
-        except Exception as error:
-            what = f"{type(error).__name__} while {doing}: {error}{place_of(error)}"
+        except BaseException as error:
+            what = f"{type(error).__name__} while {doing}: {message_of(error)}{place_of(error)}"
             raise NodeError(f"node '{self.plan.name}': {what}") from error
 
     # In

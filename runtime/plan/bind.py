@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import GraphError, UserError, did_you_mean, listing, raised
+from ..errors import GraphError, UserError, did_you_mean, listing
 from ..node import Node, Parameter
+from ..places import raised
 from ..ports import Input, Output
 from .catalogue import find_type
 from .marks import Problems
@@ -56,7 +57,7 @@ def check_outside(bound: Mapping[str, Bound], problems: Problems) -> None:
             node.cls.check(node.params)
         except UserError as error:
             problems.add(node.spec.at("params"), f"node '{node.name}': {error}")
-        except Exception as error:  # the node author's code: its mistakes are told like any other
+        except (Exception, SystemExit) as error:  # the node author's code: its mistakes are told like any other
             problems.add(node.spec.at("params"), f"node '{node.name}': check() raised {raised(error, node.cls.check)}")
 
 
@@ -129,7 +130,7 @@ def _bind_node(node: NodeSpec, folder: Path, problems: Problems) -> Bound | None
     except UserError as error:
         problems.add(node.at("params"), f"{where}: {error}")
         return None
-    except Exception as error:  # the node author's code: its mistakes are told like any other
+    except (Exception, SystemExit) as error:  # the node author's code: its mistakes are told like any other
         problems.add(node.at("params"), f"{where}: ports() raised {raised(error, cls.ports)}")
         return None
     return Bound(node, target, cls, params, inputs, outputs)

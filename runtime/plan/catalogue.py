@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
-from ..errors import GraphError, did_you_mean, listing, raised
+from ..errors import GraphError, did_you_mean, listing
 from ..node import Node
+from ..places import raised
 
 GROUP = "wangraph.nodes"
 

@@ -103,13 +103,14 @@ def _node(node: NodePlan, earliest_ns: int) -> dict[str, Any]:
 
 def _facts(node: NodePlan) -> dict[str, int | float | str]:
     """What the node's class tells of it in advance."""
-    from ...runtime.errors import GraphError, raised
+    from ...runtime.errors import GraphError
+    from ...runtime.places import raised
     from ...runtime.plan.catalogue import resolve
 
     cls = resolve(node.target)
     try:
         return dict(cls.facts(node.params))
-    except Exception as error:  # the node author's code: its mistakes are told like any other
+    except (Exception, SystemExit) as error:  # the node author's code: its mistakes are told like any other
         raise GraphError(f"node '{node.name}': facts() raised {raised(error, cls.facts)}") from error
 
 
