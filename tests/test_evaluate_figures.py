@@ -107,7 +107,7 @@ def test_every_measure_has_a_name_of_its_own():
     assert len(set(names)) == len(names)
 
 
-def test_dialogues_without_a_mistake_are_not_certain_and_a_single_one_tells_nothing_of_others():
+def test_dialogues_without_a_mistake_are_not_certain_and_one_tells_nothing_of_others():
     right = ratio([[(3.0, 3.0), (1.0, 1.0)]] * 10)
     assert right.value == right.high == 1.0 and right.low == share([True] * 20).low
     alone = mean([[0.9]])

@@ -152,7 +152,7 @@ def test_an_agent_that_sees_no_hand_does_no_better_than_its_twin(voices, read):
     assert m.hand_stops(blind).value == m.hand_stops(blind, of_twin=True).value == 0.0
 
 
-def test_a_hand_that_is_seen_in_the_twin_alone_counts_against_an_agent_as_much_as_its_own_counts_for_it(voices, read):
+def test_a_hand_seen_in_the_twin_alone_counts_against_an_agent_as_its_own_counts_for_it(voices, read):
     probe = probes.hands(voices.synthetic, N)
     seen, unseen = held(voices, read, probe), held(voices, read, probe, spoil=without("hand"))
     right, astray = m.broken(seen, unseen, "hand"), m.broken(unseen, seen, "hand")

@@ -148,7 +148,7 @@ def test_the_law_catches_a_due_that_is_waited_for_until_the_start(monkeypatch):
         assert_a_presentation_waits_for_its_due_and_no_longer(history("aside: stall=120ms at=9", **BESIDE))
 
 
-def test_a_playout_whose_lane_is_busy_past_its_due_names_who_keeps_it_busy_with_what_is_usual():
+def test_a_playout_whose_lane_is_usually_busy_past_its_due_names_who_keeps_it_busy():
     known = history("aside: stall=120ms at=9", **BESIDE)
     due, kept = path(known, 8)[-2:]
     assert [(s.part, s.text) for s in (due, kept)] == [
@@ -324,7 +324,7 @@ def test_without_options_every_miss_is_explained(tmp_path):
     assert "unit 9" in text and "most of what is unusual: act: computes" in text
 
 
-def test_a_missed_unit_is_told_with_when_its_answer_came_and_not_with_when_it_was_given_up(tmp_path):
+def test_a_missed_unit_is_told_with_when_its_answer_came_not_when_it_was_given_up(tmp_path):
     plan = toys.agent()
     run = simulate(plan, toys.profile(), 20, faults=[parse_fault("show: stall=150ms at=9")])
     file = str(write(tmp_path / "t.trace", plan, run.records))

@@ -86,7 +86,7 @@ def test_a_host_array_is_adopted_as_it_is_and_a_view_is_made_whole():
     assert HOST.to_host(array) is array
 
 
-def test_a_payload_elsewhere_travels_by_reference_and_is_copied_to_the_host_only_where_it_must(remote):
+def test_a_payload_elsewhere_travels_by_reference_and_is_copied_only_where_it_must(remote):
     graph = Graph("far")
     far = graph.add("far", Far)
     graph.add("end", "sink.null", inputs={"value": far["out"]})

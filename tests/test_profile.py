@@ -247,7 +247,7 @@ def test_a_node_may_grow_to_its_largest_cost_and_not_beyond(costs, name):
 # Verdicts
 
 
-def test_feasible_is_said_only_with_a_profile_and_after_a_simulation_in_which_every_due_held():
+def test_feasible_needs_a_profile_and_a_simulation_in_which_every_due_held():
     plan = toys.agent()
     assert judge(plan, toys.profile(), 20).reasons == (
         "feasible: every due held in 20 simulated units with the profile 'toy'",
@@ -266,7 +266,7 @@ def test_without_a_budget_nothing_is_said_to_hold():
     )
 
 
-def test_a_playout_that_its_lane_holds_up_does_not_hold_and_one_that_the_clock_does_is_told():
+def test_a_playout_held_up_by_its_lane_does_not_hold_and_one_by_the_clock_is_told():
     plan, stall = toys.agent(extra=True, play_lane="io"), parse_fault("aside: stall=120ms at=9")
     held_up = judge(plan, toys.profile(), 20, faults=[stall])
     assert (held_up.word, held_up.reasons) == (

@@ -48,7 +48,7 @@ def test_a_paced_node_fires_at_the_deadline_and_not_before():
     assert [f.ready_ns for f in run.firings("paced")] == [plan.release_ns(u) + 20 * MS for u in range(4)]
 
 
-def test_an_input_that_is_late_is_missing_for_everyone_and_the_late_packet_changes_nothing():
+def test_a_late_input_is_missing_for_everyone_and_its_packet_changes_nothing():
     run = simulate(chain(("work", Stateful, 20)), 6, {("work", 2): 230})
     assert run.outcomes("work.out")[2] is Validity.MISSING
     assert run.firings("work")[2].verdict == "late"
@@ -261,7 +261,7 @@ def test_an_end_that_comes_late_ends_the_stream_where_it_is_open_and_a_replay_do
     assert outcomes(ReplayScheduler(plan, log=logs[0]), 0) == first
 
 
-def test_a_node_ends_when_all_its_direct_inputs_have_ended_and_feedback_keeps_nothing_alive():
+def test_a_node_ends_with_its_direct_inputs_and_feedback_keeps_nothing_alive():
     graph = Graph("loop", latency_ms=200)
     source = graph.add("source", Source)
     graph.add("think", Join, inputs={"a": source["out"], "b": Edge("think.out", delay=1, init="empty")}, budget_ms=20)
