@@ -1,6 +1,7 @@
 """The packet: one stream's payload for one unit, with its times and its identity.
 
-Identity is (session, stream, generation, unit). A packet is immutable, and its tensors are read-only.
+Identity is (session, stream, incarnation, unit). The generation is no part of it: a fence raises that, and says which
+packets of one life are dropped. A packet is immutable, and its tensors are read-only.
 """
 
 from __future__ import annotations
@@ -38,11 +39,13 @@ class Packet(msgspec.Struct, frozen=True):
 
     Attributes:
         stream: ``node.port``.
-        unit: unit number; never restarts within a run.
+        unit: unit number; never restarts within a session.
         generation: raised by a fence; older packets are dropped.
         pts_ns: media time of the unit, ``unit * T``.
         validity: what the payload is.
         tensors: by name; the name is ``""`` where the port carries exactly one.
+        session: the conversation it belongs to.
+        incarnation: which life of the process that makes the stream made it; 0 before its first restart.
         produced_ns: when the body that made it finished, after the origin.
         capture_ns: when a live device captured it, in ``capture_clock``.
         source_time_ns: a file's own position, for sources that read one.
@@ -60,6 +63,7 @@ class Packet(msgspec.Struct, frozen=True):
     capture_ns: int | None = None
     capture_clock: str = ""
     source_time_ns: int | None = None
+    incarnation: int = 0
 
     @property
     def is_payload(self) -> bool:

@@ -24,7 +24,7 @@ from wangraph.runtime.engine.options import Options
 from wangraph.runtime.engine.record_sinks import recorded_streams
 from wangraph.runtime.engine.run import Run
 from wangraph.runtime.errors import ProcessLost, RunError, UserError
-from wangraph.runtime.observe.records import make_header
+from wangraph.runtime.observe.records import TRACE_VERSION, make_header
 from wangraph.runtime.observe.run_file import running
 from wangraph.runtime.observe.status import Asker
 from wangraph.runtime.packet import Packet, Validity
@@ -101,7 +101,7 @@ times = st.integers(-(2**62), 2**62)
 packets = st.builds(
     Packet,
     stream=st.just("a.b"), unit=st.integers(0, 2**40), generation=st.integers(0, 1000), pts_ns=times,
-    duration_ns=times, validity=st.sampled_from(Validity), tensors=tensors, session=st.integers(0, 9), produced_ns=times,
+    duration_ns=times, validity=st.sampled_from(Validity), tensors=tensors, session=st.integers(0, 9), produced_ns=times, incarnation=st.integers(0, 9),
     capture_ns=st.none() | times, capture_clock=st.text(max_size=5).filter(lambda t: "\0" not in t),
     source_time_ns=st.none() | times,
 )  # fmt: skip
@@ -418,15 +418,18 @@ def test_mcap_of_somebody_else_is_refused(tmp_path):
         open_recording(tmp_path / "x.mcap")
 
 
-def test_a_recording_of_another_version_is_refused(tmp_path):
+@pytest.mark.parametrize("version", [TRACE_VERSION - 1, 99])
+def test_a_recording_of_another_version_is_refused(tmp_path, version):
     with (tmp_path / "x.mcap").open("wb") as file:
         writer = Writer(file)
         writer.start()
-        header = {"type": "header", "version": 99, "wangraph": "9", "started": "", "plan": {}, "machine": {},
+        header = {"type": "header", "version": version, "wangraph": "9", "started": "", "plan": {}, "machine": {},
                   "clock": "", "engine": ""}  # fmt: skip
         writer.add_metadata("wangraph", {"header": json.dumps(header)})
         writer.finish()
-    with pytest.raises(UserError, match=r"x.mcap: found version 99 \(expected 1\), record it again$"):
+    with pytest.raises(
+        UserError, match=rf"x.mcap: found version {version} \(expected {TRACE_VERSION}\), record it again$"
+    ):
         open_recording(tmp_path / "x.mcap")
 
 

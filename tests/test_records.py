@@ -48,6 +48,10 @@ def test_a_trace_that_was_cut_is_read_up_to_the_cut(tmp_path):
             b'{"type":"header","version":99,"wangraph":"","started":"","plan":{},"machine":{},"clock":"","engine":""}\n',
             f"t: found trace version 99 (expected {TRACE_VERSION}), record it again",
         ),
+        (
+            b'{"type":"header","version":1,"wangraph":"","started":"","plan":{},"machine":{},"clock":"","engine":""}\n',
+            f"t: found trace version 1 (expected {TRACE_VERSION}), record it again",
+        ),
     ],
 )
 def test_something_else_is_refused(tmp_path, text, message, monkeypatch):

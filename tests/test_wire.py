@@ -45,6 +45,7 @@ packets = st.builds(
     capture_ns=st.none() | integers,
     capture_clock=st.text(),
     source_time_ns=st.none() | integers,
+    incarnation=integers,
 )
 
 
@@ -60,7 +61,7 @@ class Slots:
 
 def header(**changes) -> PacketHeader:
     fields = {
-        "stream": "a.out", "unit": 3, "generation": 0, "session": 0, "pts_ns": 0, "duration_ns": 0, "validity": 0,
+        "stream": "a.out", "unit": 3, "generation": 0, "session": 0, "incarnation": 0, "pts_ns": 0, "duration_ns": 0, "validity": 0,
         "produced_ns": 0, "capture_ns": None, "capture_clock": "", "source_time_ns": None, "owner": "", "slot": -1,
         "tensors": (),
     }  # fmt: skip
@@ -106,7 +107,9 @@ def test_packets_in_one_message_arrive_as_they_were_sent_and_in_order(sent):
 
 
 def test_a_message_of_no_packets_is_refused():
-    with pytest.raises(RunError, match=r"^message: found no packet in it \(expected one or more, version 1\)$"):
+    with pytest.raises(
+        RunError, match=rf"^message: found no packet in it \(expected one or more, version {WIRE_VERSION}\)$"
+    ):
         packets_in(PACKETS, memoryview(msgspec.msgpack.encode([])), [b""], {})
 
 

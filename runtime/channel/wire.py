@@ -22,7 +22,7 @@ from ..packet import NO_TENSORS, Array, Packet, Validity, frozen
 from ..ports import DTYPE_BYTES
 from .pool import Bytes, Slot
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 
 PACKET, PACKETS, WAKE = b"P", b"M", b"W"
 """Kinds: a packet, several, and what a process sends itself so that its receiver looks up."""
@@ -57,6 +57,7 @@ class PacketHeader(msgspec.Struct, array_like=True, frozen=True):
     unit: int
     generation: int
     session: int
+    incarnation: int
     pts_ns: int
     duration_ns: int
     validity: int
@@ -193,6 +194,7 @@ def _packet(
         validity=validity,
         tensors=tensors or NO_TENSORS,
         session=header.session,
+        incarnation=header.incarnation,
         produced_ns=header.produced_ns,
         capture_ns=header.capture_ns,
         capture_clock=header.capture_clock,
@@ -206,6 +208,7 @@ def _header(packet: Packet, slot: Slot | None, owner: str, tensors: tuple[Tensor
         unit=packet.unit,
         generation=packet.generation,
         session=packet.session,
+        incarnation=packet.incarnation,
         pts_ns=packet.pts_ns,
         duration_ns=packet.duration_ns,
         validity=int(packet.validity),

@@ -195,9 +195,8 @@ class Body:
         clock = self.graph.clock
         level = self.plan.ladder[fire.level] if self.plan.ladder else {}
         packets = {port: g[0] if isinstance(g, tuple) else g for port, g in given.items()}
-        return Unit(
-            unit, clock.pts_ns(unit), clock.duration_ns(unit), self.plan.name, self.graph.seed, 0, level, packets
-        )
+        times = (clock.pts_ns(unit), clock.duration_ns(unit))
+        return Unit(unit, *times, self.plan.name, self.graph.seed, fire.session, level, packets)
 
     def _values(self, given: Mapping[str, Given]) -> dict[str, Any]:
         return {

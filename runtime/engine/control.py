@@ -36,7 +36,8 @@ class Setup(msgspec.Struct, tag="setup", frozen=True):
     """Everything a process needs before it opens its nodes.
 
     ``segments`` are files by producing process, ``addresses`` where each process listens. ``taps`` are streams to hand
-    to ``tap_address``, packet by packet.
+    to ``tap_address``, packet by packet. ``incarnation`` says which life of the process begins here, ``session`` in
+    which conversation it takes part.
     """
 
     process: str
@@ -47,12 +48,19 @@ class Setup(msgspec.Struct, tag="setup", frozen=True):
     taps: list[str] = []
     tap_address: str = ""
     faults: list[Fault] = []
+    session: int = 0
+    incarnation: int = 0
 
 
 class Begin(msgspec.Struct, tag="begin", frozen=True):
-    """Unit 0 begins at ``origin_ns`` of the machine's monotonic clock."""
+    """Unit 0 begins at ``origin_ns`` of the machine's monotonic clock; the process takes part from ``first_unit`` on.
+
+    ``lives``: which life of other processes it is, of those that are not in their first.
+    """
 
     origin_ns: int
+    first_unit: int = 0
+    lives: dict[str, int] = {}
 
 
 class Halt(msgspec.Struct, tag="halt", frozen=True):

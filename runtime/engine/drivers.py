@@ -116,9 +116,8 @@ def run_virtual(
     Args:
         tick: called with the virtual time after every step of it.
     """
-    clock = ManualClock(
-        plan.release_ns(-1) - max((n.ahead_units for n in plan.nodes.values()), default=0) * plan.clock.period_ns
-    )
+    ahead_ns = max((n.ahead_units for n in plan.nodes.values()), default=0) * plan.clock.period_ns
+    clock = ManualClock(plan.release_ns(scheduler.first_unit - 1) - ahead_ns)
     queue: list[tuple[int, int, str, Fire, object]] = []
     busy: set[str] = set()
     while not scheduler.done:

@@ -29,6 +29,7 @@ from .clock import SystemClock
 from .control import (
     Asked,
     Batch,
+    Begin,
     Change,
     Deliver,
     Failed,
@@ -49,7 +50,11 @@ Told = Opening | Asked | Failed
 
 
 class ProcessHost:
-    """The scheduler of one process and the threads around it."""
+    """The scheduler of one process and the threads around it.
+
+    There is no scheduler before `begin`: the unit at which the process takes part is known only when its nodes are
+    open and warm. What comes for it earlier waits.
+    """
 
     def __init__(self, setup: Setup, tell: Callable[[Told], None], wake: Callable[[], None]) -> None:
         self.plan: Plan = from_plain(setup.plan)
@@ -70,15 +75,16 @@ class ProcessHost:
         self._watched_until = 0.0
         self._setup = setup
         self._taps: TapSender | None = None
-        initial = initial_packets(self.plan)
-        self.scheduler = Scheduler(self.plan, self.process, initial=initial, limit=setup.limit, tap=self._tap)
-        self._stalls = StallWatch(self.plan, self.scheduler)
+        self._initial = initial_packets(self.plan)
+        self._scheduler: Scheduler | None = None
+        self._early: list[Callable[[Scheduler], None]] = []
+        self._stalls: StallWatch | None = None
         self._bodies = {
             n.name: make_body(resolve(n.target)(**n.params), n, self.plan, setup.faults, self._struck)
             for n in self.plan.nodes_in(self.process)
         }
         self._endpoint = Endpoint(self.plan, self.process, setup.segments, setup.addresses)
-        self._lanes = {name: self._lane(name) for name in self.scheduler.lanes}
+        self._lanes = {name: self._lane(name) for name in dict.fromkeys(lane_of(b.plan) for b in self._bodies.values())}
         self._opened: set[str] = set()
         self.all_open = threading.Event()
 
@@ -91,48 +97,52 @@ class ProcessHost:
         if not self._lanes:
             self.all_open.set()
 
-    def begin(self, origin_ns: int) -> None:
-        """Unit 0 begins at ``origin_ns``; from now on things fire."""
-        timebase = Timebase(origin_ns, self.plan.clock)
+    def begin(self, begin: Begin) -> None:
+        """The origin is set, and the unit at which this process takes part; from now on things fire."""
+        timebase = Timebase(begin.origin_ns, self.plan.clock)
         for name, body in self._bodies.items():
             if body.wants_start:
                 self._post(name, partial(body.start, timebase))
         with self._lock:
-            self.clock = SystemClock(origin_ns)
+            self.clock = SystemClock(begin.origin_ns)
+            self._scheduler = scheduler = self._make_scheduler(begin)
+            self._stalls = StallWatch(self.plan, scheduler)
+            for change in self._early:
+                change(scheduler)
         self._listener = threading.Thread(target=self._guarded(self._listen), name="inbox", daemon=True)
         self._listener.start()
         self._timer = threading.Thread(target=self._guarded(self._keep_time), name="timer", daemon=True)
         self._timer.start()
         with self._lock:
             self._dispatch()
-            outgoing = self.scheduler.take_outgoing()
+            outgoing = self._scheduler.take_outgoing()
         self._send(outgoing)
 
     def halt(self, at_once: bool) -> None:
         """End sources where they are, or leave all lanes as soon as their bodies are done."""
         with self._lock:
-            self.scheduler.stop_at(0)
-            if at_once or self.clock is None:
+            if self._scheduler is None:
                 self._leave()
-                if self.clock is None:
-                    self.ended.set()  # nothing fires that could end by itself
+                self.ended.set()  # nothing fires that could end by itself
+                return
+            self._scheduler.stop_at(0)
+            if at_once:
+                self._leave()
             else:
                 self._dispatch()
-            outgoing = self.scheduler.take_outgoing()
+            outgoing = self._scheduler.take_outgoing()
         self._send(outgoing)
 
     def fence(self, fence: RaiseFence) -> None:
         """Raise a fence here."""
         with self._lock:
-            now = self.clock.now() if self.clock else 0
-            self.scheduler.fence(fence.streams, fence.generation, fence.first_unit, now)
+            self._apply(lambda s: s.fence(fence.streams, fence.generation, fence.first_unit, self._now()))
             self._dispatch()
 
     def change(self, change: Change) -> None:
         """Change live parameters of a node."""
         with self._lock:
-            now = self.clock.now() if self.clock else 0
-            self.scheduler.update(change.node, change.values, change.first_unit, now)
+            self._apply(lambda s: s.update(change.node, change.values, change.first_unit, self._now()))
 
     def deliver(self, message: Deliver, payload: bytes) -> None:
         """Hand a value to a node that takes values from outside."""
@@ -156,17 +166,18 @@ class ProcessHost:
         """What happened since the last call, with stalls noticed on the way."""
         self.look()
         with self._lock:
-            records: list[Happening] = [*self.scheduler.take_events(), *self._noticed]
+            scheduler = self._scheduler
+            records: list[Happening] = [*(scheduler.take_events() if scheduler else ()), *self._noticed]
             self._noticed = []
-            stand = statuses(self.scheduler) if self.is_watched else []
+            stand = statuses(scheduler) if scheduler and self.is_watched else []
         return Batch(records, *usage(), stand)
 
     def look(self) -> bool:
         """Look for stalls; whether there is a new one, which the next batch tells."""
         with self._lock:
-            if self.clock is None:
+            if self._stalls is None:
                 return False
-            now = self.clock.now()
+            now = self._now()
             stalls = [Note(now, self.process, "stall", text) for text in self._stalls.look(now)]
             self._noticed += stalls
         return bool(stalls)
@@ -200,6 +211,13 @@ class ProcessHost:
         """What the nodes reported: (node, key, text)."""
         return [(name, key, text) for name, body in self._bodies.items() for key, text in body.reports]
 
+    def _make_scheduler(self, begin: Begin) -> Scheduler:
+        setup = self._setup
+        return Scheduler(
+            self.plan, self.process, initial=self._initial, limit=setup.limit, tap=self._tap, session=setup.session,
+            first_unit=begin.first_unit, incarnation=setup.incarnation, lives=begin.lives,
+        )  # fmt: skip
+
     # Threads
 
     def _lane(self, name: str) -> Lane:
@@ -226,7 +244,7 @@ class ProcessHost:
     def _struck(self, text: str) -> None:
         """A fault was injected."""
         with self._lock:
-            self._noticed.append(Note(self.clock.now() if self.clock else 0, self.process, "injected", text))
+            self._noticed.append(Note(self._now(), self.process, "injected", text))
 
     def _lane_opened(self, lane: Lane) -> None:
         with self._lock:
@@ -236,11 +254,11 @@ class ProcessHost:
 
     def _finish(self, lane: Lane, fire: Fire, result: Result) -> None:
         with self._lock:
-            assert self.clock is not None
-            self.scheduler.finish(fire, result, self.clock.now())
+            assert self._scheduler is not None
+            self._scheduler.finish(fire, result, self._now())
             lane.is_idle = True
             self._dispatch()
-            outgoing = self.scheduler.take_outgoing()
+            outgoing = self._scheduler.take_outgoing()
         self._send(outgoing)
 
     def _fail(self, error: BaseException) -> None:
@@ -257,7 +275,7 @@ class ProcessHost:
     def _keep_time(self) -> None:
         """Sleep until the scheduler has something to do by time alone."""
         sharpen_timers()
-        assert self.clock is not None
+        assert self.clock is not None and self._scheduler is not None
         while True:
             with self._lock:
                 while not self._leaving and (self._alarm_at is None or self._alarm_at > self.clock.now()):
@@ -268,7 +286,7 @@ class ProcessHost:
                 if self._leaving:
                     return
                 self._dispatch()
-                outgoing = self.scheduler.take_outgoing()
+                outgoing = self._scheduler.take_outgoing()
             self._send(outgoing)
 
     def _listen(self) -> None:
@@ -284,16 +302,19 @@ class ProcessHost:
     def _arrive(self, packets: list[Packet]) -> None:
         """What came in one message: taken in as a whole before anything fires."""
         with self._lock:
-            assert self.clock is not None
-            now = self.clock.now()
+            assert self._scheduler is not None
+            now = self._now()
             for packet in packets:
                 stream = self.plan.streams[packet.stream]
                 if packet.is_payload:
                     way = (stream.process, self.process, packet.produced_ns, now)
-                    self._noticed.append(Transfer(packet.stream, packet.unit, *way, packet.n_bytes, stream.carrier))
-                self.scheduler.arrive(packet, now)
+                    self._noticed.append(
+                        Transfer(packet.stream, packet.unit, *way, packet.n_bytes, stream.carrier,
+                                 packet.session, packet.incarnation)
+                    )  # fmt: skip
+                self._scheduler.arrive(packet, now)
             self._dispatch()
-            outgoing = self.scheduler.take_outgoing()
+            outgoing = self._scheduler.take_outgoing()
         self._send(outgoing)
 
     def _guarded(self, live: Callable[[], None]) -> Callable[[], None]:
@@ -311,22 +332,34 @@ class ProcessHost:
 
     def _dispatch(self) -> None:
         """Give every idle lane what it can run, and set the alarm for what comes by time."""
-        if self.clock is None or self._leaving:
+        scheduler = self._scheduler
+        if scheduler is None or self._leaving:
             return
-        now = self.clock.now()
-        self.scheduler.advance(now)
+        now = self._now()
+        scheduler.advance(now)
         idle = [name for name, lane in self._lanes.items() if lane.is_idle]
-        for fire in self.scheduler.choose_all(idle, now):
+        for fire in scheduler.choose_all(idle, now):
             self._lanes[lane_of(self.plan.nodes[fire.node])].give(fire)
-        alarm_at = self.scheduler.wakeup(now)
+        alarm_at = scheduler.wakeup(now)
         if alarm_at != self._alarm_at:
             sooner = alarm_at is not None and (self._alarm_at is None or alarm_at < self._alarm_at)
             self._alarm_at = alarm_at
             if sooner:
                 self._alarm.notify()
-        if self.scheduler.done and not self.ended.is_set():
+        if scheduler.done and not self.ended.is_set():
             self.ended.set()
             self._wake()
+
+    def _apply(self, change: Callable[[Scheduler], None]) -> None:
+        """Make a change of the scheduler, as soon as there is one."""
+        if self._scheduler is None:
+            self._early.append(change)
+        else:
+            change(self._scheduler)
+
+    def _now(self) -> int:
+        """Nanoseconds after the origin; 0 before it is set."""
+        return self.clock.now() if self.clock else 0
 
     def _leave(self) -> None:
         if self._leaving:

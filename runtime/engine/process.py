@@ -102,7 +102,7 @@ def _serve(host: ProcessHost, control: ProcessEnd, pending: list[Told], parent: 
 def _do(host: ProcessHost, message: ToProcess, payload: bytes) -> None:
     match message:
         case Begin():
-            host.begin(message.origin_ns)
+            host.begin(message)
         case Halt():
             host.halt(message.at_once)
         case RaiseFence():

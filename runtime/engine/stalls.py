@@ -19,6 +19,8 @@ def statuses(scheduler: Scheduler) -> list[NodeStatus]:
             state.cursor,
             scheduler.waiting_for(name),
             sum(max(0, scheduler.windows[i.stream].head + i.delay - state.cursor) for i in state.plan.inputs),
+            scheduler.session,
+            scheduler.incarnation,
         )
         for name, state in scheduler.nodes.items()
     ]

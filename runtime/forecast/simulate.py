@@ -61,11 +61,12 @@ class Simulated:
 
 
 def simulate(
-    plan: Plan, profile: Profile, units: int, seed: int = 0, faults: Sequence[Fault] = ()
-) -> Simulated:  # fmt: skip
+    plan: Plan, profile: Profile, units: int, seed: int = 0, faults: Sequence[Fault] = (), first_unit: int = 0
+) -> Simulated:
     """Run so many units of a graph by its profile.
 
     Args:
+        first_unit: the unit that they begin with.
         faults: calls that take longer than the profile says; recorded as in a run.
 
     Raises:
@@ -74,7 +75,7 @@ def simulate(
     """
     profile.check(plan)
     _check_faults(plan, faults)
-    records = _Simulation(plan, profile, units, seed, faults).run()
+    records = _Simulation(plan, profile, units, seed, faults, first_unit).run()
     statistics = Statistics(plan)
     statistics.add(records)
     return Simulated(records, statistics.summary(), statistics)
@@ -125,7 +126,9 @@ class _Server:
 class _Simulation:
     """One event queue, ordered by time; at one time by kind, depth and name."""
 
-    def __init__(self, plan: Plan, profile: Profile, units: int, seed: int, faults: Sequence[Fault]) -> None:
+    def __init__(
+        self, plan: Plan, profile: Profile, units: int, seed: int, faults: Sequence[Fault], first_unit: int
+    ) -> None:
         self.plan = plan
         self.profile = profile
         self.draws = Draws(profile, seed)
@@ -137,7 +140,9 @@ class _Simulation:
         self._period_ns = plan.clock.period_ns
         self._arrived: dict[tuple[str, str], int] = {}
         self._servers: dict[str, _Server] = {}
-        self._processes = {name: self._process(name, units) for name in plan.processes if plan.nodes_in(name)}
+        self._first_unit = first_unit
+        names = [name for name in plan.processes if plan.nodes_in(name)]
+        self._processes = {name: self._process(name, first_unit + units) for name in names}
 
     def run(self) -> list[Record]:
         """Everything that happened, in order of time.
@@ -146,7 +151,7 @@ class _Simulation:
             RunError: nothing can happen any more, although nodes have not ended.
         """
         ahead = max((n.ahead_units for n in self.plan.nodes.values()), default=0)
-        now = self.plan.release_ns(-1 - ahead)
+        now = self.plan.release_ns(self._first_unit - 1 - ahead)
         for process in self._processes.values():
             self._dispatch(process, now)
         while self._queue:
@@ -167,8 +172,8 @@ class _Simulation:
         self._check_ended()
         return self._history()
 
-    def _process(self, name: str, units: int) -> _Process:
-        scheduler = Scheduler(self.plan, name, limit=units)
+    def _process(self, name: str, limit: int) -> _Process:
+        scheduler = Scheduler(self.plan, name, limit=limit, first_unit=self._first_unit)
         return _Process(name, scheduler, set(scheduler.lanes))
 
     # What happens
@@ -231,7 +236,17 @@ class _Simulation:
             size = stream.max_bytes or 0
             times = (sent_ns, now)
             self.records.append(
-                Transfer(stream.name, packet.unit, stream.process, process.name, *times, size, stream.carrier)
+                Transfer(
+                    stream.name,
+                    packet.unit,
+                    stream.process,
+                    process.name,
+                    *times,
+                    size,
+                    stream.carrier,
+                    packet.session,
+                    packet.incarnation,
+                )
             )
         process.scheduler.arrive(packet, now)
 

@@ -21,7 +21,7 @@ from ..plan.plan import Plan, to_plain
 from ..schedule.events import Fenced, Firing, Settlement, Updated
 from .machine import machine
 
-TRACE_VERSION = 1
+TRACE_VERSION = 2
 
 
 class Header(msgspec.Struct, tag="header", frozen=True):
@@ -36,7 +36,7 @@ class Header(msgspec.Struct, tag="header", frozen=True):
     engine: str
 
 
-class Transfer(msgspec.Struct, tag="transfer", frozen=True, gc=False):
+class Transfer(msgspec.Struct, tag="transfer", frozen=True, gc=False, omit_defaults=True):
     """A packet that crossed processes: sent by ``sender`` at, arrived in ``reader`` at."""
 
     stream: str
@@ -47,6 +47,8 @@ class Transfer(msgspec.Struct, tag="transfer", frozen=True, gc=False):
     arrived_ns: int
     n_bytes: int
     carrier: str
+    session: int = 0
+    incarnation: int = 0
 
 
 class Note(msgspec.Struct, tag="note", frozen=True):
@@ -66,6 +68,8 @@ class NodeStatus(msgspec.Struct, frozen=True):
     unit: int
     doing: str
     queued: int
+    session: int = 0
+    incarnation: int = 0
 
 
 class Footer(msgspec.Struct, tag="footer", frozen=True):

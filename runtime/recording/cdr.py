@@ -21,6 +21,7 @@ PACKET_SCHEMA = """\
 uint64 unit
 uint64 session
 uint32 generation
+uint32 incarnation
 uint8 validity          # 0 real, 1 empty, 2 missing, 3 repeated, 4 concealed, 5 end
 uint8 frames            # so many messages before this one, on the topic of its pictures, are its payload
 int64 pts_ns
@@ -136,6 +137,7 @@ def encode_packet(packet: Packet, n_frames: int) -> bytes:
     out.number("Q", packet.unit)
     out.number("Q", packet.session)
     out.number("I", packet.generation)
+    out.number("I", packet.incarnation)
     out.number("B", int(packet.validity))
     out.number("B", n_frames)
     for time_ns in (packet.pts_ns, packet.duration_ns, packet.produced_ns):
@@ -172,7 +174,7 @@ def decode_packet(stream: str, message: bytes, images: Sequence[bytes]) -> Packe
 
 
 def _decoded(stream: str, read: _Reader, images: Sequence[bytes]) -> Packet:
-    unit, session, generation = read.number("Q"), read.number("Q"), read.number("I")
+    unit, session, generation, incarnation = (read.number(code) for code in "QQII")
     validity, n_frames = Validity(read.number("B")), read.number("B")
     pts_ns, duration_ns, produced_ns = (read.number("q") for _ in range(3))
     has_capture, capture_ns, capture_clock = read.number("B"), read.number("q"), read.text()
@@ -184,7 +186,7 @@ def _decoded(stream: str, read: _Reader, images: Sequence[bytes]) -> Packet:
         tensors[WHOLE] = frozen(np.stack([decode_image(image) for image in images[-n_frames:]]))
     return Packet(
         stream, unit, generation, pts_ns, duration_ns, validity, tensors or NO_TENSORS, session, produced_ns,
-        capture_ns if has_capture else None, capture_clock, source_time_ns if has_source else None,
+        capture_ns if has_capture else None, capture_clock, source_time_ns if has_source else None, incarnation,
     )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ class Fire(msgspec.Struct, frozen=True):
     started_ns: int = 0
     generations: Mapping[str, int] = NO_GENERATIONS
     updates: tuple[Mapping[str, Any], ...] = ()
+    session: int = 0
 
     @property
     def units(self) -> range:

@@ -23,7 +23,9 @@ class Inlets:
         windows: by stream.
         look: how to find an outcome.
         blank: makes what stands before a stream begins.
-        initial: what delayed inlets get before unit 0, by (stream, init).
+        initial: what delayed inlets get before the first unit, by (stream, init).
+        first_unit: the first unit of every stream here; those before it are `initial`, whatever they were elsewhere.
+        begins_ns: when it begins.
     """
 
     def __init__(
@@ -32,11 +34,15 @@ class Inlets:
         look: Look,
         blank: Blank,
         initial: Mapping[tuple[str, str], Packet],
+        first_unit: int = 0,
+        begins_ns: int = 0,
     ) -> None:
         self._windows = windows
         self._look = look
         self._blank = blank
         self._initial = initial
+        self._first_unit = first_unit
+        self._begins_ns = begins_ns
 
     def given(self, node: NodePlan, unit: int) -> dict[str, Given] | None:
         """What has settled for every inlet; None while one is open."""
@@ -63,7 +69,7 @@ class Inlets:
         n_open = 0
         for inlet in node.inputs:
             window, first = self._windows[inlet.stream], unit - inlet.delay
-            for needed in range(max(0, first), first + inlet.look_ahead + 1):
+            for needed in range(max(self._first_unit, first), first + inlet.look_ahead + 1):
                 n_open += window.get(needed) is None
         return n_open
 
@@ -86,7 +92,7 @@ class Inlets:
         return result
 
     def _packet(self, inlet: InputPlan, unit: int) -> Packet | None:
-        if unit < 0:
+        if unit < self._first_unit:
             start = self._initial.get((inlet.stream, inlet.init or "empty"))
             return start if start is not None else self._blank(inlet.stream, unit, Validity.EMPTY)
         settled = self._look(inlet.stream, unit)
@@ -94,11 +100,11 @@ class Inlets:
 
     def _settled_at(self, inlet: InputPlan, unit: int) -> int:
         settled = self._look(inlet.stream, unit - inlet.delay + inlet.look_ahead)
-        return 0 if settled is None else settled.at_ns
+        return self._begins_ns if settled is None else settled.at_ns
 
     def _is_open(self, inlet: InputPlan, unit: int) -> bool:
         last = unit - inlet.delay + inlet.look_ahead
-        return last >= 0 and self._look(inlet.stream, last) is None
+        return last >= self._first_unit and self._look(inlet.stream, last) is None
 
 
 def is_lost(node: NodePlan, given: Mapping[str, Given]) -> bool:

@@ -14,9 +14,15 @@ class DecisionLog:
 
     ``n_decided`` rises with every decision, recorded or not: as long as it does, something may follow from the last
     one.
+
+    Args:
+        session: whose decisions they are.
+        incarnation: the life of the process that decides.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, session: int = 0, incarnation: int = 0) -> None:
+        self.session = session
+        self.incarnation = incarnation
         self.n_decided = 0
         self._events: list[Event] = []
 
@@ -25,18 +31,21 @@ class DecisionLog:
         self.n_decided += 1
         self._events.append(
             Firing(fire.node, fire.first, fire.last, fire.mode, fire.level,
-                   fire.ready_ns, fire.started_ns, now, due, verdict)
+                   fire.ready_ns, fire.started_ns, now, due, verdict, self.session, self.incarnation)
         )  # fmt: skip
 
     def settled(self, packet: Packet, now: int) -> None:
         """A unit has its outcome."""
         self.n_decided += 1
-        self._events.append(Settlement(packet.stream, packet.unit, packet.validity, now, packet.n_bytes))
+        self._events.append(
+            Settlement(packet.stream, packet.unit, packet.validity, now, packet.n_bytes,
+                       packet.session, packet.incarnation)
+        )  # fmt: skip
 
     def fenced(self, streams: Sequence[str], generation: int, first_unit: int, now: int) -> None:
         """A fence was raised."""
         self.n_decided += 1
-        self._events.append(Fenced(list(streams), generation, first_unit, now))
+        self._events.append(Fenced(list(streams), generation, first_unit, now, self.session, self.incarnation))
 
     def add(self, event: Event) -> None:
         """An event from elsewhere, as it is."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -15,7 +16,6 @@ from ..packet import Packet, Validity
 from ..plan.plan import NodePlan, Plan
 from .decide import Fire
 from .events import Event, Fenced, Firing, Settlement, Updated
-from .log import DecisionLog
 from .node_state import NodeState
 from .scheduler import Scheduler
 from .streams import Streams
@@ -26,7 +26,7 @@ AHEAD_UNITS = 32
 
 
 class ReplayScheduler(Scheduler):
-    """Follows ``log``; nodes end where they ended in it.
+    """Follows what ``log`` says of one session; nodes end where they ended in it.
 
     A call waits for all units that it covers, not only for the one at the cursor, and a source for the slowest node:
     counts and alarms say nothing of that, so whatever settles or moves queues those whom it may concern.
@@ -39,27 +39,36 @@ class ReplayScheduler(Scheduler):
         log: Iterable[Event],
         initial: Mapping[tuple[str, str], Packet] | None = None,
         tap: Callable[[Packet], None] | None = None,
+        session: int = 0,
+        first_unit: int = 0,
     ) -> None:
         self._firings: dict[str, deque[Firing]] = {name: deque() for name in plan.nodes}
         self._outcomes: dict[tuple[str, int], Validity] = {}
         self._look_ahead = sum(i.look_ahead for n in plan.nodes.values() for i in n.inputs)
         commands: list[Fenced | Updated] = []
         for event in log:
+            if event.session != session:
+                continue
             if isinstance(event, Firing) and event.node in self._firings:
                 self._firings[event.node].append(event)
             elif isinstance(event, Settlement):
                 self._outcomes[event.stream, event.unit] = Validity(event.validity)
             elif isinstance(event, Fenced | Updated):
                 commands.append(event)
-        super().__init__(plan, initial=initial, tap=tap)
+        super().__init__(plan, initial=initial, tap=tap, session=session, first_unit=first_unit)
         for command in commands:
             if isinstance(command, Fenced):
                 self._log.add(command)
             elif command.node in self.nodes:
                 self._change(command)
 
-    def _make_streams(self, tap: Callable[[Packet], None] | None, *, limit: int | None) -> Streams:
-        return _ReplayStreams(self.plan, self._outcomes, log=self._log, on_settled=self._count_down, tap=tap)
+    def _make_streams(
+        self, tap: Callable[[Packet], None] | None, *, limit: int | None, lives: Mapping[str, int]
+    ) -> Streams:
+        return _ReplayStreams(
+            self.plan, None, log=self._log, on_settled=self._count_down, tap=tap, session=self.session,
+            first_unit=self.first_unit, outcomes=self._outcomes,
+        )  # fmt: skip
 
     def _count_down(self, packet: Packet, now: int) -> None:
         for state, _ in self._readers.get(packet.stream, ()):
@@ -113,17 +122,9 @@ class ReplayScheduler(Scheduler):
 class _ReplayStreams(Streams):
     """Streams that settle as ``outcomes`` say."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        outcomes: Mapping[tuple[str, int], Validity],
-        *,
-        log: DecisionLog,
-        on_settled: Callable[[Packet, int], None],
-        tap: Callable[[Packet], None] | None,
-    ) -> None:
+    def __init__(self, *args: Any, outcomes: Mapping[tuple[str, int], Validity], **kwargs: Any) -> None:
         self._outcomes = outcomes
-        super().__init__(plan, None, log=log, on_settled=on_settled, tap=tap)
+        super().__init__(*args, **kwargs)
 
     def give(self, node: NodePlan, packet: Packet, now: int) -> None:
         """Publish at once: no release is waited for."""

@@ -29,7 +29,7 @@ from .events import Event, Updated
 from .inlets import Inlets, is_lost
 from .log import DecisionLog
 from .node_state import NodeState, ReadyQueue, Urgency
-from .streams import Streams
+from .streams import NO_LIVES, Streams
 from .timers import Timers
 
 AT_ONCE = -(2**62)
@@ -50,10 +50,14 @@ class Scheduler:
     Args:
         plan: the checked graph.
         process: whose nodes to run; None: all nodes of the plan are here and every stream settles here.
-        initial: what delayed inlets get before unit 0, by (stream, init).
+        initial: what delayed inlets get before the first unit, by (stream, init).
         limit: sources end at this unit.
         tap: called with every packet that settles here, in order.
         log: what keeps the decisions.
+        session: the one conversation that it runs; another one has a scheduler of its own.
+        first_unit: where it begins. What lies before belongs to an earlier life of the process, or to nobody.
+        incarnation: which life of the process it is.
+        lives: which life of other processes it is, of those that are not in their first.
     """
 
     def __init__(
@@ -65,19 +69,29 @@ class Scheduler:
         limit: int | None = None,
         tap: Callable[[Packet], None] | None = None,
         log: DecisionLog | None = None,
+        session: int = 0,
+        first_unit: int = 0,
+        incarnation: int = 0,
+        lives: Mapping[str, int] = NO_LIVES,
     ) -> None:
         self.plan = plan
         self.process = process
-        self._log = log or DecisionLog()
+        self.session = session
+        self.first_unit = first_unit
+        self.incarnation = incarnation
+        self._log = log or DecisionLog(session, incarnation)
         mine = [n for n in plan.nodes.values() if process is None or n.process == process]
-        self.nodes = {n.name: _state(n) for n in mine}
+        self.nodes = {n.name: _state(n, first_unit) for n in mine}
         self._readers: dict[str, list[tuple[NodeState, InputPlan]]] = {}
         for state in self.nodes.values():
             for inlet in state.plan.inputs:
                 self._readers.setdefault(inlet.stream, []).append((state, inlet))
-        self._streams = self._make_streams(tap, limit=limit)
+        self._streams = self._make_streams(tap, limit=limit, lives=lives)
         self.windows = self._streams.windows
-        self._inlets = Inlets(self.windows, self._streams.outcome, self._streams.blank, initial or {})
+        begins_ns = plan.clock.pts_ns(first_unit)
+        self._inlets = Inlets(
+            self.windows, self._streams.outcome, self._streams.blank, initial or {}, first_unit, begins_ns
+        )
         self._queues = {state.lane: ReadyQueue() for state in self.nodes.values()}
         self._alarms: Timers[NodeState] = Timers()
         self._n_live = len(self.nodes)
@@ -85,8 +99,13 @@ class Scheduler:
             state.pending = self._inlets.n_open(state.plan, state.cursor)
             self._wake(state, AT_ONCE)
 
-    def _make_streams(self, tap: Callable[[Packet], None] | None, *, limit: int | None) -> Streams:
-        return Streams(self.plan, self.process, log=self._log, on_settled=self._count_down, tap=tap, limit=limit)
+    def _make_streams(
+        self, tap: Callable[[Packet], None] | None, *, limit: int | None, lives: Mapping[str, int]
+    ) -> Streams:
+        return Streams(
+            self.plan, self.process, log=self._log, on_settled=self._count_down, tap=tap, limit=limit,
+            session=self.session, first_unit=self.first_unit, incarnation=self.incarnation, lives=lives,
+        )  # fmt: skip
 
     # Events
 
@@ -98,7 +117,7 @@ class Scheduler:
 
     def arrive(self, packet: Packet, now: int) -> None:
         """A packet came from another process."""
-        self._streams.settle(packet, now)
+        self._streams.arrive(packet, now)
 
     def finish(self, fire: Fire, result: Result, now: int) -> None:
         """A body is done with ``fire``; its outputs settle, or are discarded when a fence has overtaken them."""
@@ -120,7 +139,12 @@ class Scheduler:
                     validity = Validity.EMPTY if fire.mode == "step" else Validity.MISSING
                     packet = self._streams.blank(stream, unit, validity)
                 generation = fire.generations.get(stream, 0)
-                self._streams.give(node, replace(packet, generation=generation, produced_ns=now), now)
+                self._streams.give(
+                    node,
+                    replace(packet, generation=generation, produced_ns=now,
+                            session=self.session, incarnation=self.incarnation),
+                    now,
+                )  # fmt: skip
         due = self._due(node, fire.last)
         self._log.fired(fire, now, "late" if due is not None and now > due and not node.paced else "real", due)
         self._forget(node)
@@ -135,7 +159,7 @@ class Scheduler:
         """Change parameters of a node from ``first_unit`` on, or from the first unit that it has not begun."""
         state = self.nodes[node]
         begun = state.cursor if state.running is None else state.running.last + 1
-        self._change(Updated(node, max(begun, first_unit), dict(values), now))
+        self._change(Updated(node, max(begun, first_unit), dict(values), now, self.session, self.incarnation))
 
     def stop_at(self, unit: int) -> None:
         """End every source at ``unit`` (or where it already is, if that is later)."""
@@ -351,7 +375,7 @@ class Scheduler:
         level = state.chooser.pick(None if due is None else due - now) if mode == "step" else state.chooser.level
         generations = {s: self.windows[s].generation for s in state.outlets}
         updates = state.take_updates(last) if mode != "skip" else ()  # a skip runs no body that could make them
-        return Fire(node.name, mode, first, last, tuple(inputs), level, ready, now, generations, updates)
+        return Fire(node.name, mode, first, last, tuple(inputs), level, ready, now, generations, updates, self.session)
 
     def _skip(self, state: NodeState, fire: Fire, now: int) -> None:
         """A stateless node is not run for units that are lost or too late: its outputs are missing."""
@@ -400,6 +424,6 @@ def lane_of(node: NodePlan) -> str:
     return f"{node.process}/{node.lane}"
 
 
-def _state(node: NodePlan) -> NodeState:
+def _state(node: NodePlan, first_unit: int) -> NodeState:
     outlets = tuple(f"{node.name}.{port}" for port in node.outputs)
-    return NodeState(node, lane_of(node), outlets, LevelChooser(len(node.ladder)))
+    return NodeState(node, lane_of(node), outlets, LevelChooser(len(node.ladder)), first_unit)

@@ -7,8 +7,9 @@ until the unit's release. What settled here goes to the stream's other readers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -17,6 +18,8 @@ from ..plan.plan import NodePlan, Plan
 from .log import DecisionLog
 from .timers import Timers
 from .window import Settled, StreamWindow
+
+NO_LIVES: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +40,10 @@ class Streams:
         on_settled: called with every packet that settles, here or elsewhere, and when.
         tap: called with every packet that settles here, in order.
         limit: sources end at this unit.
+        session: whose streams.
+        incarnation: which life of this process it is.
+        lives: which life of other processes it is, as far as it is not their first.
+        first_unit: where every stream begins here.
 
     Attributes:
         n_arriving: streams made elsewhere and read here that have not ended.
@@ -51,16 +58,24 @@ class Streams:
         on_settled: Callable[[Packet, int], None],
         tap: Callable[[Packet], None] | None = None,
         limit: int | None = None,
+        session: int = 0,
+        incarnation: int = 0,
+        lives: Mapping[str, int] = NO_LIVES,
+        first_unit: int = 0,
     ) -> None:
         self.plan = plan
         self.process = process
         self.limit = limit
+        self.session = session
+        self.incarnation = incarnation
         self._log, self._on_settled, self._tap = log, on_settled, tap
         here = {n.name: n for n in plan.nodes.values() if process is None or n.process == process}
         read = {i.stream for n in here.values() for i in n.inputs}
         held = {i.stream for n in here.values() for i in n.inputs if i.late == "hold"}
         self.windows = {
-            name: StreamWindow(stream, holds=name in held)
+            name: StreamWindow(
+                stream, name in held, first_unit, incarnation if stream.node in here else lives.get(stream.process, 0)
+            )
             for name, stream in plan.streams.items()
             if name in read or stream.node in here
         }
@@ -88,6 +103,14 @@ class Streams:
         late = self._timeouts.due(now)
         for window in sorted(late, key=self._place) if len(late) > 1 else late:
             self._settle_late(window, now)
+
+    def arrive(self, packet: Packet, now: int) -> None:
+        """Settle a packet of another process; of a life that is known to be over nothing is taken in any more."""
+        window = self.windows[packet.stream]
+        if packet.incarnation < window.incarnation:
+            window.late += 1
+        else:
+            self.settle(packet, now)
 
     def give(self, node: NodePlan, packet: Packet, now: int) -> None:
         """Hand a fresh output over.
@@ -180,8 +203,9 @@ class Streams:
     def blank(self, stream: str, unit: int, validity: Validity) -> Packet:
         """A packet without payload."""
         clock = self.plan.clock
-        return Packet(stream, unit, self.windows[stream].generation if stream in self.windows else 0,
-                      clock.pts_ns(unit), clock.duration_ns(unit), validity)  # fmt: skip
+        window = self.windows[stream]
+        return Packet(stream, unit, window.generation, clock.pts_ns(unit), clock.duration_ns(unit), validity,
+                      session=self.session, incarnation=window.incarnation)  # fmt: skip
 
     # Time
 

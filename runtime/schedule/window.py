@@ -20,19 +20,20 @@ class StreamWindow:
     """Settled units of one stream, from the oldest still needed to the newest known.
 
     Attributes:
-        head: the first unit that has not settled. Every unit below it has, and stays so when it is forgotten: what is
-            older than the head is late, and needs no memory to be known as late. Units beyond it may have settled
-            ahead of their turn.
+        head: the first unit that has not settled. Every unit below it has, or lies before the first unit of all: it
+            is late, and needs no memory to be known as late. Units beyond it may have settled ahead of their turn.
         ended_at: the unit of the end; from it on every unit is the end, whatever had settled beyond it. The head may
             still be below: an end overtakes units that are under way.
         generation: of the newest fence; what is made from now on carries it.
+        incarnation: the oldest life of the process that makes the stream of which anything is still accepted.
         alarm_ns: when the unit at the head settles as missing (kept by `Streams`); None: not by time.
         late: packets that came after their unit had settled.
     """
 
-    def __init__(self, plan: StreamPlan, holds: bool) -> None:
+    def __init__(self, plan: StreamPlan, holds: bool, first_unit: int = 0, incarnation: int = 0) -> None:
         self.plan = plan
-        self.head = 0
+        self.head = first_unit
+        self.incarnation = incarnation
         self.generation = 0
         # (generation, first unit), the generations rising. An older fence stays beside a newer one that begins later:
         # it alone covers the units in between.
