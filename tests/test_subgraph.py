@@ -215,11 +215,8 @@ def test_what_still_reads_a_standalone_node_is_told(write):
 def test_a_wrong_end_is_told_with_what_there_is(write):
     exports = "inputs: {a: usr.video, b: user.vide, c: mind.fraems, d: [mind.frames, mind.response, sound.audio]}"
     text = AGENT[: AGENT.index("exports:")] + f"  sound: {{type: 'TOYS:Camera'}}\nexports:\n  {exports}\n"
-    path = write(
-        "agent.yaml", f"{text}  outputs: {{e: user.video, f: mind.word}}\n  standalone: [user, sound, nobody]\n"
-    )
+    path = write("agent.yaml", f"{text}  outputs: {{e: user.video, f: mind.word}}\n  standalone: [user, sound]\n")
     assert [line.partition(": ")[2] for line in complaint(path)] == [
-        "exports: standalone: no node 'nobody' (available: file, mind, see, sound, then, user)",
         "exports: input 'a': no node 'usr' (available: file, mind, see, sound, then, user); did you mean 'user'?",
         "exports: input 'b': no output 'vide' on 'user' (it has: audio, video); did you mean 'video'?",
         "exports: input 'c': no input 'fraems' on 'mind' (it has: frames, response); did you mean 'frames'?",
@@ -232,6 +229,12 @@ def test_a_wrong_end_is_told_with_what_there_is(write):
     assert "exports: no node 'usr' (those that are not standalone: file, mind, see, then)" in "\n".join(
         complaint(outer)
     )
+
+
+def test_a_graph_laid_over_another_may_leave_standalone_nodes_out(write):
+    write("agent.yaml", AGENT)
+    exports = check(load(write("g.yaml", "extends: agent.yaml\nnodes: {file: null}\n"))).exports
+    assert exports.standalone == ("user",) and exports.inputs["video"].ports == ("user.video",)
 
 
 # Clock and processes

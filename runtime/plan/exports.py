@@ -36,11 +36,9 @@ class Exports:
 
 def check_exports(spec: GraphSpec, bound: Mapping[str, Bound], problems: Problems) -> Exports:
     """The graph's exports; what is wrong with them is noted."""
-    given, alone = spec.exports, spec.exports.standalone
-    for name in alone:
-        if name not in spec.nodes:
-            text = f"exports: standalone: no node '{name}' (available: {listing(spec.nodes)})"
-            problems.add(spec.mark, text + did_you_mean(name, spec.nodes))
+    given = spec.exports
+    # A graph that is laid over another may leave nodes out, and need not say so again here.
+    alone = tuple(name for name in given.standalone if name in spec.nodes)
     inputs = {
         name: _exported(f"exports: input '{name}'", [(end, end.node in alone) for end in ends], spec, bound, problems)
         for name, ends in given.inputs.items()

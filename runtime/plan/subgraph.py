@@ -10,8 +10,8 @@ The file says at its top level which of its ports are to be seen from outside, a
 An input is an input port inside, or an output of a standalone node: whatever reads it reads what is given instead.
 ``params`` of the node are the sub-graph's parameters; its ``process``, ``lane`` and ``device`` hold for all inside.
 
-While graphs are put together, what is to be given to one comes from the *outside*: the node ``<``, a name that nobody
-can write, with a port for each exported input.
+While graphs are put together, what is to be given to one comes from the *outside*: the node ``<``, which is no node's
+name, with a port for each exported input.
 """
 
 from __future__ import annotations
@@ -111,7 +111,9 @@ def real_ends(exports: ExportsSpec, graph: Expanded, lost: Mapping[str, Entrance
 
     def given(end: End) -> list[End]:
         ports = [port for port, entrance in lost.items() if (entrance.node, entrance.port) == (end.node, end.port)]
-        return [End.of(port, end.mark) for port in ports] or [taken(end)]
+        if not ports:
+            return [taken(end) if end.node in exports.standalone else end]
+        return [End.of(port, end.mark) for port in ports]
 
     def taken(end: End) -> End:
         return End.of(graph.exits.get(str(end), str(end)), end.mark)
@@ -120,7 +122,7 @@ def real_ends(exports: ExportsSpec, graph: Expanded, lost: Mapping[str, Entrance
     return ExportsSpec(
         {name: tuple(port for end in ends for port in given(end)) for name, ends in exports.inputs.items()},
         {name: tuple(map(taken, ends)) for name, ends in exports.outputs.items()},
-        tuple(name for alone in exports.standalone for name in _all_of(alone, nodes) or [alone]),
+        tuple(name for alone in exports.standalone for name in _all_of(alone, nodes)),
     )
 
 

@@ -83,6 +83,7 @@ def adapt(spec: GraphSpec, adapter: WorldAdapter, kind: type[WorldUser]) -> Adap
         GraphError: the graph has no such nodes or streams, or others than the world can talk with.
     """
     where, problems = f"graph '{spec.name}'", Problems()
+    spec = replace(spec, exports=ExportsSpec())  # they name nodes that are left out here
     bound = bind(spec, problems)
     problems.raise_any()
     spec = replace(spec, exports=ExportsSpec())  # they may name nodes that are left out
