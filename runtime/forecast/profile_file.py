@@ -11,8 +11,8 @@ from ..errors import UserError, did_you_mean, listing
 from ..plan.catalogue import shipped_profiles
 from ..plan.document import kind_name, parse_text
 from ..plan.marks import Item, Mark, Problems, shown
-from ..plan.reader import Reader
 from .profile import CLOCK, Delay, Lateness, Machine, NodeCost, Profile
+from .profile_reader import Reader
 
 MAX_BYTES = 4_000_000
 TOP_KEYS = ("version", "name", "graph", "source", "history_units", "nodes", "transfers", "clock", "machines", "rows")
@@ -94,10 +94,10 @@ def _profile(tree: Item, stem: str, name: str, problems: Problems) -> Profile:
     if version != 1:
         problems.add(read.mark("version"), f"version: found {version} (expected 1), measure it again")
     source = read.text("source", "")
-    nodes = {key: _node(key, item, source, problems) for key, item in read.named("nodes", None).items()}
-    delays = read.named("transfers", None).items()
+    nodes = {key: _node(key, item, source, problems) for key, item in read.named("nodes").items()}
+    delays = read.named("transfers").items()
     transfers = {key: _delay(f"transfer '{key}'", item, source, problems) for key, item in delays}
-    machines = {key: _machine(key, item, source, problems) for key, item in read.named("machines", None).items()}
+    machines = {key: _machine(key, item, source, problems) for key, item in read.named("machines").items()}
     columns, rows = _rows(tree.get("rows"), [*nodes, *transfers, CLOCK], problems)
     return Profile(
         name=read.text("name", stem),

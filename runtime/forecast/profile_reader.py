@@ -1,17 +1,16 @@
-"""Reads one mapping of a graph file by key, with types; mistakes are noted and a default stands in."""
+"""Reads one mapping of a profile by key, with types; mistakes are noted and a default stands in."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from ..errors import did_you_mean, listing
-from .document import kind_name
-from .marks import Item, Mark, Problems
+from ..plan.document import kind_name
+from ..plan.marks import Item, Mark, Problems
 
 LARGEST = 1e12
-"""Numbers of a graph are below it: as milliseconds, 30 years."""
+"""Numbers of a profile are below it: as milliseconds, 30 years."""
 
 
 class Reader:
@@ -21,23 +20,19 @@ class Reader:
         item: the mapping; null stands for an empty one.
         where: how messages call it.
         keys: allowed keys; others are noted as mistakes, and listed as available.
-        also: keys that are allowed but were dealt with before.
     """
 
-    def __init__(
-        self, item: Item, where: str, keys: Sequence[str], problems: Problems, also: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, item: Item, where: str, keys: Sequence[str], problems: Problems) -> None:
         self.item = item
         self.where = where
         self.problems = problems
         if not item.is_mapping and item.value is not None:
             problems.add(item.mark, f"{where}: found {kind_name(item.value)} (expected a mapping of: {listing(keys)})")
         for key, child in item.children().items():
-            if key not in keys and key not in also:
+            if key not in keys:
                 problems.add(
                     child.key_mark or child.mark,
-                    f"{where}: unknown key '{key}' (expected: {listing((*keys, *also))})"
-                    f"{did_you_mean(key, (*keys, *also))}",
+                    f"{where}: unknown key '{key}' (expected: {listing(keys)}){did_you_mean(key, keys)}",
                 )
 
     def mark(self, key: str) -> Mark:
@@ -74,15 +69,6 @@ class Reader:
             return self._wrong(key, f"a number below {LARGEST:g}", default)
         return float(value)
 
-    def choice(self, key: str, options: Sequence[Any], default: Any) -> Any:
-        """One of these words."""
-        value = self._value(key)
-        if value is None:
-            return default
-        if value not in options:
-            return self._wrong(key, f"one of: {listing(options)}", default, did_you_mean(str(value), options))
-        return value
-
     def strings(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
         """A list of strings."""
         child = self.item.get(key)
@@ -93,26 +79,20 @@ class Reader:
             return tuple(self._wrong(key, "a list of names", default))
         return tuple(values)
 
-    def named(self, key: str, pattern: re.Pattern[str] | None) -> dict[str, Item]:
+    def named(self, key: str) -> dict[str, Item]:
         """A mapping of anything by name."""
         child = self.item.get(key)
         if child is None or child.value is None:
             return {}
         if not child.is_mapping:
             self._wrong(key, "a mapping", None)
-        for name, item in child.children().items():
-            if pattern is not None and not pattern.match(name):
-                self.problems.add(
-                    item.key_mark or item.mark,
-                    f"{self.where}: {key}: found the name '{name}' (expected letters, digits, - and _, a letter first)",
-                )
         return child.children()
 
     def _value(self, key: str) -> Any:
         child = self.item.get(key)
         return None if child is None else child.value
 
-    def _wrong(self, key: str, expected: str, default: Any, hint: str = "") -> Any:
+    def _wrong(self, key: str, expected: str, default: Any) -> Any:
         found = kind_name(self._value(key))
-        self.problems.add(self.mark(key), f"{self.where}: {key}: found {found} (expected {expected}){hint}")
+        self.problems.add(self.mark(key), f"{self.where}: {key}: found {found} (expected {expected})")
         return default
