@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, Self, cast
 
 from ..errors import did_you_mean, listing
 from .document import kind_name
-from .kinds import NAME, STAND_IN, WRONG, At, Kind, Schema, named
+from .kinds import NAME, STAND_IN, WRONG, At, Schema, ValueKind, named
 from .marks import Item, Problems
 
 OnSubgraph = Literal["refused", "own", "all"]
@@ -42,7 +42,7 @@ class Key:
         name: in the file, and ``field`` in the dataclass, where there is one.
     """
 
-    kind: Kind
+    kind: ValueKind
     help: str
     default: Any = None
     unset: str = ""
@@ -55,7 +55,7 @@ class Key:
     field: str = ""
 
 
-def key(kind: Kind, default: Any = ..., *, help: str, **more: Any) -> Any:
+def key(kind: ValueKind, default: Any = ..., *, help: str, **more: Any) -> Any:
     """Declare a key as a field of a `Section`; the rest as of `Key`."""
     metadata = {"key": Key(kind, help, None if default is ... else default, **more)}
     if default is ...:
@@ -163,16 +163,18 @@ def written(section: type[Section], value: Any) -> Any:
     return plain[section.short] if list(plain) == [section.short] else plain
 
 
-def one(section: type[Section], into: Any = lambda made: made) -> Kind:
+def one(section: type[Section], into: Any = lambda made: made) -> ValueKind:
     """A mapping with keys; ``into`` makes the program's value of the section."""
 
     def parse(item: Item, at: At) -> Any:
         return into(section.parse(item, at.key, at.problems))
 
-    return Kind(f"a mapping of {_listed(section)}", parse, reference(section), lambda value: written(section, value))
+    return ValueKind(
+        f"a mapping of {_listed(section)}", parse, reference(section), lambda value: written(section, value)
+    )
 
 
-def many(section: type[Section]) -> Kind:
+def many(section: type[Section]) -> ValueKind:
     """Mappings with keys, by name."""
 
     def parse(item: Item, at: At) -> Any:
@@ -182,8 +184,8 @@ def many(section: type[Section]) -> Kind:
             for name, child in named(item, at, NAME).items()
         }
 
-    return Kind(
-        f"{section.noun}s by name",
+    return ValueKind(
+        f"{section.noun}{'es' if section.noun.endswith('s') else 's'} by name",
         parse,
         {"type": "object", "additionalProperties": {"anyOf": [reference(section), STAND_IN]}},
         lambda value: {name: written(section, entry) for name, entry in value.items()},

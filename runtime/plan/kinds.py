@@ -48,7 +48,7 @@ class At:
 
 
 @dataclass(frozen=True)
-class Kind:
+class ValueKind:
     """A kind of value.
 
     Attributes:
@@ -76,7 +76,7 @@ def plain(
     write: Callable[[Any], Any] = lambda value: value,
     sample: str = "VALUE",
     hint: Callable[[Any], str] = lambda value: "",
-) -> Kind:
+) -> ValueKind:
     """A kind whose values need no places: ``take`` gives the program's value, or raises ValueError."""
 
     def parse(item: Item, at: At) -> Any:
@@ -86,10 +86,10 @@ def plain(
         except ValueError:
             return at.wrong(item, expected, hint(value))
 
-    return Kind(expected, parse, schema, write, sample)
+    return ValueKind(expected, parse, schema, write, sample)
 
 
-def text(expected: str = "a string", pattern: str = "", sample: str = "TEXT") -> Kind:
+def text(expected: str = "a string", pattern: str = "", sample: str = "TEXT") -> ValueKind:
     """A string; numbers are taken as they are spelled."""
 
     def take(value: Any) -> str:
@@ -101,7 +101,7 @@ def text(expected: str = "a string", pattern: str = "", sample: str = "TEXT") ->
     return plain(expected, take, schema, sample=sample)
 
 
-def whole(least: int, most: int) -> Kind:
+def whole(least: int, most: int) -> ValueKind:
     """A whole number of a range."""
 
     def take(value: Any) -> int:
@@ -113,7 +113,7 @@ def whole(least: int, most: int) -> Kind:
     return plain(f"a whole number from {least} to {most}", take, schema)
 
 
-def number(most: float, *, is_zero_allowed: bool) -> Kind:
+def number(most: float, *, is_zero_allowed: bool) -> ValueKind:
     """A number from 0, or above it."""
 
     def take(value: Any) -> float:
@@ -128,7 +128,7 @@ def number(most: float, *, is_zero_allowed: bool) -> Kind:
     return plain(expected, take, schema, write=_short)
 
 
-def rate(most: int) -> Kind:
+def rate(most: int) -> ValueKind:
     """Pictures per second, exact: ``25``, ``12.5`` or ``30000/1001``."""
 
     def take(value: Any) -> Fraction:
@@ -150,7 +150,7 @@ def rate(most: int) -> Kind:
     )
 
 
-def choice(*options: Any) -> Kind:
+def choice(*options: Any) -> ValueKind:
     """One of these."""
 
     def take(value: Any) -> Any:
@@ -167,7 +167,7 @@ def choice(*options: Any) -> Kind:
     )
 
 
-def names(least: int = 1) -> Kind:
+def names(least: int = 1) -> ValueKind:
     """A list of names, each once."""
 
     def take(value: Any) -> tuple[str, ...]:
@@ -181,7 +181,7 @@ def names(least: int = 1) -> Kind:
     return plain("a list of names, each once", take, schema, write=list)
 
 
-def levels() -> Kind:
+def levels() -> ValueKind:
     """A ladder: mappings with the same keys."""
 
     def take(value: Any) -> tuple[dict[str, Any], ...]:
@@ -199,7 +199,7 @@ def levels() -> Kind:
     )
 
 
-def port() -> Kind:
+def port() -> ValueKind:
     """The name of a port, ``NODE.PORT``."""
     return plain("NODE.PORT", _port, {"type": "string"}, sample="NODE.PORT")
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 from ..ports import LATES, Late
 from ..units import UnitClock
 from .keys import Key, Section, key, many, one
-from .kinds import At, Kind, choice, levels, named, names, number, port, rate, text, whole
+from .kinds import At, ValueKind, choice, levels, named, names, number, port, rate, text, whole
 from .marks import Item, Mark, Problems
 
 Memory = Literal["auto", "shared", "inline"]
@@ -64,7 +64,7 @@ class Entrance:
     mark: Mark
 
 
-def values() -> Kind:
+def values() -> ValueKind:
     """Values of any kind by name."""
 
     def parse(item: Item, at: At) -> dict[str, ParamSpec]:
@@ -74,10 +74,10 @@ def values() -> Kind:
     def write(params: Mapping[str, ParamSpec]) -> dict[str, Any]:
         return {name: param.value for name, param in params.items()}
 
-    return Kind("values by name", parse, {"type": "object"}, write)
+    return ValueKind("values by name", parse, {"type": "object"}, write)
 
 
-def ends(*, several: bool) -> Kind:
+def ends(*, several: bool) -> ValueKind:
     """Ports of the graph's nodes by the names that they are exported under."""
     kind = port()
 
@@ -95,7 +95,7 @@ def ends(*, several: bool) -> Kind:
 
     entry = {"type": ["string", "array"]} if several else kind.schema
     expected = "by name, NODE.PORT" + (" or a list of them" if several else "")
-    return Kind(expected, parse, {"type": "object", "additionalProperties": entry}, write)
+    return ValueKind(expected, parse, {"type": "object", "additionalProperties": entry}, write)
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,14 @@ class Edge(Section):
         if len(problems.lines) > before:
             return edge
         if edge.delay and edge.init is None:
-            text = f"{where}: found delay {edge.delay} without init (expected empty, zeros or a file), add init: empty"
-            problems.add(item.mark, text)
+            problems.add(
+                item.mark,
+                f"{where}: found delay {edge.delay} without init (expected empty, zeros or a file), add init: empty",
+            )
         if edge.init is not None and not edge.delay:
-            text = f"{where}: found init '{edge.init}' without delay (expected delay: 1 or more), remove it"
-            problems.add(item.mark, text)
+            problems.add(
+                item.mark, f"{where}: found init '{edge.init}' without delay (expected delay: 1 or more), remove it"
+            )
         return edge
 
 
@@ -265,6 +268,7 @@ class GraphSpec(Section):
     clock: UnitClock = key(
         one(ClockSpec, ClockSpec.unit_clock),
         UnitClock(),
+        unset="4 frames at 25 fps",
         is_always_written=True,
         help="how time is cut into units: unit_frames pictures at fps",
     )
@@ -283,7 +287,10 @@ class GraphSpec(Section):
         many(NodeSpec), {}, required=True, remedy="start with: wangraph new graph NAME", help="its nodes"
     )
     exports: ExportsSpec = key(
-        one(ExportsSpec), ExportsSpec(), help="its ports to the outside, for graphs around it and for servers"
+        one(ExportsSpec),
+        ExportsSpec(),
+        unset="none",
+        help="its ports to the outside, for graphs around it and for servers",
     )
     path: str | None = None
     folder: Path = field(default_factory=Path.cwd)
