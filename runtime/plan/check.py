@@ -118,7 +118,7 @@ def check(spec: GraphSpec, seed: int = 0) -> Checked:
 
 
 def output_shapes(plan: Plan, node: str) -> dict[str, dict[str, tuple[int, ...] | None]]:
-    """Per outlet and tensor, the resolved shape per unit; None where it is not known."""
+    """Per output port and tensor, the resolved shape per unit; None where it is not known."""
     return {port: _shapes(plan.streams[f"{node}.{port}"]) for port in plan.nodes[node].outputs}
 
 
