@@ -41,7 +41,7 @@ class Looks(Sink):
 
 @dataclass
 class Faulty:
-    """Answers with packets that may be lost, made up or left out, by (node, unit)."""
+    """Answers with packets that may be lost, made up or left out, by (node, unit); a source may also end there."""
 
     plan: Plan
     node: str
@@ -51,6 +51,8 @@ class Faulty:
         if fire.mode != "step":
             return Result()
         validity, unit = self.faults.get((self.node, fire.first), Validity.REAL), fire.first
+        if validity is Validity.END:
+            return Result(ended=True)
         if validity is Validity.EMPTY:
             return Result()
         tensors = {} if validity is Validity.MISSING else {WHOLE: np.array([unit])}
@@ -90,6 +92,8 @@ def any_run(seed: int, max_units: int = 24) -> tuple[Plan, list[Record]]:
     costs = {(n, u): chance.choice([3, 30, 170, 700]) for n in names for u in range(units) if chance.random() < 0.1}
     kinds = (Validity.MISSING, Validity.CONCEALED, Validity.REPEATED, Validity.EMPTY)
     faults = {(n, u): chance.choice(kinds) for n in names for u in range(units) if chance.random() < 0.15}
+    if chance.random() < 0.3:
+        faults["source0", chance.randrange(units)] = Validity.END
     return plan, recorded(plan, units, costs, faults)
 
 

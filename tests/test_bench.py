@@ -208,6 +208,7 @@ def test_a_disk_that_stalls_for_a_moment_loses_nothing(tmp_path, monkeypatch):
 def a_summary(**more):
     return {
         "units": 375,
+        "real": 375,
         "model_latency_ms": {"p50": 60.0, "p95": 80.0, "p99": 90.0, "max": 95.0},
         "latency_ms": {"p50": 240.0, "p95": 240.1, "p99": 240.2, "max": 240.3},
         "misses": 0,
@@ -229,7 +230,8 @@ def test_the_first_release_is_counted_from_the_command():
 def test_a_round_without_misses_is_better_than_a_quick_one():
     quick = {"misses": 1, "model_latency_ms": {"p95": 50.0}}
     clean = {"misses": 0, "model_latency_ms": {"p95": 90.0}}
-    assert sorted([quick, clean], key=duplex.rank) == [clean, quick]
+    frozen = {"misses": 375, "model_latency_ms": {}}
+    assert sorted([frozen, quick, clean], key=duplex.rank) == [clean, quick, frozen]
 
 
 def test_the_duplex_bench_loops_the_clip():

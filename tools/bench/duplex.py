@@ -32,9 +32,10 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) 
     """Run the command, and read its summary.
 
     Returns:
-        Per round: ``model_latency_ms`` and ``latency_ms`` {p50, p95, p99, max}, ``misses``, ``late``, ``levels`` of
-        the performer, ``first_release_s`` from the start of the command to the release of unit 0, and processor
-        seconds of each process (``cpu_s``) and of all together with the command itself (``total_cpu_s``).
+        Per round: ``model_latency_ms`` and ``latency_ms`` {p50, p95, p99, max} of the ``real`` ones of its ``units``,
+        ``misses``, ``late``, ``levels`` of the performer, ``first_release_s`` from the start of the command to the
+        release of unit 0, and processor seconds of each process (``cpu_s``) and of all together with the command
+        itself (``total_cpu_s``).
 
     Raises:
         RunError: the command failed.
@@ -84,6 +85,7 @@ def figures(summary: dict[str, Any], plan: Plan, started_ns: int) -> Round:
     first_ns = None if origin_ns is None else origin_ns + plan.release_ns(0) - started_ns
     return {
         "units": summary["units"],
+        "real": summary["real"],
         "model_latency_ms": summary["model_latency_ms"],
         "latency_ms": summary["latency_ms"],
         "misses": summary["misses"],
@@ -107,11 +109,11 @@ def table(report: Report) -> Table:
         cpu = " ".join(f"{name} {used:.1f}" for name, used in r["cpu_s"].items())
         levels = " ".join(f"{level}:{n}" for level, n in r["levels"].items())
         rows.append(
-            (r["round"], r["load_1m"], r["units"], *latency, r["misses"], r["late"], levels,
+            (r["round"], r["load_1m"], r["units"], r["real"], *latency, r["misses"], r["late"], levels,
              r["first_release_s"], f"{cpu}, all {r['total_cpu_s']:.1f}")
         )  # fmt: skip
     quantiles = tuple(f"model {q}" for q in _COLUMNS)
-    return Table(("round", "load", "units", *quantiles, "misses", "late", "levels", "unit 0 s", "CPU s"), rows)
+    return Table(("round", "load", "units", "real", *quantiles, "misses", "late", "levels", "unit 0 s", "CPU s"), rows)
 
 
 def _call(command: list[str], env: dict[str, str], limit_s: float) -> subprocess.CompletedProcess[str]:
