@@ -11,11 +11,11 @@ from train_toys import sequences
 from wangraph.tools.lab import ablations
 from wangraph.tools.lab.ablations import VARIANTS, behind, stage_of
 from wangraph.tools.lab.evaluate.talk import FIRST_SEED as MEASURED_FROM
+from wangraph.tools.lab.train.context import FIRST_SEED as TRAINED_FROM
+from wangraph.tools.lab.train.context import TrainingContext
 from wangraph.tools.lab.train.interact import begun
 from wangraph.tools.lab.train.labels import HEADS
 from wangraph.tools.lab.train.partners import SEEDS
-from wangraph.tools.lab.train.workshop import FIRST_SEED as TRAINED_FROM
-from wangraph.tools.lab.train.workshop import Workshop
 from wangraph.tools.shared.options import TRAINING_SEEDS
 from wangraph.tools.verbs import ablate, train
 from wangraph.wan_core.checkpoint import load_part
@@ -67,10 +67,10 @@ def test_variants_are_learned_measured_and_told_in_one_table(tmp_path, monkeypat
 
 def test_every_variant_goes_on_from_the_same_weights(tmp_path):
     console = Console(record=True, width=200)
-    shop = Workshop("tiny", 0.005, tmp_path, console, origin="tiny", threads=1)
+    context = TrainingContext("tiny", 0.005, tmp_path, console, origin="tiny", threads=1)
     shipped = load_part("tiny", "model", DuplexModel).module.state_dict()
     for variant in VARIANTS:
-        begins = begun(shop, variant.shapes(shop.preset)).model.state_dict()
+        begins = begun(context, variant.shapes(context.preset)).model.state_dict()
         assert begins.keys() == shipped.keys() and all(torch.equal(begins[name], shipped[name]) for name in shipped)
 
 

@@ -8,13 +8,13 @@ import torch
 
 from wangraph.tools.lab.evaluate import measures as m
 from wangraph.tools.lab.evaluate import probes
-from wangraph.tools.lab.evaluate.agents import Astray, IdealAgent, ModelAgent, Weights, check_world
-from wangraph.tools.lab.evaluate.eyes import count_events, reader
+from wangraph.tools.lab.evaluate.agents import AblatedVision, IdealAgent, ModelAgent, Weights, check_world
+from wangraph.tools.lab.evaluate.face_reader import count_events, reader
 from wangraph.tools.lab.evaluate.figures import NOTHING
 from wangraph.tools.lab.evaluate.measures import in_sound, in_text
-from wangraph.tools.lab.evaluate.outsiders import fitted, graph_holder, talk_of
 from wangraph.tools.lab.evaluate.recogniser import recogniser
-from wangraph.tools.lab.evaluate.talk import Cast, hold
+from wangraph.tools.lab.evaluate.runners import fitted, graph_runner, talk_of
+from wangraph.tools.lab.evaluate.talk import DialogueSpec, hold
 from wangraph.tools.lab.evaluate.turns import turns
 from wangraph.tools.lab.evaluate.voices import Voices
 from wangraph.tools.lab.train.data import WORLD_VERSION
@@ -54,14 +54,14 @@ def weights():
     return Weights(model, audio, video, "random")
 
 
-def talks(agent, casts, units, voices, read):
-    return hold(agent, casts, units, voices.bank, read, 32)
+def talks(agent, specs, units, voices, read):
+    return hold(agent, specs, units, voices.bank, read, 32)
 
 
 def test_dialogues_in_a_batch_are_those_held_one_by_one(weights, voices, read):
-    casts = probes.asks(voices.synthetic, 3).casts
-    together = talks(ModelAgent(weights), casts, 12, voices, read)
-    alone = [talks(ModelAgent(weights), [cast], 12, voices, read)[0] for cast in casts]
+    specs = probes.asks(voices.synthetic, 3).specs
+    together = talks(ModelAgent(weights), specs, 12, voices, read)
+    alone = [talks(ModelAgent(weights), [spec], 12, voices, read)[0] for spec in specs]
     for one, other in zip(together, alone, strict=True):
         assert np.array_equal(one.text, other.text) and np.array_equal(one.events, other.events)
         assert one.cues == other.cues
@@ -71,45 +71,45 @@ def test_dialogues_in_a_batch_are_those_held_one_by_one(weights, voices, read):
 
 
 def test_an_agent_that_is_told_who_it_is_says_something_else(weights, voices, read):
-    cast = probes.asks(voices.synthetic, 1).casts[0]
-    told = replace(cast, persona=PERSONAS["otto"], is_told=True)
-    plain, other = (talks(ModelAgent(weights), [c], 4, voices, read)[0] for c in (cast, told))
+    spec = probes.asks(voices.synthetic, 1).specs[0]
+    told = replace(spec, persona=PERSONAS["otto"], is_prompted=True)
+    plain, other = (talks(ModelAgent(weights), [c], 4, voices, read)[0] for c in (spec, told))
     assert not np.allclose(plain.samples, other.samples, atol=1e-3)
 
 
 def test_the_shipped_agent_looks_like_who_it_was_told_to_be(voices):
     shipped = Weights.load("tiny")
-    casts = [
-        replace(cast, persona=persona, is_told=True)
-        for cast in probes.asks(voices.synthetic, 2).casts
+    specs = [
+        replace(spec, persona=persona, is_prompted=True)
+        for spec in probes.asks(voices.synthetic, 2).specs
         for persona in PERSONAS.values()
     ]
-    held = hold(ModelAgent(shipped), casts, 4, voices.bank, reader(shipped.size), shipped.size)
-    assert [m.looks_like(talk) for talk in held] == [cast.persona.name for cast in casts]
+    held = hold(ModelAgent(shipped), specs, 4, voices.bank, reader(shipped.size), shipped.size)
+    assert [m.looks_like(talk) for talk in held] == [spec.persona.name for spec in specs]
 
 
-def test_an_agent_led_astray_sees_another_user_and_hears_its_own(weights, voices, read):
-    casts = probes.cards(voices.synthetic, 2).casts
-    straight, astray = (
-        talks(agent, casts, 12, voices, read) for agent in (ModelAgent(weights), Astray(ModelAgent(weights)))
+def test_with_ablated_vision_an_agent_sees_another_user_and_hears_its_own(weights, voices, read):
+    specs = probes.cards(voices.synthetic, 2).specs
+    straight, ablated = (
+        talks(agent, specs, 12, voices, read) for agent in (ModelAgent(weights), AblatedVision(ModelAgent(weights)))
     )
-    assert not np.allclose(straight[0].samples, astray[0].samples, atol=1e-4)
-    assert np.array_equal(straight[0].heard[: 4 * UNIT], astray[0].heard[: 4 * UNIT])
+    assert not np.allclose(straight[0].samples, ablated[0].samples, atol=1e-4)
+    assert np.array_equal(straight[0].user_samples[: 4 * UNIT], ablated[0].user_samples[: 4 * UNIT])
 
 
 @pytest.mark.slow
 def test_with_random_weights_every_measure_falls_to_its_floor(weights, voices, read):
     heard = in_sound(recogniser())
-    asked = talks(ModelAgent(weights), probes.asks(voices.synthetic, 4).casts, 60, voices, read)
-    shown = talks(ModelAgent(weights), probes.cards(voices.synthetic, 4).casts, 70, voices, read)
+    asked = talks(ModelAgent(weights), probes.asks(voices.synthetic, 4).specs, 60, voices, read)
+    shown = talks(ModelAgent(weights), probes.cards(voices.synthetic, 4).specs, 70, voices, read)
     assert m.words_right(asked, in_text).value < 0.15 and m.words_right(asked, heard).value < 0.15
     assert m.turns_right(asked, in_text).value == 0.0
     assert m.cards_named(shown, in_text).value == m.cards_named(shown, heard).value == 0.0
 
 
 def test_the_ideal_agent_decides_the_same_through_any_codecs(weights, voices, read):
-    casts = probes.typed(voices.synthetic, 2).casts
-    for talk in talks(IdealAgent(weights, voices.bank), casts, 80, voices, read):
+    specs = probes.typed(voices.synthetic, 2).specs
+    for talk in talks(IdealAgent(weights, voices.bank), specs, 80, voices, read):
         turn = turns(talk)[0]
         assert in_text(talk, turn.end, turn.until) == list(turn.words)
 
@@ -139,21 +139,21 @@ def test_a_checkpoint_of_another_world_is_refused(weights, tmp_path):
 
 
 def test_casts_are_the_same_people_every_time(voices):
-    one, other = (probes.free(voices.synthetic, 3).casts for _ in range(2))
+    one, other = (probes.free(voices.synthetic, 3).specs for _ in range(2))
     assert [c.seed for c in one] == [c.seed for c in other]
     assert len({c.seed for c in one}) == 3
-    worlds = [Cast.world(c, voices.bank, 0) for c in (one[0], other[0])]
+    worlds = [DialogueSpec.world(c, voices.bank, 0) for c in (one[0], other[0])]
     assert np.array_equal(worlds[0].step().samples, worlds[1].step().samples)
 
 
 def test_a_graph_is_measured_like_the_model(voices):
-    casts = probes.typed(voices.synthetic, 2).casts
-    found = graph_holder("mirror", {}, voices.bank, reader(64), 64)(casts, 10)
-    assert [talk.cast.seed for talk in found] == [cast.seed for cast in casts]
+    specs = probes.typed(voices.synthetic, 2).specs
+    found = graph_runner("mirror", {}, voices.bank, reader(64), 64)(specs, 10)
+    assert [talk.spec.seed for talk in found] == [spec.seed for spec in specs]
     for talk in found:
-        assert len(talk) == 10 and talk.samples.shape == talk.heard.shape == (10 * UNIT,)
+        assert len(talk) == 10 and talk.samples.shape == talk.user_samples.shape == (10 * UNIT,)
         assert talk.face["mouth"].shape == (40,) and talk.events is None
-    small = graph_holder("mirror", {}, voices.bank, reader(32), 32)(casts[:1], 4)[0]
+    small = graph_runner("mirror", {}, voices.bank, reader(32), 32)(specs[:1], 4)[0]
     assert small.face["mouth"].shape == (16,), "pictures of another size than the reader's are scaled to it"
 
 
@@ -189,8 +189,8 @@ def test_fine_stripes_become_an_even_grey():
 
 
 def test_an_agent_without_pictures_has_no_face_and_is_not_blamed_for_it(voices, read):
-    cast = probes.asks(voices.synthetic, 1).casts[0]
-    heard = cast.world(voices.bank, 0).step()
-    talk = talk_of(cast, Conversation((heard,), np.zeros((1, UNIT), np.float32), unknown=("eleven",)), read, 32)
+    spec = probes.asks(voices.synthetic, 1).specs[0]
+    heard = spec.world(voices.bank, 0).step()
+    talk = talk_of(spec, Conversation((heard,), np.zeros((1, UNIT), np.float32), unknown=("eleven",)), read, 32)
     assert talk.face == {} and talk.unknown == ("eleven",)
     assert m.lips([talk]) == (NOTHING, NOTHING) and m.gestures([talk], "blink", 0.5) == NOTHING

@@ -41,7 +41,7 @@ def test_a_past_that_is_not_exchanged_leaves_the_present_as_it_was(short):
 
     weights, made = Weights.load("nano"), tools(Setting("nano"))
     one, other = (
-        memory._user(cast, 12, weights, made.voices.bank) for cast in memory.probes.free(made.voices.synthetic, 2).casts
+        memory._user(spec, 12, weights, made.voices.bank) for spec in memory.probes.free(made.voices.synthetic, 2).specs
     )
     same, exchanged = (memory._effects(weights, one, user) for user in (one, other))
     assert all(effect < 1e-5 for effect in same.values()) and all(effect > 1e-3 for effect in exchanged.values())

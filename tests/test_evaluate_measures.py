@@ -7,7 +7,7 @@ import pytest
 
 from wangraph.tools.lab.evaluate import measures as m
 from wangraph.tools.lab.evaluate import probes
-from wangraph.tools.lab.evaluate.eyes import count_events, reader
+from wangraph.tools.lab.evaluate.face_reader import count_events, reader
 from wangraph.tools.lab.evaluate.measures import in_text
 from wangraph.tools.lab.evaluate.sound import first_onset, silent_from, stretches
 from wangraph.tools.lab.evaluate.talk import Answer, Talk, hold
@@ -42,10 +42,10 @@ class Ideal:
     def __init__(self, bank, shows=False, spoil=lambda cues: cues, late=0, kind=Oracle):
         self.bank, self.shows, self.spoil, self.late, self.kind = bank, shows, spoil, late, kind
 
-    def begin(self, casts):
-        self.oracles = [self.kind(cast.seed, self.bank, cast.persona) for cast in casts]
-        self.looks = [cast.persona.looks for cast in casts]
-        self.waiting = [[Answer(np.zeros(UNIT, np.float32), None, PAD)] * self.late for _ in casts]
+    def begin(self, specs):
+        self.oracles = [self.kind(spec.seed, self.bank, spec.persona) for spec in specs]
+        self.looks = [spec.persona.looks for spec in specs]
+        self.waiting = [[Answer(np.zeros(UNIT, np.float32), None, PAD)] * self.late for _ in specs]
 
     def step(self, users):
         answers = []
@@ -63,8 +63,8 @@ def without(*kinds):
 
 
 def held(voices, read, probe, twins=False, **fault):
-    casts = probe.twins if twins else probe.casts
-    return hold(Ideal(voices.bank, **fault), casts, probe.units, voices.bank, read, 0)
+    specs = probe.twins if twins else probe.specs
+    return hold(Ideal(voices.bank, **fault), specs, probe.units, voices.bank, read, 0)
 
 
 def broken(voices, read, probe, kind, **fault):
@@ -98,7 +98,7 @@ class Terse(Oracle):
 @pytest.mark.parametrize("name", ["asks", "pauses", "typed", "free"])
 def test_no_turn_is_spared_because_the_user_goes_on_after_a_short_answer(voices, read, name):
     probe = getattr(probes, name)(voices.synthetic, 2)
-    talks = hold(Ideal(voices.bank, kind=Terse), probe.casts, probe.units, voices.bank, read, 0)
+    talks = hold(Ideal(voices.bank, kind=Terse), probe.specs, probe.units, voices.bank, read, 0)
     for talk in talks:
         asked = [cue for cue in talk.cues if cue.kind in ("end", "typed", "card")]
         assert len(asked) - 1 <= len(turns(talk)) <= len(asked), "but for a last one without time for an answer"
@@ -155,9 +155,9 @@ def test_an_agent_that_sees_no_hand_does_no_better_than_its_twin(voices, read):
 def test_a_hand_seen_in_the_twin_alone_counts_against_an_agent_as_its_own_counts_for_it(voices, read):
     probe = probes.hands(voices.synthetic, N)
     seen, unseen = held(voices, read, probe), held(voices, read, probe, spoil=without("hand"))
-    right, astray = m.broken(seen, unseen, "hand"), m.broken(unseen, seen, "hand")
-    assert m.hand_stops(right).n == m.hand_stops(astray).n > 0
-    assert m.hand_stops(astray).value == 0.0 and m.hand_stops(astray, of_twin=True).value == 1.0
+    right, ablated = m.broken(seen, unseen, "hand"), m.broken(unseen, seen, "hand")
+    assert m.hand_stops(right).n == m.hand_stops(ablated).n > 0
+    assert m.hand_stops(ablated).value == 0.0 and m.hand_stops(ablated, of_twin=True).value == 1.0
 
 
 def test_side_talk_is_silence_to_the_ideal_agent_and_a_question_to_a_blind_one(voices, read):
@@ -186,7 +186,7 @@ def test_cards_count_only_when_named_right(voices, read):
 
 def test_lips_in_step_lag_by_nothing_and_shifted_ones_by_the_shift(voices, read):
     probe = probes.asks(voices.synthetic, 3)
-    talks = hold(Ideal(voices.bank, shows=True), probe.casts, 50, voices.bank, read, 0)
+    talks = hold(Ideal(voices.bank, shows=True), probe.specs, 50, voices.bank, read, 0)
     lag, alike = m.lips(talks)
     assert abs(lag.value) < 6 and alike.value > 0.95
     late = [replace(talk, samples=np.roll(talk.samples, 80 * MS)) for talk in talks]
@@ -196,8 +196,8 @@ def test_lips_in_step_lag_by_nothing_and_shifted_ones_by_the_shift(voices, read)
 
 def test_a_told_agent_looks_like_its_persona(voices, read):
     probe = probes.told(voices.synthetic, 3)
-    talks = hold(Ideal(voices.bank, shows=True), probe.casts, 8, voices.bank, read, 0)
-    assert [m.looks_like(talk) for talk in talks] == [cast.persona.name for cast in probe.casts] == list(PERSONAS)
+    talks = hold(Ideal(voices.bank, shows=True), probe.specs, 8, voices.bank, read, 0)
+    assert [m.looks_like(talk) for talk in talks] == [spec.persona.name for spec in probe.specs] == list(PERSONAS)
 
 
 def test_twins_are_alike_until_the_reaction(voices, read):
@@ -205,7 +205,7 @@ def test_twins_are_alike_until_the_reaction(voices, read):
     for talk, twin in zip(held(voices, read, probe), held(voices, read, probe, twins=True), strict=True):
         at = next((c.at for c in talk.cues if c.manner == "interruption"), talk.duration)
         until = at // UNIT * UNIT
-        assert np.array_equal(talk.heard[:until], twin.heard[:until])
+        assert np.array_equal(talk.user_samples[:until], twin.user_samples[:until])
         assert np.array_equal(talk.samples[:until], twin.samples[:until])
 
 
@@ -255,8 +255,8 @@ def talk_of(cues, *heard):
     samples = np.zeros(40 * UNIT, np.float32)
     for start, end in heard:
         samples[start * MS : end * MS] = 0.1
-    cast = replace(probes.asks([Speaker("toy", "espeak-ng", "en-us")], 1).casts[0])
-    return Talk(cast, tuple(cues), samples, samples, {}, np.zeros(40, np.int64), None)
+    spec = replace(probes.asks([Speaker("toy", "espeak-ng", "en-us")], 1).specs[0])
+    return Talk(spec, tuple(cues), samples, samples, {}, np.zeros(40, np.int64), None)
 
 
 def test_who_talks_through_side_talk_is_not_silent():

@@ -5,9 +5,9 @@ import re
 import pytest
 from rich.console import Console
 
-from wangraph.tools.lab.evaluate.course import Findings
 from wangraph.tools.lab.evaluate.figures import NOTHING, share
-from wangraph.tools.lab.evaluate.report import MEASURES, OUTSIDERS, as_json, as_table, progress
+from wangraph.tools.lab.evaluate.report import MEASURES, OTHER_AGENTS, as_json, as_table, progress
+from wangraph.tools.lab.evaluate.tasks import Findings
 
 RIGHT, WRONG = share([True] * 400), share([False] * 400)
 LEARNED = {
@@ -30,7 +30,7 @@ def test_what_knows_only_the_shipped_voices_and_faces_is_named():
 def test_of_others_than_the_shipped_agents_it_is_not_judged_and_all_else_is(figure):
     ours, _ = goals("model", figure)
     assert None not in ours.values()
-    for row in OUTSIDERS:
+    for row in OTHER_AGENTS:
         theirs, rows = goals(row, figure)
         assert theirs == {name: None if name in LEARNED else met for name, met in ours.items()}
         out = Console(width=200)

@@ -9,11 +9,11 @@ from train_toys import save_untrained
 
 from wangraph.runtime.errors import UserError
 from wangraph.tools.lab.evaluate import rows
-from wangraph.tools.lab.evaluate.course import Findings
 from wangraph.tools.lab.evaluate.figures import Figure
 from wangraph.tools.lab.evaluate.report import MEASURES
 from wangraph.tools.lab.evaluate.rows import Setting
 from wangraph.tools.lab.evaluate.seeds import labels, spread
+from wangraph.tools.lab.evaluate.tasks import Findings
 from wangraph.tools.verbs.evaluate import command
 
 LIPS = next(measure for measure in MEASURES if measure.name == "lips: correlation")
@@ -70,8 +70,8 @@ def test_checkpoints_have_short_names_of_their_own():
 
 def test_each_setting_has_its_own_findings_in_whatever_order_they_are_done(monkeypatch):
     def run(jobs, processes):
-        for setting, row, station in reversed(jobs):
-            yield (setting, row, station), Findings(values={station: [f"{setting.checkpoint} {row}"]})
+        for setting, row, task in reversed(jobs):
+            yield (setting, row, task), Findings(values={task: [f"{setting.checkpoint} {row}"]})
 
     monkeypatch.setattr(rows, "run", run)
     settings = [Setting(name) for name in ("a", "b")]

@@ -7,12 +7,12 @@ import torch
 
 from wangraph.runtime.errors import MediaError, UserError
 from wangraph.tools.lab.train import data as data_module
+from wangraph.tools.lab.train.contact_sheet import spectrogram, stack, strip, write_png
 from wangraph.tools.lab.train.data import DataSpec, make, missing, write_shard
 from wangraph.tools.lab.train.labels import LISTENED, POSE, tensors_of
+from wangraph.tools.lab.train.persona_prompt import prompt_for, prompt_tokens
 from wangraph.tools.lab.train.plan import PLANS, plan_of
-from wangraph.tools.lab.train.shards import CALM_UNITS, Films, Tracks, load
-from wangraph.tools.lab.train.sheet import spectrogram, stack, strip, write_png
-from wangraph.tools.lab.train.told import told_tokens, words_for
+from wangraph.tools.lab.train.shards import CALM_UNITS, Media, Tracks, load
 from wangraph.tools.lab.world.dialogue import play
 from wangraph.tools.lab.world.persona import PERSONAS
 from wangraph.tools.lab.world.script import Act, Reaction, fixed
@@ -127,35 +127,35 @@ def test_an_agent_is_another_persona_only_where_it_is_told_so():
     data["persona"][6:9], data["persona"][9:] = 1, 2
     data["user_text"] += data["persona"][:, None]  # to know them again
     never = Tracks(data, 8, 6, 12, torch.device("cpu"))
-    always = Tracks(data, 8, 6, 12, torch.device("cpu"), basics_until=0.2, told_share=1.0)
+    always = Tracks(data, 8, 6, 12, torch.device("cpu"), basics_until=0.2, prompt_share=1.0)
     chance = torch.Generator().manual_seed(0)
     for _ in range(5):
         batch = never.draw(chance, 0.5, torch.ones(6))
         assert batch.world is None and set(batch.user_text.unique().tolist()) == {0}
         assert not batch.labels["persona"].any()
         batch = always.draw(chance, 0.5, torch.ones(6))
-        assert torch.equal(batch.world.user.text, told_tokens()[batch.user_text[:, 0]])
+        assert torch.equal(batch.world.user.text, prompt_tokens()[batch.user_text[:, 0]])
         assert torch.equal(batch.labels["persona"], 1 + batch.user_text)  # in every unit
     assert always.draw(chance, 0.1, torch.ones(6)).world is None  # basics come first
 
 
 def test_every_persona_is_told_in_other_words():
-    assert told_tokens().shape == (3, 4) and len(set(map(tuple, told_tokens().tolist()))) == 3
-    assert words_for(PERSONAS["otto"]) == "one is zero"
+    assert prompt_tokens().shape == (3, 4) and len(set(map(tuple, prompt_tokens().tolist()))) == 3
+    assert prompt_for(PERSONAS["otto"]) == "one is zero"
 
 
 def test_clips_with_speech_are_drawn_more_often_than_silence():
     audio = torch.zeros(4, 40, 2560, dtype=torch.int16)
     audio[0, 10:12] = 8000
     data = {"agent_audio": audio, "user_audio": audio}
-    films = Films(data, 64, 2, 1.0, torch.device("cpu"))
+    films = Media(data, 64, 2, 1.0, torch.device("cpu"))
     loud = films.sounds(torch.Generator().manual_seed(0)).abs().amax((1, 2)) > 0.1
     assert 0.1 < loud.float().mean() < 0.6  # 3 of 156 windows are
 
 
 @pytest.fixture
 def spec():
-    return DataSpec("films", "nano", dialogues=5, units=3, seed=0, per_shard=2)
+    return DataSpec("media", "nano", dialogues=5, units=3, seed=0, per_shard=2)
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_equal_specs_are_equal_data_whatever_else_was_made_in_between(spec, sile
 
 @pytest.mark.slow
 def test_two_processes_make_the_same_data_as_one(tmp_path):
-    spec = DataSpec("films", "nano", dialogues=4, units=3, seed=0, per_shard=2)
+    spec = DataSpec("media", "nano", dialogues=4, units=3, seed=0, per_shard=2)
     for processes in (1, 2):
         assert sorted(make(spec, tmp_path / str(processes), processes)) == [0, 1]
     one, two = (load(spec, tmp_path / name) for name in ("1", "2"))
@@ -255,7 +255,7 @@ def people(tmp_path):
 
 def only_people(folder):
     digest = digest_of_recordings(folder)
-    return DataSpec("films", "nano", 1, 2, 0, voices=str(folder), recordings=digest, hold_out=("espeak-ng", "flite"))
+    return DataSpec("media", "nano", 1, 2, 0, voices=str(folder), recordings=digest, hold_out=("espeak-ng", "flite"))
 
 
 def test_stereo_and_other_rates_are_read(people, tmp_path):

@@ -10,8 +10,8 @@ from rich.console import Console
 from torch import nn
 
 from wangraph.runtime.errors import MediaError, UserError
+from wangraph.tools.lab.train import context as training_context
 from wangraph.tools.lab.train import drive as drive_module
-from wangraph.tools.lab.train import workshop
 from wangraph.tools.lab.train.drive import Budget, Drive, draw_curves, write_curves
 from wangraph.tools.verbs.train import command
 from wangraph.wan_core.train.loop import Loop, Loss
@@ -147,10 +147,12 @@ def test_curves_are_drawn_where_matplotlib_is(tmp_path):
 
 
 def test_without_matplotlib_the_extra_that_draws_the_curves_is_named_in_full(tmp_path, monkeypatch):
-    monkeypatch.setattr(workshop, "draw_curves", lambda path, rows: False)
+    monkeypatch.setattr(training_context, "draw_curves", lambda path, rows: False)
     told = io.StringIO()
-    shop = SimpleNamespace(out=tmp_path, console=Console(file=told, width=200))
-    workshop.Workshop.finish(shop, SimpleNamespace(rows=[{"loss": 1.0}], name="toy", curve_path=tmp_path / "toy.csv"))
+    context = SimpleNamespace(out=tmp_path, console=Console(file=told, width=200))
+    training_context.TrainingContext.finish(
+        context, SimpleNamespace(rows=[{"loss": 1.0}], name="toy", curve_path=tmp_path / "toy.csv")
+    )
     assert told.getvalue().strip().endswith("toy.csv; pip install 'wangraph[train]' draws them")
 
 
@@ -163,26 +165,28 @@ def people(tmp_path):
     return folder
 
 
-def shop_of(people, out):
-    return workshop.Workshop("nano", 0.01, out, Console(quiet=True), voices=str(people), resume=True, threads=1)
+def context_of(people, out):
+    return training_context.TrainingContext(
+        "nano", 0.01, out, Console(quiet=True), voices=str(people), resume=True, threads=1
+    )
 
 
 def test_the_recordings_of_a_training_are_what_they_are_not_where_they_are(people, tmp_path):
-    shop = shop_of(people, tmp_path / "out")
-    moved = shop_of(shutil.copytree(people, tmp_path / "moved"), tmp_path / "out")
-    assert moved.identity("audio") == shop.identity("audio")
-    assert moved.films().path(tmp_path, 0) == shop.films().path(tmp_path, 0)
+    context = context_of(people, tmp_path / "out")
+    moved = context_of(shutil.copytree(people, tmp_path / "moved"), tmp_path / "out")
+    assert moved.identity("audio") == context.identity("audio")
+    assert moved.media().path(tmp_path, 0) == context.media().path(tmp_path, 0)
     (people / "7_anna_1.wav").write_bytes(b"once more")
-    more = shop_of(people, tmp_path / "out")
-    assert more.identity("audio") != shop.identity("audio")
-    assert more.films().path(tmp_path, 0) != shop.films().path(tmp_path, 0)
-    assert more.tracks("held-out").path(tmp_path, 0) != shop.tracks("held-out").path(tmp_path, 0)
+    more = context_of(people, tmp_path / "out")
+    assert more.identity("audio") != context.identity("audio")
+    assert more.media().path(tmp_path, 0) != context.media().path(tmp_path, 0)
+    assert more.tracks("held-out").path(tmp_path, 0) != context.tracks("held-out").path(tmp_path, 0)
 
 
 @pytest.mark.parametrize("state", ["audio", "video"])
 def test_a_training_is_not_gone_on_with_on_other_recordings(people, tmp_path, state):
     out = tmp_path / "out"
-    before = shop_of(people, out)
+    before = context_of(people, out)
     save_state(out / f"{state}.state", {}, before.identity(state))
     (people / "7_anna_1.wav").write_bytes(b"once more")
     words = ["codecs", "--preset", "nano", "--voices", str(people), "--out", str(out), "--resume", "--threads", "1"]
@@ -190,6 +194,6 @@ def test_a_training_is_not_gone_on_with_on_other_recordings(people, tmp_path, st
     assert isinstance(result.exception, UserError)
     assert str(result.exception) == (
         f"training {out / f'{state}.state'}: found voices {before.recordings!r} "
-        f"(expected {shop_of(people, out).recordings!r}), choose another --out"
+        f"(expected {context_of(people, out).recordings!r}), choose another --out"
     )
     assert not list(before.data.iterdir())  # nothing was made before

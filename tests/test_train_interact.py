@@ -27,7 +27,7 @@ from wangraph.wan_core.train.interact import (
 )
 from wangraph.wan_core.train.loop import Loop
 from wangraph.wan_core.train.roll import Rollout, in_step
-from wangraph.wan_core.train.sequences import NOTHING, Corruption, Corruptor, told
+from wangraph.wan_core.train.sequences import NOTHING, Corruption, Corruptor, prompt_track
 from wangraph.wan_core.vocabulary import PAD
 
 NANO = preset("nano")
@@ -72,10 +72,12 @@ def test_sound_is_not_learned_where_what_it_follows_is_forgotten(learner):
     assert flow_losses(worse, batch, t)["audio"] > flow_losses(found, batch, t)["audio"]
 
 
-@pytest.mark.parametrize(("is_told", "times"), [(True, OPENING_WEIGHT), (False, 1.0)])
-def test_the_first_picture_of_an_agent_counts_more_if_it_was_told_who_to_be(learner, is_told, times):
+@pytest.mark.parametrize(("is_prompted", "times"), [(True, OPENING_WEIGHT), (False, 1.0)])
+def test_the_first_picture_of_an_agent_counts_more_if_it_was_told_who_to_be(learner, is_prompted, times):
     batch, t = sequences(rows=2, units=6), torch.full((2, 6), 0.5)
-    batch = replace(batch, event=torch.zeros_like(batch.event), world=told(torch.full((2, 3), 4)) if is_told else None)
+    batch = replace(
+        batch, event=torch.zeros_like(batch.event), world=prompt_track(torch.full((2, 3), 4)) if is_prompted else None
+    )
     found = learner.model(
         corruptor().user(batch, chance()), corruptor().history(batch, chance()), corruptor().decisions(batch, chance()),
         noised(batch.agent, t, chance()), t,

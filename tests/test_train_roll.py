@@ -4,8 +4,8 @@ import pytest
 import torch
 from train_toys import sequences
 
+from wangraph.tools.lab.train.context import digest_of_weights
 from wangraph.tools.lab.train.labels import HEADS
-from wangraph.tools.lab.train.workshop import digest_of_weights
 from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.config import preset
 from wangraph.wan_core.exchange import UserUnit
@@ -13,7 +13,7 @@ from wangraph.wan_core.flow import Latents, Solver
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.train.interact import InteractTask, Learner
 from wangraph.wan_core.train.roll import Meeting, RollTask, roll_out
-from wangraph.wan_core.train.sequences import told
+from wangraph.wan_core.train.sequences import prompt_track
 
 NANO = preset("nano")
 UNITS = 5
@@ -92,14 +92,14 @@ def test_the_digest_of_weights_tells_other_values_and_other_names(learner):
 
 
 def test_what_is_told_changes_what_is_done(learner, audio):
-    worlds = (told(torch.full((2, 3), token)) for token in (4, 5))
+    worlds = (prompt_track(torch.full((2, 3), token)) for token in (4, 5))
     one, two = (rolled(learner, audio, Recorded(world), is_near=False) for world in worlds)
     assert not torch.allclose(one.own.video, two.own.video, atol=1e-3)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_step_of_rolling_teaches_every_part_of_the_model(learner, audio, seed):
-    partners = Recorded(told(torch.full((2, 3), 4)))
+    partners = Recorded(prompt_track(torch.full((2, 3), 4)))
     recorded = InteractTask(learner, lambda generator, progress, weights: sequences(2, UNITS))
     loss = RollTask(recorded, partners, audio, UNITS, speaking=[2, 3]).loss(torch.Generator().manual_seed(seed), 0.5)
     loss.total.backward()

@@ -21,20 +21,20 @@ from ...wan_core.train.interact import Draw, InteractTask
 from ...wan_core.train.loop import Loop
 from ...wan_core.train.sequences import Corruption, Sequences
 from .evaluate.agents import ModelAgent, Weights
-from .evaluate.course import STATIONS, Findings
-from .evaluate.eyes import reader
+from .evaluate.face_reader import reader
 from .evaluate.measures import in_sound
 from .evaluate.recogniser import recogniser
-from .evaluate.rows import holder_of
+from .evaluate.rows import runner_of
+from .evaluate.tasks import TASKS, Findings
 from .evaluate.voices import Voices
 from .train.codecs import load_codecs
-from .train.interact import basics_of, begun, planned, recipe_of
+from .train.context import TrainingContext
+from .train.interact import basics_of, new_learner, planned, recipe_of
 from .train.shards import Tracks
-from .train.workshop import Workshop
 
 MEASURED = ("asks", "pauses", "interruptions", "hands")
-"""Stations that each variant goes through."""
-TOLD = (
+"""Tasks that each variant runs."""
+PRINTED = (
     "onset in the right unit",
     "words, text",
     "words, sound",
@@ -45,7 +45,7 @@ TOLD = (
     "raised hand, minus control",
 )
 DIALOGUES = 32
-"""Of each station."""
+"""Of each task."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ VARIANTS: tuple[Variant, ...] = (
 )
 
 
-def learn_ablations(shop: Workshop, dialogues: int = DIALOGUES) -> dict[str, Findings]:
+def learn_ablations(context: TrainingContext, dialogues: int = DIALOGUES) -> dict[str, Findings]:
     """Learn and measure every variant, each in its share of the hours; prints the table, writes ``ablations.json``.
 
     Raises:
@@ -92,29 +92,29 @@ def learn_ablations(shop: Workshop, dialogues: int = DIALOGUES) -> dict[str, Fin
         ModelError: no number, a checkpoint that does not fit, or cannot be written.
         MediaError: voices or data that cannot be read or written.
     """
-    audio, video = load_codecs(shop)
+    audio, video = load_codecs(context)
     for variant in VARIANTS:
-        shop.check(stage_of(variant))
-    shop.make(shop.tracks())
-    voices = Voices.held_out(Path(shop.voices) if shop.voices else None, shop.hold_out)
-    tracks = planned(shop, basics_of(shop))
+        context.check(stage_of(variant))
+    context.make(context.tracks())
+    voices = Voices.held_out(Path(context.voices) if context.voices else None, context.hold_out)
+    tracks = planned(context, basics_of(context))
     found: dict[str, Findings] = {}
     steps = []
     for variant in VARIANTS:
-        model, taken = _learned(shop, variant, tracks)
+        model, taken = _learned(context, variant, tracks)
         steps.append(taken)
         found[variant.name] = _measured(voices, variant, Weights(model, audio, video, variant.name), dialogues)
-        _write(shop, found)
-    _tell(shop, found, steps)
+        _write(context, found)
+    _print(context, found, steps)
     return found
 
 
-def _learned(shop: Workshop, variant: Variant, tracks: Tracks) -> tuple[DuplexModel, int]:
+def _learned(context: TrainingContext, variant: Variant, tracks: Tracks) -> tuple[DuplexModel, int]:
     """The model, and in how many steps; all begin with the same weights and meet the same batches."""
-    learner = begun(shop, variant.shapes(shop.preset)).to(shop.device)
+    learner = new_learner(context, variant.shapes(context.preset)).to(context.device)
     task = InteractTask(learner, behind(tracks.draw, variant.behind), variant.corruption)
-    loop = Loop(task, recipe_of(shop), 10**9, shop.seed)
-    drive = shop.drive(stage_of(variant), loop, share=shop.share("interact") / len(VARIANTS))
+    loop = Loop(task, recipe_of(context), 10**9, context.seed)
+    drive = context.drive(stage_of(variant), loop, share=context.share("interact") / len(VARIANTS))
     drive.run()
     loop.use_average()
     return learner.model.cpu().eval().requires_grad_(False), loop.step_count
@@ -148,7 +148,7 @@ def behind(draw: Draw, units: int) -> Draw:
 
 
 def _measured(voices: Voices, variant: Variant, weights: Weights, dialogues: int) -> Findings:
-    made = holder_of(
+    made = runner_of(
         lambda: ModelAgent(weights, behind=variant.behind, remembers=variant.remembers),
         voices.bank,
         reader(weights.size),
@@ -156,31 +156,31 @@ def _measured(voices: Voices, variant: Variant, weights: Weights, dialogues: int
     )
     found, heard = Findings(), in_sound(recogniser())
     for name in MEASURED:
-        found.add(STATIONS[name](made, voices, heard, dialogues))
+        found.add(TASKS[name](made, voices, heard, dialogues))
     return found
 
 
-def _tell(shop: Workshop, found: dict[str, Findings], steps: list[int]) -> None:
+def _print(context: TrainingContext, found: dict[str, Findings], steps: list[int]) -> None:
     from rich.text import Text
 
     from ..shared.tables import table
 
     made = table("measure", *found)
-    for name in TOLD:
+    for name in PRINTED:
         made.add_row(name, *(Text(f.figures[name].text()) if name in f.figures else "" for f in found.values()))
-    shop.console.print(made)
-    begin = f"the weights of {shop.origin}" if shop.origin else "random weights"
+    context.console.print(made)
+    begin = f"the weights of {context.origin}" if context.origin else "random weights"
     fewest, most = min(steps), max(steps)
     taken = f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
-    shop.console.print(
-        f"reduced runs: {taken} steps of the stage interact each, from {begin}, seed {shop.seed}, no stage roll"
+    context.console.print(
+        f"reduced runs: {taken} steps of the stage interact each, from {begin}, seed {context.seed}, no stage roll"
     )
 
 
-def _write(shop: Workshop, found: dict[str, Findings]) -> None:
-    told = {name: {key: figure.plain() for key, figure in f.figures.items()} for name, f in found.items()}
-    path = shop.out / "ablations.json"
+def _write(context: TrainingContext, found: dict[str, Findings]) -> None:
+    figures = {name: {key: figure.plain() for key, figure in f.figures.items()} for name, f in found.items()}
+    path = context.out / "ablations.json"
     try:
-        path.write_text(json.dumps(told, indent=2))
+        path.write_text(json.dumps(figures, indent=2))
     except OSError as error:
         raise MediaError(f"{path}: cannot be written ({error.strerror}), make room and --resume") from error

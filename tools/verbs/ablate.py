@@ -52,11 +52,11 @@ def command(
     """
     from ...wan_core.errors import ModelError
     from ..lab.ablations import VARIANTS, learn_ablations, stage_of
-    from ..lab.train.stages import alone
-    from ..lab.train.workshop import Workshop, device_of
+    from ..lab.train.context import TrainingContext, device_of
+    from ..lab.train.stages import locked
     from ..shared.tables import console
 
-    shop = Workshop(
+    context = TrainingContext(
         preset,
         hours,
         out,
@@ -71,7 +71,7 @@ def command(
         device=device_of(device),
     )
     try:
-        with alone(shop.out):
-            learn_ablations(shop, dialogues)
+        with locked(context.out):
+            learn_ablations(context, dialogues)
     except ModelError as error:
         raise UserError(str(error)) from error

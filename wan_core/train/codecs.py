@@ -24,7 +24,7 @@ VIDEO_RECIPE = Recipe(rate=1.5e-3, cooldown=0.8, decay=0.01)
 
 
 class Clips(NamedTuple):
-    """A batch of films of one person.
+    """A batch of clips, each of one person.
 
     Attributes:
         frames: [B, U, F, H, W, 3] in -1..1.
@@ -133,7 +133,7 @@ def fit_audio_scale(codec: AudioCodec, samples: Tensor) -> None:
 
 @torch.no_grad()
 def fit_video_scale(codec: VideoCodec, frames: Tensor) -> None:
-    """Measure the latents of films [N, U, F, H, W, 3]; from then on they are normalised."""
+    """Measure the latents of clips [N, U, F, H, W, 3]; from then on they are normalised."""
     parts = [codec.posterior(x, codec.new_encoder_state(len(x)))[0].mean for x in torch.split(frames, 8)]
     codec.scale.fit(torch.cat(parts))
 

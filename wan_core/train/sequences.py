@@ -13,7 +13,7 @@ from torch import Tensor
 from ..embed import Absent, AgentTrack, DecisionTrack, UserTrack, WorldTrack
 from ..flow import Latents
 from ..mel import LogMel
-from .throat import other_throat
+from .vtlp import perturbed
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Sequences:
         return self.text.shape[0], self.text.shape[1]
 
 
-def told(tokens: Tensor) -> WorldTrack:
+def prompt_track(tokens: Tensor) -> WorldTrack:
     """A world of typed tokens [B, P], and of nothing else."""
     return WorldTrack(UserTrack(text=tokens), AgentTrack())
 
@@ -75,8 +75,8 @@ class Corruption:
         gain: the user's loudness is changed by up to this factor, either way.
         noise_db: range of the noise that is added to the user's voice, in decibels below full scale.
         masked_bands: widest stripe of log-mel bands that is blanked.
-        throat: the frequencies of a voice are stretched by up to this factor, either way (vocal tract length
-            perturbation, Jaitly and Hinton 2013): more throats than there are speakers.
+        vtlp: the frequencies of a voice are stretched by up to this factor, either way (vocal tract length
+            perturbation, Jaitly and Hinton 2013): more voices than there are speakers.
         tilt: the highest band is louder than the lowest by up to this factor (natural logarithm), or quieter.
     """
 
@@ -90,7 +90,7 @@ class Corruption:
     gain: float = 1.6
     noise_db: tuple[float, float] = (90.0, 52.0)
     masked_bands: int = 6
-    throat: float = 1.2
+    vtlp: float = 1.2
     tilt: float = 1.0
 
 
@@ -136,7 +136,7 @@ class Corruptor:
         return DecisionTrack(batch.event, batch.text, absent={"event": forgotten, "text": forgotten})
 
     def _heard(self, audio: Tensor, generator: torch.Generator) -> Tensor:
-        """Log-mel of the samples with another gain, some noise, another throat, and a stripe of bands missing."""
+        """Log-mel of the samples with another gain, some noise, another vtlp, and a stripe of bands missing."""
         amount, rows = self.corruption, len(audio)
         drawn = torch.rand(rows, 6, generator=generator, device=audio.device)
         gain = amount.gain ** (2 * drawn[:, 0] - 1)
@@ -146,8 +146,8 @@ class Corruptor:
         worse = audio * gain[:, None, None] + noise * level[:, None, None]
         with torch.autocast(audio.device.type, enabled=False):
             mel, _ = self.mel(worse, self.mel.new_state(rows))
-            factor, tilt = amount.throat ** (2 * drawn[:, 4] - 1), amount.tilt * (2 * drawn[:, 5] - 1)
-            mel = other_throat(mel, factor, tilt, self.mel.config)
+            factor, tilt = amount.vtlp ** (2 * drawn[:, 4] - 1), amount.tilt * (2 * drawn[:, 5] - 1)
+            mel = perturbed(mel, factor, tilt, self.mel.config)
         bands = torch.arange(mel.shape[-1], device=mel.device)
         first, width = drawn[:, 2:3] * mel.shape[-1], drawn[:, 3:4] * amount.masked_bands
         stripe = (bands >= first) & (bands < (first + width).floor())

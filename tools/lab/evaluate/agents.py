@@ -1,4 +1,4 @@
-"""Agents that are measured: the model, the ideal agent seen through the model's codecs, and the model led astray.
+"""Agents that are measured: the model, the ideal agent through the model's codecs, and the model with ablated vision.
 
 # R rows
 """
@@ -30,14 +30,14 @@ from ....wan_core.thinker import Thinker, ThinkerState
 from ....wan_core.video import VideoCodec, VideoDecoderState, VideoEncoderState
 from ....wan_core.vocabulary import PAD
 from ..train.data import WORLD_VERSION
-from ..train.told import words_for
+from ..train.persona_prompt import prompt_for
 from ..world.cues import UserUnit
 from ..world.face import render_each
 from ..world.oracle import Oracle
 from ..world.persona import Persona
 from ..world.tokens import TOKENS, VOCABULARY
 from ..world.voices import Bank
-from .talk import Agent, Answer, Cast
+from .talk import Agent, Answer, DialogueSpec
 
 SOLVER = Solver(6, audio_temperature=0.7)
 """Where nothing else is asked for: as ``graphs/duplex.yaml`` answers with time to spare."""
@@ -124,10 +124,10 @@ class ModelAgent:
         self._thinker, self._performer = Thinker(weights.model), Performer(weights.model)
         self._front_end = LogMel(weights.model.preset.mel)
 
-    def begin(self, casts: Sequence[Cast]) -> None:
+    def begin(self, specs: Sequence[DialogueSpec]) -> None:
         """As in `talk.Agent`."""
-        rows, weights = len(casts), self.weights
-        self._sessions = [cast.seed for cast in casts]
+        rows, weights = len(specs), self.weights
+        self._sessions = [spec.seed for spec in specs]
         self._thinking: ThinkerState = self._thinker.new_state(rows)
         self._performing: PerformerState = self._performer.new_state(rows)
         self._eyes: Any = weights.sees.new_encoder_state(rows)
@@ -137,7 +137,7 @@ class ModelAgent:
         self._response = ResponseUnit()
         self._late: list[Sequence[UserUnit]] = []
         self._unit = 0
-        for slice_ in self._thinker.prefill(self._thinking, told(casts)):
+        for slice_ in self._thinker.prefill(self._thinking, prompts(specs)):
             self._performer.append(self._performing, slice_)
 
     @torch.inference_mode()
@@ -171,11 +171,11 @@ class IdealAgent:
     def __init__(self, weights: Weights, bank: Bank) -> None:
         self.weights, self._bank = weights, bank
 
-    def begin(self, casts: Sequence[Cast]) -> None:
+    def begin(self, specs: Sequence[DialogueSpec]) -> None:
         """As in `talk.Agent`."""
-        rows, weights = len(casts), self.weights
-        self._personas: list[Persona] = [cast.persona for cast in casts]
-        self._oracles = [Oracle(cast.seed, self._bank, cast.persona) for cast in casts]
+        rows, weights = len(specs), self.weights
+        self._personas: list[Persona] = [spec.persona for spec in specs]
+        self._oracles = [Oracle(spec.seed, self._bank, spec.persona) for spec in specs]
         self._looked: VideoEncoderState = weights.video.new_encoder_state(rows)
         self._spoke: AudioEncoderState = weights.audio.new_encoder_state(rows)
         self._face: VideoDecoderState = weights.video.new_decoder_state(rows)
@@ -203,8 +203,8 @@ class IdealAgent:
         ]
 
 
-class Astray:
-    """An agent that hears its own user but sees that of another dialogue: what it does by sight is then by chance.
+class AblatedVision:
+    """A control: an agent that gets the sound of its own user and the picture of another, so that it sees by chance.
 
     Needs two rows or more.
     """
@@ -212,9 +212,9 @@ class Astray:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
 
-    def begin(self, casts: Sequence[Cast]) -> None:
+    def begin(self, specs: Sequence[DialogueSpec]) -> None:
         """As in `talk.Agent`."""
-        self._agent.begin(casts)
+        self._agent.begin(specs)
 
     def step(self, users: Sequence[UserUnit]) -> list[Answer]:
         """As in `talk.Agent`."""
@@ -227,9 +227,9 @@ def _nobody(user: UserUnit) -> UserUnit:
     return replace(user, samples=np.zeros_like(user.samples), text=PAD)
 
 
-def told(casts: Sequence[Cast]) -> list[WorldUnit]:
-    """What the agents of all rows are told before the first unit; either all of them are, or none."""
-    lines = [words_for(cast.persona) if cast.is_told else "" for cast in casts]
+def prompts(specs: Sequence[DialogueSpec]) -> list[WorldUnit]:
+    """The persona prompts of all rows, unit by unit; either all rows have one, or none."""
+    lines = [prompt_for(spec.persona) if spec.is_prompted else "" for spec in specs]
     each = [persona_prompt(line, VOCABULARY) for line in lines]
     assert len({len(world) for world in each}) == 1, f"lines of several lengths: {lines}"
     return [

@@ -16,14 +16,14 @@ from ..world.ear import AUDIBLE
 from ..world.persona import PERSONAS
 from ..world.signal import FRAME, FRAMES, RATE, UNIT, Sound, loudness
 from . import probes
-from .eyes import SHARPNESS
+from .face_reader import SHARPNESS
 from .figures import Figure, ratio, share_of
 from .measures import in_text, onset_of, right_words
 from .memory import Memory, memory_of
 from .report import progress
 from .rows import Setting, side_by_side, tools
 from .sound import stretches
-from .talk import Cast, Talk
+from .talk import DialogueSpec, Talk
 from .turns import turns
 
 MINUTES = 5
@@ -42,12 +42,12 @@ class Minute:
     rates: Mapping[str, Figure]
 
 
-Part = Literal["free", "told", "memory"]
+Part = Literal["free", "persona", "memory"]
 
 
 @dataclass(frozen=True)
 class LongRun:
-    """How much is held: so many ``dialogues`` of so many ``minutes``, half of them with agents told who they are."""
+    """So many ``dialogues`` of so many ``minutes``, half of them with agents that have a persona's prompt."""
 
     setting: Setting
     dialogues: int = DIALOGUES
@@ -58,15 +58,15 @@ def evaluate_drift(setting: Setting, processes: int, as_json: bool, plots: Path 
     """Hold long dialogues, print minute by minute, and the last against the first."""
     minutes, memory = long_run(LongRun(setting, setting.dialogues), processes)
     if as_json:
-        told = {"minutes": [_plain(m) for m in minutes], "change": _finite(changes(minutes))}
-        click.echo(json.dumps(told | {"memory": memory.effects, "memory span": memory.span}, indent=2))
+        found = {"minutes": [_plain(m) for m in minutes], "change": _finite(changes(minutes))}
+        click.echo(json.dumps(found | {"memory": memory.effects, "memory span": memory.span}, indent=2))
     else:
-        _tell(minutes, memory)
+        _print(minutes, memory)
     if plots is not None:
         _draw(minutes, plots)
 
 
-def _tell(minutes: Sequence[Minute], memory: Memory) -> None:
+def _print(minutes: Sequence[Minute], memory: Memory) -> None:
     from ...shared.tables import console, table
 
     made = table("measure", *(f"minute {n + 1}" for n in range(len(minutes))), "last against first")
@@ -84,7 +84,7 @@ def _tell(minutes: Sequence[Minute], memory: Memory) -> None:
 def long_run(run: LongRun, processes: int = 1) -> tuple[list[Minute], Memory]:
     """Minute by minute, and how far back the model remembers."""
     tools(run.setting)  # errors, and what is made once, before there are several processes
-    parts: tuple[Part, ...] = ("free", "told", "memory")
+    parts: tuple[Part, ...] = ("free", "persona", "memory")
     talks: dict[Part, list[Talk]] = {}
     memory = Memory({})
     with progress(len(parts)) as advance:
@@ -94,7 +94,7 @@ def long_run(run: LongRun, processes: int = 1) -> tuple[list[Minute], Memory]:
             else:
                 talks[part] = found
             advance(part)
-    return [_minute(talks["free"], talks["told"], number) for number in range(run.minutes)], memory
+    return [_minute(talks["free"], talks["persona"], number) for number in range(run.minutes)], memory
 
 
 def _done(job: tuple[LongRun, Part]) -> tuple[Part, list[Talk] | Memory]:
@@ -102,15 +102,15 @@ def _done(job: tuple[LongRun, Part]) -> tuple[Part, list[Talk] | Memory]:
     if part == "memory":
         return part, memory_of(run.setting)
     made, half = tools(run.setting), run.dialogues // 2
-    casts = probes.free(made.voices.synthetic, run.dialogues).casts
-    chosen = _told(casts[:half]) if part == "told" else casts[half:]
-    return part, made.holder("model", run.setting)(chosen, run.minutes * UNITS_PER_MINUTE)
+    specs = probes.free(made.voices.synthetic, run.dialogues).specs
+    chosen = _prompted(specs[:half]) if part == "persona" else specs[half:]
+    return part, made.runner("model", run.setting)(chosen, run.minutes * UNITS_PER_MINUTE)
 
 
-def _told(casts: Sequence[Cast]) -> list[Cast]:
-    """The agents are told to be each persona in turn."""
+def _prompted(specs: Sequence[DialogueSpec]) -> list[DialogueSpec]:
+    """Each persona in turn, by its prompt."""
     personas = list(PERSONAS.values())
-    return [replace(cast, persona=personas[i % len(personas)], is_told=True) for i, cast in enumerate(casts)]
+    return [replace(spec, persona=personas[i % len(personas)], is_prompted=True) for i, spec in enumerate(specs)]
 
 
 def changes(minutes: Sequence[Minute]) -> dict[str, float]:

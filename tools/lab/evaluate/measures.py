@@ -19,7 +19,7 @@ from ..world.persona import PERSONAS
 from ..world.signal import FRAME, FRAMES, MS, RATE, UNIT, Sound, loudness
 from ..world.tokens import VOCABULARY
 from ..world.words import BACKCHANNELS
-from .eyes import count_events
+from .face_reader import count_events
 from .figures import Figure, mean, quantile, ratio, share, share_of
 from .recogniser import Recogniser
 from .sound import Stretch, first_onset, heard_at, silent_from, stretches
@@ -119,8 +119,8 @@ def _speaks(talk: Talk, words: Words, early: Sequence[Stretch]) -> bool:
     """Whether there is more to what was heard too early than a murmur."""
     if not early:
         return False
-    told = (listen(talk, early[0].start - UNIT, early[-1].end) for listen in (words, in_text))
-    return not any(said and all(word in BACKCHANNELS for word in said) for said in told)
+    sources = (listen(talk, early[0].start - UNIT, early[-1].end) for listen in (words, in_text))
+    return not any(said and all(word in BACKCHANNELS for word in said) for said in sources)
 
 
 def words_right(talks: Sequence[Talk], words: Words) -> Figure:

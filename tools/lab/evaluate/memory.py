@@ -25,7 +25,7 @@ from ..world.voices import Bank
 from . import probes
 from .agents import Weights, as_pictures, as_sounds
 from .rows import Setting, tools
-from .talk import Cast
+from .talk import DialogueSpec
 
 DISTANCES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Units from the end of what is exchanged to the present."""
@@ -56,8 +56,8 @@ def memory_of(setting: Setting, dialogues: int = 6) -> Memory:
     """Measured on free dialogues with the ideal agent."""
     weights, made = Weights.load(setting.checkpoint), tools(setting)
     units = DISTANCES[-1] + STRETCH + AVERAGED + 1
-    casts = probes.free(made.voices.synthetic, dialogues + 1).casts
-    users = [_user(cast, units, weights, made.voices.bank) for cast in casts]
+    specs = probes.free(made.voices.synthetic, dialogues + 1).specs
+    users = [_user(spec, units, weights, made.voices.bank) for spec in specs]
     total = dict.fromkeys(DISTANCES, 0.0)
     for one, other in pairwise(users):
         for distance, effect in _effects(weights, one, other).items():
@@ -65,9 +65,9 @@ def memory_of(setting: Setting, dialogues: int = 6) -> Memory:
     return Memory(total)
 
 
-def _user(cast: Cast, units: int, weights: Weights, bank: Bank) -> list[UserUnit]:
+def _user(spec: DialogueSpec, units: int, weights: Weights, bank: Bank) -> list[UserUnit]:
     """A user who is answered by the ideal agent, as the model takes it."""
-    world, oracle = cast.world(bank, weights.size), Oracle(cast.seed, bank, cast.persona)
+    world, oracle = spec.world(bank, weights.size), Oracle(spec.seed, bank, spec.persona)
     met: list[Met] = []
     said = None
     for _ in range(units):

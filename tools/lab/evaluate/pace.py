@@ -12,7 +12,7 @@ from ..world.signal import MS, UNIT
 from .agents import ModelAgent, Weights
 from .report import NOT_JUDGED
 from .rows import Setting, tools
-from .talk import FIRST_SEED, Cast
+from .talk import FIRST_SEED, DialogueSpec
 
 _TIMED, _WARM = 40, 8
 """Units that are timed, and those before them that are not."""
@@ -48,9 +48,9 @@ def facts_of(setting: Setting) -> dict[str, Any]:
 def unit_ms(setting: Setting, weights: Weights) -> float:
     """Median time of one unit of one dialogue: seeing, hearing, thinking, performing, decoding."""
     made = tools(setting)
-    cast = Cast(FIRST_SEED - 1, made.voices.synthetic[0])
-    world, agent = cast.world(made.voices.bank, weights.size), ModelAgent(weights, setting.solver, setting.seed)
-    agent.begin([cast])
+    spec = DialogueSpec(FIRST_SEED - 1, made.voices.synthetic[0])
+    world, agent = spec.world(made.voices.bank, weights.size), ModelAgent(weights, setting.solver, setting.seed)
+    agent.begin([spec])
     took, said = list[float](), None
     for _ in range(_WARM + _TIMED):
         user = world.step(said)

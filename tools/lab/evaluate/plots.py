@@ -14,16 +14,16 @@ from ....wan_core.vocabulary import PAD
 from ..world.signal import FRAME, FRAMES, RATE, UNIT, loudness
 from ..world.tokens import VOCABULARY
 from . import probes
-from .course import Findings
 from .rows import Setting, tools
 from .talk import Talk, hold
+from .tasks import Findings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SHEET_UNITS = 60
-_COLOURS = {"reference": "#666666", "model": "#0063a6", "random": "#c26a00", "astray": "#8a2be2"}
-_DASHES = {"reference": (4, 2), "model": (), "random": (1, 1), "astray": (3, 1, 1, 1)}
+_COLOURS = {"reference": "#666666", "model": "#0063a6", "random": "#c26a00", "ablated vision": "#8a2be2"}
+_DASHES = {"reference": (4, 2), "model": (), "random": (1, 1), "ablated vision": (3, 1, 1, 1)}
 
 
 def draw(setting: Setting, rows: Mapping[str, Findings], folder: Path) -> list[Path]:
@@ -116,9 +116,9 @@ def one_dialogue(setting: Setting, units: int = SHEET_UNITS) -> Talk:
     from .agents import ModelAgent, Weights
 
     made = tools(setting)
-    (cast,) = probes.free(made.voices.synthetic, 1).casts
+    (spec,) = probes.free(made.voices.synthetic, 1).specs
     agent = ModelAgent(Weights.load(setting.checkpoint), setting.solver, setting.seed)
-    (talk,) = hold(agent, [cast], units, made.voices.bank, made.read, made.size, keep_frames=1)
+    (talk,) = hold(agent, [spec], units, made.voices.bank, made.read, made.size, keep_frames=1)
     return talk
 
 
@@ -139,7 +139,7 @@ def dialogue(plt: Any, talk: Talk, path: Path, per_line: int = 20) -> Path:
 def _waves(axis: Axes, talk: Talk, span: slice) -> None:
     start, end = span.start * UNIT, span.stop * UNIT
     times = (np.arange((span.stop - span.start) * FRAMES) * FRAME + start) / RATE
-    for sound, sign, colour in ((talk.heard, 1, "#c26a00"), (talk.samples, -1, "#0063a6")):
+    for sound, sign, colour in ((talk.user_samples, 1, "#c26a00"), (talk.samples, -1, "#0063a6")):
         axis.fill_between(times, sign * loudness(sound[start:end], FRAME), color=colour, step="post")
     for unit in range(span.start, span.stop):
         token = int(talk.text[unit])

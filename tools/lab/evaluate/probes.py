@@ -14,7 +14,7 @@ from ..world.persona import PERSONAS
 from ..world.script import SCENARIOS, Act, Reaction, fixed
 from ..world.voices import Speaker
 from ..world.words import BACKCHANNELS, CLOSING, COLOURS, DIGITS
-from .talk import FIRST_SEED, Cast
+from .talk import FIRST_SEED, DialogueSpec
 
 Which = int | range
 """So many dialogues, the first ones; or these, by number: `PER_PROBE` there are."""
@@ -31,19 +31,19 @@ class Probe:
 
     Attributes:
         name: what is measured.
-        casts: of the users.
+        specs: of the users.
         twins: of their twins; empty where there are none.
         units: how long each takes.
     """
 
     name: str
-    casts: tuple[Cast, ...]
-    twins: tuple[Cast, ...]
+    specs: tuple[DialogueSpec, ...]
+    twins: tuple[DialogueSpec, ...]
     units: int
 
 
 def asks(speakers: Sequence[Speaker], dialogues: Which, name: str = "asks") -> Probe:
-    """Digits asked aloud, three turns each, nobody interferes."""
+    """Digits spoken as questions, three turns each, nobody interferes."""
     return _probe(name, speakers, dialogues, 84, _asks)
 
 
@@ -94,19 +94,19 @@ def hands(speakers: Sequence[Speaker], dialogues: Which) -> Probe:
 
 
 def asides(speakers: Sequence[Speaker], dialogues: Which) -> Probe:
-    """Digits said to somebody else, with the gaze away; the twin says them to the agent."""
+    """Digits for somebody else, with the gaze away; the twin says them to the agent."""
 
     def act(rng: np.random.Generator, is_aside: bool) -> tuple[Act, ...]:
         words, rest = _digits(rng, 1, 2), _rest(rng)
         return (Act("aside", rest, (words,)) if is_aside else Act("ask", rest + 400, (words,)),)
 
-    casts = _casts("asides", speakers, dialogues, lambda rng, _: act(rng, True))
-    twins = _casts("asides", speakers, dialogues, lambda rng, _: act(rng, False))
-    return Probe("asides", casts, twins, 34)
+    specs = _specs("asides", speakers, dialogues, lambda rng, _: act(rng, True))
+    twins = _specs("asides", speakers, dialogues, lambda rng, _: act(rng, False))
+    return Probe("asides", specs, twins, 34)
 
 
 def cards(speakers: Sequence[Speaker], dialogues: Which) -> Probe:
-    """A coloured card is shown, then asked about: is it this colour?"""
+    """A coloured card, then a question about it: is it this colour?"""
 
     def draw(rng: np.random.Generator, _: Speaker) -> tuple[Act, ...]:
         colour = str(rng.choice(COLOURS))
@@ -118,19 +118,20 @@ def cards(speakers: Sequence[Speaker], dialogues: Which) -> Probe:
 
 
 def free(speakers: Sequence[Speaker], dialogues: Which, units: int = 180) -> Probe:
-    """Everything that users do, at length: how the agent behaves when nothing special is asked of it."""
-    casts = _casts("free", speakers, dialogues, None)
-    return Probe("free", tuple(replace(c, scenario=SCENARIOS["everything"]) for c in casts), (), units)
+    """Everything that users do, at length: the agent's behaviour where nothing is probed."""
+    specs = _specs("free", speakers, dialogues, None)
+    return Probe("free", tuple(replace(c, scenario=SCENARIOS["everything"]) for c in specs), (), units)
 
 
-def told(speakers: Sequence[Speaker], dialogues: Which) -> Probe:
-    """Agents who are told who they are, each in turn, and asked digits."""
-    probe = asks(speakers, dialogues, "told")
+def persona(speakers: Sequence[Speaker], dialogues: Which) -> Probe:
+    """Agents with each persona's prompt in turn, asked for digits."""
+    probe = asks(speakers, dialogues, "persona")
     names = list(PERSONAS)
-    casts = tuple(
-        replace(cast, persona=PERSONAS[names[row % len(names)]], is_told=True) for row, cast in enumerate(probe.casts)
+    specs = tuple(
+        replace(spec, persona=PERSONAS[names[row % len(names)]], is_prompted=True)
+        for row, spec in enumerate(probe.specs)
     )
-    return replace(probe, casts=casts)
+    return replace(probe, specs=specs)
 
 
 def _reactions(
@@ -144,28 +145,28 @@ def _reactions(
     def alone(rng: np.random.Generator, speaker: Speaker) -> tuple[Act, ...]:
         return tuple(replace(act, reaction=None) for act in draw(rng, speaker))
 
-    casts = _casts(name, speakers, dialogues, draw)
-    twins = _casts(name, speakers, dialogues, alone)
-    return Probe(name, casts, twins, 52)
+    specs = _specs(name, speakers, dialogues, draw)
+    twins = _specs(name, speakers, dialogues, alone)
+    return Probe(name, specs, twins, 52)
 
 
 def _probe(name: str, speakers: Sequence[Speaker], dialogues: Which, units: int, draw: Draw) -> Probe:
-    return Probe(name, _casts(name, speakers, dialogues, draw), (), units)
+    return Probe(name, _specs(name, speakers, dialogues, draw), (), units)
 
 
-def _casts(name: str, speakers: Sequence[Speaker], dialogues: Which, draw: Draw | None) -> tuple[Cast, ...]:
+def _specs(name: str, speakers: Sequence[Speaker], dialogues: Which, draw: Draw | None) -> tuple[DialogueSpec, ...]:
     """Users with the speakers in turn; their seeds depend on the name and their number alone."""
     first = FIRST_SEED + PER_PROBE * NAMES.index(name)
-    casts = []
+    specs = []
     for number in range(dialogues) if isinstance(dialogues, int) else dialogues:
         seed = first + number
         speaker = speakers[number % len(speakers)]
         acts = () if draw is None else draw(np.random.default_rng((seed, 42)), speaker)
-        casts.append(Cast(seed, speaker, None if draw is None else fixed(*acts)))
-    return tuple(casts)
+        specs.append(DialogueSpec(seed, speaker, None if draw is None else fixed(*acts)))
+    return tuple(specs)
 
 
-NAMES = ("asks", "pauses", "typed", "interruptions", "backchannels", "hands", "asides", "cards", "free", "told",
+NAMES = ("asks", "pauses", "typed", "interruptions", "backchannels", "hands", "asides", "cards", "free", "persona",
          "asks-flite", "asks-person")  # fmt: skip
 """Every probe; the order decides the seeds."""
 
@@ -181,7 +182,7 @@ def _asks(rng: np.random.Generator, speaker: Speaker) -> tuple[Act, ...]:
 
 
 def _digits(rng: np.random.Generator, least: int, most: int = 0) -> tuple[str, ...]:
-    """As many as that, or from ``least`` to ``most``."""
+    """``least`` digits, or from ``least`` to ``most``."""
     count = int(rng.integers(least, max(least, most) + 1))
     return tuple(str(word) for word in rng.choice(DIGITS, count))
 

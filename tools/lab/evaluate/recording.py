@@ -37,7 +37,7 @@ class Moment:
 
     seconds: float
     what: str
-    told: str
+    value: str
 
 
 def listen(setting: Setting, path: Path, as_json: bool) -> None:
@@ -58,10 +58,10 @@ def listen(setting: Setting, path: Path, as_json: bool) -> None:
 
     made = table("s", "", "", right=("s",))
     for moment in moments:
-        made.add_row(f"{moment.seconds:.2f}", moment.what, moment.told)
+        made.add_row(f"{moment.seconds:.2f}", moment.what, moment.value)
     console().print(made)
     for what in ("heard", "says"):
-        words = " ".join(m.told for m in moments if m.what == what)
+        words = " ".join(m.value for m in moments if m.what == what)
         console().print(f"{what}: {words or '(nothing)'}")
 
 

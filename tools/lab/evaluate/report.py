@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from .course import Findings
 from .figures import Figure
+from .tasks import Findings
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,15 +25,15 @@ class Measure:
 
     Attributes:
         name: of the figure.
-        kind: which way is better; ``told``: neither.
+        kind: which way is better; ``neutral``: neither.
         goal: that the interval's worse end should reach; None: none.
         over: what the goal counts from: nothing, or the reference's value, times or plus the goal.
         chance: what somebody reaches who does not look or listen; None: not known beforehand.
-        learned: read by what was learned from the shipped voices and faces: of `OUTSIDERS` it is not judged.
+        learned: read by what was learned from the shipped voices and faces: of `OTHER_AGENTS` it is not judged.
     """
 
     name: str
-    kind: Literal["high", "low", "near", "told"] = "told"
+    kind: Literal["high", "low", "near", "neutral"] = "neutral"
     goal: float | None = None
     over: Literal["nothing", "times", "plus"] = "nothing"
     chance: float | None = None
@@ -97,8 +97,8 @@ MEASURES: tuple[Measure, ...] = (
     Measure("person: onset in the right unit"),
     Measure("lips: sound behind mouth", "near", 20.0, "plus", learned=True),
     Measure("lips: correlation", "high", 0.97, "times", learned=True),
-    Measure("blinks", "told", 0.25, "times", learned=True),
-    Measure("nods", "told", 0.25, "times", learned=True),
+    Measure("blinks", "neutral", 0.25, "times", learned=True),
+    Measure("nods", "neutral", 0.25, "times", learned=True),
     Measure("free: words, text"),
     Measure("free: speaks unasked"),
     Measure("persona: words by its rule, text"),
@@ -117,7 +117,7 @@ def judged(measure: Measure, found: Figure, reference: Figure | None) -> bool | 
     return measure.is_met(found, reference)
 
 
-OUTSIDERS = ("graph", "agent")
+OTHER_AGENTS = ("graph", "agent")
 """Rows of agents that may have any voice and any face."""
 NOT_JUDGED = (
     "words in sound, lips, blinks and nods: they are read by what was learned from the shipped voices and faces, and "
@@ -127,7 +127,7 @@ NOT_JUDGED = (
 
 def goal_met(row: str, measure: Measure, found: Figure, reference: Figure | None) -> bool | None:
     """As `judged`, of a row of the table; None, too, where the measure knows the shipped agents only."""
-    return None if measure.learned and row in OUTSIDERS else judged(measure, found, reference)
+    return None if measure.learned and row in OTHER_AGENTS else judged(measure, found, reference)
 
 
 def goal_text(measure: Measure) -> str:
@@ -211,7 +211,7 @@ def progress(total: int) -> Iterator[Callable[[str], None]]:
 def _lines(total: int) -> Callable[[str], None]:
     began, numbers = time.monotonic(), itertools.count(1)
 
-    def tell(done: str) -> None:
+    def show(done: str) -> None:
         click.echo(f"{done} ({next(numbers)} of {total}, {time.monotonic() - began:.0f} s)", err=True)
 
-    return tell
+    return show

@@ -1,6 +1,6 @@
-"""The rows of the table: who is put through the course, and in which processes.
+"""The rows of the table: who runs the tasks, and in which processes.
 
-One job is one station for one row; jobs run side by side, each on one thread, so that both cores have work while
+A job is one task for one row; jobs run side by side, each on one thread, so that both cores have work while
 Python draws and torch multiplies.
 """
 
@@ -21,26 +21,26 @@ from ....wan_core.checkpoint_header import find, inspect
 from ....wan_core.flow import Solver
 from ..world.conversation import warning_of
 from ..world.voices import Bank
-from .agents import SOLVER, Astray, IdealAgent, ModelAgent, Weights
-from .course import BY_SIGHT, STATIONS, Findings, Holder
-from .eyes import Reader, reader
+from .agents import SOLVER, AblatedVision, IdealAgent, ModelAgent, Weights
+from .face_reader import Reader, reader
 from .measures import in_sound
-from .outsiders import graph_holder, socket_holder
 from .recogniser import Recogniser, recogniser
 from .report import progress
-from .talk import Agent, Cast, Talk, hold
+from .runners import graph_runner, websocket_runner
+from .talk import Agent, DialogueSpec, Talk, hold
+from .tasks import BY_SIGHT, TASKS, Findings, Runner
 from .voices import Voices
 
-Row = Literal["model", "graph", "agent", "reference", "astray", "random"]
+Row = Literal["model", "graph", "agent", "reference", "ablated vision", "random"]
 """The checkpoint; a graph; who is behind a WebSocket; the ideal agent through the codecs; the checkpoint seeing another
 user; random weights."""
 
-STATIONS_OF: Mapping[Row, tuple[str, ...]] = {
-    "model": tuple(STATIONS),
-    "graph": tuple(name for name in STATIONS if name != "told"),
-    "agent": tuple(name for name in STATIONS if name != "told"),
-    "reference": tuple(STATIONS),
-    "astray": BY_SIGHT,
+TASKS_OF: Mapping[Row, tuple[str, ...]] = {
+    "model": tuple(TASKS),
+    "graph": tuple(name for name in TASKS if name != "persona"),
+    "agent": tuple(name for name in TASKS if name != "persona"),
+    "reference": tuple(TASKS),
+    "ablated vision": BY_SIGHT,
     "random": ("asks", "interruptions", "asides", "cards"),
 }
 ROWS_AT_ONCE = 48
@@ -55,13 +55,13 @@ class Setting:
         checkpoint: preset, file or folder.
         recordings: folder of recorded people, or None.
         hold_out: speakers kept from its training, besides the usual ones.
-        dialogues: of each station.
+        dialogues: of each task.
         solver: how its responses are solved.
         seed: of the noise.
         graph: path or shipped name of the graph that the row ``graph`` is of; empty: none.
         sets: its parameters, in order.
         agent: address of the WebSocket that the row ``agent`` is of; empty: none.
-        first: number of the first dialogue of each station.
+        first: number of the first dialogue of each task.
     """
 
     checkpoint: str
@@ -86,33 +86,33 @@ class Tools:
     size: int
     agents: Mapping[Row, Callable[[], Agent]]
 
-    def holder(self, row: Row, setting: Setting) -> Holder:
-        """Dialogues with the agent of a row."""
+    def runner(self, row: Row, setting: Setting) -> Runner:
+        """What runs dialogues with the agent of a row."""
         if row == "graph":
-            return graph_holder(setting.graph, dict(setting.sets), self.voices.bank, self.read, self.size)
+            return graph_runner(setting.graph, dict(setting.sets), self.voices.bank, self.read, self.size)
 
         if row == "agent":
-            return socket_holder(setting.agent, self.voices.bank, self.read, self.size)
-        return holder_of(self.agents[row], self.voices.bank, self.read, self.size)
+            return websocket_runner(setting.agent, self.voices.bank, self.read, self.size)
+        return runner_of(self.agents[row], self.voices.bank, self.read, self.size)
 
 
-def holder_of(agent: Callable[[], Agent], bank: Bank, read: Reader, size: int) -> Holder:
+def runner_of(agent: Callable[[], Agent], bank: Bank, read: Reader, size: int) -> Runner:
     """Dialogues with an agent, `ROWS_AT_ONCE` in a batch."""
 
-    def held(casts: Sequence[Cast], units: int) -> list[Talk]:
+    def run_dialogues(specs: Sequence[DialogueSpec], units: int) -> list[Talk]:
         talks: list[Talk] = []
-        for some in batches(casts):
+        for some in batches(specs):
             talks += hold(agent(), some, units, bank, read, size)
         return talks
 
-    return held
+    return run_dialogues
 
 
-def batches(casts: Sequence[Cast]) -> list[Sequence[Cast]]:
-    """As few as there may be, all about as large: nobody is left without a neighbour."""
-    count = max(1, -(-len(casts) // ROWS_AT_ONCE))
-    cuts = [len(casts) * i // count for i in range(count + 1)]
-    return [casts[first:last] for first, last in pairwise(cuts)]
+def batches(specs: Sequence[DialogueSpec]) -> list[Sequence[DialogueSpec]]:
+    """Batches of at most `ROWS_AT_ONCE`, of nearly the same size: the ablated-vision control needs two rows or more."""
+    count = max(1, -(-len(specs) // ROWS_AT_ONCE))
+    cuts = [len(specs) * i // count for i in range(count + 1)]
+    return [specs[first:last] for first, last in pairwise(cuts)]
 
 
 def tools(setting: Setting) -> Tools:
@@ -121,7 +121,7 @@ def tools(setting: Setting) -> Tools:
     Raises:
         ModelError: the checkpoint cannot be used.
         MediaError, MissingExtra: the voices cannot be used.
-        UserError: somebody who was to be held out was heard in training.
+        UserError: somebody who was to be run_dialogues out was heard in training.
     """
     return _tools(replace(setting, graph="", sets=(), agent=""))
 
@@ -131,28 +131,28 @@ def _tools(setting: Setting) -> Tools:
     voices = Voices.held_out(setting.recordings, setting.hold_out)
     weights = Weights.load(setting.checkpoint)
     path = find(setting.checkpoint)
-    voices.check_strangers(setting.checkpoint, inspect(path).people if path else frozenset())
+    voices.check_held_out(setting.checkpoint, inspect(path).people if path else frozenset())
     untrained = functools.cache(lambda: Weights.load(setting.checkpoint, random=True))
     agents: dict[Row, Callable[[], Agent]] = {
         "model": lambda: ModelAgent(weights, setting.solver, setting.seed),
         "reference": lambda: IdealAgent(weights, voices.bank),
-        "astray": lambda: Astray(ModelAgent(weights, setting.solver, setting.seed)),
+        "ablated vision": lambda: AblatedVision(ModelAgent(weights, setting.solver, setting.seed)),
         "random": lambda: ModelAgent(untrained(), setting.solver, setting.seed),
     }
     return Tools(voices, recogniser(), reader(weights.size), weights.size, agents)
 
 
 Job = tuple[Setting, Row, str]
-"""Of a setting, a row and a station."""
+"""Of a setting, a row and a task."""
 
 
-def jobs_of(setting: Setting, rows: Sequence[Row], stations: Sequence[str]) -> list[Job]:
-    """Every station of every row, the longest first."""
-    wanted = [(setting, row, station) for row in rows for station in STATIONS_OF[row] if station in stations]
+def jobs_of(setting: Setting, rows: Sequence[Row], tasks: Sequence[str]) -> list[Job]:
+    """Every task of every row, the longest first."""
+    wanted = [(setting, row, task) for row in rows for task in TASKS_OF[row] if task in tasks]
     return sorted(wanted, key=lambda job: job[2] not in _LONG)
 
 
-_LONG = ("asks", "free", "told", "asks-flite", "asks-person")
+_LONG = ("asks", "free", "persona", "asks-flite", "asks-person")
 
 
 J = TypeVar("J")
@@ -186,29 +186,29 @@ def run(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Findings]]:
 
 
 def measured(
-    settings: Sequence[Setting], rows: Sequence[Row], stations: Sequence[str], processes: int
+    settings: Sequence[Setting], rows: Sequence[Row], tasks: Sequence[str], processes: int
 ) -> dict[Setting, dict[Row, Findings]]:
-    """Put the rows of each setting through these stations, and say how far it is."""
+    """Put the rows of each setting through these tasks, and say how far it is."""
     found: dict[Setting, dict[Row, Findings]] = {each: {row: Findings() for row in rows} for each in settings}
-    jobs = [job for setting in settings for job in jobs_of(setting, rows, stations)]
+    jobs = [job for setting in settings for job in jobs_of(setting, rows, tasks)]
     with progress(len(jobs)) as advance:
-        for (setting, row, station), findings in run(jobs, processes):
+        for (setting, row, task), findings in run(jobs, processes):
             if findings.unknown and not found[setting][row].unknown:
                 click.echo(f"warning: {warning_of(row, findings.unknown)}", err=True)
             found[setting][row].add(findings)
-            advance(f"{row}: {station}")
+            advance(f"{row}: {task}")
     return found
 
 
 def _done(job: Job) -> tuple[Job, Findings]:
-    setting, row, station = job
+    setting, row, task = job
     made, which = tools(setting), range(setting.first, setting.first + setting.dialogues)
-    held, unknown = made.holder(row, setting), list[str]()
+    run_dialogues, unknown = made.runner(row, setting), list[str]()
 
-    def noted(casts: Sequence[Cast], units: int) -> list[Talk]:
-        talks = held(casts, units)
+    def noted(specs: Sequence[DialogueSpec], units: int) -> list[Talk]:
+        talks = run_dialogues(specs, units)
         unknown.extend(word for talk in talks for word in talk.unknown)
         return talks
 
-    found = STATIONS[station](noted, made.voices, in_sound(made.net), which)
+    found = TASKS[task](noted, made.voices, in_sound(made.net), which)
     return job, replace(found, unknown=tuple(dict.fromkeys(unknown)))

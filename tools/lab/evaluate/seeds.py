@@ -14,11 +14,11 @@ import click
 
 from ....runtime.errors import UserError
 from .agents import Weights
-from .course import Findings
 from .figures import number
 from .pace import facts_of
 from .report import MEASURES, Measure, goal_text, judged
 from .rows import Row, Setting, measured
+from .tasks import Findings
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,7 +60,7 @@ class Spread:
 
 
 def evaluate_seeds(
-    setting: Setting, others: Sequence[str], stations: Sequence[str], processes: int, as_json: bool
+    setting: Setting, others: Sequence[str], tasks: Sequence[str], processes: int, as_json: bool
 ) -> None:
     """Put several checkpoints through the course and print them side by side.
 
@@ -72,7 +72,7 @@ def evaluate_seeds(
     settings = {name: replace(setting, checkpoint=path) for name, path in names.items()}
     facts = {key: value for key, value in facts_of(setting).items() if key not in ("checkpoint", "weights")}
     weights = {name: Weights.load(one.checkpoint).description for name, one in settings.items()}
-    results = measured(list(settings.values()), _ROWS, stations, processes)
+    results = measured(list(settings.values()), _ROWS, tasks, processes)
     found = {name: results[one] for name, one in settings.items()}
     if as_json:
         click.echo(json.dumps(_as_json(found, {**facts, "weights": weights}), indent=2))

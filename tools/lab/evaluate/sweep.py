@@ -10,15 +10,15 @@ from pathlib import Path
 import click
 
 from ....runtime.errors import MediaError
-from .course import Findings
 from .plots import pyplot
 from .report import progress
 from .rows import Job, Setting, run
+from .tasks import Findings
 
 GRAPH, PARAMETER = "cascade", "timeout_ms"
 TIMEOUTS_MS = (160, 320, 480, 640, 800, 1000, 1300)
-STATIONS = ("asks", "pauses")
-TOLD = ("onset, median", "onset, p90", "false starts in pauses", "words, text", "words after pauses, text")
+TASKS = ("asks", "pauses")
+PRINTED = ("onset, median", "onset, p90", "false starts in pauses", "words, text", "words after pauses, text")
 _DIALOGUES = 12
 
 
@@ -26,24 +26,24 @@ def sweep(setting: Setting, processes: int, as_json: bool, plots: Path | None) -
     """Print, and draw, what the cascade does at each timeout, and the checkpoint beside it."""
     rows = swept(setting, processes)
     if as_json:
-        told = {
-            name: {key: f.plain() for key, f in found.figures.items() if key in TOLD} for name, found in rows.items()
+        figures = {
+            name: {key: f.plain() for key, f in found.figures.items() if key in PRINTED} for name, found in rows.items()
         }
-        click.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(figures, indent=2))
     else:
-        _tell(rows)
+        _print(rows)
     if plots is not None:
         _draw(rows, plots)
 
 
-def _tell(rows: Mapping[str, Findings]) -> None:
+def _print(rows: Mapping[str, Findings]) -> None:
     from rich.text import Text
 
     from ...shared.tables import console, table
 
-    made = table("agent", *TOLD)
+    made = table("agent", *PRINTED)
     for name, found in rows.items():
-        made.add_row(name, *(Text(found.figures[key].text()) for key in TOLD))
+        made.add_row(name, *(Text(found.figures[key].text()) for key in PRINTED))
     console().print(made)
 
 
@@ -53,8 +53,8 @@ def swept(setting: Setting, processes: int) -> dict[str, Findings]:
     names: dict[Job, str] = {}
     for timeout in TIMEOUTS_MS:
         at = replace(few, graph=GRAPH, sets=((PARAMETER, str(timeout)),))
-        names |= {(at, "graph", station): f"cascade, {timeout} ms" for station in STATIONS}
-    names |= {(setting, row, station): row for row in ("model", "reference") for station in STATIONS}
+        names |= {(at, "graph", task): f"cascade, {timeout} ms" for task in TASKS}
+    names |= {(setting, row, task): row for row in ("model", "reference") for task in TASKS}
     rows = {name: Findings() for name in names.values()}
     with progress(len(names)) as advance:
         for job, found in run(list(names), processes):

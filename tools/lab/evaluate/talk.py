@@ -45,7 +45,7 @@ class Answer:
 class Agent(Protocol):
     """Somebody to talk with, in several dialogues at once."""
 
-    def begin(self, casts: Sequence[Cast]) -> None:
+    def begin(self, specs: Sequence[DialogueSpec]) -> None:
         """New dialogues, one for each row."""
         ...
 
@@ -55,8 +55,8 @@ class Agent(Protocol):
 
 
 @dataclass(frozen=True)
-class Cast:
-    """Who meets whom, and what the user is up to; equal casts are equal users.
+class DialogueSpec:
+    """A dialogue to be held: user, agent and what the user does; equal specs are equal users.
 
     Attributes:
         seed: of everything random.
@@ -64,7 +64,7 @@ class Cast:
         scenario: how the user behaves.
         speaker: whose voice the user has.
         persona: who the agent is.
-        is_told: whether the agent is told so, before the first unit.
+        is_prompted: whether the agent gets the persona's prompt before the first unit.
     """
 
     seed: int
@@ -72,7 +72,7 @@ class Cast:
     script: Script | None = None
     scenario: Scenario = SCENARIOS["everything"]
     persona: Persona = PERSONAS["iris"]
-    is_told: bool = False
+    is_prompted: bool = False
 
     def world(self, bank: Bank, size: int) -> World:
         """The user."""
@@ -86,9 +86,9 @@ class Talk:
     """A dialogue that was held.
 
     Attributes:
-        cast: who.
+        spec: who.
         cues: of the user, in order of time.
-        heard: the user's sound as the agent heard it, [U * 2560].
+        user_samples: the user's sound as it reached the agent, [U * 2560].
         samples: the agent's sound, [U * 2560].
         face: what was read from the agent's pictures, by name [U * 4]; empty where it shows nothing.
         text: [U] the agent's tokens.
@@ -97,9 +97,9 @@ class Talk:
         unknown: what the agent wrote that is no word of the world.
     """
 
-    cast: Cast
+    spec: DialogueSpec
     cues: tuple[Cue, ...]
-    heard: Sound
+    user_samples: Sound
     samples: Sound
     face: dict[str, NDArray[np.float32]]
     text: NDArray[np.int64]
@@ -122,25 +122,25 @@ Read = Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]
 
 
 def hold(
-    agent: Agent, casts: Sequence[Cast], units: int, bank: Bank, read: Read, size: int, keep_frames: int = 0
+    agent: Agent, specs: Sequence[DialogueSpec], units: int, bank: Bank, read: Read, size: int, keep_frames: int = 0
 ) -> list[Talk]:
-    """Let ``agent`` and the users of ``casts`` talk for ``units``.
+    """Let ``agent`` and the users of ``specs`` talk for ``units``.
 
     Args:
-        agent: of as many rows as there are casts.
-        casts: of the users.
+        agent: of as many rows as there are specs.
+        specs: of the users.
         units: how long.
         bank: the users' voices.
         read: what is kept of the agent's pictures.
         size: side of the users' pictures in pixels.
         keep_frames: rows of which the pictures themselves are kept, too.
     """
-    worlds = [cast.world(bank, 0) for cast in casts]
+    worlds = [spec.world(bank, 0) for spec in specs]
     cameras = Filming([world.person for world in worlds], bank, size) if size else None
-    users: list[list[UserUnit]] = [[] for _ in casts]
-    answers: list[list[Answer]] = [[] for _ in casts]
-    faces: list[list[dict[str, NDArray[np.float32]]]] = [[] for _ in casts]
-    agent.begin(casts)
+    users: list[list[UserUnit]] = [[] for _ in specs]
+    answers: list[list[Answer]] = [[] for _ in specs]
+    faces: list[list[dict[str, NDArray[np.float32]]]] = [[] for _ in specs]
+    agent.begin(specs)
     for _ in range(units):
         met = [world.step(own[-1].samples if own else None) for world, own in zip(worlds, answers, strict=True)]
         seen = cameras.shoot([user.pose for user in met]) if cameras else [user.frames for user in met]
@@ -152,7 +152,7 @@ def hold(
             is_kept = row < keep_frames
             users[row].append(user if is_kept else replace(user, frames=user.frames[:0]))
             answers[row].append(answer if is_kept else replace(answer, frames=None))
-    return [_talk(cast, users[row], answers[row], faces[row], row < keep_frames) for row, cast in enumerate(casts)]
+    return [_talk(spec, users[row], answers[row], faces[row], row < keep_frames) for row, spec in enumerate(specs)]
 
 
 def _faces(said: Sequence[Answer], read: Read) -> dict[int, dict[str, NDArray[np.float32]]]:
@@ -166,7 +166,7 @@ def _faces(said: Sequence[Answer], read: Read) -> dict[int, dict[str, NDArray[np
 
 
 def _talk(
-    cast: Cast,
+    spec: DialogueSpec,
     users: list[UserUnit],
     answers: list[Answer],
     faces: list[dict[str, NDArray[np.float32]]],
@@ -175,9 +175,9 @@ def _talk(
     events = [answer.event for answer in answers]
     shown = [answer.frames for answer in answers if answer.frames is not None]
     return Talk(
-        cast=cast,
+        spec=spec,
         cues=tuple(cue for user in users for cue in user.cues),
-        heard=np.concatenate([user.samples for user in users]),
+        user_samples=np.concatenate([user.samples for user in users]),
         samples=np.concatenate([answer.samples for answer in answers]).astype(np.float32),
         face={name: np.concatenate([face[name] for face in faces]) for name in (faces[0] if faces else ())},
         text=np.asarray([answer.token for answer in answers], np.int64),

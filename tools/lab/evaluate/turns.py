@@ -89,7 +89,7 @@ def _kind(cue: Cue) -> Kind | None:
 
 
 def _answers(said: Sequence[str], card: str | None, talk: Talk) -> tuple[str, ...]:
-    rule = talk.cast.persona.rule
+    rule = talk.spec.persona.rule
     return tuple(answer(word, card, rule) for word in said if word != "please")
 
 

@@ -1,4 +1,4 @@
-"""Whose voices the users of an evaluation have: nobody whom the model heard in training."""
+"""Voices for the users of an evaluation: none that the model was trained on."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Voices:
             f"asks-person: found nobody in {folder} who is held out (people: {known}), name one with --hold-out"
         )
 
-    def check_strangers(self, checkpoint: str, heard: frozenset[str]) -> None:
+    def check_held_out(self, checkpoint: str, heard: frozenset[str]) -> None:
         """Look whether the people are unknown to a checkpoint that has ``heard`` these.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The stage ``codecs``: films of the world, then the audio codec, then the video codec, then the gates."""
+"""The stage ``codecs``: dialogues as sound and pictures, then the audio codec, then the video codec, then the gates."""
 
 # N dialogues, U units, S side in pixels
 
@@ -30,10 +30,10 @@ from ....wan_core.train.codecs import (
 from ....wan_core.train.loop import Loop
 from ....wan_core.train.state import load_state
 from ....wan_core.video import VideoCodec
+from .contact_sheet import Picture, spectrogram, stack, strip, write_png
+from .context import CODEC_STAGES, TrainingContext
 from .labels import POSE
-from .shards import Films, load
-from .sheet import Picture, spectrogram, stack, strip, write_png
-from .workshop import CODEC_STAGES, Workshop
+from .shards import Media, load
 
 AGENT_SHARE_AUDIO, AGENT_SHARE_VIDEO = 0.8, 0.5
 """How many clips are the agent's: only its voice is ever generated; both faces are seen."""
@@ -46,7 +46,7 @@ _BOXES = ((-0.42, 0.42, -0.32, 0.14), (-0.32, 0.32, 0.12, 0.52))
 _BOX_WEIGHT = 8.0
 
 
-def learn_codecs(shop: Workshop) -> list[Probe]:
+def learn_codecs(context: TrainingContext) -> list[Probe]:
     """Learn both codecs, write their checkpoint and a contact sheet; returns the gates.
 
     Gone on with, codecs that are done stay as they are once the model has begun to learn on them.
@@ -54,71 +54,68 @@ def learn_codecs(shop: Workshop) -> list[Probe]:
     Raises:
         ModelError: no number, a checkpoint that does not fit, or cannot be written.
         MediaError: voices or data that cannot be read or written.
-        UserError: the training begins with codecs.
     """
-    if shop.origin:
-        raise UserError(f"--from {shop.origin}: its codecs are kept (expected nothing to begin with), leave it out")
     for stage in CODEC_STAGES:
-        shop.check(stage)
-    spec = shop.films()
-    shop.make(spec)
-    data = load(spec, shop.data)
-    plan, device = shop.plan, shop.device
-    shop.built(1)
+        context.check(stage)
+    spec = context.media()
+    context.make(spec)
+    data = load(spec, context.data)
+    plan, device = context.plan, context.device
+    context.seed_weights(1)
     audio = AudioTask(
-        AudioCodec(shop.preset.audio).to(device),
-        Films(data, plan.clips, plan.clip_units, AGENT_SHARE_AUDIO, device).sounds,
+        AudioCodec(context.preset.audio).to(device),
+        Media(data, plan.clips, plan.clip_units, AGENT_SHARE_AUDIO, device).sounds,
     )
     begin_audio(audio.codec)
     audio.module.to(device)
     torch.set_num_threads(1)  # its products are too small to share: two threads take as long as one
-    seconds = _learn(shop, "audio", Loop(audio, AUDIO_RECIPE, 10**9, shop.seed))
-    torch.set_num_threads(shop.threads)
-    shop.built(2)
-    weights = pixel_weights(shop.preset.video.height).to(device)
+    seconds = _learn(context, "audio", Loop(audio, AUDIO_RECIPE, 10**9, context.seed))
+    torch.set_num_threads(context.threads)
+    context.seed_weights(2)
+    weights = pixel_weights(context.preset.video.height).to(device)
     video = VideoTask(
-        VideoCodec(shop.preset.video).to(device),
-        Films(data, plan.clips, plan.clip_units, AGENT_SHARE_VIDEO, device).films,
+        VideoCodec(context.preset.video).to(device),
+        Media(data, plan.clips, plan.clip_units, AGENT_SHARE_VIDEO, device).clips,
         weights,
         len(POSE),
     )
     video.module.to(device)
-    seconds += _learn(shop, "video", Loop(video, VIDEO_RECIPE, 10**9, shop.seed))
+    seconds += _learn(context, "video", Loop(video, VIDEO_RECIPE, 10**9, context.seed))
     learned = (audio.codec.eval().cpu(), video.codec.eval().cpu())
     _fit_scales(*learned, data)
-    shop.save(shop.codecs, dict(zip(CODECS, learned, strict=True)), seconds)
-    write_png(shop.out / "codecs-sheet.png", contact_sheet(audio.codec, video.codec, data))
+    context.save(context.codecs, dict(zip(CODECS, learned, strict=True)), seconds)
+    write_png(context.out / "codecs-sheet.png", contact_sheet(audio.codec, video.codec, data))
     gates = gates_of(video.codec, data)
     for gate in gates:
         word = "passed" if gate.accuracy >= GATE else f"below {GATE}"
         word = "too few to tell" if math.isnan(gate.accuracy) else word
-        shop.console.print(f"probe {gate.name}: balanced accuracy {gate.accuracy:.3f} of {gate.counts}, {word}")
+        context.console.print(f"probe {gate.name}: balanced accuracy {gate.accuracy:.3f} of {gate.counts}, {word}")
     return gates
 
 
-def load_codecs(shop: Workshop) -> tuple[AudioCodec, VideoCodec]:
+def load_codecs(context: TrainingContext) -> tuple[AudioCodec, VideoCodec]:
     """The codecs that this training has learned.
 
     Raises:
         UserError: it has not learned any, or they are not those of the checkpoint that it begins with.
         ModelError: their checkpoint does not fit.
     """
-    if shop.origin:
-        _keep_codecs(shop)
-    if not shop.codecs.exists():
-        raise UserError(f"{shop.codecs}: no codecs (needed to encode dialogues), first: wangraph train codecs")
-    return _read(shop.codecs)
+    if context.origin:
+        _keep_codecs(context)
+    if not context.codecs.exists():
+        raise UserError(f"{context.codecs}: no codecs (needed to encode dialogues), first: wangraph train codecs")
+    return _read(context.codecs)
 
 
-def _keep_codecs(shop: Workshop) -> None:
+def _keep_codecs(context: TrainingContext) -> None:
     """Copy the codecs of the checkpoint that the training begins with; no others will do, its latents are theirs."""
-    if not shop.codecs.exists():
-        shop.save(shop.codecs, dict(zip(CODECS, _read(shop.origin), strict=True)), shop.seconds_before)
+    if not context.codecs.exists():
+        context.save(context.codecs, dict(zip(CODECS, _read(context.origin), strict=True)), context.seconds_before)
         return
-    for facts in inspect(shop.codecs).metadata.values():
-        if facts.get("origin") != shop.origin_digest:
+    for facts in inspect(context.codecs).metadata.values():
+        if facts.get("origin") != context.origin_digest:
             raise UserError(
-                f"{shop.codecs}: found codecs of another training (expected those of {shop.origin}), "
+                f"{context.codecs}: found codecs of another training (expected those of {context.origin}), "
                 "choose another --out"
             )
 
@@ -144,7 +141,7 @@ def gates_of(video: VideoCodec, data: dict[str, Tensor]) -> list[Probe]:
     frames = data["user_video"]
     with torch.inference_mode():
         latents = torch.cat(
-            [video.encode(film[None].float() / 127.5 - 1, video.new_encoder_state())[0] for film in frames]
+            [video.encode(clip[None].float() / 127.5 - 1, video.new_encoder_state())[0] for clip in frames]
         )
     flat = latents.flatten(0, 1).flatten(1)
     is_test = (torch.arange(len(frames)) % 4 == 3)[:, None].expand(-1, frames.shape[1]).flatten()
@@ -177,22 +174,22 @@ def contact_sheet(audio: AudioCodec, video: VideoCodec, data: dict[str, Tensor],
     return stack(rows)
 
 
-def _learn(shop: Workshop, stage: str, loop: Loop) -> float:
+def _learn(context: TrainingContext, stage: str, loop: Loop) -> float:
     """Seconds that it took."""
-    drive = shop.drive(stage, loop)
-    if loop.is_done and _is_taken(shop):
-        shop.console.print(f"{stage}: kept as it is, interact has begun on its latents")
+    drive = context.drive(stage, loop)
+    if loop.is_done and _is_taken(context):
+        context.console.print(f"{stage}: kept as it is, interact has begun on its latents")
     else:
         drive.run()
-    shop.finish(drive)
+    context.finish(drive)
     loop.use_average()
     return drive.elapsed_s
 
 
-def _is_taken(shop: Workshop) -> bool:
+def _is_taken(context: TrainingContext) -> bool:
     """Whether the model has begun to learn on these codecs: with any others it would have to begin anew."""
     try:
-        load_state(shop.out / "interact.state", shop.identity("interact"))
+        load_state(context.out / "interact.state", context.identity("interact"))
     except ModelError:
         return False
     return True

@@ -1,6 +1,6 @@
 """Dialogues on disk: made once by several processes, in shards; what is there already is not made again.
 
-*Films* hold the pictures and sounds themselves, for the codecs. *Views* hold users before cameras, for the eyes.
+*Media* hold the pictures and sounds themselves, for the codecs. *Views* hold users before cameras, for the eyes.
 *Tracks* hold what the Transformer learns from: the user's sound, and latents of everything else, encoded by codecs and
 eyes that no longer change.
 """
@@ -28,7 +28,7 @@ from ..world.persona import PERSONAS
 from ..world.script import SCENARIOS
 from ..world.voices import HELD_OUT, Bank, Split, synthetic_speakers
 from .labels import tensors_of
-from .told import TRAINED
+from .persona_prompt import TRAINED
 from .views import view_of
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ LABELS_VERSION = 2
 ECHO_EVERY = 5
 """One of so many dialogues of users who are like life is held over loudspeakers."""
 
-Kind = Literal["films", "views", "tracks"]
+Kind = Literal["media", "views", "tracks"]
 SCENARIO_NAMES = tuple(SCENARIOS)
 
 
@@ -54,7 +54,7 @@ class DataSpec:
     """Which dialogues; equal specs are equal data.
 
     Attributes:
-        kind: films, views or tracks.
+        kind: media, views or tracks.
         preset: of the codecs, and so of the pictures.
         dialogues: how many, ``per_shard`` in a file.
         units: of each.
@@ -66,7 +66,7 @@ class DataSpec:
         recordings: digest of what is in it; empty without a folder.
         hold_out: speakers who are not in the train split, besides the usual ones.
         life: folder of real people and places, or empty; ``pictures`` is the digest of what is in it.
-        codecs: digest of the codecs that encode tracks and views; empty for films.
+        codecs: digest of the codecs that encode tracks and views; empty for media.
         eyes: digest of the eyes that see users in tracks; empty where the codec does.
     """
 
@@ -185,7 +185,7 @@ def _make_shard(job: _Job) -> int:
 def _maker(spec: DataSpec, codecs: Path | None, eyes: Path | None) -> Callable[[int], _Row]:
     """Makes a dialogue by its number; voices, pictures and codecs are read once in each process."""
     bank = spec.bank()
-    if spec.kind == "films":
+    if spec.kind == "media":
         return lambda number: _dialogue(spec, bank, number)
     from ....wan_core.audio import AudioCodec
     from ....wan_core.checkpoint import load_part

@@ -26,7 +26,7 @@ PACE_ROWS = 10
 """Last rows that the pace is measured on."""
 REPLAN = 0.1
 """Share by which the time may be missed before the number of steps is changed."""
-TOLD_EVERY_S = 20.0
+PRINT_EVERY_S = 20.0
 DRAWN_EVERY = 5
 """Checkpoints between two pictures of the curves."""
 
@@ -111,15 +111,15 @@ class Drive:
             loop.total = self.budget.steps
         elif loop.step_count and not self._is_planned:
             self._replan(0.0)
-        saved_at, saved_step, told = time.monotonic(), loop.step_count, 0.0
+        saved_at, saved_step, printed_at = time.monotonic(), loop.step_count, 0.0
         with progress(self.console) as bar:
             line = bar.add_task(self.name, total=None)
             while not loop.is_done:
                 self._step()
                 bar.update(line, completed=loop.step_count, total=loop.total)
-                if not self._waiting and (time.monotonic() - told > TOLD_EVERY_S or loop.is_done):
-                    told = time.monotonic()
-                    bar.console.print(self._told(), soft_wrap=True)
+                if not self._waiting and (time.monotonic() - printed_at > PRINT_EVERY_S or loop.is_done):
+                    printed_at = time.monotonic()
+                    bar.console.print(self._progress_line(), soft_wrap=True)
                 if self._is_due(time.monotonic() - saved_at, loop.step_count - saved_step):
                     self.checkpoint()
                     saved_at, saved_step = time.monotonic(), loop.step_count
@@ -177,7 +177,7 @@ class Drive:
         if abs(left - planned) > tolerance * planned:
             loop.total = loop.step_count + round(left)
 
-    def _told(self) -> str:
+    def _progress_line(self) -> str:
         row = self.rows[-1]
         skipped = ("step", "seconds", "gradient", "rate")
         parts = "  ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in skipped)

@@ -17,16 +17,16 @@ from ....wan_core.train.eyes import EYES_RECIPE, EyesTask, Reader, Views
 from ....wan_core.train.loop import Loop
 from ....wan_core.video import VideoCodec
 from .codecs import GATE, load_codecs
+from .context import TrainingContext
 from .labels import POSE
 from .shards import load
-from .workshop import Workshop
 
 ROWS = 10
 """Users in a batch."""
 _LEAST_SCALE = 0.12  # of what hardly ever varies
 
 
-def learn_eyes(shop: Workshop) -> list[Probe]:
+def learn_eyes(context: TrainingContext) -> list[Probe]:
     """Learn to see, write the checkpoint; returns the gates. Without photographs there is nothing to learn.
 
     Raises:
@@ -34,57 +34,57 @@ def learn_eyes(shop: Workshop) -> list[Probe]:
         ModelError: no number, a checkpoint that does not fit, or cannot be written.
         MediaError: pictures or data that cannot be read or written.
     """
-    if not shop.life:
+    if not context.life:
         return []
-    _, codec = load_codecs(shop)
-    shop.check("eyes")
-    shop.make(shop.views())
-    shop.make(shop.views("held-out"))
-    data, kept_back = load(shop.views(), shop.data), load(shop.views("held-out"), shop.data)
+    _, codec = load_codecs(context)
+    context.check("eyes")
+    context.make(context.views())
+    context.make(context.views("held-out"))
+    data, kept_back = load(context.views(), context.data), load(context.views("held-out"), context.data)
     reader, scale = reader_of(data)
-    shop.built(4)
-    eyes = first_eyes(shop, codec).to(shop.device)
-    task = EyesTask(eyes, Users(data, ROWS, shop.device).draw, reader.to(shop.device), scale.to(shop.device))
-    loop = Loop(task, EYES_RECIPE, 10**9, shop.seed + 2)
-    drive = shop.drive("eyes", loop)
+    context.seed_weights(4)
+    eyes = first_eyes(context, codec).to(context.device)
+    task = EyesTask(eyes, Users(data, ROWS, context.device).draw, reader.to(context.device), scale.to(context.device))
+    loop = Loop(task, EYES_RECIPE, 10**9, context.seed + 2)
+    drive = context.drive("eyes", loop)
     drive.run()
-    shop.finish(drive)
+    context.finish(drive)
     loop.use_average()
     learned = eyes.eval().cpu()
-    shop.save(shop.eyes, {PART: learned}, shop.seconds_before + drive.elapsed_s)
+    context.save(context.eyes, {PART: learned}, context.seconds_before + drive.elapsed_s)
     gates = gates_of(learned, data, kept_back)
     for gate in gates:
         word = "passed" if gate.accuracy >= GATE else f"below {GATE}"
         word = "too few to tell" if math.isnan(gate.accuracy) else word
-        shop.console.print(f"eyes see {gate.name}: balanced accuracy {gate.accuracy:.3f} of {gate.counts}, {word}")
+        context.console.print(f"eyes see {gate.name}: balanced accuracy {gate.accuracy:.3f} of {gate.counts}, {word}")
     return gates
 
 
-def first_eyes(shop: Workshop, codec: VideoCodec) -> Eyes:
+def first_eyes(context: TrainingContext, codec: VideoCodec) -> Eyes:
     """Those of the checkpoint that the training begins with, or new ones that see as the codec does."""
-    eyes = load_eyes_of(shop.origin) if shop.origin else None
+    eyes = load_eyes_of(context.origin) if context.origin else None
     if eyes is None:
-        eyes = Eyes(shop.preset.video)
+        eyes = Eyes(context.preset.video)
         eyes.begin_as(codec)
     return eyes.requires_grad_(True)
 
 
-def load_eyes(shop: Workshop, video: VideoCodec) -> VideoCodec | Eyes:
+def load_eyes(context: TrainingContext, video: VideoCodec) -> VideoCodec | Eyes:
     """What sees users in this training: its eyes, those of the checkpoint that it begins with, or the codec.
 
     Raises:
         UserError: there are photographs, and no eyes that were learned on them.
         ModelError: their checkpoint does not fit.
     """
-    if not shop.eyes.exists():
-        eyes = load_eyes_of(shop.origin) if shop.origin else None
+    if not context.eyes.exists():
+        eyes = load_eyes_of(context.origin) if context.origin else None
         if eyes is not None:
-            shop.save(shop.eyes, {PART: eyes}, shop.seconds_before)
-        elif shop.life:
-            raise UserError(f"{shop.eyes}: no eyes (needed to see photographs), first: wangraph train eyes")
+            context.save(context.eyes, {PART: eyes}, context.seconds_before)
+        elif context.life:
+            raise UserError(f"{context.eyes}: no eyes (needed to see photographs), first: wangraph train eyes")
         else:
             return video
-    return load_part(shop.eyes, PART, lambda shapes: Eyes(shapes.video)).module
+    return load_part(context.eyes, PART, lambda shapes: Eyes(shapes.video)).module
 
 
 class Users:
@@ -119,7 +119,7 @@ def reader_of(data: dict[str, Tensor]) -> tuple[Reader, Tensor]:
 
 @torch.inference_mode()
 def seen(eyes: Sight, frames: Tensor, rows: int = 32) -> Tensor:
-    """Latents of films [N, U, F, H, W, 3] of bytes, flat: [N, U, L]."""
+    """Latents of clips [N, U, F, H, W, 3] of bytes, flat: [N, U, L]."""
     parts = [
         eyes.encode(part.float() / 127.5 - 1, eyes.new_encoder_state(len(part)))[0]
         for part in torch.split(frames, rows)

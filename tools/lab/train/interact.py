@@ -24,12 +24,12 @@ from ....wan_core.video import VideoCodec
 from ....wan_core.whole import Whole
 from ..world.signal import Sound
 from .codecs import load_codecs
+from .contact_sheet import Picture, spectrogram, stack, strip, write_png
+from .context import TrainingContext, seconds_of
 from .data import SCENARIO_NAMES
 from .eyes import load_eyes
 from .labels import HEADS
 from .shards import Tracks, load
-from .sheet import Picture, spectrogram, stack, strip, write_png
-from .workshop import Workshop, seconds_of
 
 BASICS_UNTIL = 0.2
 """Share of the steps in which a model that knows nothing learns the simplest dialogues."""
@@ -42,7 +42,7 @@ SHEET_EVERY = 5
 SHEET_UNITS = 24
 
 
-def learn_interact(shop: Workshop) -> None:
+def learn_interact(context: TrainingContext) -> None:
     """Learn the model on tracks; writes the checkpoint of model and codecs.
 
     Raises:
@@ -50,57 +50,62 @@ def learn_interact(shop: Workshop) -> None:
         ModelError: no number, a checkpoint that does not fit, or cannot be written.
         MediaError: voices or data that cannot be read or written.
     """
-    audio, video = load_codecs(shop)
-    eyes = load_eyes(shop, video)
-    shop.check("interact")
-    shop.make(shop.tracks())
-    shop.make(shop.tracks("held-out"))
-    tracks = planned(shop, basics_of(shop))
-    learner = begun(shop, shop.preset).to(shop.device)
-    loop = Loop(InteractTask(learner, tracks.draw), recipe_of(shop), 10**9, shop.seed)
-    drive = shop.drive("interact", loop)
-    look = Look(shop, loop, learner, audio, video)
-    drive.on_checkpoint = look
+    audio, video = load_codecs(context)
+    eyes = load_eyes(context, video)
+    context.check("interact")
+    context.make(context.tracks())
+    context.make(context.tracks("held-out"))
+    tracks = planned(context, basics_of(context))
+    learner = new_learner(context, context.preset).to(context.device)
+    loop = Loop(InteractTask(learner, tracks.draw), recipe_of(context), 10**9, context.seed)
+    drive = context.drive("interact", loop)
+    validation = Validation(context, loop, learner, audio, video)
+    drive.on_checkpoint = validation
     drive.run()
-    shop.finish(drive)
+    context.finish(drive)
     loop.use_average()
-    look.draw(learner.model)
-    save_model(shop, learner, audio, video, eyes, drive.elapsed_s)
+    validation.draw(learner.model)
+    save_model(context, learner, audio, video, eyes, drive.elapsed_s)
 
 
-def planned(shop: Workshop, basics_until: float = 0.0) -> Tracks:
+def planned(context: TrainingContext, basics_until: float = 0.0) -> Tracks:
     """The batches of the training's plan."""
-    plan, data = shop.plan, load(shop.tracks(), shop.data)
+    plan, data = context.plan, load(context.tracks(), context.data)
     return Tracks(
-        data, plan.rows, plan.units, plan.long_units, shop.device, basics_until, plan.long_share, plan.told_share
+        data, plan.rows, plan.units, plan.long_units, context.device, basics_until, plan.long_share, plan.prompt_share
     )
 
 
-def basics_of(shop: Workshop) -> float:
+def basics_of(context: TrainingContext) -> float:
     """Share of the steps in which the simplest dialogues are learned: none where they are known."""
-    return 0.0 if shop.origin else BASICS_UNTIL
+    return 0.0 if context.origin else BASICS_UNTIL
 
 
-def recipe_of(shop: Workshop) -> Recipe:
+def recipe_of(context: TrainingContext) -> Recipe:
     """How it is learned: gently where much is known."""
-    return replace(INTERACT_RECIPE, rate=INTERACT_RECIPE.rate * BEGUN_RATE) if shop.origin else INTERACT_RECIPE
+    return replace(INTERACT_RECIPE, rate=INTERACT_RECIPE.rate * BEGUN_RATE) if context.origin else INTERACT_RECIPE
 
 
-def begun(shop: Workshop, shapes: Preset) -> Learner:
-    """What the training of a model of these shapes begins with: random weights, or those of its origin."""
-    shop.built(3)
+def new_learner(context: TrainingContext, shapes: Preset) -> Learner:
+    """A learner of these shapes with the first weights of the training: random, or those of its origin."""
+    context.seed_weights(3)
     learner = Learner(DuplexModel(shapes), len(SCENARIO_NAMES), HEADS)
-    if shop.origin:
-        model = load_part(shop.origin, "model", DuplexModel).module
-        heads = load_understanding(shop.origin, HEADS)
+    if context.origin:
+        model = load_part(context.origin, "model", DuplexModel).module
+        heads = load_understanding(context.origin, HEADS)
         learner.model.load_state_dict(model.state_dict())
         learner.understanding.load_state_dict(heads.state_dict(), strict=False)  # newer heads begin at random
-        shop.console.print(f"begun from {shop.origin}, {shop.seconds_before / 60:.0f} min learned before")
+        context.console.print(f"begun from {context.origin}, {context.seconds_before / 60:.0f} min learned before")
     return learner
 
 
 def save_model(
-    shop: Workshop, learner: Learner, audio: AudioCodec, video: VideoCodec, eyes: VideoCodec | Eyes, seconds: float
+    context: TrainingContext,
+    learner: Learner,
+    audio: AudioCodec,
+    video: VideoCodec,
+    eyes: VideoCodec | Eyes,
+    seconds: float,
 ) -> None:
     """Write the checkpoint that graphs run; in half precision, which is enough and half as large.
 
@@ -116,19 +121,21 @@ def save_model(
     }
     if isinstance(eyes, Eyes):
         parts[PART] = eyes
-    shop.save(shop.result, parts, seconds + seconds_of(shop.codecs), torch.float16)
-    shop.console.print(f"wrote {shop.result}")
+    context.save(context.result, parts, seconds + seconds_of(context.codecs), torch.float16)
+    context.console.print(f"wrote {context.result}")
 
 
-class Look:
-    """Looks at the averaged model at a checkpoint: figures on held-out dialogues, and now and then a contact sheet."""
+class Validation:
+    """Validates the averaged model at a checkpoint: figures on held-out dialogues, and now and then a contact sheet."""
 
-    def __init__(self, shop: Workshop, loop: Loop, learner: Learner, audio: AudioCodec, video: VideoCodec) -> None:
-        self.shop, self.loop, self.audio, self.video = shop, loop, audio, video
-        data = load(shop.tracks("held-out"), shop.data)
+    def __init__(
+        self, context: TrainingContext, loop: Loop, learner: Learner, audio: AudioCodec, video: VideoCodec
+    ) -> None:
+        self.context, self.loop, self.audio, self.video = context, loop, audio, video
+        data = load(context.tracks("held-out"), context.data)
         rows = min(VALIDATED, len(data["scenario"]))
-        tracks = Tracks(data, rows, shop.plan.units, shop.plan.long_units, shop.device)
-        self.batch = tracks.windows([(row, 0) for row in range(rows)], shop.plan.units)
+        tracks = Tracks(data, rows, context.plan.units, context.plan.long_units, context.device)
+        self.batch = tracks.windows([(row, 0) for row in range(rows)], context.plan.units)
         self.learner = copy.deepcopy(learner)
         self._count = 0
 
@@ -136,8 +143,8 @@ class Look:
         """After a checkpoint at this step."""
         self.learner.load_state_dict(self.loop.average.tensors)
         figures = validate(self.learner, self.batch)
-        told = "  ".join(f"{name} {value:.3g}" for name, value in figures.items())
-        self.shop.console.print(f"held-out, step {step}: {told}", soft_wrap=True)
+        shown = "  ".join(f"{name} {value:.3g}" for name, value in figures.items())
+        self.context.console.print(f"held-out, step {step}: {shown}", soft_wrap=True)
         self._count += 1
         if self._count % SHEET_EVERY == 0:
             self.draw(self.learner.model)
@@ -145,8 +152,8 @@ class Look:
     def draw(self, model: DuplexModel) -> None:
         """Write the contact sheet."""
         sheet = contact_sheet(model.cpu().eval(), self.audio, self.video, self.batch, SHEET_UNITS)
-        write_png(self.shop.out / "interact-sheet.png", sheet)
-        model.to(self.shop.device)
+        write_png(self.context.out / "interact-sheet.png", sheet)
+        model.to(self.context.device)
 
 
 @torch.inference_mode()
@@ -174,8 +181,8 @@ def contact_sheet(
     units = min(units, batch.shape[1])
     true = Latents(*(x[row : row + 1, :units].cpu() for x in batch.agent))
     _, own = free_run(model, batch, row, units)
-    films = [batch.user_video[row : row + 1, :units].cpu(), true.video, own.video]
-    rows = [strip(_pictures(video, film)[:, 1]) for film in films]
+    videos = [batch.user_video[row : row + 1, :units].cpu(), true.video, own.video]
+    rows = [strip(_pictures(video, latents)[:, 1]) for latents in videos]
     width = rows[0].shape[1]
     sounds = [
         batch.user_audio[row, :units].cpu().flatten().numpy(),

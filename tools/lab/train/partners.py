@@ -17,7 +17,7 @@ from ....wan_core.exchange import UserUnit
 from ....wan_core.eyes import Sight
 from ....wan_core.flow import Latents
 from ....wan_core.train.roll import Meeting
-from ....wan_core.train.sequences import Sequences, told
+from ....wan_core.train.sequences import Sequences, prompt_track
 from ....wan_core.video import VideoCodec, VideoEncoderState
 from ..world.cues import AgentUnit
 from ..world.cues import UserUnit as WorldUnit
@@ -32,7 +32,7 @@ from ..world.user import World
 from ..world.voices import Bank
 from .data import SCENARIO_NAMES
 from .labels import LISTENED, tensors_of
-from .told import TRAINED, told_labels, told_tokens
+from .persona_prompt import TRAINED, persona_labels, prompt_tokens
 
 SEEDS = 50_000_000
 """Dialogues are drawn from those below: evaluations hold others."""
@@ -50,7 +50,7 @@ class WorldPartners:
         eyes: what sees the users.
         rows: how many at once.
         device: where tensors go.
-        told_share: how often the agents are told who they are; else they are the first persona.
+        prompt_share: share of the rollouts in which the agents have a prompt; else they are the first persona.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class WorldPartners:
         eyes: Sight,
         rows: int,
         device: torch.device,
-        told_share: float = 0.0,
+        prompt_share: float = 0.0,
     ) -> None:
         self.rows = rows
         self._bank, self._audio, self._video, self._eyes = bank, audio, video, eyes
-        self._device, self._told_share = device, told_share
+        self._device, self._prompt_share = device, prompt_share
         self._size = video.config.height
 
     def begin(self, generator: torch.Generator) -> WorldTrack | None:
@@ -73,11 +73,11 @@ class WorldPartners:
         seeds = torch.randint(SEEDS, (self.rows,), generator=generator).tolist()
         kinds = torch.randint(len(SCENARIO_NAMES), (self.rows,), generator=generator).tolist()
         echoes = (torch.rand(self.rows, generator=generator) < ECHO_SHARE).tolist()
-        is_told = bool(torch.rand((), generator=generator) < self._told_share)
-        who = torch.randint(len(TRAINED) if is_told else 1, (self.rows,), generator=generator)
+        is_prompted = bool(torch.rand((), generator=generator) < self._prompt_share)
+        who = torch.randint(len(TRAINED) if is_prompted else 1, (self.rows,), generator=generator)
         self._kinds, self._personas = kinds, [PERSONAS[TRAINED[number]] for number in who.tolist()]
-        self._world = told(told_tokens()[who].to(self._device)) if is_told else None
-        self._who = who if is_told else None
+        self._world = prompt_track(prompt_tokens()[who].to(self._device)) if is_prompted else None
+        self._who = who if is_prompted else None
         self._worlds = [
             World(seed, self._bank, replace(SCENARIOS[SCENARIO_NAMES[kind]], echo=echo), size=0)
             for seed, kind, echo in zip(seeds, kinds, echoes, strict=True)
@@ -137,7 +137,7 @@ class WorldPartners:
         ]
         data = {name: torch.stack([row[name] for row in rows]).to(self._device) for name in rows[0]}
         agent_audio = data["agent_audio"].float() / 32767
-        labels = told_labels(self._who, self.rows, len(self._ideal))
+        labels = persona_labels(self._who, self.rows, len(self._ideal))
         return Sequences(
             user_audio=data["user_audio"].float() / 32767,
             user_video=torch.stack(self._user_video, 1).clone(),

@@ -14,22 +14,22 @@ class TrainingPlan:
     Attributes:
         hours: in which it is meant to be done.
         shares: of the hours, by stage; what is left is for making the data.
-        films: dialogues with pictures, for the codecs, of ``film_units`` each.
+        media: dialogues with sound and pictures, for the codecs, of ``media_units`` each.
         tracks_per_hour: dialogues for the model for each hour of training, of ``track_units`` each.
         validation: held-out dialogues.
         views: users before cameras for the eyes, of ``view_units`` each; where there are photographs.
         clips, clip_units: batch of a codec; as many users are in a batch of the eyes.
         rows, units: batch of the model.
         long_share: last share of the steps, in which it is windows of ``long_units``, as many units in all.
-        personas: of the agents, in turn; the first is who the agent is when it is told nothing.
-        told_share: share of the batches in which it is told who it is; these have half as many rows.
+        personas: of the agents, in turn; the first is who the agent is without a prompt.
+        prompt_share: share of the batches with a persona's prompt; these have half as many rows.
         rows_rolled: dialogues that are rolled out at once, for ``roll_units``.
     """
 
     hours: float
     shares: dict[str, float]
-    films: int
-    film_units: int
+    media: int
+    media_units: int
     tracks_per_hour: float
     track_units: int
     validation: int
@@ -44,7 +44,7 @@ class TrainingPlan:
     view_units: int
     long_share: float = 0.1
     personas: tuple[str, ...] = ("iris",)
-    told_share: float = 0.0
+    prompt_share: float = 0.0
     per_shard: int = 32
 
 
@@ -54,8 +54,8 @@ PLANS: dict[str, TrainingPlan] = {
     "nano": TrainingPlan(
         hours=0.03,
         shares={"audio": 0.11, "video": 0.13, "eyes": 0.1, "interact": 0.41, "roll": 0.07},
-        films=8,
-        film_units=32,
+        media=8,
+        media_units=32,
         tracks_per_hour=800,
         track_units=48,
         validation=4,
@@ -69,14 +69,14 @@ PLANS: dict[str, TrainingPlan] = {
         views=16,
         view_units=4,
         personas=("iris", "otto"),
-        told_share=0.2,
+        prompt_share=0.2,
         per_shard=4,
     ),
     "tiny": TrainingPlan(
         hours=3.0,
         shares=_SHARES,
-        films=320,
-        film_units=48,
+        media=320,
+        media_units=48,
         tracks_per_hour=1500,
         track_units=96,
         validation=64,
@@ -91,7 +91,7 @@ PLANS: dict[str, TrainingPlan] = {
         view_units=8,
         long_share=0.5,
         personas=("iris", "iris", "iris", "otto", "vera"),
-        told_share=0.35,
+        prompt_share=0.35,
     ),
 }
 

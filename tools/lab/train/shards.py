@@ -14,10 +14,10 @@ from torch import Tensor
 from ....runtime.errors import MediaError
 from ....wan_core.flow import Latents
 from ....wan_core.train.codecs import Clips
-from ....wan_core.train.sequences import Sequences, told
+from ....wan_core.train.sequences import Sequences, prompt_track
 from .data import SCENARIO_NAMES, DataSpec
 from .labels import LISTENED
-from .told import TRAINED, told_labels, told_tokens
+from .persona_prompt import TRAINED, persona_labels, prompt_tokens
 
 
 def load(spec: DataSpec, folder: Path) -> dict[str, Tensor]:
@@ -36,7 +36,7 @@ def load(spec: DataSpec, folder: Path) -> dict[str, Tensor]:
     return {name: torch.cat([part[name] for part in parts])[: spec.dialogues] for name in parts[0]}
 
 
-class Films:
+class Media:
     """Clips for the codecs.
 
     Args:
@@ -50,7 +50,7 @@ class Films:
     def __init__(
         self, data: dict[str, Tensor], clips: int, units: int, agent_share: float, device: torch.device
     ) -> None:
-        self.data, self.clips, self.units, self.agent_share, self.device = data, clips, units, agent_share, device
+        self.data, self.n_clips, self.units, self.agent_share, self.device = data, clips, units, agent_share, device
         self._weights = {side: self._speech(data[f"{side}_audio"]) for side in ("user", "agent")}
 
     def sounds(self, generator: torch.Generator) -> Tensor:
@@ -66,7 +66,7 @@ class Films:
                 parts.append(audio[row, start : start + self.units])
         return torch.stack(parts).to(self.device).float() / 32767
 
-    def films(self, generator: torch.Generator) -> Clips:
+    def clips(self, generator: torch.Generator) -> Clips:
         """Pictures and poses of clips."""
         frames, poses = [], []
         for side, wanted in self._shares():
@@ -85,8 +85,8 @@ class Films:
         return torch.where(loud.unfold(1, self.units, 1).amax(2) > 0.02, 1.0, 0.08).flatten().double()
 
     def _shares(self) -> tuple[tuple[str, int], tuple[str, int]]:
-        agents = round(self.clips * self.agent_share)
-        return ("agent", agents), ("user", self.clips - agents)
+        agents = round(self.n_clips * self.agent_share)
+        return ("agent", agents), ("user", self.n_clips - agents)
 
 
 BASICS = ("digits", "pauses")
@@ -110,7 +110,7 @@ class Tracks:
         device: where batches go.
         basics_until: share of all steps after which every scenario is drawn.
         long_share: last share of all steps, in which windows are long.
-        told_share: share of the batches after the basics in which the agents are told who they are.
+        prompt_share: share of the batches after the basics in which the agents are told who they are.
     """
 
     def __init__(
@@ -122,11 +122,11 @@ class Tracks:
         device: torch.device,
         basics_until: float = 0.0,
         long_share: float = 0.0,
-        told_share: float = 0.0,
+        prompt_share: float = 0.0,
     ) -> None:
         self.data, self.device = data, device
         self.rows, self.units, self.long_units = rows, units, long_units
-        self.basics_until, self.long_from, self.told_share = basics_until, 1 - long_share, told_share
+        self.basics_until, self.long_from, self.prompt_share = basics_until, 1 - long_share, prompt_share
         self._calm = _calm(data)
         self._is_basic = torch.tensor([name in BASICS for name in SCENARIO_NAMES])
 
@@ -134,31 +134,31 @@ class Tracks:
         """A batch; see `interact.Draw`."""
         units = self.long_units if progress >= self.long_from else self.units
         rows = max(1, self.rows * self.units // units)
-        is_told = progress >= self.basics_until and bool(torch.rand((), generator=generator) < self.told_share)
-        weights = self._weights(progress, difficulty.detach().cpu().double(), is_told)
-        if is_told:  # a world is dearer
+        is_prompted = progress >= self.basics_until and bool(torch.rand((), generator=generator) < self.prompt_share)
+        weights = self._weights(progress, difficulty.detach().cpu().double(), is_prompted)
+        if is_prompted:  # a world is dearer
             rows = max(1, rows // 2)
         chosen = torch.multinomial(weights, rows, replacement=True, generator=generator)
         windows = [(row, self._start(row, units, generator)) for row in chosen.tolist()]
         batch = self.windows(windows, units)
-        if not is_told:
+        if not is_prompted:
             return batch
         gap = int(MAX_GAP_UNITS ** float(torch.rand((), generator=generator))) - 1
         who = self.data["persona"][chosen].long()
         return replace(
             batch,
-            world=told(told_tokens()[who].to(self.device)),
-            labels={**batch.labels, "persona": told_labels(who, rows, units).to(self.device)},
+            world=prompt_track(prompt_tokens()[who].to(self.device)),
+            labels={**batch.labels, "persona": persona_labels(who, rows, units).to(self.device)},
             gap_units=gap,
         )
 
-    def _weights(self, progress: float, difficulty: Tensor, is_told: bool) -> Tensor:
+    def _weights(self, progress: float, difficulty: Tensor, is_prompted: bool) -> Tensor:
         """How often each dialogue is drawn, [N]; agents who are told nothing are the first persona."""
         scenario, persona = self.data["scenario"].long(), self.data["persona"].long()
         if progress < self.basics_until and bool(self._is_basic[scenario].any()):
             difficulty = difficulty * self._is_basic
         count = torch.bincount(persona, minlength=len(TRAINED)).clamp_min(1)
-        shares = 1.0 / count if is_told else (torch.arange(len(TRAINED)) == 0).float()
+        shares = 1.0 / count if is_prompted else (torch.arange(len(TRAINED)) == 0).float()
         return difficulty[scenario] * shares[persona]
 
     def windows(self, windows: list[tuple[int, int]], units: int) -> Sequences:
@@ -178,7 +178,7 @@ class Tracks:
             is_loud=cut("agent_loudness") > 0.01,
             labels={
                 **{name: cut(name).long() for name in LISTENED},
-                "persona": told_labels(None, len(windows), units).to(self.device),
+                "persona": persona_labels(None, len(windows), units).to(self.device),
             },
             holds=cut("holds").bool(),
             scenario=self.data["scenario"][[row for row, _ in windows]].long().to(self.device),

@@ -10,12 +10,12 @@ from pathlib import Path
 from ....runtime.errors import MediaError, UserError
 from ....wan_core.errors import ModelError
 from .codecs import learn_codecs
+from .context import CODEC_STAGES, TrainingContext
 from .eyes import learn_eyes
 from .interact import learn_interact
 from .roll import learn_roll
-from .workshop import CODEC_STAGES, Workshop
 
-_LEARN: dict[str, Callable[[Workshop], object]] = {
+_LEARN: dict[str, Callable[[TrainingContext], object]] = {
     "codecs": learn_codecs,
     "eyes": learn_eyes,
     "interact": learn_interact,
@@ -24,24 +24,24 @@ _LEARN: dict[str, Callable[[Workshop], object]] = {
 """In their order."""
 
 
-def learn(shop: Workshop, stages: Sequence[str]) -> None:
+def learn(context: TrainingContext, stages: Sequence[str]) -> None:
     """Learn these stages, one after the other.
 
     Raises:
         UserError: whatever a stage cannot go on with, or what it would begin anew over; another training is at work.
     """
-    with alone(shop.out):
-        if not shop.resume:
-            _spare(shop, stages)
+    with locked(context.out):
+        if not context.resume:
+            _check_nothing_lost(context, stages)
         try:
             for stage in stages:
-                _LEARN[stage](shop)
+                _LEARN[stage](context)
         except ModelError as error:
             raise UserError(str(error)) from error
 
 
 @contextmanager
-def alone(out: Path) -> Iterator[None]:
+def locked(out: Path) -> Iterator[None]:
     """Keep other trainings out of a folder; the lock ends with this process, however that ends.
 
     Raises:
@@ -61,7 +61,7 @@ def alone(out: Path) -> Iterator[None]:
         yield
 
 
-def _spare(shop: Workshop, stages: Sequence[str]) -> None:
+def _check_nothing_lost(context: TrainingContext, stages: Sequence[str]) -> None:
     """Pass if nothing is lost when the first of these stages begins anew.
 
     Raises:
@@ -69,7 +69,7 @@ def _spare(shop: Workshop, stages: Sequence[str]) -> None:
     """
     order = list(_LEARN)
     for stage in order[order.index(stages[0]) :]:
-        for path in (shop.out / f"{name}.state" for name in (CODEC_STAGES if stage == "codecs" else (stage,))):
+        for path in (context.out / f"{name}.state" for name in (CODEC_STAGES if stage == "codecs" else (stage,))):
             if path.exists():
                 raise UserError(
                     f"{path}: found a training (expected none, since '{stages[0]}' would begin anew), "

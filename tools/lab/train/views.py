@@ -1,4 +1,4 @@
-"""Users before cameras, for the eyes: a short film of somebody who does much, and what a plain drawing of it looks like
+"""Users before cameras, for the eyes: a short clip of somebody who does much, and what a plain drawing of it looks like
 to the codec.
 """
 
@@ -27,7 +27,7 @@ PLAIN_LOOKS = np.asarray((0.2, 0.3, 0.2, 0.3, 0.5, 0.5, 0.5, 0.5, 0.3, 0.5, 0.0,
 """Who is drawn for everybody. Who cannot be seen is drawn at rest, looking at the agent: it shall listen to them."""
 
 WARM_UNITS = 6
-"""Units before the film begins, so that it may begin with a hand or a card that is up already."""
+"""Units before the clip begins, so that it may begin with a hand or a card that is up already."""
 _LATEST_FRAME = 4000
 
 
@@ -47,7 +47,7 @@ def view_of(seed: int, units: int, material: Material, codec: VideoCodec) -> dic
     pose = doings(rng, units)
     frame = int(rng.integers(_LATEST_FRAME))
     scene = Scene(view, material, random_looks(rng), size, frame)
-    film = scene.shoot(pose)
+    clip = scene.shoot(pose)
     seen, knows_mouth = scene.visible(pose, frame)
     numbers = pose_numbers(plain(seen), units)
     if not knows_mouth:
@@ -55,7 +55,7 @@ def view_of(seed: int, units: int, material: Material, codec: VideoCodec) -> dic
     drawn = torch.from_numpy(pictures(plain(seen), PLAIN_LOOKS, size, units))
     latents, _ = codec.encode(drawn[None].float() / 127.5 - 1, codec.new_encoder_state())
     return {
-        "user_video": torch.from_numpy(film).reshape(units, -1, size, size, 3),
+        "user_video": torch.from_numpy(clip).reshape(units, -1, size, size, 3),
         "latents": latents[0].half(),
         "user_pose": torch.from_numpy(numbers).half(),
     }

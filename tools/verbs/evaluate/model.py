@@ -49,5 +49,5 @@ def command(
         solved, people = options.solved(steps, temperature, seed), options.people(voices, hold_out)
         setting = Setting(checkpoint, dialogues=dialogues, first=first, **people, **solved)
         options.check(setting, only, plots)
-        floors = () if no_floors else ("astray", "random")
+        floors = () if no_floors else ("ablated vision", "random")
         options.show(setting, ("model", "reference", *floors), only, processes, as_json, plots)

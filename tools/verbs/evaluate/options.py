@@ -128,9 +128,9 @@ def tasks(only: tuple[str, ...], row: Row = "model") -> tuple[str, ...]:
     Raises:
         UserError: one that there is not.
     """
-    from ...lab.evaluate.rows import STATIONS_OF
+    from ...lab.evaluate.rows import TASKS_OF
 
-    known = STATIONS_OF[row]
+    known = TASKS_OF[row]
     for name in only:
         if name not in known:
             raise UserError(f"--only: found '{name}' (available: {listing(known)}){did_you_mean(name, known)}")

@@ -1,4 +1,4 @@
-"""What every stage needs: who is trained, from what, where it goes."""
+"""The context of a training: what is trained, from what, where it goes."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ CODEC_STAGES = ("audio", "video")
 """Stages that a training which begins with a checkpoint leaves out."""
 FIRST_SEED = 1_000_000
 """Dialogues of a training are numbered from here on, times its own seed and one..."""
-FILMS_FROM, VALIDATION_FROM = 500_000, 900_000
+MEDIA_FROM, VALIDATION_FROM = 500_000, 900_000
 """...plus this, for the codecs and for validation."""
 
 
 @dataclass
-class Workshop:
+class TrainingContext:
     """One training, stage after stage.
 
     Attributes:
@@ -129,14 +129,14 @@ class Workshop:
             made_of["origin"] = self.origin_digest
         return {"stage": stage, "preset": self.name, "seed": self.seed, "world": WORLD_VERSION, **made_of}
 
-    def built(self, salt: int = 0) -> torch.Generator:
+    def seed_weights(self, salt: int = 0) -> torch.Generator:
         """Seed torch's global generator, from which modules draw their first weights."""
         return torch.manual_seed(self.seed * 1000 + salt)
 
-    def films(self) -> DataSpec:
+    def media(self) -> DataSpec:
         """Dialogues for the codecs."""
         plan = self.plan
-        return self._spec("films", plan.films, plan.film_units, FILMS_FROM, "train")
+        return self._spec("media", plan.media, plan.media_units, MEDIA_FROM, "train")
 
     def views(self, split: Split = "train") -> DataSpec:
         """Users before cameras, for the eyes; held-out ones for their gates."""
@@ -168,7 +168,7 @@ class Workshop:
             hold_out=self.hold_out,
             life=self.life,
             pictures=self.pictures,
-            codecs="" if kind == "films" else digest_of(self.codecs),
+            codecs="" if kind == "media" else digest_of(self.codecs),
             eyes=digest_of(self.eyes) if kind == "tracks" else "",
         )
 
@@ -185,7 +185,7 @@ class Workshop:
         began = time.monotonic()
         with progress(self.console) as bar:
             line = bar.add_task(f"{spec.kind}, {spec.split}", total=len(todo))
-            codecs = None if spec.kind == "films" else self.codecs
+            codecs = None if spec.kind == "media" else self.codecs
             eyes = self.eyes if spec.eyes else None
             for _ in make(spec, self.data, self.threads, codecs, eyes):
                 bar.advance(line)
@@ -222,8 +222,8 @@ class Workshop:
         drive.checkpoint_steps = self.checkpoint_steps
         if self.resume and drive.state_path.exists():
             resumed = drive.resume()
-            told = f"going on from step {loop.step_count}" if resumed else "begun anew, from weights learned since"
-            self.console.print(f"{stage}: {told}")
+            note = f"going on from step {loop.step_count}" if resumed else "begun anew, from weights learned since"
+            self.console.print(f"{stage}: {note}")
         return drive
 
     def share(self, stage: str) -> float:

@@ -1,6 +1,6 @@
-"""What an agent is put through: every probe with its measures, and how long each is.
+"""Tasks for an agent: every probe with its measures.
 
-A *holder* lets some agent talk with the users of some casts; that is all that is known of the agent here.
+A *runner* lets some agent talk with the users of some dialogue specs; nothing else is known of the agent here.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from . import probes
 from .figures import Figure, average, difference, share
 from .measures import Words, in_text
 from .probes import Probe, Which
-from .talk import Cast, Talk
+from .talk import DialogueSpec, Talk
 from .voices import Voices
 
-Holder = Callable[[Sequence[Cast], int], list[Talk]]
-"""Casts and units -> their dialogues."""
+Runner = Callable[[Sequence[DialogueSpec], int], list[Talk]]
+"""Dialogue specs and units -> the dialogues."""
 
 
 @dataclass
 class Findings:
-    """Of one probe, or of several.
+    """Figures of one probe, or of several.
 
     Attributes:
         figures: by name, see `MEASURES`.
@@ -43,14 +43,14 @@ class Findings:
         self.unknown = tuple(dict.fromkeys(self.unknown + other.unknown))
 
 
-Station = Callable[[Holder, Voices, Words, Which], Findings]
-"""Holds a probe of these dialogues and measures it, given what hears words in sound."""
+Task = Callable[[Runner, Voices, Words, Which], Findings]
+"""Runs a probe of these dialogues and measures it, given what recognises words in sound."""
 
 
-def asks(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
+def asks(run: Runner, voices: Voices, in_sound: Words, which: Which) -> Findings:
     """Timing, words and lips of plain answers."""
     probe = probes.asks(voices.synthetic, which)
-    talks = hold(probe.casts, probe.units)
+    talks = run(probe.specs, probe.units)
     lag, alike = m.lips(talks)
     figures = {
         "answered": m.answered(talks),
@@ -59,7 +59,7 @@ def asks(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
         "onset, p10": m.onset_ms(talks, 0.1),
         "onset, p90": m.onset_ms(talks, 0.9),
         "words, text": m.words_right(talks, in_text),
-        "words, sound": m.words_right(talks, heard),
+        "words, sound": m.words_right(talks, in_sound),
         "turns, text": m.turns_right(talks, in_text),
         "lips: sound behind mouth": lag,
         "lips: correlation": alike,
@@ -67,61 +67,61 @@ def asks(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
     return Findings(figures, {"onset ms": [ms for talk in talks for ms in m.waits(talk)], "lip lag ms": m.lags(talks)})
 
 
-def asks_flite(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
-    """A synthesiser that was never heard."""
-    return _strangers(hold, probes.asks(voices.flite, which, "asks-flite"), heard, "flite")
+def asks_flite(run: Runner, voices: Voices, in_sound: Words, which: Which) -> Findings:
+    """Users with the voices of a synthesiser that training left out."""
+    return _held_out(run, probes.asks(voices.flite, which, "asks-flite"), in_sound, "flite")
 
 
-def asks_person(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
-    """A person who was never heard, where there are recordings of one."""
+def asks_person(run: Runner, voices: Voices, in_sound: Words, which: Which) -> Findings:
+    """Users with the voice of a held-out person, where there are recordings of one."""
     if not voices.people:
         return Findings()
-    return _strangers(hold, probes.asks(voices.people, which, "asks-person"), heard, "person")
+    return _held_out(run, probes.asks(voices.people, which, "asks-person"), in_sound, "person")
 
 
-def _strangers(hold: Holder, probe: Probe, heard: Words, who: str) -> Findings:
-    talks = hold(probe.casts, probe.units)
+def _held_out(run: Runner, probe: Probe, in_sound: Words, who: str) -> Findings:
+    talks = run(probe.specs, probe.units)
     return Findings(
         {
             f"{who}: onset in the right unit": m.onset_units(talks),
             f"{who}: words, text": m.words_right(talks, in_text),
-            f"{who}: words, sound": m.words_right(talks, heard),
+            f"{who}: words, sound": m.words_right(talks, in_sound),
         }
     )
 
 
-def both(hold: Holder, probe: Probe) -> tuple[list[Talk], list[Talk]]:
-    """Dialogues and their twins, held two by two in turn: who sees the neighbour's picture sees a twin's half of the
+def both(run: Runner, probe: Probe) -> tuple[list[Talk], list[Talk]]:
+    """Dialogues and their twins, run two by two in turn: who sees the neighbour's picture sees a twin's half of the
     time, whichever it is itself."""
-    mixed = [cast for n in range(0, len(probe.casts), 2) for cast in (*probe.casts[n : n + 2], *probe.twins[n : n + 2])]
-    talks = dict(zip(map(id, mixed), hold(mixed, probe.units), strict=True))
-    return [talks[id(cast)] for cast in probe.casts], [talks[id(twin)] for twin in probe.twins]
+    mixed = [spec for n in range(0, len(probe.specs), 2) for spec in (*probe.specs[n : n + 2], *probe.twins[n : n + 2])]
+    talks = dict(zip(map(id, mixed), run(mixed, probe.units), strict=True))
+    return [talks[id(spec)] for spec in probe.specs], [talks[id(twin)] for twin in probe.twins]
 
 
-def pauses(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
+def pauses(run: Runner, voices: Voices, in_sound: Words, which: Which) -> Findings:
     """Holding back while a turn pauses."""
     probe = probes.pauses(voices.synthetic, which)
-    talks = hold(probe.casts, probe.units)
+    talks = run(probe.specs, probe.units)
     return Findings(
         {
-            "false starts in pauses": m.false_starts(talks, heard),
+            "false starts in pauses": m.false_starts(talks, in_sound),
             "onset after pauses, median": m.onset_ms(talks),
             "words after pauses, text": m.words_right(talks, in_text),
         }
     )
 
 
-def typed(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
+def typed(run: Runner, voices: Voices, in_sound: Words, which: Which) -> Findings:
     """Answers to what is typed."""
     probe = probes.typed(voices.synthetic, which)
-    talks = hold(probe.casts, probe.units)
+    talks = run(probe.specs, probe.units)
     return Findings({"typed: words, text": m.words_right(talks, in_text)})
 
 
-def interruptions(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
-    """Giving way, and answering what was said."""
+def interruptions(run: Runner, voices: Voices, in_sound: Words, which: Which) -> Findings:
+    """Giving way, and answering the user's new question."""
     probe = probes.interruptions(voices.synthetic, which)
-    found = m.broken(*both(hold, probe), "interruption")
+    found = m.broken(*both(run, probe), "interruption")
     return Findings(
         {
             "interruptions: stopped": m.stopped(found),
@@ -132,17 +132,17 @@ def interruptions(hold: Holder, voices: Voices, heard: Words, which: Which) -> F
     )
 
 
-def backchannels(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
-    """Not giving way to a murmur."""
+def backchannels(run: Runner, voices: Voices, in_sound: Words, which: Which) -> Findings:
+    """Going on in spite of a backchannel."""
     probe = probes.backchannels(voices.synthetic, which)
-    found = m.broken(*both(hold, probe), "backchannel")
+    found = m.broken(*both(run, probe), "backchannel")
     return Findings({"backchannels: talked through": m.talked_through(found)})
 
 
-def asides(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
+def asides(run: Runner, voices: Voices, in_sound: Words, which: Which) -> Findings:
     """Silent when others are addressed, answering when it is."""
     probe = probes.asides(voices.synthetic, which)
-    talks, twins = both(hold, probe)
+    talks, twins = both(run, probe)
     silent, answered = m.silent_asides(talks), m.answered(twins)
     return Findings(
         {
@@ -153,31 +153,31 @@ def asides(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings
     )
 
 
-def hands(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
+def hands(run: Runner, voices: Voices, in_sound: Words, which: Which) -> Findings:
     """Silent at a raised hand."""
     probe = probes.hands(voices.synthetic, which)
-    found = m.broken(*both(hold, probe), "hand")
+    found = m.broken(*both(run, probe), "hand")
     stopped, control = m.hand_stops(found), m.hand_stops(found, of_twin=True)
     return Findings({"raised hand, minus control": difference(stopped, control), "raised hand: stopped": stopped})
 
 
-def cards(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
+def cards(run: Runner, voices: Voices, in_sound: Words, which: Which) -> Findings:
     """Colours named unasked, and questions about them."""
     probe = probes.cards(voices.synthetic, which)
-    talks = hold(probe.casts, probe.units)
+    talks = run(probe.specs, probe.units)
     return Findings(
         {
             "card named, text": m.cards_named(talks, in_text),
-            "card named, sound": m.cards_named(talks, heard),
+            "card named, sound": m.cards_named(talks, in_sound),
             "question about the card right, text": m.turns_right(talks, in_text, "asked"),
         }
     )
 
 
-def free(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
+def free(run: Runner, voices: Voices, in_sound: Words, which: Which) -> Findings:
     """Everything together, at length."""
     probe = probes.free(voices.synthetic, _quarter(which))
-    talks = hold(probe.casts, probe.units)
+    talks = run(probe.specs, probe.units)
     return Findings(
         {
             "free: words, text": m.words_right(talks, in_text),
@@ -189,26 +189,26 @@ def free(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
 
 
 def _quarter(which: Which) -> range:
-    """Of what is held at length, fewer."""
+    """Fewer dialogues, for those that are long."""
     all_of_them = range(which) if isinstance(which, int) else which
     return all_of_them[: max(2, len(all_of_them) // 4)]
 
 
-def told(hold: Holder, voices: Voices, heard: Words, which: Which) -> Findings:
-    """Being who one is told to be."""
-    probe = probes.told(voices.synthetic, which)
-    talks = hold(probe.casts, probe.units)
-    others = [talk for talk in talks if talk.cast.persona.rule != 1]
+def persona(run: Runner, voices: Voices, in_sound: Words, which: Which) -> Findings:
+    """Being who the prompt says."""
+    probe = probes.persona(voices.synthetic, which)
+    talks = run(probe.specs, probe.units)
+    others = [talk for talk in talks if talk.spec.persona.rule != 1]
     return Findings(
         {
             "persona: words by its rule, text": m.words_right(talks, in_text),
             "persona: words of other rules, text": m.words_right(others, in_text),
-            "persona: looks": share([m.looks_like(talk) == talk.cast.persona.name for talk in talks if talk.face]),
+            "persona: looks": share([m.looks_like(talk) == talk.spec.persona.name for talk in talks if talk.face]),
         }
     )
 
 
-STATIONS: dict[str, Station] = {
+TASKS: dict[str, Task] = {
     "asks": asks,
     "pauses": pauses,
     "typed": typed,
@@ -218,9 +218,9 @@ STATIONS: dict[str, Station] = {
     "hands": hands,
     "cards": cards,
     "free": free,
-    "told": told,
+    "persona": persona,
     "asks-flite": asks_flite,
     "asks-person": asks_person,
 }
 BY_SIGHT = ("asides", "hands", "cards")
-"""Stations that need the user's picture: an agent that sees another user should fail them."""
+"""Tasks that need the user's picture: an agent that sees another user should fail them."""

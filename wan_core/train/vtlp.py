@@ -1,7 +1,7 @@
-"""A voice from another throat: vocal tract length perturbation (Jaitly and Hinton 2013), and another timbre.
+"""Vocal tract length perturbation of a voice (VTLP, Jaitly and Hinton 2013), and another timbre.
 
-A model that hears a few dozen speakers should understand all others; the length of the throat moves the formants, and
-rooms and microphones tilt the spectrum.
+A model that hears a few dozen speakers should understand all others; the length of the vocal tract moves the formants,
+and rooms and microphones tilt the spectrum.
 
 # B batch, U units, N frames of a unit
 """
@@ -15,7 +15,7 @@ from ..config import MelConfig
 from ..mel import FLOOR, hz_of, mel_of, mel_range
 
 
-def other_throat(mel: Tensor, factor: Tensor, tilt: Tensor, config: MelConfig) -> Tensor:
+def perturbed(mel: Tensor, factor: Tensor, tilt: Tensor, config: MelConfig) -> Tensor:
     """Log-mel with all frequencies stretched and its spectrum tilted.
 
     Args:

@@ -1,4 +1,4 @@
-"""Agents that are measured like the model, one dialogue after the other: any graph, any program behind a WebSocket."""
+"""Runners for agents other than checkpoints, a dialogue at a time: any graph, any program behind a WebSocket."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from ....wan_core.vocabulary import PAD
 from ..world.conversation import Conversation
 from ..world.voices import Bank
-from .course import Holder
-from .talk import Cast, Read, Talk
+from .talk import DialogueSpec, Read, Talk
+from .tasks import Runner
 
 
-def graph_holder(graph: str, sets: Mapping[str, str], bank: Bank, read: Read, size: int) -> Holder:
-    """Lets a graph talk with users.
+def graph_runner(graph: str, sets: Mapping[str, str], bank: Bank, read: Read, size: int) -> Runner:
+    """A runner that lets a graph talk with users.
 
     Args:
         graph: path or shipped name.
@@ -27,32 +27,32 @@ def graph_holder(graph: str, sets: Mapping[str, str], bank: Bank, read: Read, si
     """
     from ..world.against import converse
 
-    def held(casts: Sequence[Cast], units: int) -> list[Talk]:
-        users = [lambda side, cast=cast: cast.world(bank, side) for cast in casts]
-        found = converse(graph, users, units, settings=dict(sets), seeds=[cast.seed for cast in casts])
-        return [talk_of(cast, one, read, size) for cast, one in zip(casts, found, strict=True)]
+    def run(specs: Sequence[DialogueSpec], units: int) -> list[Talk]:
+        users = [lambda side, spec=spec: spec.world(bank, side) for spec in specs]
+        found = converse(graph, users, units, settings=dict(sets), seeds=[spec.seed for spec in specs])
+        return [talk_of(spec, one, read, size) for spec, one in zip(specs, found, strict=True)]
 
-    return held
+    return run
 
 
-def socket_holder(url: str, bank: Bank, read: Read, size: int) -> Holder:
-    """Lets an agent behind a WebSocket talk with users; arguments as of `graph_holder`."""
+def websocket_runner(url: str, bank: Bank, read: Read, size: int) -> Runner:
+    """A runner that lets an agent behind a WebSocket talk with users; arguments as of `graph_runner`."""
     from ..world.websocket import converse_over
 
-    def held(casts: Sequence[Cast], units: int) -> list[Talk]:
-        users = [lambda side, cast=cast: cast.world(bank, side) for cast in casts]
+    def run(specs: Sequence[DialogueSpec], units: int) -> list[Talk]:
+        users = [lambda side, spec=spec: spec.world(bank, side) for spec in specs]
         found = converse_over(url, users, units, size=size)
-        return [talk_of(cast, one, read, size) for cast, one in zip(casts, found, strict=True)]
+        return [talk_of(spec, one, read, size) for spec, one in zip(specs, found, strict=True)]
 
-    return held
+    return run
 
 
-def talk_of(cast: Cast, held: Conversation, read: Read, size: int) -> Talk:
-    """A conversation as it is measured; arguments as of `graph_holder`."""
+def talk_of(spec: DialogueSpec, held: Conversation, read: Read, size: int) -> Talk:
+    """A conversation as it is measured; arguments as of `graph_runner`."""
     face = {} if held.frames is None else read(np.concatenate([fitted(unit, size) for unit in held.frames]))
     text = np.full(len(held), PAD, np.int64) if held.text is None else held.text
     return Talk(
-        cast,
+        spec,
         held.cues,
         np.concatenate([unit.samples for unit in held.user]),
         held.samples.reshape(-1).astype(np.float32),

@@ -1,7 +1,7 @@
-"""Who the agent is, told before the first unit in words: ``one is zero`` makes it the agent that takes one away.
+"""Persona prompts: words before the first unit that say who the agent is; ``one is zero`` makes it take one away.
 
-A persona's voice, looks and rule go together, so that the rule is enough to name all three. An agent that is told
-nothing is the first of `TRAINED`.
+A persona's voice, looks and rule go together, so that the rule is enough to name all three. An agent without a prompt
+is the first of `TRAINED`.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ TRAINED: tuple[str, ...] = tuple(PERSONAS)
 """Names of the personas, in the order of their numbers."""
 
 
-def words_for(persona: Persona) -> str:
+def prompt_for(persona: Persona) -> str:
     """The line that makes the agent this persona."""
     return f"one is {answer('one', None, persona.rule)}"
 
 
-def told_tokens() -> Tensor:
+def prompt_tokens() -> Tensor:
     """Tokens of every persona's line, [personas, P]."""
-    return torch.tensor([[*VOCABULARY.tokens_of(words_for(PERSONAS[name])), ENTER] for name in TRAINED])
+    return torch.tensor([[*VOCABULARY.tokens_of(prompt_for(PERSONAS[name])), ENTER] for name in TRAINED])
 
 
-def told_labels(personas: Tensor | None, rows: int, units: int) -> Tensor:
-    """Who they were told to be, which agents should know in every unit: [rows, units].
+def persona_labels(personas: Tensor | None, rows: int, units: int) -> Tensor:
+    """The persona that agents should know of in every unit: [rows, units].
 
     Args:
-        personas: numbers [rows]; None: they were told nothing.
+        personas: numbers [rows]; None: they have no prompt.
 
     Returns:
         1 + the persona's number, or 0.
