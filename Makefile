@@ -8,8 +8,12 @@ VENV   ?= $(or $(VIRTUAL_ENV),.venv)
 BIN    := $(VENV)/bin
 RUN    := $(BIN)/wangraph
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-# A file's tests stay in one process: they share what they have trained.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+PYTEST := $(BIN)/python -m pytest
+# Tests that only compute run beside each other, a file in one process: its tests share what they have trained. All
+# others run alone, as many of them keep time. None of these is ever skipped, so what was is named in the last lines.
+COMPUTE := $(wildcard tests/test_ablations.py tests/test_adapters_codecs.py tests/test_bf16.py tests/test_card.py \
+  tests/test_cascade.py tests/test_evaluate_*.py tests/test_train_*.py tests/test_world_against.py \
+  tests/test_world_command.py tests/test_world_face.py tests/test_world_oracle.py tests/test_world_user.py)
 
 .PHONY: duplex hello test quick install lint types graphs wheel clean
 
@@ -21,7 +25,8 @@ hello: $(VENV)/.installed
 	$(RUN) run graphs/hello.yaml
 
 test: $(VENV)/.installed-dev
-	$(PYTEST)
+	$(PYTEST) -n auto --maxprocesses 4 --dist loadfile $(COMPUTE) && computed=0 || computed=1; \
+	  $(PYTEST) $(addprefix --ignore=,$(COMPUTE)) && exit $$computed
 
 quick: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slow and not browser"

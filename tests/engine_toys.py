@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wangraph import END, Input, Node, Output, Param
+from wangraph import END, Edge, Graph, Input, Node, Output, Param
 
 PICTURE = ("F H W 3", "uint8")
 
@@ -196,3 +196,21 @@ class Device(Node):
     def step(self, unit):
         begins = self.timebase.origin_ns + self.timebase.clock.pts_ns(unit.index)
         return {"at": np.array([self.timebase.unit_at(begins)])}
+
+
+def looped(
+    out: Path, mix: type[Node] = Heavy, *, far: bool = True, latency_ms: float = 150, side: int = 16, **params: object
+) -> Graph:
+    """numbers -> near -> mix -> play -> digest, mix fed back to near; mix in a process of its own when ``far``."""
+    graph = Graph("looped", latency_ms=latency_ms)
+    graph.process("main", lanes=["loop", "io"])
+    if far:
+        graph.process("far")
+    place = {"process": "far"} if far else {"process": "main", "lane": "loop"}
+    numbers = graph.add("numbers", Numbers, lane="io", side=side)
+    back = Edge("mix.mixed", delay=1, init="zeros")
+    near = graph.add("near", Blend, inputs={"video": numbers["video"], "back": back}, budget_ms=5)
+    graph.add("mix", mix, inputs={"video": near["mixed"]}, budget_ms=5, **place, **params)
+    play = graph.add("play", Play, inputs={"video": "mix.mixed"})
+    graph.add("digest", Digest, inputs={"video": play["shown"]}, lane="io", path=str(out))
+    return graph

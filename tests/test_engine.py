@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import engine_toys as toys
 import pytest
 import zmq
+from engine_toys import looped
 
 from wangraph import Edge, Graph, run
 from wangraph.runtime.engine import supervisor as supervisor_module
@@ -37,22 +38,6 @@ from wangraph.runtime.schedule.scheduler import Scheduler
 from wangraph.runtime.units import MS
 
 UNITS = 12
-
-
-def looped(out: Path, mix: type = toys.Heavy, *, far: bool = True, **params: object) -> Graph:
-    """numbers -> mix (with feedback) -> play -> digest; mix in a process of its own when ``far``."""
-    graph = Graph("looped", latency_ms=150)
-    graph.process("main", lanes=["loop", "io"])
-    if far:
-        graph.process("far")
-    numbers = graph.add("numbers", toys.Numbers, lane="io")
-    place = {"process": "far"} if far else {"process": "main", "lane": "loop"}
-    near = graph.add("near", toys.Blend, inputs={"video": numbers["video"],
-                                                 "back": Edge("mix.mixed", delay=1, init="zeros")}, budget_ms=5)  # fmt: skip
-    graph.add("mix", mix, inputs={"video": near["mixed"]}, budget_ms=5, **place, **params)
-    play = graph.add("play", toys.Play, inputs={"video": "mix.mixed"})
-    graph.add("digest", toys.Digest, inputs={"video": play["shown"]}, lane="io", path=str(out))
-    return graph
 
 
 def shared_memory() -> set[str]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wangraph import Edge, Graph, run
+from wangraph import run
 from wangraph.runtime.engine.faults import Fault, costs_with, parse_fault
 from wangraph.runtime.errors import NodeError, ProcessLost, UserError
 from wangraph.runtime.observe.records import Note, read_trace
@@ -23,18 +23,7 @@ SYNTAX = r"\(expected 'NODE: stall=300ms at=UNIT'; kinds: drop, kill, raise, slo
 
 
 def looped(out, *, far=False):
-    """numbers -> near -> mix -> play -> digest, mix fed back; mix in a process of its own when ``far``."""
-    graph = Graph("looped", latency_ms=150)
-    graph.process("main", lanes=["loop", "io"])
-    if far:
-        graph.process("far")
-    numbers = graph.add("numbers", toys.Numbers, lane="io")
-    near = graph.add("near", toys.Blend, inputs={"video": numbers["video"],
-                                                 "back": Edge("mix.mixed", delay=1, init="zeros")}, budget_ms=5)  # fmt: skip
-    graph.add("mix", toys.Heavy, inputs={"video": near["mixed"]}, budget_ms=5, process="far" if far else "main")
-    play = graph.add("play", toys.Play, inputs={"video": "mix.mixed"})
-    graph.add("digest", toys.Digest, inputs={"video": play["shown"]}, lane="io", path=str(out))
-    return graph
+    return toys.looped(out, far=far)
 
 
 # Written

@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as hnp
 from mcap.reader import make_reader
 from mcap.writer import Writer
 
-from wangraph import Edge, Graph, Param, run
+from wangraph import Param, run
 from wangraph.runtime.engine.options import Options
 from wangraph.runtime.engine.record_sinks import recorded_streams
 from wangraph.runtime.engine.run import Run
@@ -51,19 +51,8 @@ class Tinted(toys.Heavy):
         return {"mixed": result["mixed"] + np.uint8(self.tint)} if self.tint and unit.index >= self.since else result
 
 
-def looped(out, mix=Tinted, *, far=False, side=16, **params):
-    """numbers -> near -> mix -> play -> digest, mix fed back; mix in a process of its own when ``far``."""
-    graph = Graph("looped", latency_ms=600 if far else 150)
-    graph.process("main", lanes=["loop", "io"])
-    if far:
-        graph.process("far")
-    numbers = graph.add("numbers", toys.Numbers, lane="io", side=side)
-    near = graph.add("near", toys.Blend, inputs={"video": numbers["video"],
-                                                 "back": Edge("mix.mixed", delay=1, init="zeros")}, budget_ms=5)  # fmt: skip
-    graph.add("mix", mix, inputs={"video": near["mixed"]}, budget_ms=5, process="far" if far else "main", **params)
-    play = graph.add("play", toys.Play, inputs={"video": "mix.mixed"})
-    graph.add("digest", toys.Digest, inputs={"video": play["shown"]}, lane="io", path=str(out))
-    return graph
+def looped(out, mix=Tinted, *, far=False, **params):
+    return toys.looped(out, mix, far=far, latency_ms=600 if far else 150, **params)
 
 
 @pytest.fixture(scope="module")

@@ -94,8 +94,8 @@ def test_records_that_are_kept_no_more_are_counted():
     assert (new.n_skipped, new.records[0].text) == (0, "600")
 
 
-def looped(out):
-    graph = Graph("looped", latency_ms=600)
+def straight(out):
+    graph = Graph("straight", latency_ms=600)
     numbers = graph.add("numbers", toys.Numbers)
     play = graph.add("play", toys.Play, inputs={"video": numbers["video"]})
     graph.add("digest", toys.Digest, inputs={"video": play["shown"]}, path=str(out))
@@ -139,7 +139,7 @@ def test_a_follower_gets_what_the_trace_holds(tmp_path, serial):
             asker.close()
         return header, got
 
-    header, got = beside(looped(tmp_path / "out"), follow, serial=serial, trace=tmp_path / "run.trace")
+    header, got = beside(straight(tmp_path / "out"), follow, serial=serial, trace=tmp_path / "run.trace")
     kept = [r for r in read_trace(tmp_path / "run.trace") if not isinstance(r, Header | Footer)]
     assert got == kept
     assert header.plan == next(read_trace(tmp_path / "run.trace")).plan
@@ -262,12 +262,12 @@ def test_the_command_follows_a_run_to_its_end_and_keeps_the_page(tmp_path, monke
 
     def follow(event):
         ready.append(event)
-        return invoke("--live", "looped", "-o", tmp_path / "live.html")
+        return invoke("--live", "straight", "-o", tmp_path / "live.html")
 
-    result = beside(looped(tmp_path / "out"), follow, serial=True)
+    result = beside(straight(tmp_path / "out"), follow, serial=True)
     assert result.exception is None
     first, last, page = result.output.splitlines()
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/  follows looped-\d+; Ctrl-C ends it", first)
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/  follows straight-\d+; Ctrl-C ends it", first)
     assert re.fullmatch(r"the run has ended, (\d+) units", last)
     assert page == str(tmp_path / "live.html")
     text = (tmp_path / "live.html").read_text()

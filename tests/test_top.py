@@ -17,7 +17,7 @@ import timing_toys as timing
 from click.testing import CliRunner
 from rich.console import Console
 
-from wangraph import Edge, Graph, run
+from wangraph import run
 from wangraph.runtime.engine.faults import parse_fault
 from wangraph.runtime.engine.options import Options
 from wangraph.runtime.engine.run import Run
@@ -43,16 +43,7 @@ def own_runs(tmp_path, monkeypatch):
 
 
 def looped(out, mix=toys.Heavy, **params):
-    graph = Graph("looped", latency_ms=600)
-    graph.process("main", lanes=["loop", "io"])
-    graph.process("far")
-    numbers = graph.add("numbers", toys.Numbers, lane="io")
-    near = graph.add("near", toys.Blend, inputs={"video": numbers["video"],
-                                                 "back": Edge("mix.mixed", delay=1, init="zeros")}, budget_ms=5)  # fmt: skip
-    graph.add("mix", mix, inputs={"video": near["mixed"]}, budget_ms=5, process="far", **params)
-    play = graph.add("play", toys.Play, inputs={"video": "mix.mixed"})
-    graph.add("digest", toys.Digest, inputs={"video": play["shown"]}, lane="io", path=str(out))
-    return graph
+    return toys.looped(out, mix, latency_ms=600, **params)
 
 
 def this_process(name="hello-1", graph="hello", **more):
