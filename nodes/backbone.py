@@ -58,7 +58,7 @@ class ThinkerSession:
 
     Attributes:
         log: what was sent, and what the performer has not been sent yet.
-        need: the first unit that the next packet begins with, besides its own.
+        need: the place in the log that the next packet begins at, besides the slice of its own unit.
         asked: times that it has asked for its past since something came, this one included; 0: it need not.
     """
 
@@ -79,12 +79,14 @@ class ThinkerNode(ListeningNode):
         "response_video": Input("latent", "h w C", "float32", late="empty", help="the agent's picture of unit k - 1"),
         "response_audio": Input("latent", "N C", "float32", late="empty", help="the agent's voice of unit k - 1"),
         "played": PLAYED,
-        "need": Input("tokens", "1", "int64", late="empty", optional=True, help="first unit that the performer misses"),
+        "need": Input(
+            "tokens", "1", "int64", late="empty", optional=True, help="where in the log the performer misses a slice"
+        ),
         "log": returned_input(None, ""),
     }
     outputs: ClassVar[Mapping[str, Output]] = {
         "context": context_output(None, 0, ""),
-        "lost": Output("tokens", "1", "int64", help="first unit that it has lost, for the performer; empty: none"),
+        "lost": Output("tokens", "1", "int64", help="where in the log it has lost a slice; empty: it has lost nothing"),
         "text": WORD,
         "event": EVENT,
     }
@@ -129,14 +131,26 @@ class ThinkerNode(ListeningNode):
 
     def new_state(self, first_unit: int = 0) -> ThinkerSession:
         """Nothing seen yet, but told who to be."""
-        from ..wan_core.refill import FROM_THE_START, ContextLog
+        return self._begin(self.new_ears(), first_unit)
+
+    def _begin(self, ears: Ears, first_unit: int) -> ThinkerSession:
+        from ..wan_core.refill import ContextLog
 
         log = ContextLog(self._model.cache, None if self._keeps_log else 0)
-        session = ThinkerSession(self._thinker.new_state(1, first_unit), log, self.new_ears())
-        for slice_ in self._thinker.prefill(session.model, self.world()):
-            log.append(slice_)
-            session.need = FROM_THE_START
+        session = ThinkerSession(self._thinker.new_state(1, first_unit), log, ears)
+        ears.is_told = False
+        self._tell(session)
         return session
+
+    def _tell(self, state: ThinkerSession) -> None:
+        """Tell the model who the agent is, unless it knows, and let the next packet tell the performer."""
+        if state.ears.is_told:
+            return
+        first = state.model.place
+        for slice_ in self._thinker.set_world(state.model, self.world(state.ears.persona)):
+            state.log.append(slice_)
+        state.need = first if state.need is None else min(first, state.need)
+        state.ears.is_told = True
 
     def step(self, state: ThinkerSession, unit: Unit, **inputs: Any) -> Outputs:
         """One unit: commit the response, take the user in, decide; or ask for a past that it has lost."""
@@ -145,6 +159,7 @@ class ThinkerNode(ListeningNode):
             if need is not None:
                 state.ears.typed.type(inputs.get("text") or "")
                 return {"lost": np.array([need], np.int64)}
+        self._tell(state)
         user = self.user_unit(state.ears, unit, inputs)
         response = self._response(state.ears, unit, inputs)
         thought = self._thinker.step(state.model, user, response, seed=unit.seed, sessions=[unit.session])
@@ -154,18 +169,18 @@ class ThinkerNode(ListeningNode):
         return self._can_ask and state.model.unit < unit.index
 
     def _recover(self, state: ThinkerSession, unit: Unit, log: Context | None) -> int | None:
-        """Take up the past that came; the first unit that is still needed, None when it can go on."""
-        from ..wan_core.refill import FROM_THE_START
-
+        """Take up the past that came; the place in the log of what is still needed, None when it can go on."""
         # what comes unasked was sent to the thinker before this one, and may be older than what was said since
         slices = [] if log is None or not state.asked else unpacked(log, self.device)
         need = take_up(self._thinker, state.model, state.log, slices)
         state.asked = 1 if slices else state.asked + 1
         if state.asked > PATIENCE_UNITS:
-            anew = self.new_state(unit.index)
-            state.model, state.log, state.need, state.asked = anew.model, anew.log, FROM_THE_START, 0
+            anew = self._begin(state.ears, unit.index)
+            state.model, state.log, state.need, state.asked = anew.model, anew.log, anew.need, 0
             return None
         if need is None:
+            # the performer too has only a part of a persona that was being told
+            state.ears.is_told &= not state.model.cache.is_coming
             state.need, state.asked = record_lost(self._thinker, state.model, state.log, unit.index), 0
         return need
 
@@ -175,6 +190,7 @@ class ThinkerNode(ListeningNode):
             for _, inputs in units:
                 state.ears.typed.type(inputs.get("text") or "")
             return [{} for _ in units]
+        self._tell(state)
         users = [self.user_unit(state.ears, unit, inputs) for unit, inputs in units]
         responses = [self._response(state.ears, unit, inputs) for unit, inputs in units]
         slices = self._thinker.absorb(state.model, users, responses)
@@ -186,13 +202,15 @@ class ThinkerNode(ListeningNode):
         """Lost units: everything in them is absent."""
         if self._is_lost(state, units[0]):
             return [{} for _ in units]
+        self._tell(state)
         return [{"context": self._packet(state, s, {})} for s in self._thinker.gap(state.model, len(units))]
 
     def _packet(self, state: ThinkerSession, slice_: KVSlice, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """The slice of a unit, behind those that the performer needs."""
         asked = inputs.get("need")
-        need, state.need = state.need if asked is None else int(asked[0]), None
-        older = [] if need is None else state.log.slices_since(need, self.refill_units)
+        needs = [need for need in (state.need, None if asked is None else int(asked[0])) if need is not None]
+        state.need = None
+        older = state.log.slices_since(min(needs), self.refill_units) if needs else []
         state.log.append(slice_)
         return packed([*older, slice_])
 
@@ -222,14 +240,14 @@ class PerformerNode(BackboneNode):
 
     inputs: ClassVar[Mapping[str, Input]] = {
         "context": context_input(None, ""),
-        "lost": Input("tokens", "1", "int64", late="empty", optional=True, help="first unit that the thinker has lost"),
+        "lost": Input(
+            "tokens", "1", "int64", late="empty", optional=True, help="where in the log the thinker has lost a slice"
+        ),
     }
     outputs: ClassVar[Mapping[str, Output]] = {
         "video": Output("latent", "h w C", "float32", help="clean latents, for decode.video"),
         "audio": Output("latent", "N C", "float32", help="clean latents, for decode.audio"),
-        "need": Output(
-            "tokens", "1", "int64", help="first unit that it misses, for the thinker; empty: it misses nothing"
-        ),
+        "need": Output("tokens", "1", "int64", help="where in the log it misses a slice; empty: it misses nothing"),
         "log": returned_output(None, 0, ""),
     }
 
@@ -365,12 +383,19 @@ class WholeNode(ListeningNode):
 
     def new_state(self) -> WholeSession:
         """Nothing seen yet, but told who to be."""
-        state = self._whole.new_state()
-        self._whole.prefill(state, self.world())
-        return WholeSession(state, self.new_ears())
+        session = WholeSession(self._whole.new_state(), self.new_ears())
+        self._tell(session)
+        return session
+
+    def _tell(self, state: WholeSession) -> None:
+        """Tell the model who the agent is, unless it knows."""
+        if not state.ears.is_told:
+            self._whole.set_world(state.model, self.world(state.ears.persona))
+            state.ears.is_told = True
 
     def step(self, state: WholeSession, unit: Unit, **inputs: Any) -> Outputs:
         """One unit in, its whole answer out."""
+        self._tell(state)
         user = self.user_unit(state.ears, unit, inputs)
         solver = solver_of(self, unit.level)
         thought, latents = self._whole.step(state.model, user, solver, seed=unit.seed, sessions=[unit.session])
@@ -379,10 +404,12 @@ class WholeNode(ListeningNode):
 
     def absorb(self, state: WholeSession, units: Sequence[tuple[Unit, Mapping[str, Any]]]) -> None:
         """Several units in one pass, unanswered."""
+        self._tell(state)
         self._whole.absorb(state.model, [self.user_unit(state.ears, unit, inputs) for unit, inputs in units])
 
     def gap(self, state: WholeSession, units: Sequence[Unit]) -> None:
         """Lost units: everything in them is absent."""
+        self._tell(state)
         self._whole.gap(state.model, len(units))
 
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from ..wan_core.kvslice import KVSlice
 
-CONTEXT = {"keys": "L K N D", "values": "L K N D", "place": "U 3", "digest": "U 16"}
-"""Tensors of a packet. ``place`` is, per slice, its unit, tokens before it, and `FLAGS` added up; ``digest`` is that of
-the slices before it, and its own."""
+CONTEXT = {"keys": "L K N D", "values": "L K N D", "place": "U 5", "digest": "U 16"}
+"""Tensors of a packet. ``place`` is, per slice, its unit, tokens and slices of its kind before it, slices of the world
+that holds, and `FLAGS` added up; ``digest`` is that of the slices before it, and its own."""
 
 FLAGS = {"answers": 1, "is_world": 2, "resumes": 4}
 """What is told of a slice: see `KVSlice`."""
@@ -70,18 +70,19 @@ def returned_input(preset: Preset | None, dtype: str) -> Input:
 def _tensors(shape: str, slices: str, dtype: str) -> Tensors:
     return {
         "keys": (shape, dtype), "values": (shape, dtype),
-        "place": (f"{slices} 3", "int64"), "digest": (f"{slices} 16", "uint8"),
+        "place": (f"{slices} 5", "int64"), "digest": (f"{slices} 16", "uint8"),
     }  # fmt: skip
 
 
 def packed(slices: Sequence[KVSlice]) -> dict[str, Array]:
     """Slices of a batch of one, as they travel."""
     flags = [sum(FLAGS[name] for name in FLAGS if getattr(s, name)) for s in slices]
+    places = [(s.unit, s.start, s.count, s.told, flag) for s, flag in zip(slices, flags, strict=True)]
     digests = [np.frombuffer(s.previous + s.digest, np.uint8) for s in slices]
     return {
         "keys": _joined([s.keys for s in slices]),
         "values": _joined([s.values for s in slices]),
-        "place": np.array([[s.unit, s.start, flag] for s, flag in zip(slices, flags, strict=True)], np.int64),
+        "place": np.array(places, np.int64),
         "digest": np.stack(digests),
     }
 
@@ -95,9 +96,9 @@ def unpacked(context: Context, device: str = "cpu") -> list[KVSlice]:
         return []
     keys, values = (_batched(context[name]).to(device).chunk(count, -2) for name in ("keys", "values"))
     return [
-        KVSlice((unit,), start, k.contiguous(), v.contiguous(), digests[:8], digests[8:],
+        KVSlice((unit,), start, k.contiguous(), v.contiguous(), digests[:8], digests[8:], count, told,
                 **{name: bool(flags & bit) for name, bit in FLAGS.items()})
-        for (unit, start, flags), k, v, digests in zip(
+        for (unit, start, count, told, flags), k, v, digests in zip(
             places, keys, values, (row.tobytes() for row in context["digest"]), strict=True
         )
     ]  # fmt: skip

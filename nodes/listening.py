@@ -126,11 +126,15 @@ class Ears:
     Attributes:
         typed: text that the model has not read yet.
         reader: what is shown for a token that the agent says.
+        persona: who the agent is to be from the next unit on.
+        is_told: whether the model has been told.
         responses: units whose response was committed, and of which it is not known whether they were heard.
     """
 
     typed: TypedText
     reader: Callable[[int], str]
+    persona: str
+    is_told: bool = False
     responses: set[int] = field(default_factory=set)
 
     def was_lost(self, unit: int, played: Array | None) -> bool:
@@ -205,15 +209,15 @@ class ListeningNode(BackboneNode):
             raise CheckpointError(without_words(f"node '{ctx.name}': input 'text'", self.checkpoint))
         return vocabulary or NumberedTokens()
 
-    def world(self) -> list[WorldUnit]:
-        """The persona, one token a unit."""
+    def world(self, persona: str) -> list[WorldUnit]:
+        """A persona, one token a unit."""
         from ..wan_core.exchange import persona_prompt
 
-        return persona_prompt(self.persona, self.language, 1, self.device)
+        return persona_prompt(persona, self.language, 1, self.device)
 
     def new_ears(self) -> Ears:
-        """Nothing typed, nothing said."""
-        return Ears(TypedText(self.language), self.language.new_reader())
+        """Nothing typed, nothing said, and the persona not told yet."""
+        return Ears(TypedText(self.language), self.language.new_reader(), self.persona)
 
     def user_unit(self, ears: Ears, unit: Unit, inputs: Mapping[str, Any]) -> UserUnit:
         """The inputs of one unit as the model takes them."""

@@ -1,7 +1,7 @@
 """How a thinker that has lost the thread finds it again in the performer's log, as the performer does in the thinker's.
 
     perform.log  ->  think.log, delay 1      slices that the performer holds, where the thinker misses them
-    think.lost   ->  perform.lost            first unit that the thinker misses
+    think.lost   ->  perform.lost            where in the log it misses them
 
 A thinker that restarts, or whose past ends earlier than the present unit, answers nothing and asks; the next unit
 brings slices. When it has them all, units that nobody has thought of are recorded as lost, and it goes on.
@@ -31,18 +31,16 @@ def take_up(thinker: Thinker, state: ThinkerState, log: ContextLog, slices: Sequ
         slices: the oldest first, the performer's newest last; none where nothing came.
 
     Returns:
-        The first unit that is still needed; None: nothing is.
+        The place in the log of what is still needed; None: nothing is.
     """
-    from ..wan_core.refill import needed
-
     is_behind = thinker.follow(state, slices) is not None
     log.keep(slices, state.last_digest)
-    return needed(state) if is_behind or not slices else None
+    return state.place if is_behind or not slices else None
 
 
 def record_lost(thinker: Thinker, state: ThinkerState, log: ContextLog, unit: int) -> int | None:
-    """Let everything be absent in the units between the thinker's past and this one: the first of them, if any."""
-    first = state.unit
-    for slice_ in thinker.gap(state, unit - first):
+    """Let everything be absent in the units between the thinker's past and this one: their place in the log, if any."""
+    first = state.place
+    for slice_ in thinker.gap(state, unit - state.unit):
         log.append(slice_)
-    return first if unit > first else None
+    return first if state.place > first else None

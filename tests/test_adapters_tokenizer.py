@@ -130,7 +130,7 @@ def test_typed_text_reaches_the_model_and_its_words_come_out_in_the_folders_toke
 
 def test_a_persona_is_told_in_the_folders_tokens(checkpoint, folder, theirs):
     node = opened(WholeNode, checkpoint=checkpoint, tokenizer=str(folder), persona="the card is red")
-    told = [int(world.user.text) for world in node.world()]
+    told = [int(world.user.text) for world in node.world(node.persona)]
     assert told[:-1] == theirs.encode("the card is red", add_special_tokens=False)
     assert node.new_state().model.thinker.cache.told == len(told)
 

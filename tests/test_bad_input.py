@@ -60,7 +60,7 @@ def test_bad_latents_are_refused_and_leave_no_trace(model, bad, asked):
             thinker.commit(each, given.response(4).audio, given.response(4).video)
     with pytest.raises(ModelError, match=f"^{re.escape(message)}$"):
         if asked == "prefill":
-            thinker.prefill(state, [WorldUnit(UserUnit()), WorldUnit(UserUnit(video=video))][1:])
+            thinker.set_world(state, [WorldUnit(UserUnit()), WorldUnit(UserUnit(video=video))][1:])
         elif asked == "absorb":
             thinker.absorb(state, [UserUnit(video=video)])
         else:

@@ -52,7 +52,7 @@ def prefilled(model, world, batch, first_unit=0):
     """Thinker and performer that have been told, the one through the other."""
     thinker, performer = Thinker(model), Performer(model)
     states = thinker.new_state(batch, first_unit), performer.new_state(batch)
-    for slice_ in thinker.prefill(states[0], world):
+    for slice_ in thinker.set_world(states[0], world):
         assert slice_.is_world and not slice_.answers
         performer.append(states[1], slice_)
     return states
@@ -113,13 +113,13 @@ def test_its_share_of_attention_does_not_decay(randomise):
     def found(units):
         state = cache.new_state(1, torch.zeros(()))
         with torch.inference_mode():
-            for k in range(-TOLD, units):
+            world = torch.cat([cycle[k % 7][0] for k in range(-TOLD, 0)], -2)
+            cache.set_world(state, world, torch.ones_like(world))
+            for k in range(units):
                 keys, values = cycle[k % 7]
                 cache.start_slice(state)
-                cache.append(state, keys, values * 0 + (k < 0))
-                cache.close_slices(state, keys, is_world=k < 0)
-                if k == -1:
-                    state.unit[:] = 0
+                cache.append(state, keys, torch.zeros_like(values))
+                cache.close_slices(state, keys)
             cache.start_slice(state)
             memory = kvcache.CachePass(cache, state, torch.zeros(1, dtype=torch.int64))
             query = torch.randn(1, 1, 3, 32, generator=torch.Generator().manual_seed(1))
@@ -160,7 +160,7 @@ def test_two_sides_that_were_told_equal_one_bit_by_bit(model):
     given, (_, units) = dialogue(batch=1, units=UNITS), told(1)
     whole, thinker, performer = Whole(model), Thinker(model), Performer(model)
     states, together = prefilled(model, units, 1), whole.new_state()
-    whole.prefill(together, units)
+    whole.set_world(together, units)
     latents = None
     for k in range(UNITS):
         response = None if latents is None else type(given.response(0))(*latents)
@@ -196,21 +196,20 @@ def test_words_are_told_as_the_user_would_type_them():
     assert [unit.user.text.tolist() for unit in world] == [[token, token] for token in words]
 
 
-def test_a_world_comes_before_the_first_unit_and_once(full):
+def test_a_world_is_set_between_two_units(full):
     thinker, (_, units) = Thinker(full), told(1)
-    for begin in (lambda s: thinker.prefill(s, units), lambda s: thinker.step(s, UserUnit()), thinker.commit):
-        state = thinker.new_state()
-        begin(state)
-        with pytest.raises(ModelError, match=re.escape(
-            f"thinker: unit {state.unit}: found a session that has begun (expected a fresh one), "
-            "tell the world before its first unit"
-        )):  # fmt: skip
-            thinker.prefill(state, units)
+    state = thinker.new_state()
+    thinker.step(state, UserUnit())
+    thinker.commit(state)
+    with pytest.raises(ModelError, match=re.escape(
+        "thinker: unit 1: found a committed response (expected a whole slice), set the world after step"
+    )):  # fmt: skip
+        thinker.set_world(state, units)
 
 
 def test_a_world_that_does_not_fit_leaves_no_trace(full):
     thinker, state = Thinker(full), Thinker(full).new_state()
     wrong = [WorldUnit(UserUnit(video=torch.full((1, 2, 2, 16), torch.nan)))]
     with pytest.raises(ModelError, match=r"^user video: found NaN or infinity \(expected finite numbers\), "):
-        thinker.prefill(state, wrong)
+        thinker.set_world(state, wrong)
     assert state.unit == 0 and state.cache.filled == 0

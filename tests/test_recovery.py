@@ -98,7 +98,7 @@ def test_a_longer_past_takes_several_packets(performer):
 
 def test_a_thinker_with_a_persona_keeps_it(performer):
     units = list(conversation(opened(ThinkerNode, persona=PERSONA), performer, 14, restarts=[4]))
-    assert units[4][0]["lost"].tolist() == [0] and "video" in units[-1][1]
+    assert units[4][0]["lost"].tolist() == [5] and "video" in units[-1][1]
     assert units[-1][2].model.cache.told == 5
     agree(*units[-1][2:])
 

@@ -22,7 +22,7 @@ from wangraph.wan_core.refill import FROM_THE_START, ContextLog
 from wangraph.wan_core.thinker import Thinker
 from wangraph.wan_core.vocabulary import vocabulary
 
-NANO = preset("nano")
+NANO, WORDS = preset("nano"), vocabulary("toy_world")
 UNITS = 30
 CACHES = {
     "full": CacheConfig(chunk_units=7),
@@ -37,17 +37,21 @@ def sessions():
     return {name: session(cache) for name, cache in CACHES.items()}
 
 
-def session(cache):
+def session(cache, worlds=None):
+    """The model, all slices and answers of a session that is told these worlds, each before its unit."""
+    worlds = worlds or {0: "your name is red"}
+    torch.set_num_threads(1)  # made once for all tests, before the fixture that gives each of them one thread
     torch.manual_seed(0)
     model = DuplexModel(replace(NANO, cache=cache)).eval().requires_grad_(False)
     given, thinker, performer = dialogue(batch=1, units=UNITS), Thinker(model), Performer(model)
     thinking, performing = thinker.new_state(), performer.new_state()
-    slices, answers = thinker.prefill(thinking, persona_prompt("your name is red", vocabulary("toy_world"))), []
-    for slice_ in slices:
-        performer.append(performing, slice_)
+    slices, answers = [], []
     for k in range(UNITS):
-        slices.append(thinker.step(thinking, given.user_unit(k), given.response(k - 1), given.decision(k)).slice)
-        performer.append(performing, slices[-1])
+        new = thinker.set_world(thinking, persona_prompt(worlds[k], WORDS)) if k in worlds else []
+        new.append(thinker.step(thinking, given.user_unit(k), given.response(k - 1), given.decision(k)).slice)
+        for slice_ in new:
+            performer.append(performing, slice_)
+        slices += new
         answers.append(performer.generate(performing, k, Solver(1)))
     return model, slices, answers
 
@@ -69,8 +73,9 @@ def travel(model, slices, accidents, most=4, state=None):
     for slice_ in slices:
         log.append(slice_)
         if slice_.is_world:
+            need = slice_.place if need is None else min(need, slice_.place)
             continue
-        older = [] if need is None else [s for s in log.slices_since(need, most) if s.unit < slice_.unit]
+        older = [] if need is None else [s for s in log.slices_since(need, most) if s.start < slice_.start]
         packet = [*older, slice_]
         accident = accidents.get(slice_.unit)
         arrived = {"repeated": before, "damaged": [*packet[:-1], damaged(slice_)], "dropped": []}.get(accident, packet)
@@ -190,8 +195,8 @@ def test_what_a_log_keeps_is_what_a_cache_remembers(sessions):
         found = log.slices_since(FROM_THE_START)
         assert [s.is_world for s in found].count(False) == kept
         assert [s.unit for s in found if s.resumes] == {"full": [], "capped": [23], "window": [24]}[name]
-        assert [s.unit for s in log.slices_since(UNITS - 2)] == [UNITS - 2, UNITS - 1]
-        assert [s.unit for s in log.slices_since(UNITS - 5, most=2)] == [UNITS - 5, UNITS - 4]
+        assert [s.unit for s in log.slices_since(slices[-2].place)] == [UNITS - 2, UNITS - 1]
+        assert [s.unit for s in log.slices_since(slices[-5].place, most=2)] == [UNITS - 5, UNITS - 4]
 
 
 def test_a_slice_without_its_digest_is_not_taken(sessions):

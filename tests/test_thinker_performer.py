@@ -7,7 +7,7 @@ import pytest
 import torch
 from dialogue_toys import Dialogue, dialogue, offline, streamed, worst
 
-from wangraph.wan_core import attention, kvcache, rope
+from wangraph.wan_core import attention, kvstate, rope
 from wangraph.wan_core import performer as performer_module
 from wangraph.wan_core import thinker as thinker_module
 from wangraph.wan_core.config import CacheConfig, preset
@@ -230,7 +230,7 @@ def test_a_row_that_only_seems_to_forget_is_found_out(model, monkeypatch):
         for k in range(5):
             thinker.step(state, given.user_unit(k), given.response(k - 1), given.decision(k))
     forgetting.reset([1])
-    monkeypatch.setattr(kvcache, "HIDDEN", 0.0)
+    monkeypatch.setattr(kvstate, "HIDDEN", 0.0)
     seeming.reset([1])
     texts = [thinker.step(state, given.user_unit(5)).text_logits for state in (forgetting, seeming)]
     assert worst([x[1:] for x in texts[:1]], [x[1:] for x in texts[1:]]) > 1e-3

@@ -66,7 +66,12 @@ class ByDefinition:
         seen = visible(self.some(mine), tokens)
         past = config.window_units - 1 if config.policy == "window" else config.cap_units
         seen &= (k_age >= age - past) | is_world | is_sink
+        seen &= self.is_held(mine)
         return torch.einsum("bhqk,bkhd->bqhd", scores.masked_fill(~seen, float("-inf")).softmax(-1), v)
+
+    def is_held(self, mine):
+        """Which keys are those of a world that these queries were told; all, where there is one world."""
+        return torch.tensor(True)
 
     def some(self, which):
         return type(self.tokens)(*(field[which] for field in self.tokens))
@@ -233,7 +238,7 @@ def test_streaming_equals_one_pass_whatever_the_sizes(window, sinks, told, units
     given, world = dialogue(1, units, seed), dialogue(1, max(1, told), seed + 1)
     thinker, performer = Thinker(model), Performer(model)
     states = thinker.new_state(1, seed), performer.new_state(1, seed)
-    for slice_ in thinker.prefill(states[0], [WorldUnit(agent=world.response(k)) for k in range(told)]):
+    for slice_ in thinker.set_world(states[0], [WorldUnit(agent=world.response(k)) for k in range(told)]):
         performer.append(states[1], slice_)
     t = torch.full(given.shape, TIME)
     track = WorldTrack(UserTrack(), world.agent) if told else None

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from .errors import ModelError
 from .guard import check_input, check_shape
-from .kvcache import KVCache, KVState
+from .kvcache import KVCache
 from .kvslice import DIGEST_BYTES, NO_DIGEST, KVSlice, chained_digest
+from .kvstate import KVState
 from .streaming import State
 
 
@@ -34,6 +35,11 @@ class ContextState(State):
     def unit(self) -> int:
         """The unit that comes next, in the first row."""
         return self.cache.units[0]
+
+    @property
+    def place(self) -> int:
+        """The place in the log of the slice that comes next."""
+        return self.cache.slices
 
     @property
     def batch(self) -> int:
@@ -78,13 +84,20 @@ def take_slice(cache: KVCache, state: ContextState, slice_: KVSlice) -> None:
     check_input("context keys", slice_.keys, tuple(slice_.keys.shape))
     check_input("context values", slice_.values, tuple(slice_.values.shape))
     held = state.cache
-    count = slice_.start // cache.per_unit - held.told
-    if not slice_.is_world and count > held.count:
-        cache.skip(held, count)
-    held.unit = torch.tensor(slice_.units)
-    cache.start_slice(held)
-    cache.append(held, slice_.keys, slice_.values)
-    cache.close_slices(held, slice_.keys, slice_.is_world)
+    if slice_.is_world:
+        if not held.count:  # nothing else has said yet where the session begins
+            held.unit = torch.tensor(slice_.units) + slice_.told - slice_.count
+        cache.add_to_world(held, slice_.keys, slice_.values, slice_.count, slice_.told)
+    else:
+        if not slice_.told and (held.told or held.is_coming):
+            cache.set_world(held, slice_.keys[..., :0, :], slice_.values[..., :0, :])
+        if slice_.count > held.count:
+            cache.skip(held, slice_.count)
+        held.unit = torch.tensor(slice_.units)
+        cache.start_slice(held)
+        cache.append(held, slice_.keys, slice_.values)
+        cache.close_slices(held, slice_.keys)
+    held.slices = slice_.place + 1
     state.digest = torch.frombuffer(bytearray(slice_.digest), dtype=torch.uint8)
 
 
@@ -110,11 +123,14 @@ def check_follows(cache: KVCache, state: ContextState, slice_: KVSlice) -> None:
     Raises:
         ModelError: it was changed, or something was lost or repeated before it.
     """
-    start, previous = state.cache.slices * cache.per_unit, state.last_digest
-    is_expected = slice_.units == state.cache.units or not state.cache.slices
-    if slice_.start != start or not is_expected:
+    held, previous = state.cache, state.last_digest
+    start, units = held.slices * cache.per_unit, held.units
+    if slice_.is_world:
+        before = slice_.told - slice_.count
+        units = tuple(unit - age - before for unit, age in zip(units, held.age.tolist(), strict=True))
+    if slice_.start != start or (slice_.units != units and held.slices):
         raise ModelError(
-            f"context: found slice of unit {slice_.unit} at token {slice_.start} (expected unit {state.unit} at token "
+            f"context: found slice of unit {slice_.unit} at token {slice_.start} (expected unit {units[0]} at token "
             f"{start}), slices were lost or repeated: send the log again from there"
         )
     if slice_.previous != (previous if start else NO_DIGEST):

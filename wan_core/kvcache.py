@@ -1,17 +1,4 @@
-"""Keys and values of the past, preallocated and written in place.
-
-Layout of the token axis:  ``[ sinks | world | ring | lingering | pending | room for noisy tokens ]``.
-
-- *sinks*: the first units of the session (policy ``window`` only), and *world*: what was told before unit 0. These are
-  the *anchors*: never replaced, without ALiBi, and never further away than their reach. They are kept un-rotated
-  besides, and rotated anew once per unit.
-- *ring*: whole slices, rotated at their absolute unit. Until it is full a slice joins it by a change of integers; then
-  a closed slice lingers behind it until the next one starts, and is copied over the oldest. Attention does not care
-  about the order of keys (each carries its own position), so the ring needs neither mask nor shifting.
-- *pending*: the slice under construction.
-
-Rows of a batch may be at different units; what a row must not see, in a place that others use, is hidden from it by a
-channel of the key (see `attention`): that is the key mask of the row.
+"""The rules by which keys and values of the past are kept, in a `KVState`: growth, the cap, the anchors, one pass.
 
 # B batch, L layers, KV key-value heads, C capacity in tokens, T new tokens, D head width, E = D + extra channels
 # N tokens of a slice, S sink units, P units of the world
@@ -20,130 +7,15 @@ channel of the key (see `attention`): that is the key mask of the row.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .attention import HIDDEN, HIDDEN_CHANNEL, UNIT_CHANNEL, Geometry
 from .config import CACHE_CHANNELS, Preset
+from .kvstate import KVState, base_of, lengthened
 from .mask import TailMask, tokens_of
 from .rope import Rotation, rotate
-from .streaming import State
-
-REBASE_UNITS = 32
-"""The unit channel counts from a base that follows the present at this distance: near keys keep float32's precision."""
-
-
-@dataclass
-class KVState(State):
-    """What a batch of sessions remembers. Written in place by `KVCache`.
-
-    Attributes:
-        keys: [B, L, KV, C, E], rotated at their absolute unit (anchors: where they stand for the present unit).
-        values: [B, L, KV, C, E], the extra channels 0.
-        sinks: [B, L, KV, S*N, D], un-rotated keys of the sinks.
-        world: [B, L, KV, P*N, D], un-rotated keys of the world.
-        unit: [B] int64 on the CPU: the unit whose slice is under construction.
-        age: [B] int64 on the CPU: units that each row has taken in since it began, the world apart.
-        base: [B] int64 on the CPU: what the unit channel counts from.
-        used: tokens of sinks, world and closed slices.
-        lingering: tokens of a closed slice that will replace the oldest when the next one starts.
-        pending: tokens of the slice under construction.
-        count: slices closed since the batch began, the world apart.
-        told: slices of the world.
-    """
-
-    keys: Tensor
-    values: Tensor
-    sinks: Tensor
-    world: Tensor
-    unit: Tensor
-    age: Tensor
-    base: Tensor
-    used: int = 0
-    lingering: int = 0
-    pending: int = 0
-    count: int = 0
-    told: int = 0
-
-    @property
-    def filled(self) -> int:
-        """Tokens that a query sees."""
-        return self.used + self.lingering + self.pending
-
-    @property
-    def batch(self) -> int:
-        """Rows."""
-        return len(self.unit)
-
-    @property
-    def units(self) -> tuple[int, ...]:
-        """The unit of each row."""
-        return tuple(self.unit.tolist())
-
-    @property
-    def slices(self) -> int:
-        """Slices taken in since the batch began, the world's among them."""
-        return self.count + self.told
-
-    @property
-    def anchored(self) -> int:
-        """Tokens of sinks and world."""
-        return self.sinks.shape[-2] + self.world.shape[-2]
-
-    def reset(self, rows: Sequence[int] | None = None, first_unit: int = 0) -> None:
-        """Forget everything; with rows, hide what these have seen, in place (the others stay where they are).
-
-        Args:
-            rows: None is all of them.
-            first_unit: the number of the unit that comes next in these rows.
-        """
-        if rows is None:
-            super().reset()
-            self.world = self.world[..., :0, :]
-            self.used = self.sinks.shape[-2]
-        index = slice(None) if rows is None else list(rows)
-        with torch.inference_mode():
-            self.keys[index, :, :, : self.filled, HIDDEN_CHANNEL] = HIDDEN
-            self.keys[index, :, :, : self.filled, UNIT_CHANNEL] = 0.0
-            self.age[index] = 0
-            self.unit[index] = first_unit
-            self.base[index] = _base(torch.tensor(first_unit))
-
-    def _saved(self, key: str) -> Tensor | int:
-        """Not the empty room."""
-        value = super()._saved(key)
-        return value[..., : self.filled, :] if isinstance(value, Tensor) and key in ("keys", "values") else value
-
-    def _expected(self, key: str, found: list[int]) -> list[int]:
-        """A history, and a world, of any length."""
-        expected = super()._expected(key, found)
-        if key not in ("keys", "values", "world"):
-            return expected
-        return [*expected[:3], *found[3:4], expected[4]]
-
-    def _restored(self, key: str, saved: Tensor) -> Tensor:
-        """The history, and the room behind it that there is now, or none."""
-        if key not in ("keys", "values"):
-            return saved
-        room: Tensor = getattr(self, key)
-        return _lengthened(saved, max(0, room.shape[-2] - saved.shape[-2]))
-
-
-def _base(unit: Tensor) -> Tensor:
-    return unit - unit % REBASE_UNITS
-
-
-def _lengthened(x: Tensor, tokens: int) -> Tensor:
-    """x [..., C, E] with this many empty tokens behind it; x itself when there are none to add."""
-    if not tokens:
-        return x
-    length = x.shape[-2]
-    longer = x.new_empty(*x.shape[:-2], length + tokens, x.shape[-1])
-    longer[..., :length, :] = x
-    longer[..., length:, :] = 0
-    return longer
 
 
 def _turned(keys: Tensor, by: Rotation) -> Tensor:
@@ -179,7 +51,9 @@ class KVCache:
             like.new_zeros(*room, 0, self.head_dim),
             unit,
             torch.zeros(batch, dtype=torch.int64),
-            _base(unit),
+            base_of(unit),
+            like.new_zeros(*room, 0, self.head_dim),
+            like.new_zeros(*room, 0, self.head_dim),
             used=sinks,
         )
         state.keys[..., :sinks, HIDDEN_CHANNEL] = HIDDEN
@@ -197,7 +71,7 @@ class KVCache:
             return
         most = self._full(state) + self.per_unit + self.noisy
         growth = max(missing, min(-(-missing // self.chunk_tokens) * self.chunk_tokens, most - capacity))
-        state.keys, state.values = _lengthened(state.keys, growth), _lengthened(state.values, growth)
+        state.keys, state.values = lengthened(state.keys, growth), lengthened(state.values, growth)
 
     def positions(self, state: KVState, offsets: Tensor) -> Tensor:
         """Positions of tokens at these offsets [T] from the present slice: [T], or [B, T] where rows are elsewhere."""
@@ -211,7 +85,7 @@ class KVCache:
         """
         if state.lingering:
             self._replace_oldest(state)
-        base = _base(state.unit)
+        base = base_of(state.unit)
         if not torch.equal(base, state.base):
             moved = self.stride * (base - state.base).to(state.keys)[:, None, None, None]
             state.keys[..., : state.filled, UNIT_CHANNEL] -= moved
@@ -219,24 +93,59 @@ class KVCache:
         if state.anchored:
             self._place_anchors(state)
 
-    def close_slices(self, state: KVState, fresh: Tensor, is_world: bool = False) -> None:
+    def close_slices(self, state: KVState, fresh: Tensor) -> None:
         """The pending tokens are whole slices: let them join the history.
 
         Args:
             state: written in place.
             fresh: their un-rotated keys [B, L, KV, pending, D].
-            is_world: they are told before the first unit, and never forgotten.
         """
         slices = state.pending // self.per_unit
         assert state.pending == slices * self.per_unit == fresh.shape[-2], (state.pending, fresh.shape)
-        if is_world:
-            state.world = torch.cat([state.world, fresh], -2)
-            state.used += state.pending
-            state.told += slices
-        else:
-            self._remember(state, fresh, slices)
+        self._remember(state, fresh, slices)
         state.pending = 0
         state.unit = state.unit + slices
+        state.slices += slices
+
+    def set_world(self, state: KVState, keys: Tensor, values: Tensor) -> None:
+        """Put a world in the place of the one that holds, between two slices.
+
+        Args:
+            state: written in place.
+            keys: un-rotated [B, L, KV, P*N, D]; no tokens: there is no world any more.
+            values: as many.
+        """
+        assert not state.pending, state.pending
+        self._move(state, keys.shape[-2] - state.world.shape[-2])
+        first = state.sinks.shape[-2]
+        place = slice(first, first + keys.shape[-2])
+        state.world, state.told = keys, keys.shape[-2] // self.per_unit
+        state.values[..., place, : self.head_dim] = values
+        state.keys[..., place, HIDDEN_CHANNEL] = 0.0  # also in rows that began after the last world was told
+        state.keys[..., place, UNIT_CHANNEL] = self._present(state)
+        moved = (state.age - self.world_reach).clamp_min(0)
+        self._stand(state, keys, first, torch.arange(-state.told, 0), moved)
+        state.coming_keys, state.coming_values = keys[..., :0, :], keys[..., :0, :]
+
+    def add_to_world(self, state: KVState, keys: Tensor, values: Tensor, index: int, told: int) -> None:
+        """Take slice ``index`` of the ``told`` ones of a world that comes; with the last one it holds."""
+        if not index:
+            state.coming_keys, state.coming_values = keys[..., :0, :], values[..., :0, :]
+        state.coming_keys = torch.cat([state.coming_keys, keys], -2)
+        state.coming_values = torch.cat([state.coming_values, values], -2)
+        if index + 1 == told:
+            self.set_world(state, state.coming_keys, state.coming_values)
+
+    def _move(self, state: KVState, by: int) -> None:
+        """Let everything behind the world lie so many tokens further back; negative: further forward."""
+        if not by:
+            return
+        self.reserve(state, max(0, by))
+        first, last = state.anchored, state.filled
+        for tensor in (state.keys, state.values):
+            for layer in tensor.unbind(1):  # one at a time: a copy of everything would take as much memory again
+                layer[..., first + by : last + by, :] = layer[..., first:last, :].clone()
+        state.used += by
 
     def skip(self, state: KVState, count: int) -> None:
         """Go on behind slice ``count - 1``, without slices that nobody remembers any more; the ring waits for others.
@@ -250,7 +159,7 @@ class KVCache:
         state.keys[..., state.anchored : state.used, UNIT_CHANNEL] = 0.0
         state.age = state.age + (count - state.count)
         state.unit = state.unit + (count - state.count)
-        state.base = _base(state.unit)
+        state.base = base_of(state.unit)
         state.count = count
 
     def _full(self, state: KVState) -> int:
@@ -317,15 +226,23 @@ class KVCache:
         An anchor of unit j, counted from where its row began, stands at ``j + max(0, age - reach)``: its distance
         from the present unit is ``min(age, reach) - j``. To ALiBi it is as near as the present unit.
         """
-        present = self.stride * (state.unit - state.base).to(state.keys)[:, None, None, None]
-        state.keys[..., : state.anchored, UNIT_CHANNEL] = present
+        state.keys[..., : state.anchored, UNIT_CHANNEL] = self._present(state)
         self._turn(state, state.sinks, 0, torch.arange(self.n_sinks), self.sink_reach)
         self._turn(state, state.world, state.sinks.shape[-2], torch.arange(-state.told, 0), self.world_reach)
+
+    def _present(self, state: KVState) -> Tensor:
+        """The unit channel of the present slice, [B, 1, 1, 1]."""
+        return self.stride * (state.unit - state.base).to(state.keys)[:, None, None, None]
 
     def _turn(self, state: KVState, keys: Tensor, first: int, units: Tensor, reach: int) -> None:
         """Rotate anchors anew; there is nothing to do before they have reached their distance."""
         moved = (state.age - reach).clamp_min(0)
-        if not keys.shape[-2] or not bool(moved.any()):
+        if bool(moved.any()):
+            self._stand(state, keys, first, units, moved)
+
+    def _stand(self, state: KVState, keys: Tensor, first: int, units: Tensor, moved: Tensor) -> None:
+        """Write anchors of these units, rotated where they stand when they have ``moved`` [B] units from there."""
+        if not keys.shape[-2]:
             return
         places = (self.stride * units[:, None] + self._offsets).flatten()
         at = self.stride * (state.unit - state.age + moved)[:, None] + places

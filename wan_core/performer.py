@@ -17,8 +17,9 @@ from .context import ContextState, append_slice, no_digest
 from .errors import ModelError
 from .flow import Latents, Solver, exits, noise
 from .guard import widened
-from .kvcache import CachePass, KVState
+from .kvcache import CachePass
 from .kvslice import KVSlice
+from .kvstate import KVState
 from .model import DuplexModel
 from .refill import follow
 
@@ -51,7 +52,7 @@ class Performer:
         """Take those of the slices that are next, up to the unit ``present``: see `refill.follow`.
 
         Returns:
-            The first unit that is needed before the present one can be taken; None when nothing is.
+            The place in the log of what is needed before the present unit can be taken; None when nothing is.
         """
         return follow(self.model.cache, state, slices, present)
 

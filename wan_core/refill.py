@@ -1,7 +1,7 @@
 """How a side of the context log that has lost the thread finds it again: the other side sends slices once more.
 
     log.append(slice)                     the writer keeps what it has sent
-    need = follow(cache, state, slices)   the reader takes what follows; else: the first unit that it needs
+    need = follow(cache, state, slices)   the reader takes what follows; else: the place in the log of what it needs
     log.slices_since(need)                the writer reads again, and the reader follows
 
 A slice that is dropped, repeated or damaged costs answers, never the session: the reader ends with the same keys and
@@ -13,13 +13,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 
 from .context import ContextState, check_fits, take_slice
 from .kvcache import KVCache
 from .kvslice import KVSlice, chained_digest
 
-FROM_THE_START = -(1 << 62)
+FROM_THE_START = 0
 """Needed by a reader that holds nothing: whatever comes first."""
 
 
@@ -27,24 +26,27 @@ class ContextLog:
     """Slices of a session that can be read again: all that a cache of the same rules remembers.
 
     Args:
-        cache: the rules; world and sinks are kept for good, of the others as many as the cache holds.
+        cache: the rules; the sinks are kept for good, the world until another one is told, of the others as many as the
+            cache holds.
         retention_units: how many of the others at most; None: as said.
     """
 
     def __init__(self, cache: KVCache, retention_units: int | None = None) -> None:
         kept = cache.ring_units + 1  # the newest slice, and those that it sees
-        self._anchors: list[KVSlice] = []
+        self._world: list[KVSlice] = []
+        self._sinks: list[KVSlice] = []
         self._recent: deque[KVSlice] = deque(maxlen=kept if retention_units is None else min(kept, retention_units))
-        self._sinks_missing = self._n_sinks = cache.n_sinks
+        self._n_sinks = cache.n_sinks
         self._last: KVSlice | None = None
 
     def append(self, slice_: KVSlice) -> None:
         """The next slice; the log keeps its tensors, which nobody may change any more."""
+        if not (slice_.count if slice_.is_world else slice_.told):
+            self._world.clear()  # another one begins here, or there is none any more
         if slice_.is_world:
-            self._anchors.append(slice_)
-        elif self._sinks_missing:
-            self._anchors.append(slice_)
-            self._sinks_missing -= 1
+            self._world.append(slice_)
+        elif slice_.count < self._n_sinks:
+            self._sinks.append(slice_)
         else:
             self._recent.append(slice_)
         self._last = slice_
@@ -57,35 +59,32 @@ class ContextLog:
         taken = [index for index, slice_ in enumerate(slices) if slice_.digest == digest]
         for slice_ in slices[: taken[-1] + 1] if taken else ():
             if self._last is not None and slice_.start <= self._last.start:
-                if any(slice_.digest == s.digest for s in (*self._anchors, *self._recent)):
+                if any(slice_.digest == s.digest for s in self._kept()):
                     continue
-                self._anchors.clear()
-                self._recent.clear()
-                self._sinks_missing = self._n_sinks
+                for kept in (self._world, self._sinks, self._recent):
+                    kept.clear()
             self.append(slice_)
 
-    def slices_since(self, unit: int, most: int | None = None) -> list[KVSlice]:
-        """The slices of ``unit`` and later, as many as wanted, the oldest first.
+    def slices_since(self, place: int, most: int | None = None) -> list[KVSlice]:
+        """The slices at this place in the log and behind it, as many as wanted, in order.
 
-        Where older ones are no longer kept, the first that is kept says so: it `KVSlice.resumes`.
+        Where those before one are no longer kept, it says so: it `KVSlice.resumes`.
         """
-        found = [s for s in self._anchors if s.unit >= unit]
-        if self._recent and self._recent[0].unit > unit and not self._is_whole():
-            found.append(replace(self._recent[0], resumes=True))
-            found += islice(self._recent, 1, None)
-        else:
-            found += (s for s in self._recent if s.unit >= unit)
-        return found[:most]
+        found: list[KVSlice] = []
+        for slice_ in [s for s in self._kept() if s.place >= place][:most]:
+            resumes = slice_.place > place
+            found.append(slice_ if slice_.resumes == resumes else replace(slice_, resumes=resumes))
+            place = slice_.place + 1
+        return found
 
-    def slices_up_to_newest(self, unit: int, most: int) -> list[KVSlice]:
+    def slices_up_to_newest(self, place: int, most: int) -> list[KVSlice]:
         """As `slices_since`, and the newest slice in any case: a reader then sees whether others are missing."""
-        found = self.slices_since(unit, most)
+        found = self.slices_since(place, most)
         return found if self._last is None or (found and found[-1].start == self._last.start) else [*found, self._last]
 
-    def _is_whole(self) -> bool:
-        """Whether nothing is missing between the anchors and the others."""
-        start = self._recent[0].start
-        return start == (self._anchors[-1].start + _tokens(self._anchors[-1]) if self._anchors else 0)
+    def _kept(self) -> list[KVSlice]:
+        """All slices, in order; where the world was told later than at the beginning, it stands between others."""
+        return sorted((*self._world, *self._sinks, *self._recent), key=lambda slice_: slice_.start)
 
 
 def follow(cache: KVCache, state: ContextState, slices: Sequence[KVSlice], present: int | None = None) -> int | None:
@@ -100,7 +99,7 @@ def follow(cache: KVCache, state: ContextState, slices: Sequence[KVSlice], prese
         present: the unit that the reader should then have taken, where it is known; None: that of the last slice.
 
     Returns:
-        The first unit that is needed before the present one can be taken; None when nothing is.
+        The place in the log of what is needed before the present unit can be taken; None when nothing is.
 
     Raises:
         ModelError: slices of another model.
@@ -112,7 +111,8 @@ def follow(cache: KVCache, state: ContextState, slices: Sequence[KVSlice], prese
         start = held.slices * cache.per_unit
         if slice_.digest != chained_digest(slice_):
             is_behind = True
-        elif slice_.resumes and slice_.start > start:
+        elif slice_.resumes and slice_.start > start and not is_behind:
+            # behind a slice that came to harm in this packet it would pass over what the log still holds
             take_slice(cache, state, slice_)
             is_behind = False
         elif slice_.start > start:
@@ -127,13 +127,4 @@ def follow(cache: KVCache, state: ContextState, slices: Sequence[KVSlice], prese
         state.reset()
     if present is not None:
         is_behind = state.unit != present + 1
-    return needed(state) if is_behind else None
-
-
-def needed(state: ContextState) -> int:
-    """The unit that a reader needs next."""
-    return state.unit if state.cache.slices else FROM_THE_START
-
-
-def _tokens(slice_: KVSlice) -> int:
-    return slice_.keys.shape[-2]
+    return state.place if is_behind else None

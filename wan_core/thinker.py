@@ -1,6 +1,6 @@
 """The thinker: takes the user in, decides, and writes the context log. It never runs the solver.
 
-    thinker.prefill(state, world)            before the first unit, if there is anything to tell
+    thinker.set_world(state, world)          before the first unit, or between two: what holds from here on
 
 One unit, in order:
 
@@ -16,7 +16,7 @@ is written in place: keys and values are too large to copy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -33,7 +33,6 @@ from .exchange import (
     agent_track,
     decision_track,
     user_track,
-    world_track,
 )
 from .flow import GESTURE, chance
 from .guard import widened
@@ -42,6 +41,7 @@ from .kvcache import CachePass
 from .kvslice import KVSlice, sealed
 from .mask import TailMask, Tokens, tokens_of, visible
 from .model import DuplexModel
+from .prefix import prefix_of
 from .refill import follow
 
 ABSORB_UNITS = 16
@@ -106,7 +106,6 @@ class Thinker:
         self._s = _Span(y + u, tokens.part(y + u, y + u + s), groups)
         self._event = _Span(y + u, tokens.part(y + u, y + u + 1), groups)
         self._after_event = _Span(y + u + 1, tokens.part(y + u + 1, y + u + s), groups)
-        self._slice = _Span(0, tokens, groups)
 
     @torch.inference_mode()
     def new_state(self, batch: int = 1, first_unit: int | Sequence[int] = 0) -> ThinkerState:
@@ -120,33 +119,36 @@ class Thinker:
         )
 
     @torch.inference_mode()
-    def prefill(self, state: ThinkerState, world: Sequence[WorldUnit]) -> list[KVSlice]:
-        """Tell what holds for the whole session, before its first unit: it is never forgotten, and never far away.
+    def set_world(self, state: ThinkerState, world: Sequence[WorldUnit]) -> list[KVSlice]:
+        """Tell what holds from here on, in place of what was told before: never forgotten, and never far away.
+
+        Before the first unit this is prefill. Later, what follows is thought as if this world had been told before
+        the first unit; what has been thought stays in the history as it was thought.
 
         Args:
-            state: fresh, written in place.
-            world: in units, the oldest first; all rows are told at once.
+            state: written in place; no response is committed.
+            world: in units, the oldest first, of any number; all rows are told at once.
 
         Returns:
-            The slice of each, the first of the context log.
+            The slice of each, the next of the context log. Where there are none, the next unit's slice says so.
 
         Raises:
-            ModelError: the session has begun; shapes that do not fit, NaN or infinity.
+            ModelError: a response is committed already; shapes that do not fit, NaN or infinity; the state is then as
+                before.
         """
-        if state.cache.slices or state.is_committed:
+        if state.is_committed:
             raise ModelError(
-                f"thinker: unit {state.unit}: found a session that has begun (expected a fresh one), "
-                "tell the world before its first unit"
+                f"thinker: unit {state.unit}: found a committed response (expected a whole slice), "
+                "set the world after step"
             )
-        if not world:
-            return []
-        told = self.model.embed.world(world_track(world), state.batch, len(world))
-        state.cache.unit = state.cache.unit - len(world)
-        slices: list[KVSlice] = []
-        for x in told.unbind(1):
-            self.model.cache.start_slice(state.cache)
-            self._write(state, x, self._slice)
-            slices += self._close(state, state.fresh_keys.clone(), answers=False, is_world=True)
+        cache, told = state.cache, len(world)
+        cache.pending = 0  # a step that was cut short leaves nothing behind
+        keys, values = prefix_of(self.model, world, state.batch)
+        self.model.cache.set_world(cache, keys, values)
+        first = tuple(unit - age - told for unit, age in zip(cache.units, cache.age.tolist(), strict=True))
+        draft = KVSlice(first, 0, keys, values, told=told, answers=False, is_world=True)
+        slices = self._chained(state, draft)
+        cache.slices += told
         return slices
 
     @torch.inference_mode()
@@ -317,27 +319,34 @@ class Thinker:
         memory.keep()
         return hidden
 
-    def _close(self, state: ThinkerState, fresh: Tensor, answers: bool, is_world: bool = False) -> list[KVSlice]:
-        """The pending tokens are whole slices: chain their digests, move on. Keys [B, L, KV, U*N, D], un-rotated."""
-        per_unit, cache = self.model.slots.clean, state.cache
+    def _close(self, state: ThinkerState, fresh: Tensor, answers: bool) -> list[KVSlice]:
+        """The pending tokens are whole slices: into the log and the history. Keys [B, L, KV, U*N, D], un-rotated."""
+        cache, rules = state.cache, self.model.cache
         values = cache.values[..., cache.used : cache.filled, : fresh.shape[-1]]
-        slices: list[KVSlice] = []
-        digest = state.last_digest
-        for k, v in zip(torch.split(fresh, per_unit, -2), torch.split(values, per_unit, -2), strict=True):
-            draft = KVSlice(
-                tuple(unit + len(slices) for unit in cache.units),
-                (cache.slices + len(slices)) * per_unit,
-                k.contiguous(),
-                v.clone(memory_format=torch.contiguous_format),
-                digest,
-                answers=answers,
-                is_world=is_world,
-            )
-            slices.append(sealed(draft))
-            digest = slices[-1].digest
-        self.model.cache.close_slices(cache, fresh, is_world)
-        state.digest = torch.frombuffer(bytearray(digest), dtype=torch.uint8)
+        draft = KVSlice(cache.units, 0, fresh, values, count=cache.count, told=cache.told, answers=answers)
+        slices = self._chained(state, draft)
+        rules.close_slices(cache, fresh)
         state.is_committed = 0
+        return slices
+
+    def _chained(self, state: ThinkerState, draft: KVSlice) -> list[KVSlice]:
+        """The next slices of the log, all as one in the draft, each by itself: numbered, with their digests."""
+        per_unit, digest = self.model.slots.clean, state.last_digest
+        slices: list[KVSlice] = []
+        for n in range(draft.keys.shape[-2] // per_unit):
+            tokens = slice(n * per_unit, (n + 1) * per_unit)
+            slice_ = replace(
+                draft,
+                units=tuple(unit + n for unit in draft.units),
+                start=(state.cache.slices + n) * per_unit,
+                keys=draft.keys[..., tokens, :].contiguous(),
+                values=draft.values[..., tokens, :].clone(memory_format=torch.contiguous_format),
+                previous=digest,
+                count=draft.count + n,
+            )
+            slices.append(sealed(slice_))
+            digest = slices[-1].digest
+        state.digest = torch.frombuffer(bytearray(digest), dtype=torch.uint8)
         return slices
 
     def _response(self, state: ThinkerState, responses: Sequence[ResponseUnit]) -> Tensor:

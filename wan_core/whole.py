@@ -56,9 +56,9 @@ class Whole:
             null.new_zeros(batch, *self.model.preset.video.latent_shape),
         )
 
-    def prefill(self, state: WholeState, world: Sequence[WorldUnit]) -> None:
-        """See `Thinker.prefill`."""
-        self.thinker.prefill(state.thinker, world)
+    def set_world(self, state: WholeState, world: Sequence[WorldUnit]) -> None:
+        """See `Thinker.set_world`."""
+        self.thinker.set_world(state.thinker, world)
 
     @torch.inference_mode()
     def step(

@@ -20,7 +20,7 @@ from ...runtime.errors import UserError
 from ...wan_core.config import CacheConfig, preset
 from ...wan_core.exchange import Decision, UserUnit
 from ...wan_core.flow import Solver
-from ...wan_core.kvcache import KVState
+from ...wan_core.kvstate import KVState
 from ...wan_core.model import DuplexModel
 from ...wan_core.whole import Whole, WholeState
 from .model import torch_threads

@@ -25,7 +25,7 @@ from ..audio import AudioCodec
 from ..embed import AgentTrack, DecisionTrack, WorldTrack
 from ..exchange import Decision, ResponseUnit, UserUnit, WorldUnit
 from ..flow import Latents, Solver, euler, interpolate, training_times
-from ..kvcache import KVState
+from ..kvstate import KVState
 from ..mel import LogMel
 from ..model import DuplexModel
 from ..performer import predict_clean, solve
@@ -189,7 +189,7 @@ def roll_out(
         state, hearing = thinker.new_state(rows), mel.new_state(rows)
         speech = audio.new_decoder_state(rows)
         if world is not None:
-            thinker.prefill(state, _in_units(world))
+            thinker.set_world(state, _in_units(world))
         said: Tensor | None = None
         response: ResponseUnit | None = None
         own: list[tuple[Tensor, ...]] = []

@@ -137,7 +137,7 @@ class ModelAgent:
         self._response = ResponseUnit()
         self._late: list[Sequence[UserUnit]] = []
         self._unit = 0
-        for slice_ in self._thinker.prefill(self._thinking, prompts(specs)):
+        for slice_ in self._thinker.set_world(self._thinking, prompts(specs)):
             self._performer.append(self._performing, slice_)
 
     @torch.inference_mode()
