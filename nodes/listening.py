@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -148,10 +148,17 @@ class Ears:
         return known and outcome == CONCEALED
 
 
+class Listening(Protocol):
+    """State of a node that takes the user in."""
+
+    ears: Ears
+
+
 class ListeningNode(BackboneNode):
     """What thinker and whole have in common: they take the user in."""
 
-    persona: str = Param("", help="what the agent is told before unit 0, in words that the checkpoint knows")
+    persona: str = Param("", live=True, help="what the agent is told before unit 0, or later in place of it, in words "
+                         "that the checkpoint knows")  # fmt: skip
 
     tokenizer: str = Param("", path="input", help="folder of a language model whose tokens are typed, said and told; "
                            "if empty, the checkpoint's vocabulary")  # fmt: skip
@@ -208,6 +215,17 @@ class ListeningNode(BackboneNode):
         if vocabulary is None and "text" in ctx.connected_inputs:
             raise CheckpointError(without_words(f"node '{ctx.name}': input 'text'", self.checkpoint))
         return vocabulary or NumberedTokens()
+
+    def update(self, state: Listening, values: Mapping[str, Any]) -> None:
+        """Let the agent be somebody else from the next unit on; what it has said and heard, it remembers.
+
+        Raises:
+            UserError: the persona has a word that the checkpoint does not know; the agent stays who it is.
+        """
+        persona = values["persona"]
+        if not self.tokenizer:
+            check_words("persona", persona, self.checkpoint, own_vocabulary(self.checkpoint))
+        state.ears.persona, state.ears.is_told = persona, False
 
     def world(self, persona: str) -> list[WorldUnit]:
         """A persona, one token a unit."""

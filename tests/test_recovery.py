@@ -35,10 +35,11 @@ def performer():
     return opened(PerformerNode, refill_units=4)
 
 
-def conversation(thinker, performer, units, restarts=(), accidents=None, forget=()):
+def conversation(thinker, performer, units, restarts=(), accidents=None, forget=(), personas=None):
     """Per unit: what the thinker and the performer put out; ``accidents``: what becomes of the log of a unit.
 
-    A thinker restarts before the units ``restarts``; before those in ``forget`` it falls back to what it was 3 units ago.
+    A thinker restarts before the units ``restarts``; before those in ``forget`` it falls back to what it was 3 units
+    ago; ``personas`` are set before their units.
     """
     thinking, performing, answer, before = thinker.new_state(), performer.new_state(), {}, {}
     pasts = {}
@@ -48,6 +49,8 @@ def conversation(thinker, performer, units, restarts=(), accidents=None, forget=
             thinking = thinker.new_state()
             thinking.model.restore(pasts[k - 3])
         pasts[k] = thinking.model.save()
+        if k in (personas or {}):
+            thinker.update(thinking, {"persona": personas[k]})
         log = {"dropped": None, "repeated": before.get("log"), "damaged": damaged(answer.get("log"))}.get(
             (accidents or {}).get(k), answer.get("log")
         )

@@ -31,10 +31,12 @@ def performer():
     return opened(PerformerNode)
 
 
-def conversation(thinker, performer, units, accident=lambda k, packet: packet, restarts=()):
-    """Answers of the performer, and all slices that the thinker wrote."""
+def conversation(thinker, performer, units, accident=lambda k, packet: packet, restarts=(), personas=None):
+    """Answers of the performer, and all slices that the thinker wrote; ``personas`` are set before their units."""
     thinking, performing, answer, slices = thinker.new_state(), performer.new_state(), {}, []
     for k in range(units):
+        if k in (personas or {}):
+            thinker.update(thinking, {"persona": personas[k]})
         said = {"need": answer.get("need"), **response(answer)}
         packet = thinker.step(thinking, unit(k), **user(k), **said)["context"]
         slices.append(packet)
@@ -45,16 +47,16 @@ def conversation(thinker, performer, units, accident=lambda k, packet: packet, r
 
 def afresh(performer, packets):
     """The answers of a performer that gets the same slices, each as soon as it was first written."""
-    slices = {s.unit: s for packet in packets for s in unpacked(packet)}
+    slices = {s.place: s for packet in packets for s in unpacked(packet)}
     state = performer.new_state()
-    for k in sorted(slices):
-        performer._performer.append(state.model, slices[k])
-        if k >= 0:
-            yield performer._performer.generate(state.model, k, Solver(performer.steps))
+    for _, slice_ in sorted(slices.items()):
+        performer._performer.append(state.model, slice_)
+        if not slice_.is_world:
+            yield performer._performer.generate(state.model, slice_.unit, Solver(performer.steps))
 
 
-def check(thinker, performer, lost, accident=lambda k, packet: packet, restarts=(), units=20):
-    answers, packets = zip(*conversation(thinker, performer, units, accident, restarts), strict=True)
+def check(thinker, performer, lost, accident=lambda k, packet: packet, restarts=(), units=20, personas=None):
+    answers, packets = zip(*conversation(thinker, performer, units, accident, restarts, personas), strict=True)
     expected = list(afresh(performer, packets))
     for k, answer in enumerate(answers):
         assert set(answer) == ({"need"} if k in lost else {"video", "audio"}), k
