@@ -13,7 +13,6 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -29,29 +28,22 @@ from .video import VideoCodec
 
 PART = "eyes"
 """Name of the part in checkpoints; one that has none sees with the encoder of its video codec."""
+NARROW, HIDDEN = 32, 256
+"""Features of each place in the picture, and of the whole."""
 
 
 @dataclass
 class EyesState(State):
-    """What eyes keep: the features of the unit before, ``features.steps`` [B, 1, D, h, w]."""
+    """What eyes keep: the features of the unit before, ``features.steps`` [B, 1, D]."""
 
     features: Past
 
 
-class Sight(Protocol):
-    """What sees a user: eyes, or the encoder of a video codec; states are its own."""
-
-    def new_encoder_state(self, batch: int = 1) -> Any:
-        """The beginning."""
-        ...
-
-    def encode(self, frames: Tensor, state: Any, /) -> tuple[Tensor, Any]:
-        """[B, U, F, H, W, 3] in -1..1 -> normalised latents [B, U, h, w, Z]."""
-        ...
-
-
 class Eyes(nn.Module):
     """Pictures of the user -> latents of the video codec's shape, already normalised.
+
+    People are anywhere in a picture, and the plain drawing of them is where it always is: after the convolutions
+    everything meets everything.
 
     Args:
         config: of the codec whose latents are given.
@@ -60,44 +52,33 @@ class Eyes(nn.Module):
     def __init__(self, config: VideoCodecConfig) -> None:
         super().__init__()
         self.config = config
-        widths = (3 * config.frames, *config.widths)
+        widths, (h, w, _) = (3 * config.frames, *config.widths), config.latent_shape
         self.down = nn.ModuleList(nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths))
-        # where pictures are large a block would cost more than all the rest
-        some = len(config.widths) - 2
-        self.blocks = nn.ModuleList(Residual(w) if i >= some else nn.Identity() for i, w in enumerate(config.widths))
-        last = widths[-1]
-        self.mix = nn.Conv2d(2 * last, last, 1)
-        self.whole = nn.Linear(2 * last, last)
-        self.top = Residual(last)
-        self.output = nn.Conv2d(last, config.channels, 1)
-        nn.init.zeros_(self.whole.weight)
-        nn.init.zeros_(self.whole.bias)
+        self.block = Residual(widths[-2])
+        self.narrow = nn.Conv2d(widths[-1], NARROW, 1)
+        self.whole = nn.Linear(2 * NARROW * h * w, HIDDEN)
+        self.output = nn.Linear(HIDDEN, config.latent_size)
         nn.utils.convert_conv2d_weight_memory_format(self, torch.channels_last)
 
     @torch.no_grad()
-    def begin_as(self, codec: VideoCodec) -> None:
-        """Begin as the encoder of a codec: drawings are seen as they always were, only people must be learned."""
-        encoder, scale = codec.encoder, codec.scale
-        self.down.load_state_dict(encoder.down.state_dict())
-        self.mix.load_state_dict(encoder.mix.state_dict())
-        channels = self.config.channels
-        weight, bias = encoder.statistics.weight[:channels], encoder.statistics.bias
-        assert bias is not None
-        self.output.weight.copy_(weight / scale.std[:, None, None, None])
-        assert self.output.bias is not None
-        self.output.bias.copy_((bias[:channels] - scale.mean) / scale.std)
+    def begin(self, codec: VideoCodec, latents: Tensor) -> None:
+        """Begin with what a codec sees in a picture, and with the mean of the latents [N, h, w, Z] to be given."""
+        self.down.load_state_dict(codec.encoder.down.state_dict())
+        self.output.weight.mul_(0.2)
+        self.output.bias.copy_(latents.flatten(1).mean(0))
 
     def new_encoder_state(self, batch: int = 1) -> EyesState:
         """The beginning: no features."""
         h, w, _ = self.config.latent_shape
-        return EyesState(Past(self.mix.weight.new_zeros(batch, 1, self.config.widths[-1], h, w)))
+        return EyesState(Past(self.whole.weight.new_zeros(batch, 1, NARROW * h * w)))
 
     def features(self, frames: Tensor) -> Tensor:
-        """[B, U, F, H, W, 3] -> [B, U, D, h, w], each unit by itself."""
+        """[B, U, F, H, W, 3] -> [B, U, D], each unit by itself."""
         x = frames.permute(0, 1, 3, 4, 2, 5).flatten(4).flatten(0, 1).permute(0, 3, 1, 2)
-        for layer, block in zip(self.down, self.blocks, strict=True):
-            x = block(functional.silu(layer(x)))
-        return x.reshape(*frames.shape[:2], *x.shape[1:])
+        for layer in self.down[:-1]:
+            x = functional.silu(layer(x))
+        x = functional.silu(self.down[-1](self.block(x)))
+        return functional.silu(self.narrow(x)).flatten(1).unflatten(0, frames.shape[:2])
 
     def encode(self, frames: Tensor, state: EyesState) -> tuple[Tensor, EyesState]:
         """[B, U, F, H, W, 3] in -1..1 -> normalised latents [B, U, h, w, Z].
@@ -107,10 +88,8 @@ class Eyes(nn.Module):
         """
         self._check(frames, state)
         pairs, past = causal_taps(self.features(frames), state.features, 2)
-        pairs = pairs.flatten(0, 1)
-        x = self.mix(pairs) + self.whole(pairs.mean((2, 3)))[:, :, None, None]
-        x = self.output(self.top(functional.silu(x))).permute(0, 2, 3, 1)
-        return x.reshape(*frames.shape[:2], *x.shape[1:]), EyesState(past)
+        latents = self.output(functional.silu(self.whole(pairs)))
+        return latents.unflatten(2, self.config.latent_shape), EyesState(past)
 
     def encoder_after(self, frames: Tensor, state: EyesState) -> EyesState:
         """The state after [B, U, F, H, W, 3]: the features of the last unit."""
@@ -132,8 +111,7 @@ class Residual(nn.Module):
         self.before, self.between = nn.GroupNorm(groups, width), nn.GroupNorm(groups, width)
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.second.weight)  # it begins as the way past
-        assert self.second.bias is not None
+        nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ def learn_eyes(context: TrainingContext) -> list[Probe]:
     data, kept_back = load(context.views(), context.data), load(context.views("held-out"), context.data)
     reader, scale = reader_of(data)
     context.seed_weights(4)
-    eyes = first_eyes(context, codec).to(context.device)
+    eyes = first_eyes(context, codec, data["latents"].float().flatten(0, 1)).to(context.device)
     task = EyesTask(eyes, Users(data, ROWS, context.device).draw, reader.to(context.device), scale.to(context.device))
     loop = Loop(task, EYES_RECIPE, 10**9, context.seed + 2)
     drive = context.drive("eyes", loop)
@@ -60,12 +60,12 @@ def learn_eyes(context: TrainingContext) -> list[Probe]:
     return gates
 
 
-def first_eyes(context: TrainingContext, codec: VideoCodec) -> Eyes:
-    """Those of the checkpoint that the training begins with, or new ones that see as the codec does."""
+def first_eyes(context: TrainingContext, codec: VideoCodec, latents: Tensor) -> Eyes:
+    """Those of the checkpoint that the training begins with, or new ones that have learned nothing of people."""
     eyes = load_eyes_of(context.origin) if context.origin else None
     if eyes is None:
         eyes = Eyes(context.preset.video)
-        eyes.begin_as(codec)
+        eyes.begin(codec, latents)
     return eyes.requires_grad_(True)
 
 
