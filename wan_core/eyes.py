@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,18 @@ class EyesState(State):
     """What eyes keep: the features of the unit before, ``features.steps`` [B, 1, D]."""
 
     features: Past
+
+
+class Sight(Protocol):
+    """What sees a user: eyes, or the encoder of a video codec; states are its own."""
+
+    def new_encoder_state(self, batch: int = 1) -> Any:
+        """The beginning."""
+        ...
+
+    def encode(self, frames: Tensor, state: Any, /) -> tuple[Tensor, Any]:
+        """[B, U, F, H, W, 3] in -1..1 -> normalised latents [B, U, h, w, Z]."""
+        ...
 
 
 class Eyes(nn.Module):

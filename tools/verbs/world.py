@@ -49,7 +49,10 @@ def _users_options(function: F) -> F:
     """What users do, and whose voices they have."""
     scenario = click.option("--scenario", default="everything", show_default=True, help="How users behave.")
     voices = click.option("--voices", type=_FOLDER, metavar="DIR", help="Recorded people: WORD_PERSON_TAKE.wav")
-    return scenario(voices(_hold_out_option(function)))
+    life = click.option(
+        "--life", type=_FOLDER, metavar="DIR", help="Photographs and recordings of real people and places, too."
+    )
+    return scenario(voices(life(_hold_out_option(function))))
 
 
 def _units_option(default: int) -> Callable[[F], F]:
@@ -85,6 +88,7 @@ def show(
     size: int,
     scenario: str,
     voices: Path | None,
+    life: Path | None,
     hold_out: tuple[str, ...],
     persona: str,
     held_out: bool,
@@ -102,7 +106,7 @@ def show(
 
     split: Split = "held-out" if held_out else "train"
     behaviour, character = scenario_named(scenario), persona_named(persona)
-    bank = _bank(voices, hold_out)
+    bank = _bank(voices, hold_out, life)
     write_both(play(seed, units, bank, behaviour, split=split, persona=character, size=size), output)
     click.echo(f"{output}")
 
@@ -136,7 +140,9 @@ def clip(seed: int, output: Path, units: int | None, size: int, hold_out: tuple[
 @click.option("--seeds", type=click.IntRange(min=1), default=20, show_default=True, help="Dialogues to check.")
 @_units_option(UNITS)
 @_users_options
-def check(seeds: int, units: int, scenario: str, voices: Path | None, hold_out: tuple[str, ...]) -> None:
+def check(
+    seeds: int, units: int, scenario: str, voices: Path | None, life: Path | None, hold_out: tuple[str, ...]
+) -> None:
     """Prove that every change of the ideal agent follows a cue that it could observe. Ends with 1 where it is not so.
 
     \b
@@ -146,7 +152,7 @@ def check(seeds: int, units: int, scenario: str, voices: Path | None, hold_out: 
     from ..lab.world.script import scenario as scenario_named
 
     behaviour = scenario_named(scenario)
-    report = check_world(range(seeds), units, _bank(voices, hold_out), behaviour)
+    report = check_world(range(seeds), units, _bank(voices, hold_out, life), behaviour)
     click.echo(report.text())
     if not report.is_fair:
         raise click.exceptions.Exit(1)
@@ -168,7 +174,36 @@ def bank(output: Path) -> None:
     click.echo(f"{output}: {write_shipped(output, agent_speakers())} speakers")
 
 
-def _bank(voices: Path | None, hold_out: tuple[str, ...]) -> Bank:
+@command.command("compose", short_help="Put a clip and recordings together, with their cues.")
+@click.argument("film", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--voices", type=_FOLDER, metavar="DIR", required=True, help="Recordings: WORD_PERSON_TAKE.wav")
+@click.option("--person", metavar="NAME", required=True, help="Whose voice is used.")
+@_output_option
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of what is said.")
+@click.option("--turns", type=click.IntRange(min=1), default=10, show_default=True, help="Number of turns.")
+def compose(film: Path, voices: Path, person: str, output: Path, seed: int, turns: int) -> None:
+    """Put the pictures of FILM and recorded digits together: a film to measure with, its cues beside it as JSON.
+
+    
+    wangraph world compose me.mp4 --voices DIR --person anna -o films/anna.mp4
+    wangraph evaluate real films
+    """
+    from ...runtime.errors import did_you_mean, listing
+    from ..lab.evaluate.compose import compose as put_together
+    from ..lab.world.life.material import read_clip
+
+    bank = _bank(voices, ())
+    speakers = {speaker.name: speaker for speaker in bank.speakers if speaker.synthesiser == "people"}
+    if person not in speakers:
+        raise UserError(
+            f"--person: found '{person}' (available: {listing(speakers)}){did_you_mean(person, list(speakers))}"
+        )
+    pictures, _ = read_clip(film, 160)
+    cues = put_together(output, bank.takes(speakers[person]), pictures, seed, turns)
+    click.echo(f"{output}: {turns} turns, {sum(cue.kind == 'word' for cue in cues)} words")
+
+
+def _bank(voices: Path | None, hold_out: tuple[str, ...], life: Path | None = None) -> Bank:
     from ..lab.world.voices import HELD_OUT, Bank
 
-    return Bank(voices, HELD_OUT.union(hold_out))
+    return Bank(voices, HELD_OUT.union(hold_out), life=life)

@@ -29,7 +29,7 @@ class Figure:
         value: NaN where there was nothing to measure; infinite where it never happened.
         low, high: the interval; NaN where one dialogue tells nothing of others.
         n: events that it was measured on.
-        unit: ``share``, ``ms``, ``per minute`` or empty.
+        unit: ``share``, ``ms``, ``per minute``, ``a turn`` or empty.
     """
 
     value: float

@@ -160,8 +160,8 @@ def figures_of(talks: Sequence[Talk]) -> dict[str, Figure]:
         "onset, median": onset_ms(talks),
         "words, text": words_right(talks, in_text),
         "turns, text": turns_right(talks, in_text),
-        "words nobody asked for, a turn": spurious(talks),
-        "answers cut off, a turn": cuts(talks),
+        "words nobody asked for": spurious(talks),
+        "answers cut off": cuts(talks),
     }
 
 
@@ -176,12 +176,13 @@ def spurious(talks: Sequence[Talk]) -> Figure:
             more += max(0, said - len(turn.words))
         others = len(in_text(talk, 0, talk.duration)) - belong
         pairs.append([(float(more + max(0, others)), float(len(asked)))])
-    return ratio([pair for pair in pairs if pair[0][1]])
+    return ratio([pair for pair in pairs if pair[0][1]], "a turn")
 
 
 def cuts(talks: Sequence[Talk]) -> Figure:
     """Answers that the agent broke off, for each turn; of films in which nobody interrupts."""
-    return ratio([[(float((talk.text == STOP).sum()), float(len(turns(talk))))] for talk in talks if turns(talk)])
+    counts = [(float((talk.text == STOP).sum()), float(len(turns(talk)))) for talk in talks]
+    return ratio([[pair] for pair in counts if pair[1]], "a turn")
 
 
 def summary(talks: Sequence[Talk], films: Sequence[Film]) -> list[str]:

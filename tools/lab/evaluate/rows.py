@@ -22,6 +22,7 @@ from ....wan_core.flow import Solver
 from ..world.conversation import warning_of
 from ..world.voices import Bank
 from .agents import SOLVER, AblatedVision, IdealAgent, ModelAgent, Weights
+from .export import export
 from .face_reader import Reader, reader
 from .measures import in_sound
 from .recogniser import Recogniser, recogniser
@@ -62,6 +63,7 @@ class Setting:
         sets: its parameters, in order.
         agent: address of the WebSocket that the row ``agent`` is of; empty: none.
         first: number of the first dialogue of each task.
+        export: folder that every dialogue of the row ``model`` is written to; None: none is.
     """
 
     checkpoint: str
@@ -74,6 +76,7 @@ class Setting:
     sets: tuple[tuple[str, str], ...] = ()
     agent: str = ""
     first: int = 0
+    export: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -93,16 +96,16 @@ class Tools:
 
         if row == "agent":
             return websocket_runner(setting.agent, self.voices.bank, self.read, self.size)
-        return runner_of(self.agents[row], self.voices.bank, self.read, self.size)
+        return runner_of(self.agents[row], self.voices.bank, self.read, self.size, keeps=_is_exported(setting, row))
 
 
-def runner_of(agent: Callable[[], Agent], bank: Bank, read: Reader, size: int) -> Runner:
-    """Dialogues with an agent, `ROWS_AT_ONCE` in a batch."""
+def runner_of(agent: Callable[[], Agent], bank: Bank, read: Reader, size: int, keeps: bool = False) -> Runner:
+    """Dialogues with an agent, `ROWS_AT_ONCE` in a batch; with ``keeps`` they have their pictures."""
 
     def run_dialogues(specs: Sequence[DialogueSpec], units: int) -> list[Talk]:
         talks: list[Talk] = []
         for some in batches(specs):
-            talks += hold(agent(), some, units, bank, read, size)
+            talks += hold(agent(), some, units, bank, read, size, keep_frames=len(some) if keeps else 0)
         return talks
 
     return run_dialogues
@@ -121,9 +124,9 @@ def tools(setting: Setting) -> Tools:
     Raises:
         ModelError: the checkpoint cannot be used.
         MediaError, MissingExtra: the voices cannot be used.
-        UserError: somebody who was to be run_dialogues out was heard in training.
+        UserError: somebody who was to be held out was heard in training.
     """
-    return _tools(replace(setting, graph="", sets=(), agent=""))
+    return _tools(replace(setting, graph="", sets=(), agent="", export=None))
 
 
 @functools.lru_cache(maxsize=1)
@@ -200,6 +203,10 @@ def measured(
     return found
 
 
+def _is_exported(setting: Setting, row: Row) -> bool:
+    return setting.export is not None and row == "model"
+
+
 def _done(job: Job) -> tuple[Job, Findings]:
     setting, row, task = job
     made, which = tools(setting), range(setting.first, setting.first + setting.dialogues)
@@ -207,6 +214,8 @@ def _done(job: Job) -> tuple[Job, Findings]:
 
     def noted(specs: Sequence[DialogueSpec], units: int) -> list[Talk]:
         talks = run_dialogues(specs, units)
+        if setting.export is not None and _is_exported(setting, row):
+            export(talks, [f"{task}-{talk.spec.seed}-{number}" for number, talk in enumerate(talks)], setting.export)
         unknown.extend(word for talk in talks for word in talk.unknown)
         return talks
 

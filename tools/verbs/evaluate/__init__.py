@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ...shared.group import Group
-from . import agent, audio, cascade, drift, fit_recogniser, graph, model, seeds
+from . import agent, audio, cascade, drift, fit_recogniser, graph, model, real, seeds
 
 
 @click.group("evaluate", cls=Group)
@@ -18,8 +18,9 @@ def command() -> None:
     wangraph evaluate graph cascade --set timeout_ms=400    any graph that takes a user in
     wangraph evaluate agent ws://127.0.0.1:8765             docs/benchmark.md: what users expect of it
     wangraph evaluate audio me.wav                          what a checkpoint makes of a recording
+    wangraph evaluate real films                            films of people, with what was said when
     """
 
 
-for module in (model, seeds, graph, agent, cascade, drift, audio, fit_recogniser):
+for module in (model, seeds, graph, agent, cascade, drift, audio, real, fit_recogniser):
     command.add_command(module.command)

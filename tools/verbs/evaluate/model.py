@@ -20,6 +20,7 @@ from . import options
 @options.processes_option
 @options.json_option
 @options.plots_option
+@options.export_option
 def command(
     checkpoint: str,
     voices: Path | None,
@@ -34,6 +35,7 @@ def command(
     processes: int,
     as_json: bool,
     plots: Path | None,
+    export: Path | None,
 ) -> None:
     """A checkpoint, beside the ideal agent and what chance reaches. CHECKPOINT: preset, file or folder; else tiny.
 
@@ -42,12 +44,13 @@ def command(
     wangraph evaluate model --voices DIR --plots out        with recorded people, and pictures
     wangraph evaluate model --only hands --only cards       some kinds of dialogues
     wangraph evaluate model mine.safetensors --first 48     other dialogues than those by which it was chosen
+    wangraph evaluate model --only asks --export out        for other benchmarks to measure
     """
     with options.user_errors():
         from ...lab.evaluate.rows import Setting
 
         solved, people = options.solved(steps, temperature, seed), options.people(voices, hold_out)
-        setting = Setting(checkpoint, dialogues=dialogues, first=first, **people, **solved)
+        setting = Setting(checkpoint, dialogues=dialogues, first=first, export=export, **people, **solved)
         options.check(setting, only, plots)
         floors = () if no_floors else ("ablated vision", "random")
         options.show(setting, ("model", "reference", *floors), only, processes, as_json, plots)

@@ -45,6 +45,13 @@ plots_option = click.option(
     "--plots", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write pictures, too."
 )
 
+export_option = click.option(
+    "--export",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write every dialogue as sounds, film and cues, for other benchmarks.",
+)
+
 
 def dialogues_option(default: int, most: int | None = None) -> Callable[[F], F]:
     """How many dialogues are held."""
