@@ -10,7 +10,7 @@ from life_toys import life
 from wangraph.nodes.encode import EncodeVideo
 from wangraph.runtime.node import NodeContext, Unit
 from wangraph.runtime.units import UnitClock
-from wangraph.tools.lab.train.eyes import gates_of, reader_of
+from wangraph.tools.lab.train.eyes import Users, gates_of, reader_of
 from wangraph.tools.lab.train.views import doings, view_of
 from wangraph.tools.lab.world.life.material import read_material
 from wangraph.wan_core.checkpoint import save, untrained
@@ -160,3 +160,11 @@ def test_eyes_begin_with_what_the_codec_sees_and_with_the_mean_of_what_they_shal
     torch.testing.assert_close(eyes.down.state_dict(), codec.encoder.down.state_dict())
     given, _ = eyes.encode(torch.rand(4, 3, *FRAMES) * 2 - 1, eyes.new_encoder_state(4))
     assert (given - goal.mean(0)).abs().mean() < 0.3 < goal.std()
+
+
+def test_a_batch_has_many_users_for_a_short_time(views):
+    users = Users(views, 9, 2, torch.device("cpu"))
+    batch = users.draw(torch.Generator().manual_seed(0))
+    assert batch.frames.shape == (9, 2, *FRAMES) and batch.latents.shape[:2] == batch.pose.shape[:2] == (9, 2)
+    films = (views["user_video"].float() / 127.5 - 1).unfold(1, 2, 1).movedim(-1, 2).flatten(0, 1)
+    assert all(any(torch.equal(row, film) for film in films) for row in batch.frames)

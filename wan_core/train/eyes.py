@@ -15,7 +15,7 @@ from ..eyes import Eyes
 from .loop import Loss, generator_on
 from .schedule import Recipe
 
-EYES_RECIPE = Recipe(rate=1e-3, warmup_steps=50, cooldown=0.7, decay=0.02, bf16=True)
+EYES_RECIPE = Recipe(rate=6e-4, warmup_steps=100, cooldown=0.7, decay=0.02, bf16=True)
 
 POSE_WEIGHT = 2.0
 """How much a pose that is read from the latents counts, beside the latents themselves."""

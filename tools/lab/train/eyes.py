@@ -21,8 +21,8 @@ from .context import TrainingContext
 from .labels import POSE
 from .shards import load
 
-ROWS = 10
-"""Users in a batch."""
+ROWS, UNITS = 40, 2
+"""Users in a batch, and units of each: eyes remember one, and many users teach more than much of a few."""
 _LEAST_SCALE = 0.12  # of what hardly ever varies
 
 
@@ -44,7 +44,7 @@ def learn_eyes(context: TrainingContext) -> list[Probe]:
     reader, scale = reader_of(data)
     context.seed_weights(4)
     eyes = first_eyes(context, codec, data["latents"].float().flatten(0, 1)).to(context.device)
-    task = EyesTask(eyes, Users(data, ROWS, context.device).draw, reader.to(context.device), scale.to(context.device))
+    task = EyesTask(eyes, Users(data, ROWS, UNITS, context.device).draw, reader.to(context.device), scale.to(context.device))
     loop = Loop(task, EYES_RECIPE, 10**9, context.seed + 2)
     drive = context.drive("eyes", loop)
     drive.run()
@@ -93,18 +93,26 @@ class Users:
     Args:
         data: of `load`.
         rows: users in a batch.
+        units: of each.
         device: where batches go.
     """
 
-    def __init__(self, data: dict[str, Tensor], rows: int, device: torch.device) -> None:
+    def __init__(self, data: dict[str, Tensor], rows: int, units: int, device: torch.device) -> None:
         self.data, self.rows, self.device = data, min(rows, len(data["latents"])), device
+        self.units = min(units, data["latents"].shape[1])
 
     def draw(self, generator: torch.Generator) -> Views:
         """A batch, as `EyesTask` wants it."""
-        rows = torch.randint(len(self.data["latents"]), (self.rows,), generator=generator)
-        frames, latents, pose = (
-            self.data[name][rows].to(self.device) for name in ("user_video", "latents", "user_pose")
-        )
+        users, long = self.data["latents"].shape[:2]
+        rows = torch.randint(users, (self.rows,), generator=generator).tolist()
+        firsts = torch.randint(long - self.units + 1, (self.rows,), generator=generator).tolist()
+
+        def cut(name: str) -> Tensor:
+            tensor = self.data[name]
+            parts = [tensor[row, first : first + self.units] for row, first in zip(rows, firsts, strict=True)]
+            return torch.stack(parts).to(self.device)
+
+        frames, latents, pose = map(cut, ("user_video", "latents", "user_pose"))
         return Views(frames.float() / 127.5 - 1, latents.float(), pose.float())
 
 
