@@ -100,8 +100,9 @@ def test_the_node_and_the_graph_of_the_readme_run(tmp_path):
     assert (tmp_path / "poster.mp4").stat().st_size > 1000
 
 
-def test_the_stateful_node_of_the_readme_keeps_and_loses_what_it_says():
-    source = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[2]
+def test_the_stateful_node_of_the_page_on_nodes_keeps_and_loses_what_it_says():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "node.md").read_text(), re.DOTALL)
+    source = next(block for block in blocks if block.startswith("# trails.py"))
     names: dict[str, Any] = {"__name__": "readme"}
     exec(source, names)
     bright, dark = (np.full((4, 2, 2, 3), value, np.uint8) for value in (200, 10))
@@ -166,13 +167,27 @@ def test_the_records_in_the_page_on_traces_are_those_that_are_written():
         assert f"{validity.value} {validity.name.lower()}" in page
 
 
-def test_the_laws_and_the_code_that_the_readme_names_exist():
-    readme = (ROOT / "README.md").read_text()
+def test_the_laws_and_the_code_that_the_documents_name_exist():
+    page = (ROOT / "docs" / "laws.md").read_text()
     file = ""
-    for name, test in re.findall(r"`(test_\w+\.py)?(?:::(test_\w+))?`", readme):
+    for name, test in re.findall(r"`(test_\w+\.py)?(?:::(test_\w+))?`", page):
         file = name or file
         assert not file or (ROOT / "tests" / file).exists(), file
         assert not test or f"def {test}(" in (ROOT / "tests" / file).read_text(), test
-    for path, symbol in re.findall(r"`((?:\w+/)+\w+\.py)(?::(\w+))?`", readme):
+    for path, symbol in re.findall(r"`((?:\w+/)+\w+\.py)(?::(\w+))?`", page):
         text = (ROOT / path).read_text()
         assert not symbol or re.search(rf"(def|class) {symbol}\b", text), f"{path}:{symbol}"
+
+
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if d.suffix == ".md"], ids=lambda path: path.name)
+def test_every_link_of_a_document_leads_somewhere(document):
+    text = document.read_text()
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+        name, _, anchor = link.partition("#")
+        target = (document.parent / name).resolve() if name else document
+        assert target.exists(), f"{document.name}: {link}"
+        if anchor and target.suffix == ".md":
+            headings = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}, (
+                f"{document.name}: {link}"
+            )
