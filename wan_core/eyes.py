@@ -91,7 +91,7 @@ class Eyes(nn.Module):
         for layer in self.down[:-1]:
             x = functional.silu(layer(x))
         x = functional.silu(self.down[-1](self.block(x)))
-        return functional.silu(self.narrow(x)).flatten(1).unflatten(0, frames.shape[:2])
+        return functional.silu(self.narrow(x)).reshape(*frames.shape[:2], -1)
 
     def encode(self, frames: Tensor, state: EyesState) -> tuple[Tensor, EyesState]:
         """[B, U, F, H, W, 3] in -1..1 -> normalised latents [B, U, h, w, Z].
@@ -124,8 +124,8 @@ class Residual(nn.Module):
         self.before, self.between = nn.GroupNorm(groups, width), nn.GroupNorm(groups, width)
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        for parameter in self.second.parameters():  # the block begins as the identity
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, D, h, w] -> the same shape."""

@@ -47,7 +47,7 @@ def export(talks: Sequence[Talk], names: Sequence[str], folder: Path) -> None:
 
 
 def _export(talk: Talk, folder: Path) -> None:
-    user, agent = talk.heard, talk.samples
+    user, agent = talk.user_samples, talk.samples
     _write_wave(folder / "user.wav", user[:, None])
     _write_wave(folder / "agent.wav", agent[:, None])
     _write_wave(folder / "both.wav", np.stack([user, agent], 1))

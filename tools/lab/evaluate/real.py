@@ -30,7 +30,7 @@ from .agents import ModelAgent, Weights
 from .figures import Figure, ratio
 from .measures import answered, in_text, onset_ms, turns_right, words_right
 from .rows import Setting
-from .talk import Cast, Talk
+from .talk import DialogueSpec, Talk
 from .turns import turns
 
 ROWS_AT_ONCE = 12
@@ -113,17 +113,17 @@ def watch(weights: Weights, films: Sequence[Film], setting: Setting) -> list[Tal
 
 def _watch(weights: Weights, films: Sequence[Film], setting: Setting) -> list[Talk]:
     agent = ModelAgent(weights, setting.solver, setting.seed)
-    casts = [Cast(number, _NOBODY) for number in range(len(films))]
-    agent.begin(casts)
+    specs = [DialogueSpec(number, _NOBODY) for number in range(len(films))]
+    agent.begin(specs)
     answers = [agent.step([_unit(film, unit, weights.size) for film in films]) for unit in range(max(map(len, films)))]
     talks = []
     for row, film in enumerate(films):
         own = [answer[row] for answer in answers[: len(film)]]
         talks.append(
             Talk(
-                cast=casts[row],
+                spec=specs[row],
                 cues=tuple(cue for cue in film.cues if cue.at <= len(film) * UNIT),
-                heard=np.zeros(len(film) * UNIT, np.float32) if film.sound is None else film.sound.reshape(-1),
+                user_samples=np.zeros(len(film) * UNIT, np.float32) if film.sound is None else film.sound.reshape(-1),
                 samples=np.concatenate([answer.samples for answer in own]),
                 face={},
                 text=np.asarray([answer.token for answer in own], np.int64),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from ....runtime.errors import MediaError, listing
 from .cues import Cue, CueKind, Manner
@@ -64,4 +64,4 @@ def _cue(where: str, row: Any) -> Cue:
         raise MediaError(f"{where}: found words {words!r} (expected a list of words), correct it")
     if kind in ("word", "card") and not words:
         raise MediaError(f"{where}: found no words (expected what was said, or the card's colour), add them")
-    return Cue(kind, round(at * RATE), manner, tuple(words))
+    return Cue(cast(CueKind, kind), round(at * RATE), manner, tuple(words))
