@@ -110,8 +110,9 @@ class Collector:
 
     def look(self) -> None:
         """Serve those who watch the run."""
-        assert self.engine is not None and self._views is not None
-        self._views.serve(self.statistics, self.engine)
+        assert self.engine is not None
+        if self._views is not None:
+            self._views.serve(self.statistics, self.engine)
         if self.watcher is not None:
             self.watcher.look(self.statistics, self.engine.usage)
         self._bell.ring()
