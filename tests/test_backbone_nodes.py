@@ -197,7 +197,7 @@ def test_a_checkpoint_is_typed_to_and_speaks_in_the_words_of_its_vocabulary(tmp_
     with pytest.raises(UserError, match=f"^persona: found 'red' .checkpoint '{path}' knows: links rechts., say it in"):
         ThinkerNode.check({"checkpoint": str(path), "persona": "red"})
     node = opened(ThinkerNode, checkpoint=str(path), persona="rechts links")
-    assert [int(prompt.user.text) for prompt in node.world()] == [5, 4, ENTER]
+    assert [int(prompt.user.text) for prompt in node.world(node.persona)] == [5, 4, ENTER]
     assert [node.new_ears().reader(token) for token in (4, 5, 6)] == ["links", "rechts", "<6>"]
 
 
@@ -205,7 +205,7 @@ def test_where_nothing_is_known_of_the_words_no_text_can_come_in(monkeypatch):
     monkeypatch.setitem(PRESETS, "bare", replace(NANO, name="bare", vocabulary=""))
     node, context = ThinkerNode(checkpoint="bare"), NodeContext("node", CLOCK)
     node.open(context)
-    assert node.new_ears().reader(7) == "<7>" and node.world() == []
+    assert node.new_ears().reader(7) == "<7>" and node.world(node.persona) == []
     message = (
         "node 'node': input 'text': found text for checkpoint 'bare', which has no vocabulary (expected the tokenizer "
         "of its language model), set tokenizer: the folder of that model"
