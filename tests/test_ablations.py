@@ -13,7 +13,7 @@ from wangraph.tools.lab.ablations import VARIANTS, behind, stage_of
 from wangraph.tools.lab.evaluate.talk import FIRST_SEED as MEASURED_FROM
 from wangraph.tools.lab.train.context import FIRST_SEED as TRAINED_FROM
 from wangraph.tools.lab.train.context import TrainingContext
-from wangraph.tools.lab.train.interact import begun
+from wangraph.tools.lab.train.interact import new_learner
 from wangraph.tools.lab.train.labels import HEADS
 from wangraph.tools.lab.train.partners import SEEDS
 from wangraph.tools.shared.options import TRAINING_SEEDS
@@ -70,7 +70,7 @@ def test_every_variant_goes_on_from_the_same_weights(tmp_path):
     context = TrainingContext("tiny", 0.005, tmp_path, console, origin="tiny", threads=1)
     shipped = load_part("tiny", "model", DuplexModel).module.state_dict()
     for variant in VARIANTS:
-        begins = begun(context, variant.shapes(context.preset)).model.state_dict()
+        begins = new_learner(context, variant.shapes(context.preset)).model.state_dict()
         assert begins.keys() == shipped.keys() and all(torch.equal(begins[name], shipped[name]) for name in shipped)
 
 

@@ -176,7 +176,7 @@ def test_an_unknown_command_is_answered_with_the_known_ones():
     result = evaluate("modle")
     assert isinstance(result.exception, UserError)
     assert str(result.exception) == (
-        "evaluate: found 'modle' (available: agent, audio, cascade, drift, fit-recogniser, graph, model, seeds); "
+        "evaluate: found 'modle' (available: agent, audio, cascade, drift, fit-recogniser, graph, model, real, seeds); "
         "did you mean 'model'?"
     )
 

@@ -195,7 +195,7 @@ def test_lips_in_step_lag_by_nothing_and_shifted_ones_by_the_shift(voices, read)
 
 
 def test_a_told_agent_looks_like_its_persona(voices, read):
-    probe = probes.told(voices.synthetic, 3)
+    probe = probes.persona(voices.synthetic, 3)
     talks = hold(Ideal(voices.bank, shows=True), probe.specs, 8, voices.bank, read, 0)
     assert [m.looks_like(talk) for talk in talks] == [spec.persona.name for spec in probe.specs] == list(PERSONAS)
 

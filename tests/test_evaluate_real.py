@@ -16,7 +16,7 @@ from wangraph.runtime.errors import MediaError, UserError
 from wangraph.tools.lab.evaluate.compose import compose
 from wangraph.tools.lab.evaluate.export import export
 from wangraph.tools.lab.evaluate.real import Film, cuts, figures_of, read_films, spurious, summary
-from wangraph.tools.lab.evaluate.talk import Cast, Talk
+from wangraph.tools.lab.evaluate.talk import DialogueSpec, Talk
 from wangraph.tools.lab.world import cuefile
 from wangraph.tools.lab.world.cues import Cue
 from wangraph.tools.lab.world.signal import RATE, UNIT
@@ -107,7 +107,7 @@ def talk(said):
     for unit, word in said.items():
         text[unit] = STOP if word == "—" else TOKENS[word]
     silence = np.zeros(units * UNIT, np.float32)
-    return Talk(Cast(0, Speaker("film", "people", "film")), CUES, silence, silence, {}, text, None)
+    return Talk(DialogueSpec(0, Speaker("film", "people", "film")), CUES, silence, silence, {}, text, None)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from wangraph.runtime.errors import UserError
 from wangraph.tools.lab.train.context import TrainingContext, digest_of, digest_of_weights, seconds_of
 from wangraph.tools.lab.train.data import WORLD_VERSION
 from wangraph.tools.lab.train.drive import Drive
-from wangraph.tools.lab.train.interact import begun
-from wangraph.tools.lab.train.stages import alone
+from wangraph.tools.lab.train.interact import new_learner
+from wangraph.tools.lab.train.stages import locked
 from wangraph.tools.verbs.train import command
 from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.checkpoint import load_part, save
@@ -134,7 +134,7 @@ def test_a_training_begins_with_the_weights_of_another_and_keeps_its_codecs(trai
     origin = trained / "nano.safetensors"
     context = TrainingContext("nano", 0.01, tmp_path, Console(), seed=5, origin=str(origin))
     wanted = load_part(origin, "model", DuplexModel).module.state_dict()
-    found = begun(context, context.preset).model.state_dict()
+    found = new_learner(context, context.preset).model.state_dict()
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
     result = train("all", "--from", origin, "--out", tmp_path, "--steps", 3, "--seed", 5)
     assert result.exception is None, result.exception
@@ -207,7 +207,7 @@ def test_what_was_learned_is_not_begun_anew_over(trained, stage, first):
 
 @pytest.mark.parametrize("more", [[], ["--resume"]])
 def test_two_trainings_are_not_at_work_in_one_folder(tmp_path, more):
-    with alone(tmp_path):
+    with locked(tmp_path):
         result = train("codecs", "--out", tmp_path, "--steps", 1, *more)
     assert isinstance(result.exception, UserError)
     assert str(result.exception) == (
@@ -215,7 +215,7 @@ def test_two_trainings_are_not_at_work_in_one_folder(tmp_path, more):
         "wait for its end or choose another --out"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "data"]
-    with alone(tmp_path):
+    with locked(tmp_path):
         pass
 
 
