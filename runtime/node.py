@@ -137,8 +137,8 @@ class NodeContext:
         empty: ``empty("frames", shape, dtype)`` gives an array to write the tensor into: the outgoing shared-memory
             slot when the stream leaves the process, so that emitting it copies nothing. Emitting freezes it.
         report: ``report("weights", "random, seed 0")`` puts a line into the run's summary.
-        fence: ``fence(["speak.samples"])`` drops what these streams carry for the unit that is going on and later ones,
-            as far as it was begun before: an interruption. From any thread; a unit number may follow.
+        fence: ``fence(["speak.samples"])`` is an interruption: it drops what these streams carry, was begun before, and
+            has not settled yet, also what is being computed. From any thread; a unit number to begin at may follow.
         stop: ``stop("the visitor left")`` asks for the run's end, in order. From any thread.
         on_close: ``on_close(device.close)`` calls it when the node is closed, the last one first; also when `open`
             fails after it.
@@ -155,7 +155,7 @@ class NodeContext:
     connected_outputs: frozenset[str] = frozenset()
     empty: EmptySlot = field(default_factory=lambda: _plain_memory)
     report: Callable[[str, str], None] = lambda key, text: None
-    fence: Callable[..., None] = lambda streams, first_unit=None: None
+    fence: Callable[..., None] = lambda streams, first_unit=0: None
     stop: Callable[[str], None] = lambda reason: None
     on_close: Callable[[Callable[[], object]], object] = lambda call: None
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("wangraph.node"))

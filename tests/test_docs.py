@@ -37,13 +37,19 @@ def commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("document", "line"), commands())
 def test_every_command_in_the_documents_parses(document, line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("DIR", "training/tiny"):
-        (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "me.wav").touch()
+    _make_files(tmp_path)
     words = shlex.split(line)[1:]
     if words[0] == "--help" or "GRAPH" in words or "NAME" in words:
         return
     parse(words)
+
+
+def _make_files(folder: Path) -> None:
+    """What examples name and a reader would have."""
+    for name in ("DIR", "MINE", "VOICES", "FACES", "films", "training/tiny"):
+        (folder / name).mkdir(parents=True)
+    for name in ("me.wav", "me.mp4", "my.yaml", "my_graph.yaml"):
+        (folder / name).touch()
 
 
 def parse(words: list[str]) -> None:
@@ -73,10 +79,7 @@ def all_commands() -> list[tuple[str, click.Command]]:
 )
 def test_every_command_has_help_whose_examples_parse(typed, command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("DIR", "MINE", "VOICES", "training/tiny"):
-        (tmp_path / name).mkdir(parents=True)
-    for name in ("me.wav", "my.yaml", "my_graph.yaml"):
-        (tmp_path / name).touch()
+    _make_files(tmp_path)
     examples = re.findall(r"^ *wangraph (.+?)(?:  .*)?$", command.help, re.MULTILINE)
     assert any(example.startswith(typed) for example in examples)
     for example in examples:

@@ -310,7 +310,8 @@ def test_a_fence_from_outside_reaches_every_process_and_the_run_goes_on(tmp_path
     assert [(f.streams, f.generation) for f in fences] == [(["mix.mixed"], 1)] * 2
     lines = (tmp_path / "out").read_text().splitlines()
     assert len(lines) == UNITS
-    assert "empty" not in lines[fences[0].first_unit + 2 :]
+    assert [f.first_unit for f in fences] == [0, 0]
+    assert len([line for line in lines if line.endswith("empty")]) <= 2, "no more is dropped than what was under way"
 
 
 def test_a_fence_in_a_serial_run_drops_what_was_begun_before_it(tmp_path):

@@ -126,7 +126,7 @@ def test_words_turns_what_nobody_asked_for_and_what_is_cut_off_are_counted(said,
     figures = figures_of([held])
     assert [figures["words, text"].value, figures["turns, text"].value] == [right, whole]
     assert [spurious([held]).value, cuts([held]).value] == [more, broken]
-    film = Film("a", None, held.heard.reshape(-1, UNIT), CUES)
+    film = Film("a", None, held.user_samples.reshape(-1, UNIT), CUES)
     assert summary([held], [film])[0].startswith(f"a: {whole} of 1 turns right; due five; said ")
 
 

@@ -218,13 +218,13 @@ def test_waiting_ends_after_the_time_out(rigs):
 def test_what_is_not_ours_is_refused_and_the_next_message_read(rigs):
     rig = rigs(plan("a"), here=("main", "a"))
     rig.main.outbox.offer("a", [b"hello"])
-    rig.main.outbox.offer("a", [b"WG\x01P\xc1"])
-    rig.main.outbox.offer("a", [b"WG\x01?"])
+    rig.main.outbox.offer("a", [b"WG\x02P\xc1"])
+    rig.main.outbox.offer("a", [b"WG\x02?"])
     rig.main.publisher.publish(packet(1, None), ["a"])
     inbox = rig.ends["a"].inbox
     with pytest.raises(RunError, match=r"^message: found b'hello' \(expected a wangraph header\), who else writes to"):
         inbox.receive()
-    with pytest.raises(RunError, match=r"^message: found a broken packet header \(expected version 1\): "):
+    with pytest.raises(RunError, match=r"^message: found a broken packet header \(expected version 2\): "):
         inbox.receive()
     with pytest.raises(RunError, match=r"^message: found kind b'\?' \(expected b'P' or b'M', packets\)$"):
         inbox.receive()

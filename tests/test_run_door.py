@@ -252,6 +252,23 @@ def test_status_names_every_node_while_it_runs(tmp_path):
     assert {name: type(node["unit"]) for name, node in status["nodes"].items()} == dict.fromkeys(run.plan.nodes, int)
 
 
+def test_an_argument_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(
+        UserError, match=r"^run: no argument 'unts' \(it has: clock, .*units\); did you mean 'units'\?$"
+    ):
+        wangraph.start(looped(tmp_path / "out"), unts=3)
+
+
+def test_a_run_that_has_ended_takes_nothing_more(tmp_path):
+    run = wangraph.start(talking(), units=1, clock="virtual")
+    run.stop()
+    run.wait()
+    message = r": run 'talking' has ended \(expected one that goes on\), start it again$"
+    for ask in (lambda: run.send("chat.text", "x"), lambda: run.set("echo", mark="?"), lambda: run.fence("echo.out")):
+        with pytest.raises(RunError, match=message):
+            ask()
+
+
 def test_a_run_is_started_once(tmp_path):
     run = wangraph.start(looped(tmp_path / "out"), units=2, clock="virtual")
     with pytest.raises(

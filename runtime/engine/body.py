@@ -24,8 +24,8 @@ Empty = Callable[[str, str, tuple[int, ...], str], Array]
 class Requests(Protocol):
     """Takes what nodes ask of the run that they are part of. From any thread."""
 
-    def fence(self, streams: Sequence[str], first_unit: int | None = None) -> None:
-        """Drop what these streams carry from a unit on (None: the one going on), as far as it was begun before."""
+    def fence(self, streams: Sequence[str], first_unit: int = 0) -> None:
+        """Drop what these streams carry of ``first_unit`` and later, was begun before, and has not settled."""
         ...
 
     def stop(self, reason: str = "") -> None:
@@ -36,7 +36,7 @@ class Requests(Protocol):
 class NoRequests:
     """A node alone, without a run: what it asks for is dropped."""
 
-    def fence(self, streams: Sequence[str], first_unit: int | None = None) -> None:
+    def fence(self, streams: Sequence[str], first_unit: int = 0) -> None:
         """Nothing to drop."""
 
     def stop(self, reason: str = "") -> None:

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 
 class Fence(NamedTuple):
-    """Drop what these streams hold of older generations from ``first_unit`` on (None: from the unit going on)."""
+    """Drop what these streams carry of ``first_unit`` and later, was begun before, and has not settled."""
 
     streams: tuple[str, ...]
-    first_unit: int | None
+    first_unit: int
 
 
 class Update(NamedTuple):
@@ -90,7 +90,7 @@ class Commands:
         self._waiting.append(command)
         self._ring()
 
-    def fence(self, streams: Sequence[str], first_unit: int | None = None) -> None:
+    def fence(self, streams: Sequence[str], first_unit: int = 0) -> None:
         """Leave a `Fence`."""
         self.put(Fence(tuple(streams), first_unit))
 

@@ -146,7 +146,7 @@ class Asked(msgspec.Struct, tag="asked", frozen=True):
     """A node asks for a fence on ``streams``, or without streams for the run's end, for a reason."""
 
     streams: list[str]
-    first_unit: int | None = None
+    first_unit: int = 0
     reason: str = ""
 
 

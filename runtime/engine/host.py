@@ -402,7 +402,7 @@ class _Requests:
     def __init__(self, ask: Callable[[Asked], None]) -> None:
         self._ask = ask
 
-    def fence(self, streams: Sequence[str], first_unit: int | None = None) -> None:
+    def fence(self, streams: Sequence[str], first_unit: int = 0) -> None:
         """Ask for a fence."""
         self._ask(Asked(list(streams), first_unit))
 

@@ -36,7 +36,7 @@ class _Requests:
     def __init__(self, commands: Commands, note: Callable[[str], None]) -> None:
         self._commands, self._note = commands, note
 
-    def fence(self, streams: Sequence[str], first_unit: int | None = None) -> None:
+    def fence(self, streams: Sequence[str], first_unit: int = 0) -> None:
         """Ask for a fence."""
         self._commands.fence(streams, first_unit)
 
@@ -159,8 +159,7 @@ class LocalEngine:
         match command:
             case Fence(streams, first_unit):
                 self._generation += 1
-                unit = max(0, now // self.plan.clock.period_ns) if first_unit is None else first_unit
-                self._scheduler.fence(list(streams), self._generation, unit, now)
+                self._scheduler.fence(list(streams), self._generation, first_unit, now)
             case Update(node, values, first_unit):
                 self._scheduler.update(node, values, first_unit, now)
             case Send(node, port, value):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict, Unpack
 
+from ..errors import UserError, did_you_mean, listing
 from ..schedule.events import Event
 from .faults import Fault, parse_fault
 
@@ -91,8 +92,13 @@ def make_options(**arguments: Unpack[RunArguments]) -> Options:
     """Options out of what a Python user writes.
 
     Raises:
-        UserError: a fault that cannot be read.
+        UserError: no such argument, or a fault that cannot be read.
     """
+    known = RunArguments.__annotations__
+    for name in arguments:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise UserError(f"run: no argument '{name}' (it has: {listing([*known, 'seed'])}){hint}")
     trace, record, log = arguments.get("trace"), arguments.get("record"), arguments.get("log")
     return Options(
         units=arguments.get("units"),

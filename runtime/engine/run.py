@@ -170,6 +170,7 @@ class Run:
 
         Raises:
             UserError: no such stream, its node takes nothing from outside, or no such value.
+            RunError: the run has ended.
         """
         self._check_stream("send", stream)
         name, _, port = stream.rpartition(".")
@@ -178,6 +179,7 @@ class Run:
             value = cls.accept(node.params, port, value)
         except UserError as error:
             raise UserError(f"send: node '{name}', output '{port}': {error}") from error
+        self._check_goes_on("send")
         self._commands.put(Send(name, port, value if isinstance(value, str) else np.ascontiguousarray(value)))
 
     def set(self, node: str, /, *, first_unit: int = 0, **values: Any) -> None:
@@ -187,6 +189,7 @@ class Run:
 
         Raises:
             UserError: no such node or parameter, one that is not live, or a value that it refuses.
+            RunError: the run has ended.
         """
         if node not in self.plan.nodes:
             raise UserError(
@@ -203,17 +206,20 @@ class Run:
             cls.check({**planned.params, **checked})
         except UserError as error:
             raise UserError(f"set: node '{node}': {error}") from error
+        self._check_goes_on("set")
         self._commands.put(Update(node, checked, first_unit))
 
-    def fence(self, streams: Sequence[str], first_unit: int | None = None) -> None:
-        """Interrupt: what these streams carry for ``first_unit`` (None: the unit going on) and later, and was begun
-        before the fence, is dropped. What has settled stays settled; states live on.
+    def fence(self, streams: str | Sequence[str], first_unit: int = 0) -> None:
+        """Interrupt: what these streams carry of ``first_unit`` and later, was begun before the fence, and has not
+        settled yet, is dropped, also what is being computed. What has settled stays so; states live on.
 
         Raises:
             UserError: no such stream.
         """
+        streams = [streams] if isinstance(streams, str) else list(streams)
         for stream in streams:
             self._check_stream("fence", stream)
+        self._check_goes_on("fence")
         self._commands.put(Fence(tuple(streams), first_unit))
 
     def status(self) -> dict[str, Any]:
@@ -304,6 +310,10 @@ class Run:
         if stream not in self.plan.streams:
             hint = did_you_mean(stream, self.plan.streams)
             raise UserError(f"{what}: no stream '{stream}' (it has: {listing(self.plan.streams)}){hint}")
+
+    def _check_goes_on(self, what: str) -> None:
+        if self._has_ended:
+            raise RunError(f"{what}: run '{self.plan.name}' has ended (expected one that goes on), start it again")
 
     def _check(self) -> None:
         for name in self.options.taps:

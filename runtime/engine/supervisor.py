@@ -12,7 +12,7 @@ import zmq
 
 from ..channel.layout import layouts
 from ..channel.link import local_addresses
-from ..channel.segment import create_segments
+from ..channel.segment import SegmentFile, create_segments
 from ..errors import ProcessLost, RunError, StartError, WangraphError, error_of
 from ..observe.records import NodeStatus, Note
 from ..plan.plan import Plan, to_plain
@@ -124,10 +124,11 @@ class Supervisor:
 
     def run(self) -> None:
         """Run to the end, see `Engine`."""
-        segments = create_segments(self._run, layouts(self.plan))
+        segments: dict[str, SegmentFile] = {}
         self._control.register(self._poller)
         self._poller.register(self._commands.fileno(), zmq.POLLIN)
         try:
+            segments = create_segments(self._run, layouts(self.plan))
             self._start({name: file.path for name, file in segments.items()})
             self._until(lambda c: c.is_ready, time.monotonic() + START_DEADLINE_S)
             for file in segments.values():
@@ -262,8 +263,6 @@ class Supervisor:
         match command:
             case Fence(streams, first_unit):
                 self._generation += 1
-                if first_unit is None:
-                    first_unit = max(0, self._now_ns() // self.plan.clock.period_ns)
                 for child in self._children.values():
                     self._control.send(child.name, RaiseFence(list(streams), self._generation, first_unit))
             case Update(node, values, first_unit):
