@@ -66,7 +66,7 @@ class ScanScheduler(Scheduler):
                 times.append(self.plan.release_ns(state.cursor - state.plan.ahead_units))
             elif state.plan.paced and not self._inlets.open_inlets(state.plan, state.cursor):
                 times.append(self._due(state.plan, state.cursor))
-        return min((at for at in times if at > now), default=None)
+        return min([at for at in times if at > now] + [now + 1] * self._streams.is_overdue(now), default=None)
 
     @property
     def done(self) -> bool:
@@ -125,6 +125,15 @@ class ScanStreams(Streams):
             self.publish(held.packet, now)
         for window in self.windows.values():
             self._settle_late(window, now)
+
+    def is_overdue(self, now: int) -> bool:
+        """Whether a window could have been settled, had it been known that its stream goes on."""
+        return any(
+            (at := self._time_out(w)) is not None
+            and at <= now
+            and not ((end := self.ends.of(w.plan.node)) is not None and end <= w.head)
+            for w in self.windows.values()
+        )
 
     def all_times(self) -> list[int]:
         outs = [self._time_out(window) for window in self.windows.values()]

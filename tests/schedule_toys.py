@@ -165,14 +165,28 @@ class Outcome:
 Costs = Mapping[tuple[str, int], int]
 
 
-def simulate(plan: Plan, units: int, costs: Costs | None = None, scheduler: Scheduler | None = None) -> Outcome:
-    """Run with these costs (ms) of (node, first unit); what is not named costs the node's budget."""
+def simulate(
+    plan: Plan,
+    units: int,
+    costs: Costs | None = None,
+    scheduler: Scheduler | None = None,
+    stop_ns: int | None = None,
+) -> Outcome:
+    """Run with these costs (ms) of (node, first unit); what is not named costs the node's budget.
+
+    ``stop_ns``: from then on the sources are told to end where they are.
+    """
     costs = costs or {}
     packets: list[Packet] = []
     scheduler = scheduler or Scheduler(plan, limit=units, tap=packets.append)
     bodies = {name: FakeBody(plan, name) for name in plan.nodes}
+
+    def tick(now: int) -> None:
+        if stop_ns is not None and now >= stop_ns:
+            scheduler.stop_at(0)
+
     run_virtual(
-        plan, bodies, scheduler, SerialExecutor(),  # type: ignore[arg-type]
+        plan, bodies, scheduler, SerialExecutor(), tick=tick,  # type: ignore[arg-type]
         cost=lambda node, fire: costs.get((node.name, fire.first), node.cost_ns / MS) * MS,  # type: ignore[return-value]
     )  # fmt: skip
     return Outcome(bodies, scheduler, scheduler.take_events(), packets)

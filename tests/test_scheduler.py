@@ -300,6 +300,30 @@ def test_what_a_source_makes_ahead_is_held_until_release():
     assert [f.started_ns for f in run.firings("source")] == [plan.release_ns(u - 2) for u in range(3)]
 
 
+# Stopping
+
+
+def test_what_is_late_is_missing_after_a_stop_too_that_made_the_end_seem_earlier():
+    plan = chain(("work", Stateful, 20))
+    scheduler, stopped = Scheduler(plan), False
+    bodies: dict[str, Any] = {name: FakeBody(plan, name) for name in plan.nodes}
+    costs = {("source", 5): 700, ("work", 3): 430, ("work", 4): 700}
+
+    def tick(now: int) -> None:
+        nonlocal stopped
+        if not stopped and now > plan.release_ns(5):  # the source is busy with unit 5, work.out late with unit 4
+            stopped = True
+            scheduler.stop_at(0)
+
+    run_virtual(
+        plan, bodies, scheduler, SerialExecutor(), tick=tick,
+        cost=lambda node, fire: costs.get((node.name, fire.first), 0) * MS,
+    )  # fmt: skip
+    settled = [e for e in scheduler.take_events() if isinstance(e, Settlement) and e.stream == "work.out"]
+    assert [e.unit for e in settled] == list(range(7))
+    assert (settled[4].validity, settled[4].at_ns // MS) == (Validity.MISSING, plan.release_ns(5) // MS + 700)
+
+
 # Levels
 
 

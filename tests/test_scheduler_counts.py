@@ -21,9 +21,11 @@ from wangraph.runtime.schedule.timers import Timers
 SEEDS = st.integers(0, 2**32)
 
 
-def assert_same(plan: Plan, units: int, costs: Any, kind: type[Scheduler] = Scheduler) -> None:
-    counted = simulate(plan, units, costs, kind(plan, limit=units))
-    scanned = simulate(plan, units, costs, ScanScheduler(plan, limit=units))
+def assert_same(
+    plan: Plan, units: int, costs: Any, kind: type[Scheduler] = Scheduler, stop_ns: int | None = None
+) -> None:
+    counted = simulate(plan, units, costs, kind(plan, limit=units), stop_ns)
+    scanned = simulate(plan, units, costs, ScanScheduler(plan, limit=units), stop_ns)
     assert counted.log == scanned.log
     for name in plan.nodes:
         assert counted.bodies[name].fires == scanned.bodies[name].fires
@@ -33,6 +35,12 @@ def assert_same(plan: Plan, units: int, costs: Any, kind: type[Scheduler] = Sche
 @given(SEEDS)
 def test_counting_decides_as_looking_at_everything_does(case):
     assert_same(*any_graph(case))
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS, st.integers(0, 24 * 160))
+def test_counting_stops_as_looking_at_everything_does(case, stop_ms):
+    assert_same(*any_graph(case), stop_ns=stop_ms * MS)
 
 
 def looking_ahead() -> Plan:

@@ -163,8 +163,7 @@ class Scheduler:
 
     def stop_at(self, unit: int) -> None:
         """End every source at ``unit`` (or where it already is, if that is later)."""
-        limit = self._streams.limit
-        self._streams.limit = unit if limit is None else min(limit, unit)
+        self._streams.ends.lower(unit)
         for state in self.nodes.values():
             if state.plan.is_source:
                 self._wake(state, AT_ONCE)
@@ -281,7 +280,7 @@ class Scheduler:
         """When a node can go on, time alone deciding; None: not before something settles."""
         node, unit = state.plan, state.cursor
         if node.is_source:
-            limit = self._streams.limit
+            limit = self._streams.ends.limit
             return AT_ONCE if limit is not None and unit >= limit else self.plan.release_ns(unit - node.ahead_units)
         if self._is_over_at(state, unit):
             return AT_ONCE
@@ -315,7 +314,7 @@ class Scheduler:
         return self._fire(state, "step", unit, unit, now, given)
 
     def _next_of_source(self, state: NodeState, now: int) -> Fire | None:
-        node, unit, limit = state.plan, state.cursor, self._streams.limit
+        node, unit, limit = state.plan, state.cursor, self._streams.ends.limit
         if limit is not None and unit >= limit:
             self._end(state, unit, now)
             return None

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from ..packet import Packet, Validity
 from ..plan.plan import NodePlan, Plan
+from .ends import Ends
 from .log import DecisionLog
 from .timers import Timers
 from .window import Settled, StreamWindow
@@ -65,7 +66,6 @@ class Streams:
     ) -> None:
         self.plan = plan
         self.process = process
-        self.limit = limit
         self.session = session
         self.incarnation = incarnation
         self._log, self._on_settled, self._tap = log, on_settled, tap
@@ -84,7 +84,7 @@ class Streams:
         self._order = {name: place for place, name in enumerate(self.windows)}
         self.n_arriving = sum(window.plan.node not in here for window in self.windows.values())
         self._here = frozenset(here)
-        self._ends: dict[str, int] = {}
+        self.ends = Ends(plan, self.windows, limit)
         self._outgoing: list[Packet] = []
         self._held: Timers[Held] = Timers()
         self.n_held = 0
@@ -165,7 +165,8 @@ class Streams:
 
     def end(self, node: str, outlets: Iterable[str], unit: int, now: int) -> None:
         """A node here gives nothing from ``unit`` on."""
-        self._ends[node] = unit
+        self.ends.here[node] = unit
+        self.ends.forget_guesses()
         for stream in outlets:
             self.publish(self.blank(stream, unit, Validity.END), now)
 
@@ -227,34 +228,16 @@ class Streams:
         and the window waits for that and not for time.
         """
         while (at := self._time_out(window)) is not None and at <= now:
-            end = self._known_end(window.plan.node)
+            end = self.ends.of(window.plan.node)
             if end is not None and end <= window.head:
                 self._timeouts.set(window, None)
                 self._parked.append(window)
                 return
             self.publish(self.blank(window.plan.name, window.head, Validity.MISSING), now)
 
-    def _known_end(self, name: str) -> int | None:
-        """The unit at which a node ends, as far as it can be known here before its end arrives."""
-        if name in self._ends:
-            return self._ends[name]
-        node = self.plan.nodes[name]
-        ended = [w.ended_at for p in node.outputs if (w := self.windows.get(f"{name}.{p}")) and w.ended_at is not None]
-        end: int | None
-        if ended:
-            end = ended[0]
-        elif node.is_source:
-            return self.limit
-        else:
-            ends = [self._known_end(self.plan.streams[i.stream].node) for i in node.inputs if not i.delay]
-            known = [e for e in ends if e is not None]
-            end = max(known) if known and len(known) == len(ends) else None
-        if end is not None:
-            self._ends[name] = end
-        return end
-
     def _note_end(self, window: StreamWindow) -> None:
-        """A stream has ended: what waits for an end that it thought known looks again."""
+        """A stream has ended: whoever waits for an end, by what was known so far, is to be judged anew."""
+        self.ends.forget_guesses()
         if window.plan.node not in self._here:
             self.n_arriving -= 1
         parked, self._parked = self._parked, []
