@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from wangraph.runtime.packet import Packet, Validity
-from wangraph.runtime.plan.plan import NodePlan
 from wangraph.runtime.schedule.decide import Fire
-from wangraph.runtime.schedule.inlets import is_lost
 from wangraph.runtime.schedule.node_state import NodeState
+from wangraph.runtime.schedule.rules import Rules
 from wangraph.runtime.schedule.scheduler import Scheduler, lane_of
 from wangraph.runtime.schedule.streams import Streams
 
@@ -26,6 +25,9 @@ class ScanScheduler(Scheduler):
             self.plan, self.process, log=self._log, on_settled=lambda packet, now: None, tap=tap, **numbers
         )
 
+    def _make_rules(self) -> Rules:
+        return ScanRules(self.plan, self._inlets, self.windows, self._streams.ends, self.session)
+
     def advance(self, now: int) -> None:
         self._streams.advance(now)
 
@@ -34,10 +36,13 @@ class ScanScheduler(Scheduler):
         seen = -1
         while seen != self._log.n_decided:
             seen = self._log.n_decided
-            for state in sorted(states, key=self._urgency):
+            for state in sorted(states, key=self._rules.urgency):
                 if state.running is not None or state.ended:
                     continue
-                fire = self._next(state, now)
+                if self._rules.is_over(state, state.cursor):
+                    self._end(state, state.cursor, now)
+                    break
+                fire = self._rules.next(state, now)
                 if fire is not None and fire.mode != "skip":
                     state.running = fire
                     return fire
@@ -65,7 +70,7 @@ class ScanScheduler(Scheduler):
             if state.plan.is_source:
                 times.append(self.plan.release_ns(state.cursor - state.plan.ahead_units))
             elif state.plan.paced and not self._inlets.open_inlets(state.plan, state.cursor):
-                times.append(self._due(state.plan, state.cursor))
+                times.append(self._rules.due(state.plan, state.cursor))
         return min([at for at in times if at > now] + [now + 1] * self._streams.is_overdue(now), default=None)
 
     @property
@@ -77,32 +82,16 @@ class ScanScheduler(Scheduler):
     def _wake(self, state: NodeState, now: int) -> None:
         """Nobody waits to be woken."""
 
-    def _next(self, state: NodeState, now: int) -> Fire | None:
-        node, unit = state.plan, state.cursor
-        if node.is_source:
-            return self._next_of_source(state, now)
-        if self._have_all_ended(node, unit):
-            self._end(state, unit, now)
-            return None
-        given = self._inlets.given(node, unit)
-        if given is None:
-            return None
-        if node.paced:
-            due = self._due(node, unit)
-            return None if due is not None and now < due else self._fire(state, "step", unit, unit, now, given)
-        if self._is_behind(node, unit, now):
-            return self._catch_up(state, now)
-        if is_lost(node, given):
-            return self._fire(state, "gap" if node.stateful else "skip", unit, unit, now)
-        return self._fire(state, "step", unit, unit, now, given)
 
-    def _have_all_ended(self, node: NodePlan, unit: int) -> bool:
-        direct = [i for i in node.inputs if not i.delay] or list(node.inputs)
-        found = [self._streams.outcome(i.stream, unit - i.delay) for i in direct]
+class ScanRules(Rules):
+    """Asks the windows what has ended, every time."""
+
+    def is_over(self, state: NodeState, unit: int) -> bool:
+        if state.plan.is_source:
+            return super().is_over(state, unit)
+        direct = [i for i in state.plan.inputs if not i.delay] or list(state.plan.inputs)
+        found = [self._windows[i.stream].get(unit - i.delay) for i in direct]
         return all(settled is not None and settled.packet.validity is Validity.END for settled in found)
-
-    def _is_over_at(self, state: NodeState, unit: int) -> bool:
-        return self._have_all_ended(state.plan, unit)
 
 
 @dataclass

@@ -17,6 +17,7 @@ from ..plan.plan import NodePlan, Plan
 from .decide import Fire
 from .events import Event, Fenced, Firing, Settlement, Updated
 from .node_state import NodeState
+from .rules import Rules
 from .scheduler import Scheduler
 from .streams import Streams
 from .window import Settled, StreamWindow
@@ -44,7 +45,6 @@ class ReplayScheduler(Scheduler):
     ) -> None:
         self._firings: dict[str, deque[Firing]] = {name: deque() for name in plan.nodes}
         self._outcomes: dict[tuple[str, int], Validity] = {}
-        self._look_ahead = sum(i.look_ahead for n in plan.nodes.values() for i in n.inputs)
         commands: list[Fenced | Updated] = []
         for event in log:
             if event.session != session:
@@ -70,6 +70,12 @@ class ReplayScheduler(Scheduler):
             first_unit=self.first_unit, outcomes=self._outcomes,
         )  # fmt: skip
 
+    def _make_rules(self) -> Rules:
+        return _ReplayRules(
+            self.plan, self._inlets, self.windows, self._streams.ends, self.session,
+            scripts=self._firings, nodes=self.nodes,
+        )  # fmt: skip
+
     def _count_down(self, packet: Packet, now: int) -> None:
         for state, _ in self._readers.get(packet.stream, ()):
             self._wake(state, now)
@@ -89,19 +95,29 @@ class ReplayScheduler(Scheduler):
 
     def _wake(self, state: NodeState, now: int) -> None:
         if state.running is None and not state.ended and not state.is_queued:
-            self._queues[state.lane].add(state, self._urgency(state))
+            self._queues[state.lane].add(state, self._rules.urgency(state))
 
-    def _opens(self, state: NodeState) -> int | None:
+
+class _ReplayRules(Rules):
+    """A node does what its script says next, as soon as its inputs have been made again."""
+
+    def __init__(self, *args: Any, scripts: Mapping[str, deque[Firing]], nodes: Mapping[str, NodeState]) -> None:
+        super().__init__(*args)
+        self._scripts = scripts
+        self._nodes = nodes
+        self._look_ahead = sum(i.look_ahead for n in self._plan.nodes.values() for i in n.inputs)
+
+    def is_over(self, state: NodeState, unit: int) -> bool:
+        """At the end of its script."""
+        return not self._scripts[state.plan.name]
+
+    def opens(self, state: NodeState) -> int | None:
         """Never: nothing waits for time."""
         return None
 
-    def _next(self, state: NodeState, now: int) -> Fire | None:
-        if state.ended:
-            return None
-        script = self._firings[state.plan.name]
-        if not script:
-            self._end(state, state.cursor, now)
-            return None
+    def next(self, state: NodeState, now: int) -> Fire | None:
+        """The call at the head of its script, once all that it covers is there."""
+        script = self._scripts[state.plan.name]
         planned = script[0]
         if state.plan.is_source and planned.first > self._slowest() + AHEAD_UNITS + self._look_ahead:
             return None
@@ -115,7 +131,7 @@ class ReplayScheduler(Scheduler):
 
     def _slowest(self) -> int:
         """The first unit that some node has not taken in."""
-        waiting = [s.cursor for s in self.nodes.values() if not s.ended and not s.plan.is_source]
+        waiting = [s.cursor for s in self._nodes.values() if not s.ended and not s.plan.is_source]
         return min(waiting, default=2**62)
 
 

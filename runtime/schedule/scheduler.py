@@ -23,17 +23,15 @@ from typing import Any
 from msgspec.structs import replace
 
 from ..packet import Packet, Validity
-from ..plan.plan import InputPlan, Mode, NodePlan, Plan
-from .decide import Fire, Given, LevelChooser
+from ..plan.plan import InputPlan, NodePlan, Plan
+from .decide import Fire, LevelChooser
 from .events import Event, Updated
-from .inlets import Inlets, is_lost
+from .inlets import Inlets
 from .log import DecisionLog
-from .node_state import NodeState, ReadyQueue, Urgency
+from .node_state import NodeState, ReadyQueue
+from .rules import AT_ONCE, Rules
 from .streams import NO_LIVES, Streams
 from .timers import Timers
-
-AT_ONCE = -(2**62)
-"""An instant before all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +90,7 @@ class Scheduler:
         self._inlets = Inlets(
             self.windows, self._streams.outcome, self._streams.blank, initial or {}, first_unit, begins_ns
         )
+        self._rules = self._make_rules()
         self._queues = {state.lane: ReadyQueue() for state in self.nodes.values()}
         self._alarms: Timers[NodeState] = Timers()
         self._n_live = len(self.nodes)
@@ -106,6 +105,9 @@ class Scheduler:
             self.plan, self.process, log=self._log, on_settled=self._count_down, tap=tap, limit=limit,
             session=self.session, first_unit=self.first_unit, incarnation=self.incarnation, lives=lives,
         )  # fmt: skip
+
+    def _make_rules(self) -> Rules:
+        return Rules(self.plan, self._inlets, self.windows, self._streams.ends, self.session)
 
     # Events
 
@@ -128,7 +130,7 @@ class Scheduler:
             state.chooser.observe(fire.level, now - fire.started_ns)
         if result.ended:
             self._end(state, fire.first, now)
-            self._log.fired(fire, now, "end", self._due(node, fire.last))
+            self._log.fired(fire, now, "end", self._rules.due(node, fire.last))
             return
         self._move(state, fire.last + 1)
         for unit in fire.units:
@@ -145,7 +147,7 @@ class Scheduler:
                             session=self.session, incarnation=self.incarnation),
                     now,
                 )  # fmt: skip
-        due = self._due(node, fire.last)
+        due = self._rules.due(node, fire.last)
         self._log.fired(fire, now, "late" if due is not None and now > due and not node.paced else "real", due)
         self._forget(node)
         self._wake(state, now)
@@ -177,10 +179,10 @@ class Scheduler:
             return None
         while queue.ordered:
             state = queue.pop()
-            fire = self._next(state, now)
-            if fire is None:
-                if not state.ended:
-                    self._alarms.set(state, self._opens(state))
+            if self._rules.is_over(state, state.cursor):
+                self._end(state, state.cursor, now)
+            elif (fire := self._rules.next(state, now)) is None:
+                self._alarms.set(state, self._rules.opens(state))
             elif fire.mode == "skip":
                 self._skip(state, fire, now)
             else:
@@ -270,111 +272,13 @@ class Scheduler:
         """Queue a node that can go on now; set its alarm when it only waits for time."""
         if state.running is not None or state.ended or state.is_queued:
             return
-        at = self._opens(state)
+        at = self._rules.opens(state)
         if at is not None and at <= now:
-            self._queues[state.lane].add(state, self._urgency(state))
+            self._queues[state.lane].add(state, self._rules.urgency(state))
         else:
             self._alarms.set(state, at)
 
-    def _opens(self, state: NodeState) -> int | None:
-        """When a node can go on, time alone deciding; None: not before something settles."""
-        node, unit = state.plan, state.cursor
-        if node.is_source:
-            limit = self._streams.ends.limit
-            return AT_ONCE if limit is not None and unit >= limit else self.plan.release_ns(unit - node.ahead_units)
-        if self._is_over_at(state, unit):
-            return AT_ONCE
-        if state.pending:
-            return None
-        due = self._due(node, unit) if node.paced else None
-        return AT_ONCE if due is None else due
-
     # One node
-
-    def _next(self, state: NodeState, now: int) -> Fire | None:
-        """What a node does at its cursor; None: nothing now, or it has ended."""
-        if state.ended:
-            return None
-        node, unit = state.plan, state.cursor
-        if node.is_source:
-            return self._next_of_source(state, now)
-        if self._is_over_at(state, unit):
-            self._end(state, unit, now)
-            return None
-        given = self._inlets.given(node, unit)
-        if given is None:
-            return None
-        if node.paced:
-            due = self._due(node, unit)
-            return None if due is not None and now < due else self._fire(state, "step", unit, unit, now, given)
-        if self._is_behind(node, unit, now):
-            return self._catch_up(state, now)
-        if is_lost(node, given):
-            return self._fire(state, "gap" if node.stateful else "skip", unit, unit, now)
-        return self._fire(state, "step", unit, unit, now, given)
-
-    def _next_of_source(self, state: NodeState, now: int) -> Fire | None:
-        node, unit, limit = state.plan, state.cursor, self._streams.ends.limit
-        if limit is not None and unit >= limit:
-            self._end(state, unit, now)
-            return None
-        if now < self.plan.release_ns(unit - node.ahead_units):
-            return None
-        last = unit
-        while self._is_behind(node, last, now) and (limit is None or last < limit):
-            last += 1
-        if last > unit:
-            return self._fire(state, "gap" if node.stateful else "skip", unit, last - 1, now)
-        return self._fire(state, "step", unit, unit, now)
-
-    def _catch_up(self, state: NodeState, now: int) -> Fire:
-        """Several units behind: one absorb (or gap) over what is too late, so that the newest can be in time."""
-        node, first = state.plan, state.cursor
-        given = self._inlets.given(node, first)
-        assert given is not None, (node.name, first)
-        lost = is_lost(node, given)
-        last = first
-        while (
-            self._is_behind(node, last + 1, now)
-            and not self._is_over_at(state, last + 1)
-            and (following := self._inlets.given(node, last + 1)) is not None
-            and (not node.stateful or is_lost(node, following) == lost)
-        ):
-            last += 1
-        mode: Mode = "skip" if not node.stateful else "gap" if lost else "absorb"
-        return self._fire(state, mode, first, last, now)
-
-    def _is_over_at(self, state: NodeState, unit: int) -> bool:
-        """Whether nothing comes any more for a unit."""
-        return state.ends_at is not None and unit >= state.ends_at
-
-    def _fire(
-        self,
-        state: NodeState,
-        mode: Mode,
-        first: int,
-        last: int,
-        now: int,
-        known: Mapping[str, Given] | None = None,
-    ) -> Fire:
-        """``known``: the inputs of ``first``, where they were found already and it is the only unit."""
-        node = state.plan
-        inputs: list[Mapping[str, Given]] = []
-        if known is not None:
-            inputs.append(self._inlets.substituted(node, known, first))
-        elif not node.is_source and mode != "skip":
-            for unit in range(first, last + 1):
-                given = self._inlets.given(node, unit)
-                assert given is not None, (node.name, unit)
-                inputs.append(self._inlets.substituted(node, given, unit))
-        ready = self._inlets.ready_ns(node, last)
-        if ready is None:
-            ready = self.plan.release_ns(last)
-        due = self._due(node, last)
-        level = state.chooser.pick(None if due is None else due - now) if mode == "step" else state.chooser.level
-        generations = {s: self.windows[s].generation for s in state.outlets}
-        updates = state.take_updates(last) if mode != "skip" else ()  # a skip runs no body that could make them
-        return Fire(node.name, mode, first, last, tuple(inputs), level, ready, now, generations, updates, self.session)
 
     def _skip(self, state: NodeState, fire: Fire, now: int) -> None:
         """A stateless node is not run for units that are lost or too late: its outputs are missing."""
@@ -382,7 +286,7 @@ class Scheduler:
         for unit in fire.units:
             for stream in state.outlets:
                 self._streams.give(state.plan, self._streams.blank(stream, unit, Validity.MISSING), now)
-        self._log.fired(fire, now, "late", self._due(state.plan, fire.last))
+        self._log.fired(fire, now, "late", self._rules.due(state.plan, fire.last))
         self._forget(state.plan)
         self._wake(state, now)
 
@@ -403,19 +307,6 @@ class Scheduler:
         for stream in {i.stream for i in node.inputs}:
             needed = [s.cursor - i.delay for s, i in self._readers[stream] if not s.ended]
             self.windows[stream].forget(min(needed, default=self.windows[stream].head))
-
-    # Time
-
-    def _due(self, node: NodePlan, unit: int) -> int | None:
-        return None if node.due_ns is None else self.plan.release_ns(unit) + node.due_ns
-
-    def _is_behind(self, node: NodePlan, unit: int, now: int) -> bool:
-        latest = node.latest_start_ns
-        return latest is not None and not node.paced and now > self.plan.release_ns(unit) + latest
-
-    def _urgency(self, state: NodeState) -> Urgency:
-        due = self._due(state.plan, state.cursor)
-        return (not state.plan.on_loop, float("inf") if due is None else due, state.plan.depth, state.plan.name)
 
 
 def lane_of(node: NodePlan) -> str:
