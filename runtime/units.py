@@ -51,6 +51,10 @@ class UnitClock:
         scaled, parts = unit * self.unit_frames * self.fps.denominator * NS, self.fps.numerator
         return scaled // parts if scaled >= 0 else -(-scaled // parts)
 
+    def unit_at(self, at_ns: int) -> int:
+        """The unit that is going on at an instant: the last one that has begun."""
+        return at_ns * self.fps.numerator // (self.unit_frames * self.fps.denominator * NS)
+
     def release_ns(self, unit: int) -> int:
         """Time after the origin at which unit ``unit`` is complete: ``(unit + 1) * T``."""
         return self.pts_ns(unit + 1)

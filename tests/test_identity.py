@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from schedule_toys import MS, Join, Paced, Source, Stateful, T, any_graph, chain, simulate
 
 from wangraph import Edge, Graph
+from wangraph.runtime.forecast.incidents import Session
 from wangraph.runtime.forecast.resources import budgets
 from wangraph.runtime.forecast.simulate import simulate as forecast
 from wangraph.runtime.observe.records import Transfer
@@ -59,8 +60,8 @@ def test_a_run_that_begins_at_a_later_unit_decides_as_one_that_begins_at_0(case,
 def test_the_law_catches_a_stream_that_begins_elsewhere(monkeypatch, planted):
     made = StreamWindow.__init__
 
-    def elsewhere(self, plan, holds, first_unit=0, incarnation=0):
-        made(self, plan, holds, 0 if planted == "windows" else max(0, first_unit - 1), incarnation)
+    def elsewhere(self, plan, holds, first_unit=0, *others):
+        made(self, plan, holds, 0 if planted == "windows" else max(0, first_unit - 1), *others)
 
     monkeypatch.setattr(StreamWindow, "__init__", elsewhere)
     with pytest.raises(AssertionError):
@@ -97,7 +98,7 @@ def test_what_lies_before_the_first_unit_is_late():
 @given(SEEDS, st.integers(1, 3), st.integers(0, 300))
 def test_a_simulation_may_begin_at_any_unit(case, processes, first_unit):
     plan, units, _ = any_graph(case, processes)
-    run = forecast(plan, budgets(plan), units, first_unit=first_unit)
+    run = forecast(plan, budgets(plan), 0, sessions=[Session(0, first_unit, units)])
     for name in plan.streams:
         outcomes = [r.unit for r in run.records if isinstance(r, Settlement) and r.stream == name]
         assert sorted(outcomes) == list(range(first_unit, first_unit + units + 1)), name

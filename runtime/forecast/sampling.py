@@ -19,6 +19,9 @@ MS = 1e6
 BLOCK = 8
 """Rows that stay in a row."""
 
+MESSAGE_MS = 20
+"""How long a control message takes at most."""
+
 _NORMAL = NormalDist()
 _P95 = _NORMAL.inv_cdf(0.95)
 
@@ -38,7 +41,7 @@ class Draws:
         if fire.mode == "gap":
             return 0
         unit = fire.last
-        ms = self._value(node.name, unit, cost.cost_ms, cost.p95_ms)
+        ms = self._value(node.name, unit, cost.cost_ms, cost.p95_ms, session=fire.session)
         if fire.mode == "absorb":
             per_unit = ms if cost.absorb_ms is None else cost.absorb_ms
             ms = per_unit * len(fire.units)
@@ -53,7 +56,7 @@ class Draws:
         cost = self._profile.nodes[node.name]
         return int(cost_ns * min(1.0, cost.hold_ms / cost.cost_ms)) if cost.cost_ms else 0
 
-    def transfer_ns(self, stream: StreamPlan, reader: str, unit: int) -> int:
+    def transfer_ns(self, stream: StreamPlan, reader: str, unit: int, session: int = 0) -> int:
         """How long a packet travels to a process."""
         key = self._profile.transfer_key(stream, reader)
         if key is None:
@@ -61,7 +64,7 @@ class Draws:
         delay = self._profile.transfers[key]
         # Streams that share an entry travel each for themselves, unless they were measured.
         what = key if key in self._column else f"{stream.name}->{reader}"
-        return int(self._value(key, unit, delay.ms, delay.p95_ms, what) * MS)
+        return int(self._value(key, unit, delay.ms, delay.p95_ms, what, session) * MS)
 
     def late_ns(self, process: str, unit: int) -> int:
         """How much later than asked for a process wakes."""
@@ -70,24 +73,39 @@ class Draws:
             return 0
         return int(self._value(CLOCK, unit, clock.late_ms, clock.p95_ms, f"{CLOCK}/{process}") * MS)
 
-    def _value(self, key: str, unit: int, typical: float, p95: float | None, what: str = "") -> float:
+    def message_ns(self, process: str, number: int) -> int:
+        """How long a message between the supervisor and a process takes: less than `MESSAGE_MS`."""
+        return int(self._uniform(f"message/{process}", number) * MESSAGE_MS * MS)
+
+    def chance(self, what: str, at_ns: int) -> float:
+        """A number in (0, 1) for something that happens once at an instant."""
+        return self._uniform(what, at_ns)
+
+    def _value(self, key: str, unit: int, typical: float, p95: float | None, what: str = "", session: int = 0) -> float:
         """The row's value, scaled to what is typical now; without rows a log-normal one, or the typical value."""
         column = self._column.get(key)
         if column is not None:
-            measured = self._row(max(unit, 0))[column]
+            measured = self._row(max(unit, 0), session)[column]
             usual = self._typical[key]
             return measured * typical / usual if usual else measured
         if p95 is None or p95 <= typical or typical <= 0:
             return typical
-        return typical * exp(_NORMAL.inv_cdf(self._uniform(what or key, unit)) * log(p95 / typical) / _P95)
+        return typical * exp(
+            _NORMAL.inv_cdf(self._uniform(_of(session, what or key), unit)) * log(p95 / typical) / _P95
+        )
 
-    def _row(self, unit: int) -> tuple[float, ...]:
+    def _row(self, unit: int, session: int) -> tuple[float, ...]:
         block, place = divmod(unit, BLOCK)
         rows = self._profile.rows
-        start = int(self._uniform("rows", block) * len(rows))
+        start = int(self._uniform(_of(session, "rows"), block) * len(rows))
         return rows[(start + place) % len(rows)]
 
     def _uniform(self, what: str, unit: int) -> float:
         """A number in (0, 1) that follows from the seed, the name and the unit alone."""
         digest = blake2b(f"{self._seed}/{what}/{unit}".encode(), digest_size=8).digest()
         return ((int.from_bytes(digest) >> 11) + 0.5) / 2**53
+
+
+def _of(session: int, what: str) -> str:
+    """The name of something in a session: what a session draws is changed by no other one."""
+    return f"{what}#{session}" if session else what

@@ -63,7 +63,7 @@ class ReplayScheduler(Scheduler):
                 self._change(command)
 
     def _make_streams(
-        self, tap: Callable[[Packet], None] | None, *, limit: int | None, lives: Mapping[str, int]
+        self, tap: Callable[[Packet], None] | None, *, limit: int | None, lives: Mapping[str, int], keep_ns: int
     ) -> Streams:
         return _ReplayStreams(
             self.plan, None, log=self._log, on_settled=self._count_down, tap=tap, session=self.session,

@@ -16,7 +16,7 @@ readers; whose count is 0 goes into the queue of its lane, at once or when its a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from msgspec.structs import replace
 from ..packet import Packet, Validity
 from ..plan.plan import InputPlan, NodePlan, Plan
 from .decide import Fire, LevelChooser
+from .duty import Answer, Bury, Order, Report
 from .events import Event, Updated
 from .inlets import Inlets
 from .log import DecisionLog
@@ -56,6 +57,8 @@ class Scheduler:
         first_unit: where it begins. What lies before belongs to an earlier life of the process, or to nobody.
         incarnation: which life of the process it is.
         lives: which life of other processes it is, of those that are not in their first.
+        fences: those raised before it began, as (streams, generation, first unit).
+        keep_ns: for how long outcomes are kept that nobody here needs any more, for those who lack them after a death.
     """
 
     def __init__(
@@ -71,6 +74,8 @@ class Scheduler:
         first_unit: int = 0,
         incarnation: int = 0,
         lives: Mapping[str, int] = NO_LIVES,
+        fences: Iterable[tuple[Sequence[str], int, int]] = (),
+        keep_ns: int = 0,
     ) -> None:
         self.plan = plan
         self.process = process
@@ -84,7 +89,7 @@ class Scheduler:
         for state in self.nodes.values():
             for inlet in state.plan.inputs:
                 self._readers.setdefault(inlet.stream, []).append((state, inlet))
-        self._streams = self._make_streams(tap, limit=limit, lives=lives)
+        self._streams = self._make_streams(tap, limit=limit, lives=lives, keep_ns=keep_ns)
         self.windows = self._streams.windows
         begins_ns = plan.clock.pts_ns(first_unit)
         self._inlets = Inlets(
@@ -94,16 +99,19 @@ class Scheduler:
         self._queues = {state.lane: ReadyQueue() for state in self.nodes.values()}
         self._alarms: Timers[NodeState] = Timers()
         self._n_live = len(self.nodes)
+        for fence in fences:
+            self._streams.fence(*fence)
         for state in self.nodes.values():
             state.pending = self._inlets.n_open(state.plan, state.cursor)
             self._wake(state, AT_ONCE)
 
     def _make_streams(
-        self, tap: Callable[[Packet], None] | None, *, limit: int | None, lives: Mapping[str, int]
+        self, tap: Callable[[Packet], None] | None, *, limit: int | None, lives: Mapping[str, int], keep_ns: int
     ) -> Streams:
         return Streams(
             self.plan, self.process, log=self._log, on_settled=self._count_down, tap=tap, limit=limit,
             session=self.session, first_unit=self.first_unit, incarnation=self.incarnation, lives=lives,
+            keep_ns=keep_ns,
         )  # fmt: skip
 
     def _make_rules(self) -> Rules:
@@ -169,6 +177,25 @@ class Scheduler:
         for state in self.nodes.values():
             if state.plan.is_source:
                 self._wake(state, AT_ONCE)
+
+    # After a death (`takeover`)
+
+    def answer(self, message: Bury | Report | Order, now: int) -> Answer:
+        """Do what whoever watches the processes says, and answer what it asks."""
+        if isinstance(message, Order):
+            self._streams.obey(message, now)
+            return {}
+        if isinstance(message, Bury):
+            self._streams.bury(message.process, message.incarnation)
+        return self._streams.known(name for name in message.streams if name in self.windows)
+
+    def adopt(self, packet: Packet, sender: str, incarnation: int, now: int) -> None:
+        """A process hands over an outcome that it decided in the place of a dead one."""
+        self._streams.adopt(packet, sender, incarnation, now)
+
+    def take_handed(self) -> list[Packet]:
+        """Outcomes to hand to the other readers of streams whose process is dead, each once."""
+        return self._streams.drain_handed()
 
     # Decisions
 

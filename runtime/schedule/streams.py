@@ -1,8 +1,9 @@
 """The streams of one process: what has settled, what time settles, what is on its way to others.
 
-A packet takes one of three ways from the body that made it. It **settles** here, when this process decides the
-stream; it goes to the process that decides, when another one does; and what a source made ahead of its unit is held
-until the unit's release. What settled here goes to the stream's other readers.
+A packet takes one of three ways from the body that made it. It **settles** here, when this process decides its unit;
+it goes to the process that decides, when another one does; and what a source made ahead of its unit is held until the
+unit's release. What settled here goes to the stream's other readers. Which process decides which units is the plan's
+to say, until one dies: then it is as ordered (`takeover`).
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from msgspec.structs import replace
 
 from ..packet import Packet, Validity
 from ..plan.plan import NodePlan, Plan
+from .duty import Known, Order, given_up_ns
 from .ends import Ends
 from .log import DecisionLog
 from .timers import Timers
-from .window import Settled, StreamWindow
+from .window import FOREVER, Settled, Span, StreamWindow
 
 NO_LIVES: Mapping[str, int] = MappingProxyType({})
 
@@ -45,6 +47,7 @@ class Streams:
         incarnation: which life of this process it is.
         lives: which life of other processes it is, as far as it is not their first.
         first_unit: where every stream begins here.
+        keep_ns: for how long outcomes of streams that several processes read are kept for those who lack them.
 
     Attributes:
         n_arriving: streams made elsewhere and read here that have not ended.
@@ -63,6 +66,7 @@ class Streams:
         incarnation: int = 0,
         lives: Mapping[str, int] = NO_LIVES,
         first_unit: int = 0,
+        keep_ns: int = 0,
     ) -> None:
         self.plan = plan
         self.process = process
@@ -72,20 +76,22 @@ class Streams:
         here = {n.name: n for n in plan.nodes.values() if process is None or n.process == process}
         read = {i.stream for n in here.values() for i in n.inputs}
         held = {i.stream for n in here.values() for i in n.inputs if i.late == "hold"}
-        self.windows = {
-            name: StreamWindow(
-                stream, name in held, first_unit, incarnation if stream.node in here else lives.get(stream.process, 0)
-            )
-            for name, stream in plan.streams.items()
-            if name in read or stream.node in here
-        }
+        self._lives = dict(lives)
+        self.windows: dict[str, StreamWindow] = {}
+        for name, stream in plan.streams.items():
+            if name in read or stream.node in here:
+                life = incarnation if stream.node in here else lives.get(stream.process, 0)
+                window = StreamWindow(stream, name in held, first_unit, life, keep_ns)
+                if process is None or stream.settler == process:
+                    window.spans = (Span(first_unit, FOREVER),)
+                self.windows[name] = window
         self._read = read
-        self._decided = {name for name in self.windows if process is None or plan.streams[name].settler == process}
         self._order = {name: place for place, name in enumerate(self.windows)}
         self.n_arriving = sum(window.plan.node not in here for window in self.windows.values())
         self._here = frozenset(here)
         self.ends = Ends(plan, self.windows, limit)
         self._outgoing: list[Packet] = []
+        self._handed: list[Packet] = []
         self._held: Timers[Held] = Timers()
         self.n_held = 0
         self._timeouts: Timers[StreamWindow] = Timers()
@@ -129,13 +135,18 @@ class Streams:
     def publish(self, packet: Packet, now: int) -> None:
         """Settle a packet here and send the outcome to other readers, or send it to the process that decides.
 
-        Only a stream's own process sends outcomes: what a reader decides is of its readers' concern, and they are here.
+        What the stream's only reader decides concerns nobody else. Who decides in the place of a dead process hands
+        the outcomes to the others by its own name: by the dead one's they would be refused.
         """
         stream = self.plan.streams[packet.stream]
-        if not self.decides(packet.stream):
+        if not self.windows[packet.stream].decides(packet.unit):
             self._outgoing.append(packet)
-        elif (settled := self.settle(packet, now)) is not None and stream.readers and stream.process == self.process:
+        elif (settled := self.settle(packet, now)) is None:
+            return
+        elif stream.process == self.process and stream.readers:
             self._outgoing.append(settled)
+        elif stream.process != self.process and len(stream.readers) > 1:
+            self._handed.append(settled)
 
     def settle(self, packet: Packet, now: int) -> Packet | None:
         """Decide a unit's outcome; what was settled, None when it was decided before.
@@ -155,7 +166,7 @@ class Streams:
         if packet.validity is Validity.END:
             self._note_end(window)
         self._on_settled(packet, now)
-        if self.decides(packet.stream):
+        if window.decides(packet.unit):
             if self._tap is not None:
                 self._tap(packet)
             self._log.settled(packet, now)
@@ -181,6 +192,44 @@ class Streams:
         drained, self._outgoing = self._outgoing, []
         return drained
 
+    def drain_handed(self) -> list[Packet]:
+        """Outcomes decided in the place of a dead process, to hand to the stream's other readers (`adopt`)."""
+        drained, self._handed = self._handed, []
+        return drained
+
+    # After a death
+
+    def bury(self, process: str, incarnation: int) -> None:
+        """Take in nothing any more of this life of a process."""
+        self._lives[process] = max(self._lives.get(process, 0), incarnation + 1)
+        for window in self.windows.values():
+            if window.plan.process == process:
+                window.incarnation = max(window.incarnation, incarnation + 1)
+
+    def known(self, streams: Iterable[str]) -> dict[str, Known]:
+        """What is known here of these streams: of the node that makes one, also that it has ended."""
+        found = {}
+        for name in streams:
+            window, end = self.windows[name], self.windows[name].end
+            if end is None and window.plan.node in self.ends.here:
+                end = Settled(self.blank(name, self.ends.here[window.plan.node], Validity.END), 0)
+            found[name] = Known(window.first_unit, window.head, dict(window.kept), end)
+        return found
+
+    def obey(self, order: Order, now: int) -> None:
+        """Take in what is lacking here, which others decided; then decide what is to be decided here."""
+        window = self.windows[order.stream]
+        for settled in order.outcomes:
+            self.settle(settled.packet, now)
+        window.spans = order.spans
+        window.unmade_until = order.unmade_until
+        self._timeouts.set(window, self._time_out(window))
+
+    def adopt(self, packet: Packet, sender: str, incarnation: int, now: int) -> None:
+        """An outcome that another process decided in the place of a dead one; of a life that is over, nothing."""
+        if incarnation >= self._lives.get(sender, 0):
+            self.settle(packet, now)
+
     def _hold(self, packet: Packet, release: int) -> None:
         self.n_held += 1
         self._held.set(Held(packet), release)
@@ -192,10 +241,6 @@ class Streams:
         """When time alone will give `advance` something to do."""
         times = [at for at in (self._held.next_ns, self._timeouts.next_ns) if at is not None]
         return min(times, default=None)
-
-    def decides(self, stream: str) -> bool:
-        """Whether the outcomes of a stream are decided here."""
-        return stream in self._decided
 
     def outcome(self, stream: str, unit: int) -> Settled | None:
         """The outcome of (stream, unit); None while it is open."""
@@ -215,25 +260,29 @@ class Streams:
 
     def _time_out(self, window: StreamWindow) -> int | None:
         """When the first open unit of a window settles as missing."""
-        if window.plan.settle_ns is None or not self.decides(window.plan.name):
+        unit, after = window.head, window.plan.settle_ns
+        if unit < window.unmade_until:
+            after = given_up_ns(self.plan, window.plan)
+        if after is None or not window.decides(unit) or (window.ended_at is not None and unit >= window.ended_at):
             return None
-        if window.ended_at is not None and window.head >= window.ended_at:
-            return None
-        return self.plan.release_ns(window.head) + window.plan.settle_ns
+        return self.plan.release_ns(unit) + after
 
     def _settle_late(self, window: StreamWindow, now: int) -> None:
         """Settle as missing what is due of a window; each settlement sets the alarm of the unit that follows.
 
         Where the producer is known to end before the unit, it is not missing, it is not there: its end is on the way,
-        and the window waits for that and not for time.
+        and the window waits for that and not for time. Of a producer that is dead no end is on the way: whoever decides
+        in its place decides that, too, unless it comes back and can end by itself.
         """
         while (at := self._time_out(window)) is not None and at <= now:
-            end = self.ends.of(window.plan.node)
-            if end is not None and end <= window.head:
+            unit, end = window.head, self.ends.of(window.plan.node)
+            is_past = end is not None and end <= unit
+            if is_past and unit >= window.unmade_until:
                 self._timeouts.set(window, None)
                 self._parked.append(window)
                 return
-            self.publish(self.blank(window.plan.name, window.head, Validity.MISSING), now)
+            validity = Validity.END if is_past and window.unmade_until == FOREVER else Validity.MISSING
+            self.publish(self.blank(window.plan.name, unit, validity), now)
 
     def _note_end(self, window: StreamWindow) -> None:
         """A stream has ended: whoever waits for an end, by what was known so far, is to be judged anew."""

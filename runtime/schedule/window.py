@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..packet import Packet, Validity
 from ..plan.plan import StreamPlan
+
+FOREVER = 2**62
+"""A unit after all others."""
+
+
+class Span(NamedTuple):
+    """Units ``first`` to ``until``, the latter not among them."""
+
+    first: int
+    until: int
 
 
 @dataclass(slots=True)
@@ -19,6 +31,13 @@ class Settled:
 class StreamWindow:
     """Settled units of one stream, from the oldest still needed to the newest known.
 
+    Args:
+        plan: the stream.
+        holds: a reader shows the last real unit where one is missing.
+        first_unit: where the stream begins here.
+        incarnation: see the attribute.
+        keep_ns: for how long before the newest settlement outcomes are kept that no reader needs any more.
+
     Attributes:
         head: the first unit that has not settled. Every unit below it has, or lies before the first unit of all: it
             is late, and needs no memory to be known as late. Units beyond it may have settled ahead of their turn.
@@ -26,12 +45,17 @@ class StreamWindow:
             still be below: an end overtakes units that are under way.
         generation: of the newest fence; what is made from now on carries it.
         incarnation: the oldest life of the process that makes the stream of which anything is still accepted.
+        spans: the units that this process decides.
+        unmade_until: below this unit nobody makes the stream.
         alarm_ns: when the unit at the head settles as missing (kept by `Streams`); None: not by time.
         late: packets that came after their unit had settled.
     """
 
-    def __init__(self, plan: StreamPlan, holds: bool, first_unit: int = 0, incarnation: int = 0) -> None:
+    def __init__(
+        self, plan: StreamPlan, holds: bool, first_unit: int = 0, incarnation: int = 0, keep_ns: int = 0
+    ) -> None:
         self.plan = plan
+        self.first_unit = first_unit
         self.head = first_unit
         self.incarnation = incarnation
         self.generation = 0
@@ -40,9 +64,13 @@ class StreamWindow:
         self._fences: list[tuple[int, int]] = []
         self.ended_at: int | None = None
         self.late = 0
+        self.spans: tuple[Span, ...] = ()
+        self.unmade_until = first_unit
         self.alarm_ns: int | None = None
         self._units: dict[int, Settled] = {}
         self._end: Settled | None = None
+        self._keep_ns = keep_ns
+        self._newest_ns = 0
         self._holds = holds
         self._held: Packet | None = None
 
@@ -65,9 +93,28 @@ class StreamWindow:
             self._end = Settled(packet, now)
         else:
             self._units[packet.unit] = Settled(packet, now)
+        self._newest_ns = now
         while self.head in self._units:
             self.head += 1
         return True
+
+    def decides(self, unit: int) -> bool:
+        """Whether a unit is decided here."""
+        # Every packet comes through here several times: a generator would cost two calls more each time.
+        for first, until in self.spans:  # noqa: SIM110
+            if first <= unit < until:
+                return True
+        return False
+
+    @property
+    def kept(self) -> Mapping[int, Settled]:
+        """Outcomes that are still here, by unit; the end is none of them."""
+        return self._units
+
+    @property
+    def end(self) -> Settled | None:
+        """The end, once it is known."""
+        return self._end
 
     def is_stale(self, packet: Packet) -> bool:
         """Whether a fence has overtaken this packet; an end is none of the content that fences drop."""
@@ -92,8 +139,15 @@ class StreamWindow:
         return self._units[max(older)].packet if older else self._held
 
     def forget(self, below: int) -> None:
-        """Free units that no consumer will ask for again."""
+        """Free units that no consumer will ask for again.
+
+        What settled lately stays for those who lack it, should its decider die: measured from the newest settlement
+        and not from now, for after a death nothing settles, and what has to be handed over must not run out meanwhile.
+        """
+        until_ns = self._newest_ns - self._keep_ns
         for unit in [u for u in self._units if u < below]:
+            if self._keep_ns and self._units[unit].at_ns > until_ns:
+                continue
             packet = self._units.pop(unit).packet
             if self._holds and packet.validity is Validity.REAL:
                 self._held = packet
