@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -265,3 +266,16 @@ def test_modules_import_our_own_names_relatively():
         if (isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] == "wangraph")
     ]
     assert absolute == []
+
+
+def test_every_package_is_in_the_wheel():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    named = set(config["options"]["packages"].split())
+    found = {
+        ".".join(("wangraph", *path.parent.relative_to(ROOT).parts))
+        for layer in MAY_IMPORT
+        for path in files(layer)
+        if path.name == "__init__.py"
+    }
+    assert found <= named
