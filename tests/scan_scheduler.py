@@ -22,7 +22,15 @@ class ScanScheduler(Scheduler):
 
     def _make_streams(self, tap: Callable[[Packet], None] | None, **numbers) -> Streams:
         return ScanStreams(
-            self.plan, self.process, log=self._log, on_settled=lambda packet, now: None, tap=tap, **numbers
+            self.plan,
+            self.process,
+            log=self._log,
+            on_settled=lambda packet, now: None,
+            tap=tap,
+            session=self.session,
+            first_unit=self.first_unit,
+            incarnation=self.incarnation,
+            **numbers,
         )
 
     def _make_rules(self) -> Rules:

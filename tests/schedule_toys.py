@@ -210,18 +210,18 @@ def modes(units: int, mode: str = "step") -> list[tuple[str, int, int]]:
     return [(mode, u, u) for u in range(units)]
 
 
-def any_graph(seed: int, processes: int = 1) -> tuple[Plan, int, dict[tuple[str, int], float]]:
+def any_graph(seed: int, processes: int = 1, busy: bool = False) -> tuple[Plan, int, dict[tuple[str, int], float]]:
     """Any graph of nodes that keep something or nothing, hold, log, read logs, look ahead and run ahead, in so many
-    processes, with any costs, for some units."""
+    processes, with any costs, for some units. ``busy``: of more nodes, so that many read the same."""
     chance = random.Random(seed)
     while True:
         try:
-            return _any_graph(chance, processes)
+            return _any_graph(chance, processes, chance.randint(3, 9) if busy else chance.randint(1, 5))
         except GraphError:
             continue  # a stream would be decided in two places, or a look-ahead comes too late: draw again
 
 
-def _any_graph(chance: random.Random, processes: int) -> tuple[Plan, int, dict[tuple[str, int], float]]:
+def _any_graph(chance: random.Random, processes: int, work: int) -> tuple[Plan, int, dict[tuple[str, int], float]]:
     places = [(f"p{i}", f"lane{j}") for i in range(processes) for j in range(chance.randint(1, 3))]
     graph = Graph("any", latency_ms=chance.choice([120, 200, 340, 500]))
     for process in dict.fromkeys(process for process, _ in places):
@@ -232,7 +232,7 @@ def _any_graph(chance: random.Random, processes: int) -> tuple[Plan, int, dict[t
         return graph.add(name, kind, process=process, lane=lane, **where)
 
     sources = [add(f"source{i}", chance.choice([Source, Source, Early]))["out"] for i in range(chance.randint(1, 2))]
-    streams, logs, work = list(sources), [], chance.randint(1, 5)
+    streams, logs = list(sources), []
     names = [f"work{i}" for i in range(work)]
     for name in names:
         kind = chance.choice([Stateful, Stateless, Held, Join, Log, Ahead, *([Reader] if logs else [])])

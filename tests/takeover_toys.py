@@ -101,39 +101,42 @@ def live(case: Case, kind: type[Scheduler] = Scheduler, seed: int = 0) -> Lived:
 
 
 def any_profile(plan: Plan, chance: random.Random) -> Profile:
-    """Any costs and any times on the way, all within a unit and a half."""
+    """Any costs, and ways of any length: to one reader at once, to another after two units."""
     nodes = {
         name: NodeCost(ms := chance.choice([0, 1, 5, 30, 90]), "assumed", p95_ms=chance.choice([None, 2.5 * ms]))
         for name in plan.nodes
     }
     ways = [f"{a}->{b}" for a in plan.processes for b in plan.processes if a != b]
     transfers = {
-        way: Delay(ms := chance.choice([0, 1, 20, 80]), "assumed", chance.choice([None, 2 * ms])) for way in ways
+        way: Delay(ms := chance.choice([0, 1, 20, 80, 300]), "assumed", chance.choice([None, 1.5 * ms])) for way in ways
     }
     return Profile("any", "assumed", nodes, transfers)
 
 
-def any_case(seed: int, *, deaths: int = 3, sessions: int = 3, fences: int = 2) -> Case:
-    """Any graph in two to four processes; deaths and returns at any instants, sessions that join and leave."""
+def any_case(seed: int, *, deaths: int = 4, sessions: int = 3, fences: int = 2) -> Case:
+    """Any graph in two to four processes; deaths and returns at any instants, many close together; sessions that join
+    and leave."""
     chance = random.Random(seed)
-    plan, _, _ = any_graph(chance.getrandbits(32), chance.randint(2, 4))
+    plan, _, _ = any_graph(chance.getrandbits(32), chance.randint(2, 4), busy=True)
     names = [name for name in plan.processes if plan.nodes_in(name)]
-    case = Case(plan, any_profile(plan, chance), [])
+    case = Case(plan, any_profile(plan, chance), [], shares_lanes=chance.random() < 0.7)
     for number in range(chance.randint(1, sessions)):
         first = 0 if number == 0 else chance.randint(0, 30)
         joins = None if number == 0 or chance.random() < 0.5 else chance.randint(0, 30 * 160) * MS
         case.sessions.append(Session(number, first, chance.randint(1, 40), joins))
         if chance.random() < 0.3:
             case.incidents.append(Leaves(number, chance.randint(0, 40 * 160) * MS, chance.randint(0, 40)))
+    moment = chance.randint(-160, 40 * 160) * MS
     for _ in range(chance.randint(0, deaths)):
-        process, at = chance.choice(names), chance.randint(-1, 40 * 160) * MS
-        noticed, silent = chance.choice([0, 5, 160, 320]) * MS, chance.choice([0, 0, 100, 320]) * MS
+        if chance.random() < 0.4:
+            moment = chance.randint(-160, 40 * 160) * MS
+        process, at = chance.choice(names), moment + chance.randint(0, 320) * MS
+        noticed, silent = chance.choice([0, 0, 5, 160, 800]) * MS, chance.choice([0, 0, 100, 320]) * MS
         case.incidents.append(Dies(process, at, noticed, silent))
-        if chance.random() < 0.7:
-            case.incidents.append(Returns(process, at + chance.randint(0, 10 * 160) * MS))
+        if chance.random() < 0.8:
+            case.incidents.append(Returns(process, at + chance.choice([0, 1, 3, 10]) * chance.randint(0, 160) * MS))
     for _ in range(chance.randint(0, fences)):
         streams = tuple(chance.sample(sorted(plan.streams), k=min(2, len(plan.streams))))
         number = chance.choice(case.sessions).number
         case.incidents.append(Fences(number, chance.randint(0, 40 * 160) * MS, streams, chance.randint(0, 40)))
-    case.shares_lanes = chance.random() < 0.7
     return case

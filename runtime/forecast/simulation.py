@@ -18,7 +18,7 @@ from ..observe.records import Note, Record, Transfer, at_ns
 from ..packet import Packet, Validity
 from ..plan.plan import Plan, StreamPlan
 from ..schedule.decide import Fire
-from ..schedule.duty import Answer, Begin, Go, Message
+from ..schedule.duty import Answer, Begin, Go, Message, Withdraw
 from ..schedule.scheduler import Result, Scheduler, lane_of
 from .hardware import Hardware
 from .incidents import Dies, Fences, Incident, Leaves, Returns, Session
@@ -43,13 +43,14 @@ KEEP_UNITS = 16
 class _Process:
     """One life of a process: its schedulers by session, its lanes that are busy, and when its clock wakes it.
 
-    ``unsent_ns``: of what it sent a reader since then, nothing has left it.
+    ``waiting``: by session that has not begun here, what arrived for it. ``unsent_ns``: of what it sent a reader since
+    then, nothing has left it.
     """
 
     name: str
     incarnation: int = 0
     schedulers: dict[int, Scheduler] = field(default_factory=dict)
-    waiting: set[int] = field(default_factory=set)
+    waiting: dict[int, list[Callable[[int], None]]] = field(default_factory=dict)
     busy: set[str] = field(default_factory=set)
     alarm_at: int | None = None
     is_dead: bool = False
@@ -232,14 +233,19 @@ class Simulation:
             self._begin(process, message)
             return {}
         if isinstance(message, Go):
-            process.waiting.discard(message.session)
+            for arrive in process.waiting.pop(message.session, ()):
+                arrive(now)
+            return {}
+        if isinstance(message, Withdraw):
+            process.schedulers.pop(message.session, None)
+            process.waiting.pop(message.session, None)
             return {}
         scheduler = process.schedulers.get(message.session)
         return {} if scheduler is None else scheduler.answer(message, now)
 
     def _begin(self, process: _Process, begin: Begin) -> None:
         process.incarnation = begin.incarnation
-        process.waiting.add(begin.session)
+        process.waiting.setdefault(begin.session, [])
         process.schedulers[begin.session] = self._make_scheduler(
             self.plan, process.name, limit=begin.limit, session=begin.session, first_unit=begin.first_unit,
             incarnation=begin.incarnation, lives=begin.lives, fences=begin.fences,
@@ -367,8 +373,13 @@ class Simulation:
 
         def come(then: int) -> None:
             is_lost = sender.is_dead and now >= sender.unsent_ns[reader]
-            if not (is_lost or target.is_dead) and packet.session in target.schedulers:
-                arrive(sender, target, packet, now, then)
+            if is_lost or target.is_dead or packet.session not in target.schedulers:
+                return
+            take_in = partial(arrive, sender, target, packet, now)
+            if packet.session in target.waiting:
+                target.waiting[packet.session].append(take_in)
+            else:
+                take_in(then)
                 self._dispatch(target, then)
 
         self._push(at, _ARRIVES, 0, f"{stream.name}->{reader}", come)

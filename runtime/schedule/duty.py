@@ -33,7 +33,7 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class Begin(msgspec.Struct, frozen=True):
-    """Make a scheduler for a session, which takes in what arrives and fires nothing before `Go`.
+    """Make a scheduler for a session, and keep what arrives for it: before `Go` it does nothing, and settles nothing.
 
     ``fences`` are those raised so far, as (streams, generation, first unit).
     """
@@ -48,6 +48,12 @@ class Begin(msgspec.Struct, frozen=True):
 
 class Go(msgspec.Struct, frozen=True):
     """Everybody agrees on the first unit: begin."""
+
+    session: int
+
+
+class Withdraw(msgspec.Struct, frozen=True):
+    """Take no part in a session after all: it is over before all could agree on a first unit."""
 
     session: int
 
@@ -82,7 +88,7 @@ class Order(msgspec.Struct, frozen=True):
     outcomes: tuple[Settled, ...] = ()
 
 
-Message = Begin | Go | Bury | Report | Order
+Message = Begin | Go | Withdraw | Bury | Report | Order
 Answer = Mapping[str, Known]
 """By stream; empty for a message that asks nothing."""
 

@@ -57,6 +57,7 @@ class Ledger:
         spans: by stream, who decides which units. Invariant: they follow one another without a gap, from ``first_unit``
             to `FOREVER`; past ones stay, for what their holder recorded last may be lost with it.
         made_from: the unit from which on a process makes its streams; `FOREVER` while it is dead.
+        is_agreed: everybody begins at ``first_unit``. Before, nothing may settle: it may become a later one.
         fences: those raised so far, as (streams, generation, first unit).
     """
 
@@ -69,6 +70,7 @@ class Ledger:
         self.spans: dict[str, list[tuple[Span, str]]] = {s.name: [(whole, s.settler)] for s in streams}
         self.made_from = dict.fromkeys(plan.processes, first_unit)
         self.tallies = {s.name: Tally(first_unit) for s in streams}
+        self.is_agreed = False
         self.fences: list[tuple[Sequence[str], int, int]] = []
 
     def spans_of(self, stream: str, process: str) -> tuple[Span, ...]:
@@ -99,7 +101,7 @@ class Ledger:
     def orphans(self, now: int) -> Iterator[tuple[str, int, Validity, int]]:
         """Units that no living process decides and that time has settled, each with its outcome and its instant. To be
         recorded one by one: the next one follows from that."""
-        for stream in self.plan.streams.values():
+        for stream in self.plan.streams.values() if self.is_agreed else ():
             while (orphan := self._next_orphan(stream)) is not None and orphan[1] <= now:
                 unit, at = orphan
                 yield stream.name, unit, Validity.END if self._is_past_end(stream, unit) else Validity.MISSING, at
@@ -107,7 +109,8 @@ class Ledger:
     @property
     def next_ns(self) -> int | None:
         """When the next orphan settles."""
-        orphans = (self._next_orphan(stream) for stream in self.plan.streams.values())
+        streams = self.plan.streams.values() if self.is_agreed else ()
+        orphans = (self._next_orphan(stream) for stream in streams)
         return min((orphan[1] for orphan in orphans if orphan is not None), default=None)
 
     def settlement(

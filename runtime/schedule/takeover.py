@@ -18,10 +18,11 @@ The same holds for the death of one that had taken over, and for deaths while al
 with after the one before, by the same rules, from what those who live then know.
 
 **Return.** The newcomer has a life of its own number and begins at a first unit in the future: no packet of that unit
-or a later one has been sent yet, so that none can miss it. (1) It makes a scheduler that takes in and does not fire.
+or a later one has been sent yet, so that it can miss none. (1) It opens its inbox, and keeps what comes.
 (2) Who decides in its place is told to stop at the first unit; who reads it, that its units are made again from there.
-(3) When all have answered before that unit's time, it goes; else a later one is chosen. It makes nothing of before, and
-its delayed inlets find their initial packets there: what it was is gone.
+(3) When all have answered before that unit's time, it goes; else a later one is chosen, as much later as agreeing took.
+Where none is left before the session's end, it withdraws, and all is as before. It makes nothing of before, and its
+delayed inlets find their initial packets there: what it was is gone.
 
 **A session that joins** does so by the same steps, in all processes that live; the streams of those that do not are
 passed on from its first unit.
@@ -41,7 +42,7 @@ from dataclasses import dataclass
 from ..errors import RunError
 from ..packet import Packet, Validity
 from ..plan.plan import Plan
-from .duty import Answer, Begin, Bury, Go, Known, Message, Order, Report
+from .duty import Answer, Begin, Bury, Go, Known, Message, Order, Report, Withdraw
 from .events import Event, Settlement
 from .ledger import WATCHER, Ledger
 from .window import FOREVER, Settled, Span
@@ -92,7 +93,8 @@ class Custody:
 
     def open(self, session: int, first_unit: int, limit: int | None) -> None:
         """A session that all processes begin with: nothing has to be agreed on."""
-        self._ledgers[session] = Ledger(self.plan, session, first_unit, limit)
+        ledger = self._ledgers[session] = Ledger(self.plan, session, first_unit, limit)
+        ledger.is_agreed = True
 
     def has(self, session: int) -> bool:
         """Whether a session has begun, or is about to."""
@@ -148,25 +150,32 @@ class Custody:
         self._dead.discard(process)
         self.lives[process] += 1
         for ledger in list(self._ledgers.values()):
-            before = dict(ledger.spans)
+            before, asked_at, took_ns, has_begun = dict(ledger.spans), now, 0, False
             while process not in self._dead:
-                first = max(ledger.first_unit, self._first_after(now))
+                first = max(ledger.first_unit, self._first_after(now + took_ns))
                 if ledger.limit is not None and first >= ledger.limit:
+                    if has_begun:
+                        ledger.spans = before
+                        yield self._change(ledger, process, FOREVER, [Withdraw(ledger.number)])
                     break  # over before it could do anything: who decides in its place ends its streams, too
+                has_begun = True
                 yield {process: [self._begin(ledger, process, first)]}
                 ledger.spans = dict(before)  # an earlier try was for an earlier unit
-                answers = yield self._give_back(ledger, process, first)
-                now = answers.now
+                self._give_back(ledger, process, first)
+                answers = yield self._change(ledger, process, first, [])
+                now, asked_at, took_ns = answers.now, answers.now, answers.now - asked_at
                 if self._is_future(first, now):
-                    yield {process: [*self._orders_of_newcomer(ledger, process, answers), Go(ledger.number)]}
+                    yield {process: [*self._orders_of_newcomer(ledger, process, first, answers), Go(ledger.number)]}
                     break
 
     def join(self, session: int, first_unit: int, limit: int | None, now: int) -> Protocol:
         """Begin a session, at ``first_unit`` or as soon after it as all can."""
+        asked_at, took_ns = now, 0
         while True:
-            first_unit = max(first_unit, self._first_after(now))
+            first_unit = max(first_unit, self._first_after(now + took_ns))
             if limit is not None and first_unit >= limit:
-                self._ledgers.pop(session, None)
+                if self._ledgers.pop(session, None) is not None:
+                    yield {p: [Withdraw(session)] for p in self.living}
                 return
             ledger = self._ledgers[session] = Ledger(self.plan, session, first_unit, limit)
             begins: Messages = {p: [self._begin(ledger, p, first_unit)] for p in self.living}
@@ -178,8 +187,9 @@ class Custody:
                         nothing = {p: Known(first_unit, first_unit, {}) for p in self._readers[name] if p in begins}
                         self._pass_on(ledger, name, process, nothing, begins)
             answers = yield begins
-            now = answers.now
+            now, asked_at, took_ns = answers.now, answers.now, answers.now - asked_at
             if self._is_future(first_unit, now):
+                ledger.is_agreed = True
                 yield {p: [Go(session)] for p in self.living if p in begins}
                 return
 
@@ -250,30 +260,33 @@ class Custody:
         fences = tuple(ledger.fences)
         return Begin(ledger.number, first_unit, ledger.limit, self.lives[process], lives, fences)
 
-    def _give_back(self, ledger: Ledger, process: str, first: int) -> Messages:
-        """Let a newcomer make its streams and decide its own from its first unit on; and ask what has ended."""
-        ledger.made_from[process] = first
+    def _give_back(self, ledger: Ledger, process: str, first: int) -> None:
+        """Let a newcomer decide from its first unit on what the plan says, and what only it reads."""
+        for name, stream in self.plan.streams.items():
+            is_orphan = ledger.spans[name][-1][1] == WATCHER
+            if stream.settler == process or (is_orphan and process in self._readers[name]):
+                ledger.give_back(name, process, first)
+
+    def _change(self, ledger: Ledger, process: str, made_from: int, own: list[Message]) -> Messages:
+        """Tell everybody what they decide, and from where on a process makes its streams; ask what has ended."""
+        ledger.made_from[process] = made_from
         read = tuple(name for name, readers in self._readers.items() if process in readers)
         messages: Messages = {p: [Report(ledger.number, read)] for p in self.living if p != process}
         for name, stream in self.plan.streams.items():
-            held = ledger.spans[name]
-            if stream.settler == process or (held[-1][1] == WATCHER and process in self._readers[name]):
-                ledger.give_back(name, process, first)
-            elif stream.process != process:
-                continue
-            for holder in dict.fromkeys(who for _, who in held):  # also one that keeps none of it
-                if holder in messages:
-                    messages[holder].append(_order(ledger, name, holder))
-        return messages
+            if process in (stream.process, stream.settler, *self._readers[name]):
+                for other in self._readers[name]:
+                    if other in messages:
+                        messages[other].append(_order(ledger, name, other))
+        return {**messages, process: own} if own else messages
 
-    def _orders_of_newcomer(self, ledger: Ledger, process: str, answers: Answers) -> list[Order]:
-        """Where it decides in another way than the plan says, and what had ended before it came."""
+    def _orders_of_newcomer(self, ledger: Ledger, process: str, first: int, answers: Answers) -> list[Order]:
+        """Which streams nobody makes, or not yet, where it begins; and what had ended before it came."""
         reports = [said[0] for p, said in answers.by_process.items() if p not in self._dead]
         orders = []
         for name, readers in self._readers.items():
             if process in readers:
                 ends = [end for report in reports if name in report and (end := report[name].end) is not None]
-                if ends or ledger.made_from[self.plan.streams[name].process] == FOREVER:
+                if ends or ledger.made_from[self.plan.streams[name].process] > first:
                     orders.append(_order(ledger, name, process, tuple(ends[:1])))
         return orders
 
