@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import programs
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from torch import nn
 
     Module = TypeVar("Module", bound=nn.Module)
 
+
+# A test says the same every time: new cases are looked for on purpose, with `--hypothesis-profile=default`.
+settings.register_profile("certain", derandomize=True)
+settings.load_profile("certain")
 
 # What is not there ----------------------------------------------------------------------------------------------------
 

@@ -34,20 +34,16 @@ class Seen:
     """What one scheduler took in: one session, one life of one process."""
 
     scheduler: Scheduler
+    deaths: tuple[int, ...] = ()
     outcomes: dict[tuple[str, int], Packet] = field(default_factory=dict)
     times: dict[tuple[str, int], int] = field(default_factory=dict)
     fires: list[Fire] = field(default_factory=list)
     fences: list[tuple[str, int, int]] = field(default_factory=list)
     stale: list[Packet] = field(default_factory=list)
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether it came to the session's end."""
-        return all(state.ended for state in self.scheduler.nodes.values())
-
     def stands(self, key: tuple[str, int]) -> bool:
-        """Whether others must have taken in the same: not what it took in just before it died."""
-        return self.is_whole or self.times[key] < max(self.times.values()) - 3 * T
+        """Whether others must have taken in the same: not what it took in just before it died, even if it was done."""
+        return not any(self.times[key] <= at < self.times[key] + 3 * T for at in self.deaths)
 
 
 @dataclass
@@ -73,7 +69,8 @@ def live(case: Case, kind: type[Scheduler] = Scheduler, seed: int = 0) -> Lived:
         def __init__(self, *args, **kwargs):
             self.seen = None
             super().__init__(*args, **kwargs)
-            self.seen = Seen(self)
+            deaths = [i.at_ns for i in case.incidents if isinstance(i, Dies) and i.process == self.process]
+            self.seen = Seen(self, tuple(deaths))
             self.seen.fences += [(s, g, first) for streams, g, first in kwargs["fences"] for s in streams]
             all_seen.append(self.seen)
 

@@ -96,6 +96,15 @@ class Ledger:
         cut = [(Span(span.first, min(span.until, first)), who) for span, who in self.spans[stream]]
         self.spans[stream] = _joined([*cut, (Span(first, FOREVER), process)])
 
+    def claim(self, stream: str, process: str, first: int) -> None:
+        """Give what nobody alive decides from ``first`` on to a process: also a piece in the middle, which was a dead
+        one's until the stream is made again. Left to the watcher, who only records, its reader would wait for ever."""
+        spans: list[tuple[Span, str]] = []
+        for span, who in self.spans[stream]:
+            border = min(max(span.first, first), span.until)
+            spans += [(Span(span.first, border), who), (Span(border, span.until), who if who != WATCHER else process)]
+        self.spans[stream] = _joined(spans)
+
     # What the watcher decides
 
     def orphans(self, now: int) -> Iterator[tuple[str, int, Validity, int]]:

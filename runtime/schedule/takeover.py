@@ -261,11 +261,12 @@ class Custody:
         return Begin(ledger.number, first_unit, ledger.limit, self.lives[process], lives, fences)
 
     def _give_back(self, ledger: Ledger, process: str, first: int) -> None:
-        """Let a newcomer decide from its first unit on what the plan says, and what only it reads."""
+        """Let a newcomer decide from its first unit on what the plan says, and what it reads and nobody decides."""
         for name, stream in self.plan.streams.items():
-            is_orphan = ledger.spans[name][-1][1] == WATCHER
-            if stream.settler == process or (is_orphan and process in self._readers[name]):
+            if stream.settler == process:
                 ledger.give_back(name, process, first)
+            elif process in self._readers[name]:
+                ledger.claim(name, process, first)
 
     def _change(self, ledger: Ledger, process: str, made_from: int, own: list[Message]) -> Messages:
         """Tell everybody what they decide, and from where on a process makes its streams; ask what has ended."""
