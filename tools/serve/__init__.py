@@ -1,0 +1,1 @@
+"""``wangraph serve``: people talk with a graph from their browsers."""
