@@ -24,6 +24,9 @@ MAX_MEDIA_BYTES = 1024 * 1024
 MAX_TYPED = 2000
 """Characters of a text that a visitor types."""
 
+TOKEN_HEADER = "X-Wangraph-Token"
+"""Of ``GET /about``. No ``Authorization``: a proxy on the way may have use for that one itself."""
+
 
 class _Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
     """One JSON message; ``type`` is the class's name in small letters."""
@@ -98,12 +101,17 @@ class Played(_Message):
         video: unit of the newest picture that was shown; -1 for none.
         underruns: how often the sound ran dry since the visit began.
         shown: pictures shown since the visit began.
+        audio_at_ms: over WebRTC, which names no units: when the sound that is heard now was written, by the server's
+            own wall clock (milliseconds since 1970), as the browser's statistics estimate it; 0 where they do not.
+        video_at_ms: the same of the picture.
     """
 
     audio: int = -1
     video: int = -1
     underruns: int = 0
     shown: int = 0
+    audio_at_ms: float = 0
+    video_at_ms: float = 0
 
 
 class Ping(_Message):
@@ -178,6 +186,28 @@ class EndFormats(msgspec.Struct, frozen=True):
     audio: AudioFormat | None = None
     text: bool = False
     event: bool = False
+
+
+class About(msgspec.Struct, frozen=True):
+    """What can be known before a visit: the JSON of ``GET /about``, asked with the token in `TOKEN_HEADER`.
+
+    401 for a wrong token. A visitor agrees to be recorded, and chooses parameters, before their `Hello`.
+
+    Attributes:
+        version: of the protocol.
+        graph: the served graph's name.
+        inputs: what the graph takes from a visitor: only for these are a camera and a microphone opened.
+        outputs: what it gives.
+        params: what a `Hello` can set.
+        is_recorded: whether visits are written to files where the visitor agrees.
+    """
+
+    version: int
+    graph: str
+    inputs: EndFormats
+    outputs: EndFormats
+    params: list[LiveParam]
+    is_recorded: bool
 
 
 class Welcome(_Message):
