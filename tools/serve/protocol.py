@@ -35,7 +35,7 @@ class _Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
 # From the visitor -----------------------------------------------------------------------------------------------------
 
 
-class Hello(_Message):
+class Hello(_Message, frozen=True):
     """The first message, within 5 s.
 
     Attributes:
@@ -53,17 +53,17 @@ class Hello(_Message):
     params: Mapping[str, Any] = {}
 
 
-class Offer(_Message):
+class Offer(_Message, frozen=True):
     """WebRTC is wanted: a session description with all candidates; the answer is an `Answer`."""
 
     sdp: str
 
 
-class Socket(_Message):
+class Socket(_Message, frozen=True):
     """Media come and go through this socket from now on; a WebRTC connection is given up."""
 
 
-class Devices(_Message):
+class Devices(_Message, frozen=True):
     """What the visitor sends. What is off or absent is nothing to the graph: no black picture, no silence.
 
     Attributes:
@@ -75,17 +75,17 @@ class Devices(_Message):
     microphone: Literal["on", "off", "absent"]
 
 
-class Typed(_Message):
+class Typed(_Message, frozen=True):
     """A text that the visitor typed."""
 
     text: str
 
 
-class Interrupt(_Message):
+class Interrupt(_Message, frozen=True):
     """The visitor wants quiet."""
 
 
-class Change(_Message):
+class Change(_Message, frozen=True):
     """Set a live parameter; answered by `Changed` or `Problem`."""
 
     node: str
@@ -93,7 +93,7 @@ class Change(_Message):
     value: Any
 
 
-class Played(_Message):
+class Played(_Message, frozen=True):
     """What has come out of the visitor's loudspeaker and screen, said a few times a second.
 
     Attributes:
@@ -114,19 +114,19 @@ class Played(_Message):
     video_at_ms: float = 0
 
 
-class Ping(_Message):
+class Ping(_Message, frozen=True):
     """Answered by `Pong` at once; the time is the visitor's own, and comes back."""
 
     at_ms: float
 
 
-class Watch(_Message):
+class Watch(_Message, frozen=True):
     """The visitor wants to see what the graph sees, or no more."""
 
     is_on: bool
 
 
-class Bye(_Message):
+class Bye(_Message, frozen=True):
     """The visitor leaves and will not come back."""
 
 
@@ -135,7 +135,7 @@ FromVisitor = Hello | Offer | Socket | Devices | Typed | Interrupt | Change | Pl
 # To the visitor -------------------------------------------------------------------------------------------------------
 
 
-class Waiting(_Message):
+class Waiting(_Message, frozen=True):
     """All places are taken; the socket stays open, and the visitor is let in when one is free.
 
     Attributes:
@@ -149,7 +149,7 @@ class Waiting(_Message):
     sessions: int
 
 
-class Starting(_Message):
+class Starting(_Message, frozen=True):
     """A place is free, and the graph is being opened."""
 
     text: str = ""
@@ -210,7 +210,7 @@ class About(msgspec.Struct, frozen=True):
     is_recorded: bool
 
 
-class Welcome(_Message):
+class Welcome(_Message, frozen=True):
     """The visit begins, or goes on.
 
     Attributes:
@@ -244,19 +244,19 @@ class Welcome(_Message):
     timeline: str
 
 
-class Answer(_Message):
+class Answer(_Message, frozen=True):
     """To an `Offer`: a session description with all candidates."""
 
     sdp: str
 
 
-class Carried(_Message):
+class Carried(_Message, frozen=True):
     """Which carrier the media take from now on: ``webrtc`` or ``socket``."""
 
     name: Literal["webrtc", "socket"]
 
 
-class Caption(_Message):
+class Caption(_Message, frozen=True):
     """Words, when they are played (the agent's) or were taken in (the visitor's)."""
 
     unit: int
@@ -264,20 +264,20 @@ class Caption(_Message):
     text: str
 
 
-class State(_Message):
+class State(_Message, frozen=True):
     """What the agent does from this unit on: ``idle``, ``listening``, ``speaking``, or what its graph calls it."""
 
     unit: int
     name: str
 
 
-class Flush(_Message):
+class Flush(_Message, frozen=True):
     """An interruption: drop all sound that has not been heard yet, at once."""
 
     unit: int
 
 
-class Times(_Message):
+class Times(_Message, frozen=True):
     """How long one unit took, and where.
 
     Attributes:
@@ -297,14 +297,14 @@ class Times(_Message):
     has_picture: bool = False
 
 
-class Seen(_Message):
+class Seen(_Message, frozen=True):
     """The picture that the graph saw, once a second while `Watch` is on: a PNG as base64."""
 
     unit: int
     png: str
 
 
-class Changed(_Message):
+class Changed(_Message, frozen=True):
     """A live parameter has a new value, from this unit on or from the first one not begun."""
 
     node: str
@@ -312,13 +312,13 @@ class Changed(_Message):
     value: Any
 
 
-class Problem(_Message):
+class Problem(_Message, frozen=True):
     """Something that the visitor asked for was refused, or went wrong; the visit goes on."""
 
     text: str
 
 
-class Over(_Message):
+class Over(_Message, frozen=True):
     """The visit has ended, and the socket closes; ``again`` says whether it makes sense to come back.
 
     ``reason``: ``refused``, ``token``, ``version``, ``ended`` (the graph did), ``failed``, ``closing`` (the server
@@ -330,7 +330,7 @@ class Over(_Message):
     again: bool = False
 
 
-class Pong(_Message):
+class Pong(_Message, frozen=True):
     """To a `Ping`: its time, and the server's."""
 
     at_ms: float
@@ -364,7 +364,8 @@ def read_message(text: str | bytes) -> FromVisitor:
     Raises:
         msgspec.DecodeError: it is not JSON, no such message, or one whose fields have other types.
     """
-    return _FROM_VISITOR.decode(text)
+    message: FromVisitor = _FROM_VISITOR.decode(text)
+    return message
 
 
 def write_message(message: ToVisitor | FromVisitor) -> str:
