@@ -32,8 +32,8 @@ from .runtime.units import UnitClock
 if TYPE_CHECKING:
     from .runtime.api import load, run, start
     from .runtime.engine.collector import RunResult
-    from .runtime.engine.packet_stream import PacketStream
     from .runtime.engine.run import Run
+    from .runtime.engine.subscription import Subscription
     from .runtime.node_runner import NodeRunner
     from .runtime.plan.graph import Graph
     from .runtime.plan.plan import Plan
@@ -43,10 +43,10 @@ _LAZY = {
     "Edge": ".runtime.plan.spec",
     "Graph": ".runtime.plan.graph",
     "NodeRunner": ".runtime.node_runner",
-    "PacketStream": ".runtime.engine.packet_stream",
     "Plan": ".runtime.plan.plan",
     "Run": ".runtime.engine.run",
     "RunResult": ".runtime.engine.collector",
+    "Subscription": ".runtime.engine.subscription",
     "load": ".runtime.api",
     "run": ".runtime.api",
     "start": ".runtime.api",
@@ -69,7 +69,6 @@ __all__ = [
     "NodeRunner",
     "Output",
     "Packet",
-    "PacketStream",
     "Param",
     "Plan",
     "ProcessLost",
@@ -77,6 +76,7 @@ __all__ = [
     "RunError",
     "RunResult",
     "StartError",
+    "Subscription",
     "Timebase",
     "Unit",
     "UnitClock",

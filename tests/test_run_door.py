@@ -15,7 +15,8 @@ from test_engine import looped
 import wangraph
 from wangraph import Graph, NodeRunner, UserError
 from wangraph.nodes.app import CaptureApp
-from wangraph.runtime.engine.packet_stream import Bell, PacketStream
+from wangraph.runtime.engine.commands import Fence
+from wangraph.runtime.engine.subscription import Bell, Subscription
 from wangraph.runtime.errors import NodeError, RunError
 from wangraph.runtime.packet import Packet, Validity
 from wangraph.runtime.schedule.events import Fenced, Updated
@@ -69,7 +70,7 @@ def test_packets_of_a_tap_begin_with_the_first_unit_however_late_they_are_asked_
 
 
 def test_a_stream_that_nobody_consumes_keeps_the_newest_and_counts_the_rest():
-    stream = PacketStream("a.b", 2, Bell())
+    stream = Subscription("a.b", 2, Bell())
     for unit in range(5):
         stream.put(Packet("a.b", unit, 0, 0, 0, Validity.EMPTY))
     stream.close()
@@ -79,7 +80,7 @@ def test_a_stream_that_nobody_consumes_keeps_the_newest_and_counts_the_rest():
 
 
 def test_a_stream_without_a_bound_drops_nothing():
-    stream = PacketStream("a.b", None, Bell())
+    stream = Subscription("a.b", None, Bell())
     for unit in range(500):
         stream.put(Packet("a.b", unit, 0, 0, 0, Validity.EMPTY))
     stream.close()
@@ -87,7 +88,7 @@ def test_a_stream_without_a_bound_drops_nothing():
 
 
 def test_nothing_in_time_is_none_and_the_stream_goes_on():
-    stream = PacketStream("a.b", None, Bell())
+    stream = Subscription("a.b", None, Bell())
     assert stream.get(timeout_s=0) is None
     stream.put(Packet("a.b", 0, 0, 0, 0, Validity.EMPTY))
     assert stream.get(timeout_s=0).unit == 0
@@ -338,3 +339,43 @@ def test_a_cancelled_task_stops_its_run_in_order(tmp_path):
     assert run.status()["state"] == "ended"
     lines = (tmp_path / "out").read_text().splitlines()
     assert len(lines) == run.summary["units"] > 0
+
+
+# Ahead of time
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_paused_run_is_ready_before_it_begins_and_its_clock_starts_when_it_is_let(how):
+    with wangraph.start(talking(), paused=True, **how) as run:
+        run.wait_until("ready", 60)
+        assert (run.state, run.timebase) == ("ready", None)
+        answers = run.packets("echo.out")
+        run.send("chat.text", "three")
+        run.begin()
+        run.wait_until("running", 60)
+        assert run.timebase.unit_at(run.timebase.origin_ns) == 0
+        assert first_words(answers, 1) == ["three!"]
+    assert run.state == "ended"
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_paused_run_that_never_begins_is_stopped_in_order(how):
+    with wangraph.start(talking(), paused=True, **how) as run:
+        run.wait_until("ready", 60)
+    assert run.summary["units"] == 0
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_fence_is_handed_out_and_so_are_its_records(how):
+    with wangraph.start(talking(), **how) as run:
+        fences, records = run.fences(), run.records(None)
+        run.wait_until("running", 60)
+        run.fence("echo.out", first_unit=3)
+        assert next(fences) == Fence(("echo.out",), 3)
+        assert next(r for r in records if isinstance(r, Fenced)).streams == ["echo.out"]
+
+
+def test_a_run_that_fails_before_it_is_ready_says_so_where_it_is_waited_for(tmp_path):
+    run = wangraph.start(looped(tmp_path / "out", toys.CannotOpen), paused=True)
+    with pytest.raises(NodeError, match="node 'mix'"):
+        run.wait_until("ready", 60)

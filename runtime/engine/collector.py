@@ -18,10 +18,11 @@ from ..observe.views import Views
 from ..packet import Packet
 from ..plan.plan import Plan
 from ..schedule.events import Event, Updated
+from .commands import Fence
 from .engine import Engine, NodeReport, Usage
 from .options import Options
-from .packet_stream import Bell, PacketStream
 from .record_sinks import RecordSinks
+from .subscription import Bell, Subscription
 
 Listener = tuple[frozenset[str], Callable[[Packet], None]]
 """Streams, and what takes their packets as they settle; in a run with processes, called in a thread of its own."""
@@ -59,6 +60,7 @@ class Collector:
 
     Attributes:
         engine: what runs the plan, once it is known.
+        header: what a trace of the run begins with.
         watcher: looks at the run a few times a second.
         listener: takes packets.
     """
@@ -72,10 +74,12 @@ class Collector:
         self.statistics = Statistics(plan)
         self.result = RunResult({})
         self._began = time.monotonic()
-        self._header = make_header(plan, options.clock, "serial" if options.serial else "parallel")
+        self.header = make_header(plan, options.clock, "serial" if options.serial else "parallel")
         self._sinks: RecordSinks | None = None
         self._lock = threading.Lock()
-        self._streams: dict[str, list[PacketStream]] = {}
+        self._streams: dict[str, list[Subscription[Packet]]] = {}
+        self._fences: list[Subscription[Fence]] = []
+        self._records: list[Subscription[Record]] = []
         self._bell = Bell()
         self._epoch: int | None = None
         self._views: Views | None = None
@@ -86,9 +90,9 @@ class Collector:
         Raises:
             UserError: one of them cannot be had; none is open then.
         """
-        self._sinks = RecordSinks(self.plan, self.options, self._header)
+        self._sinks = RecordSinks(self.plan, self.options, self.header)
         try:
-            self._views = Views(self.plan, self._header, self.options.metrics_port)
+            self._views = Views(self.plan, self.header, self.options.metrics_port)
         except WangraphError:
             self._sinks.close({}, is_whole=False)
             raise
@@ -103,10 +107,18 @@ class Collector:
         records = [*records, *(r for r in noted if isinstance(r, Note))] if noted else records
         with self._lock:
             self.statistics.add(records)
+            for subscription in self._records:
+                subscription.put_all(records)
         if self.options.keep_log:
             self.result.log += [r for r in records if isinstance(r, Event)]
         if self._sinks is not None:
             self._count(self._sinks.take(records, self.statistics.misses, self._epoch_ns()))
+
+    def fenced(self, fence: Fence) -> None:
+        """Say it to those who wait for fences."""
+        with self._lock:
+            for subscription in self._fences:
+                subscription.put(fence)
 
     def look(self) -> None:
         """Serve those who watch the run."""
@@ -133,8 +145,8 @@ class Collector:
         """
         if self.engine is not None:
             self.result.reports = self.engine.reports
-        for stream in self._all_streams():
-            stream.close()
+        for subscription in self._subscriptions():
+            subscription.close()
         failure = None
         if self._sinks is not None:
             self._count(self._sinks.finish())
@@ -201,9 +213,9 @@ class Collector:
         listened = self.listener[0] if self.listener else frozenset[str]()
         return sorted(recorded | listened | set(self.options.taps) | set(self._streams))
 
-    def hand_out(self, name: str, backlog: int | None) -> PacketStream:
+    def hand_out(self, name: str, backlog: int | None) -> Subscription[Packet]:
         """Packets of a stream from now on; of one of the run's taps, from its first packet on."""
-        stream = PacketStream(name, backlog, self._bell)
+        stream = Subscription[Packet](name, backlog, self._bell)
         with self._lock:
             for packet in self.result.packets.get(name, []):
                 stream.put(packet)
@@ -221,9 +233,36 @@ class Collector:
         if engine is not None:
             self._bell.wait_for(lambda: len(engine.statuses) == len(self.plan.nodes), timeout_s)
 
-    def _all_streams(self) -> list[PacketStream]:
+    def hand_out_fences(self, backlog: int | None) -> Subscription[Fence]:
+        """Fences from now on."""
+        subscription = Subscription[Fence]("fences", backlog, self._bell)
         with self._lock:
-            return [stream for streams in self._streams.values() for stream in streams]
+            self._fences.append(subscription)
+        return subscription
+
+    def hand_out_records(self, backlog: int | None) -> Subscription[Record]:
+        """Records from now on."""
+        subscription = Subscription[Record]("records", backlog, self._bell)
+        with self._lock:
+            self._records.append(subscription)
+        return subscription
+
+    def look_again(self) -> None:
+        """Wake whoever waits for something about the run."""
+        self._bell.ring()
+
+    def wait_for(self, is_true: Callable[[], bool], timeout_s: float | None) -> bool:
+        """Wait in a thread for something about the engine; whether it became true in time."""
+        return self._bell.wait_for(is_true, timeout_s)
+
+    async def until(self, is_true: Callable[[], bool]) -> None:
+        """Wait in a task for something about the engine."""
+        await self._bell.until(is_true)
+
+    def _subscriptions(self) -> list[Subscription[Any]]:
+        with self._lock:
+            packets = [stream for streams in self._streams.values() for stream in streams]
+            return [*packets, *self._fences, *self._records]
 
 
 def _note_of(change: Updated) -> Note:

@@ -54,11 +54,13 @@ class Commands:
     Attributes:
         stops: how often a user asked for the run's end: once, in order; more than once, at once.
         is_ended: a node asked for it, which is no hurry however often it does.
+        may_begin: a run that was started paused may begin.
     """
 
     def __init__(self) -> None:
         self.stops = 0
         self.is_ended = False
+        self.may_begin = False
         self._waiting: deque[Command] = deque()
         self._bell = self._button = -1
 
@@ -73,6 +75,11 @@ class Commands:
     def stop(self) -> None:
         """End in order; called twice, at once."""
         self.stops += 1
+        self._ring()
+
+    def begin(self) -> None:
+        """Let unit 0 begin."""
+        self.may_begin = True
         self._ring()
 
     def end(self) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ..observe.records import NodeStatus, Record
 from ..packet import Packet
+from .commands import Fence
 
 NodeReport = tuple[str, str, str]
 """What a node reported: (node, key, text)."""
@@ -21,10 +22,12 @@ class Engine(Protocol):
     Attributes:
         reports: of the nodes, so far.
         gave_up: an ordered stop did not come to its end, and what was under way is lost.
+        is_ready: every node is open and warm.
     """
 
     reports: list[NodeReport]
     gave_up: bool
+    is_ready: bool
 
     @property
     def origin_ns(self) -> int:
@@ -63,6 +66,10 @@ class Observer(Protocol):
 
     def tap(self, packet: Packet) -> None:
         """A packet of a tapped stream, as it settled. From any thread; it may lie in shared memory."""
+        ...
+
+    def fenced(self, fence: Fence) -> None:
+        """A fence was raised. Called at once, before the records of it come."""
         ...
 
     def look(self) -> None:

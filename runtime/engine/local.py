@@ -59,6 +59,7 @@ class LocalEngine:
     """
 
     gave_up = False
+    is_ready = False
 
     def __init__(
         self,
@@ -102,6 +103,11 @@ class LocalEngine:
         try:
             for body in self._bodies.values():
                 body.open(threads, requests=self._requests)
+            self.is_ready = True
+            self._observer.look()
+            while self.options.paused and not (self._commands.may_begin or self._commands.wants_end):
+                self._commands.wait(LOOK_EVERY_S)
+                self._commands.hush()
             self._began_ns = time.monotonic_ns()
             with suppress(_AtOnce):
                 self._drive()
@@ -159,6 +165,7 @@ class LocalEngine:
         match command:
             case Fence(streams, first_unit):
                 self._generation += 1
+                self._observer.fenced(command)
                 self._scheduler.fence(list(streams), self._generation, first_unit, now)
             case Update(node, values, first_unit):
                 self._scheduler.update(node, values, first_unit, now)

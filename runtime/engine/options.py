@@ -32,6 +32,7 @@ class Options:
         metrics_port: serve figures for Prometheus on this port of the loopback interface; 0 takes a free one.
         otel: send spans to the OpenTelemetry collector at this URL.
         keep_log: keep the decision log for the result; a run that lasts for days does without.
+        paused: open and warm every node, then wait for `Run.begin`.
     """
 
     units: int | None = None
@@ -47,6 +48,7 @@ class Options:
     metrics_port: int | None = None
     otel: str | None = None
     keep_log: bool = True
+    paused: bool = False
 
     @property
     def in_processes(self) -> bool:
@@ -71,6 +73,7 @@ class RunArguments(TypedDict, total=False):
         record_edges: which packets: ``node.port``, ``node`` or ``all``; what enters and leaves the graph by default.
         metrics: serve figures for Prometheus on this port of the loopback interface.
         otel: send a trace per unit to the OpenTelemetry collector at this URL.
+        paused: open and warm every node, then wait for `Run.begin`: what comes then starts within a tenth of a second.
     """
 
     units: int | None
@@ -86,6 +89,7 @@ class RunArguments(TypedDict, total=False):
     record_edges: Sequence[str]
     metrics: int | None
     otel: str | None
+    paused: bool
 
 
 def make_options(**arguments: Unpack[RunArguments]) -> Options:
@@ -114,4 +118,5 @@ def make_options(**arguments: Unpack[RunArguments]) -> Options:
         record_edges=tuple(arguments.get("record_edges", ())),
         metrics_port=arguments.get("metrics"),
         otel=arguments.get("otel"),
+        paused=arguments.get("paused", False),
     )

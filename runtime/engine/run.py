@@ -7,13 +7,15 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ..errors import RunError, UserError, WangraphError, did_you_mean, listing
-from ..node import Node
+from ..node import Node, Timebase
+from ..observe.records import Record
 from ..observe.statistics import Statistics
+from ..packet import Packet
 from ..plan.catalogue import is_portable, resolve
 from ..plan.plan import NodePlan, Plan
 from ..schedule.events import Event
@@ -23,12 +25,19 @@ from .engine import Engine
 from .faults import check_faults
 from .local import LocalEngine
 from .options import Options
-from .packet_stream import Bell, PacketStream
 from .record_sinks import recorded_streams
+from .subscription import Bell, Subscription
 from .supervisor import Supervisor
 
 BACKLOG = 64
 """Packets of a stream that wait for a program, unless it says otherwise: ten seconds of units of 160 ms."""
+
+RECORDS = 4096
+"""Records that wait for a program, unless it says otherwise: some ten seconds of a graph of ten nodes."""
+
+State = Literal["starting", "ready", "running", "ended"]
+
+STATES = get_args(State)
 
 STATUS_PATIENCE_S = 1.0
 """How long `Run.status` waits for every process to say where its nodes are."""
@@ -96,6 +105,42 @@ class Run:
                 raise TimeoutError(f"run '{self.plan.name}': goes on after {timeout_s:g} s")
         return self._ended()
 
+    @property
+    def state(self) -> State:
+        """Where the run is: ``starting``; ``ready``, every node open and warm; ``running``; ``ended``."""
+        engine = self.collector.engine
+        if self._has_ended:
+            return "ended"
+        if engine is None or not engine.is_ready:
+            return "starting"
+        return "running" if engine.origin_ns else "ready"
+
+    def wait_until(self, state: State, timeout_s: float | None = None) -> None:
+        """Wait until the run has come to a state or beyond it.
+
+        Raises:
+            WangraphError: it failed before; see `wait`.
+            TimeoutError: it has not come so far in time; it goes on.
+        """
+        if not self.collector.wait_for(lambda: self._has_reached(state), timeout_s):
+            raise TimeoutError(f"run '{self.plan.name}': still {self.state} after {timeout_s:g} s")
+        if self._error is not None:
+            self._ended()
+
+    async def until(self, state: State) -> None:
+        """Wait in a task until the run has come to a state or beyond it.
+
+        Raises:
+            WangraphError: it failed before; see `wait`.
+        """
+        await self.collector.until(lambda: self._has_reached(state))
+        if self._error is not None:
+            self._ended()
+
+    def begin(self) -> None:
+        """Let unit 0 of a run begin that was started ``paused``; before it is ready, as soon as it is."""
+        self._commands.begin()
+
     def stop(self) -> None:
         """End in order: sources end where they are, what is under way flows out. Called twice, at once.
 
@@ -145,12 +190,12 @@ class Run:
 
     # While it goes on
 
-    def packets(self, stream: str, backlog: int | None = BACKLOG) -> PacketStream:
+    def packets(self, stream: str, backlog: int | None = BACKLOG) -> Subscription[Packet]:
         """Packets of a stream (``node.port``) as they settle, from now on; of one of the run's taps, from unit 0 on.
 
         Args:
             backlog: packets that wait for the consumer at most; the oldest are dropped, and counted in
-                `PacketStream.dropped`. None: all wait, whatever memory it takes.
+                `Subscription.dropped`. None: all wait, whatever memory it takes.
 
         Raises:
             UserError: no such stream.
@@ -222,16 +267,39 @@ class Run:
         self._check_goes_on("fence")
         self._commands.put(Fence(tuple(streams), first_unit))
 
+    def fences(self, backlog: int | None = BACKLOG) -> Subscription[Fence]:
+        """Interruptions as they are raised, by a node or by `fence`, from now on.
+
+        Whoever plays what comes out of the run drops what it holds of these streams: the run itself drops only what
+        has not settled yet.
+        """
+        subscription = self.collector.hand_out_fences(backlog)
+        if self._has_ended:
+            subscription.close()
+        return subscription
+
+    def records(self, backlog: int | None = RECORDS) -> Subscription[Record]:
+        """What the run leaves behind of each step, from now on, as its trace holds it; several times a second."""
+        subscription = self.collector.hand_out_records(backlog)
+        if self._has_ended:
+            subscription.close()
+        return subscription
+
+    @property
+    def timebase(self) -> Timebase | None:
+        """When units are on the machine's monotonic clock; None before the run's clock has begun."""
+        engine = self.collector.engine
+        return Timebase(engine.origin_ns, self.plan.clock) if engine is not None and engine.origin_ns else None
+
     def status(self) -> dict[str, Any]:
-        """The run now, as ``wangraph top --json`` prints it, and its ``state``: starting, running or ended.
+        """The run now, as ``wangraph top --json`` prints it, and its `state`.
 
         Waits for a second at most until every process has said where its nodes are.
         """
-        state = "ended" if self._has_ended else "running" if self._is_running() else "starting"
-        if state == "running":
+        if self.state == "running":
             self._commands.put(Report())
             self.collector.wait_for_statuses(STATUS_PATIENCE_S)
-        return {"state": state, **self.collector.snapshot()}
+        return {"state": self.state, **self.collector.snapshot()}
 
     # What came of it
 
@@ -286,6 +354,7 @@ class Run:
         self._error = failure or unwritten
         self._has_ended = True
         self._end.ring()
+        self.collector.look_again()
 
     def _make_engine(self) -> Engine:
         make = Supervisor if self.options.in_processes else LocalEngine
@@ -298,9 +367,8 @@ class Run:
             raise self._error
         return self.collector.result
 
-    def _is_running(self) -> bool:
-        engine = self.collector.engine
-        return engine is not None and engine.origin_ns > 0
+    def _has_reached(self, state: State) -> bool:
+        return self._has_ended or STATES.index(self.state) >= STATES.index(state)
 
     def _class(self, name: str) -> tuple[type[Node], NodePlan]:
         planned = self.plan.nodes[name]

@@ -119,7 +119,7 @@ class Supervisor:
         self._stop_asked_at: float | None = None
         self._moved_at = 0.0
         self._stopping_at_once = False
-        self._is_ready = False
+        self.is_ready = False
         self._generation = 0
 
     def run(self) -> None:
@@ -133,8 +133,11 @@ class Supervisor:
             self._until(lambda c: c.is_ready, time.monotonic() + START_DEADLINE_S)
             for file in segments.values():
                 file.unlink()
-            self._is_ready = True
+            self.is_ready = self._error is None
             self._serve_commands()  # before unit 0: who asked for packets gets the first one
+            self._observer.look()
+            if self.options.paused:
+                self._until(lambda c: self._commands.may_begin, None)
             if self._error is None and self._stop_asked_at is None:
                 self._begin()
             self._until(lambda c: c.is_finished, None)
@@ -212,6 +215,7 @@ class Supervisor:
         self._origin_ns = time.monotonic_ns() + lead
         for child in self._children.values():
             self._control.send(child.name, Begin(self._origin_ns))
+        self._observer.look()
 
     def _until(self, reached: Callable[[_Child], bool], deadline: float | None) -> None:
         """Serve the processes until all have come so far, one has failed, or the deadline has passed."""
@@ -251,7 +255,7 @@ class Supervisor:
         self.stop(at_once=True)
 
     def _serve_commands(self) -> None:
-        if self._is_ready:
+        if self.is_ready:
             for command in self._commands.take():
                 self._do(command)
         else:
@@ -263,6 +267,7 @@ class Supervisor:
         match command:
             case Fence(streams, first_unit):
                 self._generation += 1
+                self._observer.fenced(command)
                 for child in self._children.values():
                     self._control.send(child.name, RaiseFence(list(streams), self._generation, first_unit))
             case Update(node, values, first_unit):

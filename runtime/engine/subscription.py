@@ -1,14 +1,15 @@
-"""Packets of one stream, handed out to a program that runs a graph: by iteration, in a thread or an asyncio task."""
+"""Things that a run hands out to the program that runs it: by iteration, in a thread or an asyncio task."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
+from typing import Generic, TypeVar
 
-from ..packet import Packet
+T = TypeVar("T")
 
 
 class Bell:
@@ -53,33 +54,38 @@ def _finish(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-class PacketStream:
-    """Packets of a stream in the order in which they settled, until the run ends or `close` is called.
+class Subscription(Generic[T]):
+    """What a run hands out of one kind, packets of a stream for example, in order, until it ends or `close` is called.
 
     Iterate over it, with ``for`` in a thread or ``async for`` in a task; one consumer at a time. What is not consumed
-    waits here: at most ``backlog`` packets, the newest; older ones are dropped and counted.
+    waits here: at most ``backlog`` items, the newest; older ones are dropped and counted.
 
     Attributes:
-        stream: its name.
-        dropped: how many packets were dropped because nobody consumed them in time.
+        name: of what it is: a stream, ``fences`` or ``records``.
+        dropped: how many items were dropped because nobody consumed them in time.
     """
 
-    def __init__(self, stream: str, backlog: int | None, bell: Bell) -> None:
-        self.stream = stream
+    def __init__(self, name: str, backlog: int | None, bell: Bell) -> None:
+        self.name = name
         self.dropped = 0
-        self._waiting: deque[Packet] = deque()
+        self._waiting: deque[T] = deque()
         self._backlog = backlog
         self._is_over = False
         self._bell = bell
 
-    def put(self, packet: Packet) -> None:
-        """Take a packet in; it must not lie in memory that others write. From any thread."""
+    def put(self, item: T) -> None:
+        """Add an item; a packet must not lie in memory that others write. From any thread."""
+        self.put_all((item,))
+
+    def put_all(self, items: Iterable[T]) -> None:
+        """Add items, and wake who waits once."""
         if self._is_over:
             return
-        if self._backlog is not None and len(self._waiting) >= self._backlog:
-            self._waiting.popleft()
-            self.dropped += 1
-        self._waiting.append(packet)
+        for item in items:
+            if self._backlog is not None and len(self._waiting) >= self._backlog:
+                self._waiting.popleft()
+                self.dropped += 1
+            self._waiting.append(item)
         self._bell.ring()
 
     def close(self) -> None:
@@ -87,31 +93,31 @@ class PacketStream:
         self._is_over = True
         self._bell.ring()
 
-    def get(self, timeout_s: float | None = None) -> Packet | None:
-        """The next packet; None when there is no more, or none came in time."""
+    def get(self, timeout_s: float | None = None) -> T | None:
+        """The next item; None when there is no more, or none came in time."""
         self._bell.wait_for(self._has_news, timeout_s)
         return self._next()
 
-    def __iter__(self) -> PacketStream:
+    def __iter__(self) -> Subscription[T]:
         return self
 
-    def __next__(self) -> Packet:
-        packet = self.get()
-        if packet is None:
+    def __next__(self) -> T:
+        item = self.get()
+        if item is None:
             raise StopIteration
-        return packet
+        return item
 
-    def __aiter__(self) -> PacketStream:
+    def __aiter__(self) -> Subscription[T]:
         return self
 
-    async def __anext__(self) -> Packet:
+    async def __anext__(self) -> T:
         await self._bell.until(self._has_news)
-        packet = self._next()
-        if packet is None:
+        item = self._next()
+        if item is None:
             raise StopAsyncIteration
-        return packet
+        return item
 
-    def __enter__(self) -> PacketStream:
+    def __enter__(self) -> Subscription[T]:
         return self
 
     def __exit__(
@@ -122,5 +128,5 @@ class PacketStream:
     def _has_news(self) -> bool:
         return bool(self._waiting) or self._is_over
 
-    def _next(self) -> Packet | None:
+    def _next(self) -> T | None:
         return self._waiting.popleft() if self._waiting else None
