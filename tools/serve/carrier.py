@@ -8,6 +8,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from ...runtime.errors import UserError
+
 Pictures = NDArray[np.uint8]
 """One picture ``[H, W, 3]``, RGB."""
 
@@ -16,6 +18,10 @@ Samples = NDArray[np.int16]
 
 PACE_MS = 20
 """The pacer calls `Carrier.put_audio` so often, and `put_video` every second time at 25 fps."""
+
+
+class OfferRefused(UserError):
+    """A visitor's WebRTC offer cannot be answered; media can take the socket."""
 
 
 class Received(Protocol):
