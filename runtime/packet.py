@@ -46,7 +46,8 @@ class Packet(msgspec.Struct, frozen=True):
         tensors: by name; the name is ``""`` where the port carries exactly one.
         session: the conversation it belongs to.
         incarnation: which life of the process that makes the stream made it; 0 before its first restart.
-        produced_ns: when the body that made it finished, after the origin.
+        produced_ns: when it could leave, after the origin: the body that made it had finished, and a source's unit was
+            released.
         capture_ns: when a live device captured it, in ``capture_clock``.
         source_time_ns: a file's own position, for sources that read one.
     """

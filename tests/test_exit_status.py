@@ -59,11 +59,20 @@ def test_help_says_what_the_exit_status_means():
 
 
 @pytest.mark.parametrize(("limit", "code"), [((), 0), (("--max-misses", "1"), 0), (("--max-misses", "0"), 1)])
-def test_misses_are_no_failure_unless_it_is_asked_for(here, limit, code):
+def test_a_miss_is_no_failure_unless_it_is_asked_for(here, limit, code):
     words = ["run", "hello", "--units", "8", "--clock", "virtual", "--quiet", "--inject", "pattern: drop at=3", *limit]
     result = CliRunner().invoke(cli, words, standalone_mode=False)
     assert (result.return_value or 0) == code
     assert ("--max-misses: found 1 misses (expected 0 at most)" in result.stderr) == (code == 1)
+
+
+@pytest.mark.parametrize(("last", "limit", "code"), [(6, (), 1), (4, (), 0), (6, ("--max-misses", "7"), 0)])
+def test_a_run_that_misses_more_than_half_of_its_units_has_failed(here, last, limit, code):
+    words = ["run", "hello", "--units", "8", "--clock", "virtual", "--quiet", "--inject", f"pattern: drop at=1..{last}"]
+    result = CliRunner().invoke(cli, [*words, *limit], standalone_mode=False)
+    assert (result.return_value or 0) == code
+    told = "run: found 6 misses of 8 units (expected half of them at most), allow more with --max-misses\n"
+    assert result.stderr == (told if code else "")
 
 
 @pytest.mark.parametrize("how", [[], ["--serial"]], ids=["processes", "serial"])

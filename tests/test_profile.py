@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from command_line import call
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from schedule_toys import Early, Paced
 
 from wangraph import Graph
 from wangraph.runtime.engine.faults import parse_fault
@@ -25,7 +26,10 @@ from wangraph.runtime.forecast.profile_file import load_profile, write_profile
 from wangraph.runtime.forecast.resources import budgets, forecast
 from wangraph.runtime.forecast.simulate import simulate
 from wangraph.runtime.forecast.verdict import judge
+from wangraph.runtime.observe.records import Transfer
 from wangraph.runtime.plan.catalogue import shipped_profiles
+from wangraph.runtime.schedule.events import Firing
+from wangraph.runtime.schedule.scheduler import Result, Scheduler
 from wangraph.tools.cli import cli
 from wangraph.tools.shared.options import load_plan
 
@@ -331,6 +335,34 @@ def test_what_was_simulated_measures_as_it_was_profiled():
         "think.out->far": 2, "act.out->main": 2,
     }  # fmt: skip
     assert again.clock.late_ms == pytest.approx(0.25)
+
+
+def test_what_a_source_made_ahead_travels_from_its_release_on():
+    graph = Graph("apart", latency_ms=80)
+    graph.process("other")
+    graph.process("main")
+    source = graph.add("source", Early, process="other")
+    graph.add("paced", Paced, inputs={"a": source["out"]}, process="main")
+    plan, records = graph.plan(), []
+    scheduler = Scheduler(plan, "other", limit=20)
+    for unit in range(20):
+        early, late = plan.release_ns(unit - 2), plan.release_ns(unit) + 300_000  # the clock is 0.3 ms late
+        scheduler.advance(early)
+        (fire,) = scheduler.choose_all(list(scheduler.lanes), early)
+        scheduler.finish(fire, Result(), early + 1_000_000)
+        assert scheduler.take_outgoing() == []
+        scheduler.advance(late)
+        (packet,) = scheduler.take_outgoing()
+        assert packet.produced_ns == late
+        arrived = late + 2_000_000
+        way = ("other", "main", packet.produced_ns, arrived, 8, "shared")
+        records += [*scheduler.take_events(), Transfer("source.out", unit, *way)]
+        records += [Firing("paced", unit, unit, "step", 0, arrived, plan.release_ns(unit) + 80_000_000,
+                           plan.release_ns(unit) + 80_100_000, None, "real")]  # fmt: skip
+    found = measured(plan, records, "made up")
+    assert found.transfers["source.out->main"].ms == pytest.approx(2)
+    assert found.clock.late_ms == pytest.approx(0.3)
+    assert judge(plan, found, 50).word == "feasible"
 
 
 def test_costs_that_grow_with_history_are_measured_as_such():

@@ -146,12 +146,17 @@ def _lateness(plan: Plan, log: Sequence[Record], firings: Mapping[str, Sequence[
             for firing in firings[name]:
                 _note(column, firing.last, firing.started_ns - plan.release_ns(firing.last))
     for record in log:
-        if not isinstance(record, Settlement) or record.validity not in (Validity.REAL, Validity.EMPTY):
+        if isinstance(record, Transfer):
+            left_ns = record.sent_ns
+        elif isinstance(record, Settlement) and record.validity in (Validity.REAL, Validity.EMPTY):
+            if plan.streams[record.stream].settler != plan.streams[record.stream].process:
+                continue  # settled when it had arrived
+            left_ns = record.at_ns
+        else:
             continue
-        stream, release = plan.streams[record.stream], plan.release_ns(record.unit)
-        is_home = stream.settler == stream.process
-        if stream.node in ready and is_home and ready[stream.node].get(record.unit, release) < release:
-            _note(column, record.unit, record.at_ns - release)
+        maker, release = plan.streams[record.stream].node, plan.release_ns(record.unit)
+        if maker in ready and ready[maker].get(record.unit, release) < release:
+            _note(column, record.unit, left_ns - release)
     return column
 
 

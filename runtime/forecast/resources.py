@@ -142,7 +142,7 @@ def _forecast(plan: Plan, profile: Profile, costs: Mapping[str, float]) -> Forec
     told = [text for text in timing.infeasible if not text.startswith("infeasible: because lane ")]
     late_ns = round(profile.clock.late_ms * MS)
     start, before = _starts(plan, nodes, edges, late_ns)
-    paths = () if any(x.ratio > 1 for x in timing.loops) else _paths(plan, nodes, edges, start, before, late_ns)
+    paths = () if not all(x.is_feasible for x in timing.loops) else _paths(plan, nodes, edges, start, before, late_ns)
     return Forecast(
         nodes={n.name: _node(n, start[n.name] / MS, timing.due_ns[n.name], timing.loops, loads) for n in nodes},
         loads=loads,
@@ -164,9 +164,17 @@ def _edges(plan: Plan, profile: Profile) -> list[TimedEdge]:
     for node in plan.nodes.values():
         for inlet in node.inputs:
             stream = plan.streams[inlet.stream]
-            edge = TimedEdge(stream.node, node.name, inlet.delay, inlet.look_ahead, stream.process != node.process)
-            hop_ns = round(profile.transfer_ms(stream, node.process) * MS)
-            edges.append(replace(edge, transfer_ns=hop_ns))
+            edges.append(
+                TimedEdge(
+                    stream.node,
+                    node.name,
+                    inlet.delay,
+                    inlet.look_ahead,
+                    crosses=stream.process != node.process,
+                    transfer_ns=round(profile.transfer_ms(stream, node.process) * MS),
+                    is_forgiving=inlet.late in ("hold", "empty"),
+                )
+            )
     return edges
 
 
@@ -309,7 +317,10 @@ def _node(
     slack = None if due is None or node.paced else due - start_ms - cost
     room = [] if slack is None else [(slack, "its due")]
     room += [
-        ((loop.budget_ns - loop.cost_ns) / MS, f"the loop {' -> '.join([*loop.nodes, loop.nodes[0]])}")
+        (
+            (loop.budget_ns - loop.cost_ns - loop.give_up_ns) / MS,
+            f"the loop {' -> '.join([*loop.nodes, loop.nodes[0]])}",
+        )
         for loop in loops
         if node.name in loop.nodes
     ]

@@ -30,7 +30,17 @@ from .streams import (
 )
 from .subgraph import close, real_ends
 from .timing import TimedEdge, TimedNode, Timing, compute_timing
-from .wiring import BoundEdge, check_cycles, check_fed, check_wait, connect, depths, flow_order, on_loops
+from .wiring import (
+    BoundEdge,
+    check_cycles,
+    check_fed,
+    check_loops_heal,
+    check_wait,
+    connect,
+    depths,
+    flow_order,
+    on_loops,
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,7 @@ def check(spec: GraphSpec, seed: int = 0) -> Checked:
     check_cycles(list(bound), edges, problems)
     if not problems.lines:
         check_fed(bound, edges, problems)
+        check_loops_heal(edges, [name for name, node in bound.items() if node.cls.paced], problems)
     problems.raise_any()
 
     order = flow_order(list(bound), edges)
@@ -155,6 +166,7 @@ def _timing(
             delay=edge.delay,
             look_ahead=edge.input.look_ahead,
             crosses=places[edge.producer][0] != places[edge.consumer][0],
+            is_forgiving=edge.is_forgiving,
         )
         for edge in edges
     ]

@@ -119,7 +119,10 @@ class Edge(Section):
         help="how its packets travel between processes: in shared memory, or inline, copied through a local socket",
     )
     late: Late | None = key(
-        choice(*LATES), None, unset="as the port says", help="what stands in for a unit that is not there in time"
+        choice(*LATES),
+        None,
+        unset="as the port says; a delayed edge has no gaps: empty after init: empty, else hold",
+        help="what stands in for a unit that is not there in time",
     )
     mark: Mark = field(default=NOWHERE, repr=False)
     folder: Path | None = field(default=None, repr=False)

@@ -15,6 +15,7 @@ from .marks import Problems
 from .plan import Carrier, InputPlan, NodePlan, ProcessPlan, StreamPlan
 from .shapes import Shapes
 from .spec import MAIN, GraphSpec, NodeSpec, ProcessSpec
+from .timing import GIVE_UP_NS, TRANSFER_NS
 from .wiring import BoundEdge
 
 
@@ -137,7 +138,7 @@ def plan_stream(
         is_log=output.is_log,
         process=home,
         settler=homes[0] if len(homes) == 1 else home,
-        settle_ns=None if output.is_log else _settle_ns(nodes, edges, clock),
+        settle_ns=None if output.is_log else _settle_ns(nodes, edges, clock, homes[0] if len(homes) == 1 else home),
         window=_window(edges, clock, latency_ns),
         readers=tuple(name for name in homes if name != home),
     )
@@ -168,14 +169,17 @@ def by_stream(edges: Sequence[BoundEdge]) -> dict[str, list[BoundEdge]]:
     return result
 
 
-def _settle_ns(nodes: Mapping[str, NodePlan], edges: Sequence[BoundEdge], clock: UnitClock) -> int | None:
+def _settle_ns(nodes: Mapping[str, NodePlan], edges: Sequence[BoundEdge], clock: UnitClock, settler: str) -> int | None:
     """When the settler stops waiting: the earliest of the readers' latest starts; unit k serves a reader's unit
-    ``k + delay``, and with look-ahead its unit ``k - look_ahead``."""
+    ``k + delay``, and with look-ahead its unit ``k - look_ahead``. A reader that answers with a substitute has to be
+    woken for it, and one in another process has to be told."""
     times = []
     for edge in edges:
-        start = nodes[edge.consumer].latest_start_ns
-        if start is not None:
-            times.append(start + clock.pts_ns(edge.delay) - clock.pts_ns(edge.input.look_ahead))
+        reader = nodes[edge.consumer]
+        if reader.latest_start_ns is not None:
+            start = reader.latest_start_ns + clock.pts_ns(edge.delay) - clock.pts_ns(edge.input.look_ahead)
+            start -= GIVE_UP_NS if edge.is_forgiving and not reader.paced else 0
+            times.append(start - (TRANSFER_NS if reader.process != settler else 0))
     return min(times, default=None)
 
 

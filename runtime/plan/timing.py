@@ -2,7 +2,7 @@
 
 Times are nanoseconds after release(k). A paced node fires at ``latency``. Everything before it:
 
-    due(n) = min over consumers c of  due(c) - cost(c) + (delay - look_ahead) * T - transfer
+    due(n) = min over consumers c of  due(c) - cost(c) + (delay - look_ahead) * T - transfer - give-up margin
 
 relaxed until nothing changes, which on feedback loops means: until the loop's delays pay for its costs. Only the
 ancestors of paced nodes are *enforced*; elsewhere, dues of sinks are counted and cost nobody a unit.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import networkx as nx
 
@@ -20,6 +20,11 @@ from ..units import MS, UnitClock
 
 TRANSFER_NS = 1 * MS
 """What a hop between two processes is taken to cost."""
+
+GIVE_UP_NS = 3 * MS
+"""How long before its latest start a node gives up an input for which something may stand in. It still has to be woken
+by the clock, which a busy machine does up to some milliseconds late: given up at the latest start itself, the node
+would begin too late and answer nothing after all."""
 
 MAX_LOOPS = 200
 """Loops looked at one by one; graphs have a handful."""
@@ -38,7 +43,9 @@ class TimedNode:
 
 @dataclass(frozen=True)
 class TimedEdge:
-    """What timing needs to know of an edge. ``crosses``: between two processes, which takes ``transfer_ns``."""
+    """What timing needs to know of an edge. ``crosses``: between two processes, which takes ``transfer_ns``.
+    ``is_forgiving``: something may stand in for a unit that is lost on it; ``give_up_ns``: how long before that the
+    reader no longer waits."""
 
     producer: str
     consumer: str
@@ -46,6 +53,8 @@ class TimedEdge:
     look_ahead: int = 0
     crosses: bool = False
     transfer_ns: int = TRANSFER_NS
+    is_forgiving: bool = False
+    give_up_ns: int = 0
 
     @property
     def hop_ns(self) -> int:
@@ -55,16 +64,30 @@ class TimedEdge:
 
 @dataclass(frozen=True)
 class Loop:
-    """A feedback loop without a paced node: the time its nodes take, and what its delays give them."""
+    """A feedback loop without a paced node: the time its nodes take, and what its delays give them.
+
+    ``give_up_ns`` of that is needed to give up what is late, see `GIVE_UP_NS`.
+    """
 
     nodes: tuple[str, ...]
     cost_ns: int
     budget_ns: int
+    give_up_ns: int = 0
 
     @property
     def ratio(self) -> float:
         """Above 1 it cannot keep up."""
         return self.cost_ns / self.budget_ns if self.budget_ns else float("inf")
+
+    @property
+    def left_ns(self) -> int:
+        """What its delays give beyond what it needs."""
+        return self.budget_ns - self.cost_ns - self.give_up_ns
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether its delays pay for it."""
+        return self.left_ns >= 0
 
 
 @dataclass(frozen=True)
@@ -99,10 +122,16 @@ def compute_timing(nodes: Sequence[TimedNode], edges: Sequence[TimedEdge], clock
     enforced = frozenset(paced.union(*(nx.ancestors(graph, name) for name in paced)))
     after = set().union(*(nx.descendants(graph, name) for name in paced)) - enforced
     counted = set(graph) - enforced - after
+    edges = [
+        replace(edge, give_up_ns=GIVE_UP_NS)
+        if edge.is_forgiving and edge.consumer in enforced and edge.consumer not in paced
+        else edge
+        for edge in edges
+    ]
 
     loops = _loops(graph, nodes, edges, clock, paced)
     loads, overloads = _loads(nodes, clock)
-    broken = [_loop_text(loop) for loop in loops if loop.ratio > 1]
+    broken = [_loop_text(loop) for loop in loops if not loop.is_feasible]
     work = _Dues(nodes, edges, clock, latency_ns)
     if not broken:
         work.relax(enforced, seeds=paced)
@@ -139,7 +168,7 @@ class _Dues:
     def bound(self, edge: TimedEdge) -> int:
         """When the producer must have finished for this consumer."""
         shift = self.clock.pts_ns(edge.delay) - self.clock.pts_ns(edge.look_ahead)
-        return self.latest_start(edge.consumer) + shift - edge.hop_ns
+        return self.latest_start(edge.consumer) + shift - edge.hop_ns - edge.give_up_ns
 
     def relax(self, inside: Iterable[str], seeds: Iterable[str]) -> None:
         """Dues of the nodes ``inside``, from the seeds backwards, until nothing changes."""
@@ -236,27 +265,29 @@ def _loops(
     cost = {node.name: node.cost_ns for node in nodes}
     free = graph.subgraph(set(graph) - paced)
     # Between two nodes the edge that leaves least time is the one that counts.
-    slack: dict[tuple[str, str], tuple[int, int]] = {}
+    slack: dict[tuple[str, str], tuple[int, int, int]] = {}
     for edge in edges:
         time = clock.pts_ns(edge.delay)
         use = clock.pts_ns(edge.look_ahead) + edge.hop_ns
         pair = (edge.producer, edge.consumer)
-        if pair not in slack or time - use < slack[pair][0] - slack[pair][1]:
-            slack[pair] = (time, use)
+        left = time - use - edge.give_up_ns
+        if pair not in slack or left < slack[pair][0] - slack[pair][1] - slack[pair][2]:
+            slack[pair] = (time, use, edge.give_up_ns)
     loops = []
     for ring in itertools.islice(nx.simple_cycles(free), MAX_LOOPS):
         first = min(range(len(ring)), key=lambda i: list(cost).index(ring[i]))
         names = (*ring[first:], *ring[:first])
         hops = [slack[pair] for pair in zip(names, (*names[1:], names[0]), strict=True)]
-        used = sum(cost[name] for name in names) + sum(use for _, use in hops)
-        loops.append(Loop(names, used, sum(time for time, _ in hops)))
+        used = sum(cost[name] for name in names) + sum(use for _, use, _ in hops)
+        loops.append(Loop(names, used, sum(time for time, _, _ in hops), sum(give_up for _, _, give_up in hops)))
     return tuple(sorted(loops, key=lambda loop: -loop.ratio))
 
 
 def _loop_text(loop: Loop) -> str:
     ring = " -> ".join([*loop.nodes, loop.nodes[0]])
+    margin = f"and {_ms(loop.give_up_ns)} to give up what is late " if loop.ratio <= 1 else ""
     return (
-        f"infeasible: because the loop {ring} takes {_ms(loop.cost_ns)} ms "
+        f"infeasible: because the loop {ring} takes {_ms(loop.cost_ns)} ms {margin}"
         f"(expected {_ms(loop.budget_ns)} or less, its delays), lower the budgets or raise a delay"
     )
 

@@ -45,8 +45,19 @@ class BoundEdge:
 
     @property
     def late(self) -> Late:
-        """What stands in for a unit that is late."""
+        """What stands in for a unit that is late.
+
+        On a delayed edge what came before unit 0 has shown what may stand in: nothing, or a value, that is the last one
+        then. Were it a gap, one lost unit would go around a loop for ever.
+        """
+        if self.spec.late is None and self.input.late == "gap" and self.delay:
+            return "empty" if self.init == "empty" else "hold"
         return self.spec.late or self.input.late
+
+    @property
+    def is_forgiving(self) -> bool:
+        """Whether its reader answers a unit that is lost on it."""
+        return self.late in ("hold", "empty")
 
     @property
     def mark(self) -> Mark:
@@ -149,6 +160,28 @@ def check_cycles(nodes: Sequence[str], edges: Sequence[BoundEdge], problems: Pro
             steps[-1].mark,
             f"found a cycle without delay: {text} (expected a delay on one of its edges), "
             f"write {steps[-1].input_name}: {{from: {steps[-1].stream}, delay: 1, init: empty}}",
+        )
+
+
+def check_loops_heal(edges: Sequence[BoundEdge], paced: Collection[str], problems: Problems) -> None:
+    """Note loops that one lost unit would silence for ever: where nothing may stand in for it on any of their edges,
+    each node answers it with a lost unit of its own. A paced node answers every unit."""
+    strict = [edge for edge in edges if not edge.is_forgiving and edge.consumer not in paced]
+    graph = _whole([], strict)
+    for knot in nx.strongly_connected_components(graph):
+        inside = graph.subgraph(knot)
+        if not inside.number_of_edges():
+            continue
+        ring = [pair[:2] for pair in nx.find_cycle(inside, min(knot, key=[e.producer for e in strict].index))]
+        steps = [max((e for e in strict if e.ends == pair), key=lambda e: e.delay) for pair in ring]
+        late = max(steps, key=lambda e: e.delay)
+        steps = [*steps[steps.index(late) + 1 :], *steps[: steps.index(late) + 1]]
+        word = "empty" if late.init in (None, "empty") else "hold"
+        problems.add(
+            late.mark,
+            f"node '{late.consumer}': input '{late.input_name}': found late: {late.late} on the loop "
+            f"{' -> '.join([*(e.stream for e in steps), steps[0].stream])}, which one lost unit would silence for ever "
+            f"(expected hold or empty on one of its edges), write late: {word}",
         )
 
 

@@ -87,6 +87,8 @@ class Inlets:
         for inlet in node.inputs:
             if inlet.late == "hold" and not inlet.look_ahead and _first(given[inlet.port]).validity is Validity.MISSING:
                 held = self._windows[inlet.stream].last_real_before(unit - inlet.delay)
+                if held is None:  # nothing real has come yet: what stands before unit 0 is the last there was
+                    held = self._initial.get((inlet.stream, inlet.init or "empty"))
                 if held is not None:
                     result[inlet.port] = held.marked(Validity.REPEATED)
         return result

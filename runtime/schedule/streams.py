@@ -105,7 +105,8 @@ class Streams:
         """Time has passed: hand over what sources made ahead, settle as missing what is due and not there."""
         for held in self._held.due(now):
             self.n_held -= 1
-            self.publish(held.packet, now)
+            # from now on it could travel: what it waited for is the clock's time and not the way's
+            self.publish(replace(held.packet, produced_ns=now), now)
         late = self._timeouts.due(now)
         for window in sorted(late, key=self._place) if len(late) > 1 else late:
             self._settle_late(window, now)
