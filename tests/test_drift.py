@@ -165,6 +165,17 @@ def test_a_pause_is_empty_and_what_comes_after_it_has_the_target_delay_again() -
     assert levels <= {0.0, 0.5}  # nothing of the sound before the pause comes back
 
 
+def test_what_a_stalled_way_delivers_at_once_is_played_late_and_none_of_it_dropped() -> None:
+    pieces = [(at_s, piece) for at_s, piece in Source(jitter_s=0, ppm=0).pieces(np.linspace(0, 1, 128000, dtype="f4"))]
+    stalled = [(3.6 if 3 < at_s < 3.6 else at_s, piece) for at_s, piece in pieces]
+    drift = DriftResampler(16000, 16000, target_delay_s=0.04, max_delay_s=1.0)
+    played = play(drift, iter(stalled), 4.8)
+    assert drift.n_dropped == 0 and 0.2 < drift.delay_s < 0.6
+    ramp = joined(played[19:])
+    ramp = ramp[np.flatnonzero(ramp > 3 / 8)]
+    assert np.diff(ramp[100:]).max() < 3 / 128000  # no second of it is missing
+
+
 def test_a_hole_is_silence_without_a_click_and_is_counted() -> None:
     sound = sine(4, 16000, 300)
     pieces = [(at_s, piece) for at_s, piece in Source(jitter_s=0, ppm=0).pieces(sound) if not 2 < at_s < 2.2]

@@ -86,6 +86,7 @@ class DriftResampler:
         # `_unplayed` is played (again): a position that lies before it means silence until there.
         self._position: float | None = None
         self._unplayed = 0
+        self._has_played = False
         self._is_hole = True  # the last sample given out was silence for want of sound
         self._left_at: float | None = None  # where the sound was left that the next read fades over from
         self._tail: Samples = np.zeros(0, np.float32)
@@ -133,6 +134,7 @@ class DriftResampler:
         if self._position is None and received - self._unplayed <= self.target_delay_s * self.rate_in:
             return None
         had_begun, length = self.is_running, n * self._step * (1 + self._correction)
+        self._resume((received - self._unplayed - length) / self.rate_in)
         delay_s = math.inf if self._position is None else (received - self._position - length) / self.rate_in
         if delay_s > self._max_delay_s or (self._is_hole and delay_s < self.target_delay_s):
             self._place(received - self.target_delay_s * self.rate_in - length)
@@ -146,6 +148,12 @@ class DriftResampler:
         """Samples that can be read; the last ones wait for those that the sinc's right half lies on."""
         position = self._unplayed if self._position is None else max(self._position, self._unplayed)
         return float(self._n_received - self._half - 1 - position)
+
+    def _resume(self, delay_s: float) -> None:
+        """Read on where reading paused, if what has come since makes this delay: a way that stalls delivers at once
+        what it held back. Before the first read it is old, and after a longer stall there is too much of it."""
+        if self._position is None and self._has_played and self.target_delay_s < delay_s <= self._max_delay_s:
+            self._position, self.delay_s = float(self._unplayed), delay_s
 
     def _place(self, position: float) -> None:
         """Read on from another position, with a fade where sound follows on sound."""
@@ -181,6 +189,7 @@ class DriftResampler:
         sound[begin:end] = self._interpolated(places[begin:end])
         self._smooth(sound, begin, end)
         self.n_silent += n - end + (begin if had_begun else 0)
+        self._has_played = True
         self._position = float(places[end])  # reading stops where the sound does, and goes on there
         self._unplayed = max(self._unplayed, math.floor(self._position))
         self._cut(int(self._position) - 2 * self._half - self._first)
