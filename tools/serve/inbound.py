@@ -288,7 +288,7 @@ class _Heard:
         if self.quiet_s < self._left_out_until_s and np.abs(samples).max(initial=0) < QUIET_PEAK:
             self.quiet_s += len(samples) / rate_hz
             return
-        resampler.put(samples.astype(np.float32) / 32768, at_ns)
+        resampler.put(np.multiply(samples, 1 / 32768, dtype=np.float32), at_ns)
 
     def samples(self, end_ns: int) -> NDArray[np.float32] | None:
         """The samples of the unit that ends at this instant; None where nothing comes."""
