@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 PYTEST := $(BIN)/python -m pytest
 # Tests that only compute run beside each other, a file in one process: its tests share what they have trained. All
 # others run alone, as many of them keep time. None of these is ever skipped, so what was is named in the last lines.
-COMPUTE := $(wildcard tests/test_ablations.py tests/test_adapters_codecs.py tests/test_bf16.py tests/test_card.py \
+COMPUTE := $(wildcard tests/test_ablations.py tests/test_adapters_codecs.py tests/test_bf16.py tests/test_model_cost.py \
   tests/test_cascade.py tests/test_evaluate_*.py tests/test_train_*.py tests/test_world_against.py \
   tests/test_world_command.py tests/test_world_face.py tests/test_world_oracle.py tests/test_world_user.py)
 

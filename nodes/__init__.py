@@ -16,7 +16,7 @@ CATALOGUE: dict[str, str] = {
     "encode.mel": "wangraph.nodes.encode:EncodeMel",
     "backbone.thinker": "wangraph.nodes.backbone:ThinkerNode",
     "backbone.performer": "wangraph.nodes.backbone:PerformerNode",
-    "backbone.whole": "wangraph.nodes.backbone:WholeNode",
+    "backbone.reference": "wangraph.nodes.backbone:ReferenceNode",
     "decode.video": "wangraph.nodes.decode:DecodeVideo",
     "decode.audio": "wangraph.nodes.decode:DecodeAudio",
     "sync.playout": "wangraph.nodes.sync:Playout",

@@ -23,7 +23,7 @@ from ..runtime.ports import Input, Output
 from ..wan_core.config import Preset
 from .checkpoint import known_preset
 from .context import (
-    REFILL_UNITS,
+    RESYNC_UNITS,
     Context,
     context_input,
     context_output,
@@ -32,8 +32,20 @@ from .context import (
     returned_output,
     unpacked,
 )
-from .listening import AUDIO, EVENT, PLAYED, TEXT, VIDEO, WORD, BackboneNode, Ears, ListeningNode, sized, user_inputs
-from .recovery import PATIENCE_UNITS, record_lost, take_up
+from .listening import (
+    AUDIO,
+    EVENT,
+    PLAYED,
+    TEXT,
+    VIDEO,
+    WORD,
+    BackboneNode,
+    Listener,
+    ListeningNode,
+    sized,
+    user_inputs,
+)
+from .recovery import PATIENCE_UNITS, catch_up, record_lost
 from .unit_tensor import shape_words
 
 if TYPE_CHECKING:
@@ -42,9 +54,9 @@ if TYPE_CHECKING:
     from ..wan_core.kvslice import KVSlice
     from ..wan_core.model import DuplexModel
     from ..wan_core.performer import PerformerState
-    from ..wan_core.refill import ContextLog
+    from ..wan_core.reference import ReferenceState
+    from ..wan_core.resync import ContextLog
     from ..wan_core.thinker import ThinkerState
-    from ..wan_core.whole import WholeState
 
 STEPS = Param(2, min=1, max=64, help="solver steps, where the ladder says nothing else")
 METHOD = Param("euler", choices=("euler", "heun"), help="the same; heun takes nearly twice as long")
@@ -59,14 +71,14 @@ class ThinkerSession:
     Attributes:
         log: what was sent, and what the performer has not been sent yet.
         need: the place in the log that the next packet begins at, besides the slice of its own unit.
-        asked: times that it has asked for its past since something came, this one included; 0: it need not.
+        attempts: times that it has asked for its past since something came, this one included; 0: it need not.
     """
 
     model: ThinkerState
     log: ContextLog
-    ears: Ears
+    listener: Listener
     need: int | None = None
-    asked: int = 0
+    attempts: int = 0
 
 
 class ThinkerNode(ListeningNode):
@@ -91,7 +103,7 @@ class ThinkerNode(ListeningNode):
         "event": EVENT,
     }
 
-    refill_units: int = Param(REFILL_UNITS, min=1, max=4096, help="slices that a packet can carry besides its own")
+    resync_units: int = Param(RESYNC_UNITS, min=1, max=4096, help="slices that a packet can carry besides its own")
 
     @classmethod
     def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
@@ -105,14 +117,14 @@ class ThinkerNode(ListeningNode):
             "response_audio": sized(cls.inputs["response_audio"], preset.audio.latent_shape),
             "log": returned_input(preset, cls.precision(params, preset)),
         }
-        refill_units = params.get("refill_units", cls.params["refill_units"].default)
-        return inputs, {**cls.outputs, "context": context_output(preset, refill_units, cls.precision(params, preset))}
+        resync_units = params.get("resync_units", cls.params["resync_units"].default)
+        return inputs, {**cls.outputs, "context": context_output(preset, resync_units, cls.precision(params, preset))}
 
     def open(self, ctx: NodeContext) -> None:
         """Load the weights; without a performer that asks, nothing of the log is kept."""
         super().open(ctx)
-        self._can_ask = "log" in ctx.connected_inputs
-        self._keeps_log = self._can_ask or "need" in ctx.connected_inputs
+        self._can_recover = "log" in ctx.connected_inputs
+        self._keeps_log = self._can_recover or "need" in ctx.connected_inputs
 
     def setup(self, model: DuplexModel) -> None:
         """A thinker."""
@@ -131,68 +143,68 @@ class ThinkerNode(ListeningNode):
 
     def new_state(self, first_unit: int = 0) -> ThinkerSession:
         """Nothing seen yet, but told who to be."""
-        return self._begin(self.new_ears(), first_unit)
+        return self._begin(self.new_listener(), first_unit)
 
-    def _begin(self, ears: Ears, first_unit: int) -> ThinkerSession:
-        from ..wan_core.refill import ContextLog
+    def _begin(self, listener: Listener, first_unit: int) -> ThinkerSession:
+        from ..wan_core.resync import ContextLog
 
         log = ContextLog(self._model.cache, None if self._keeps_log else 0)
-        session = ThinkerSession(self._thinker.new_state(1, first_unit), log, ears)
-        ears.is_told = False
-        self._tell(session)
+        session = ThinkerSession(self._thinker.new_state(1, first_unit), log, listener)
+        listener.is_persona_set = False
+        self._set_persona(session)
         return session
 
-    def _tell(self, state: ThinkerSession) -> None:
+    def _set_persona(self, state: ThinkerSession) -> None:
         """Tell the model who the agent is, unless it knows, and let the next packet tell the performer."""
-        if state.ears.is_told:
+        if state.listener.is_persona_set:
             return
         first = state.model.place
-        for slice_ in self._thinker.set_world(state.model, self.world(state.ears.persona)):
+        for slice_ in self._thinker.set_prefix(state.model, self.prefix(state.listener.persona)):
             state.log.append(slice_)
         state.need = first if state.need is None else min(first, state.need)
-        state.ears.is_told = True
+        state.listener.is_persona_set = True
 
     def step(self, state: ThinkerSession, unit: Unit, **inputs: Any) -> Outputs:
         """One unit: commit the response, take the user in, decide; or ask for a past that it has lost."""
         if self._is_lost(state, unit):
             need = self._recover(state, unit, inputs.get("log"))
             if need is not None:
-                state.ears.typed.type(inputs.get("text") or "")
+                state.listener.typed.type(inputs.get("text") or "")
                 return {"lost": np.array([need], np.int64)}
-        self._tell(state)
-        user = self.user_unit(state.ears, unit, inputs)
-        response = self._response(state.ears, unit, inputs)
+        self._set_persona(state)
+        user = self.user_unit(state.listener, unit, inputs)
+        response = self._response(state.listener, unit, inputs)
         thought = self._thinker.step(state.model, user, response, seed=unit.seed, sessions=[unit.session])
-        return {"context": self._packet(state, thought.slice, inputs), **self.said(state.ears, thought)}
+        return {"context": self._packet(state, thought.slice, inputs), **self.answer_outputs(state.listener, thought)}
 
     def _is_lost(self, state: ThinkerSession, unit: Unit) -> bool:
-        return self._can_ask and state.model.unit < unit.index
+        return self._can_recover and state.model.unit < unit.index
 
     def _recover(self, state: ThinkerSession, unit: Unit, log: Context | None) -> int | None:
         """Take up the past that came; the place in the log of what is still needed, None when it can go on."""
         # what comes unasked was sent to the thinker before this one, and may be older than what was said since
-        slices = [] if log is None or not state.asked else unpacked(log, self.device)
-        need = take_up(self._thinker, state.model, state.log, slices)
-        state.asked = 1 if slices else state.asked + 1
-        if state.asked > PATIENCE_UNITS:
-            anew = self._begin(state.ears, unit.index)
-            state.model, state.log, state.need, state.asked = anew.model, anew.log, anew.need, 0
+        slices = [] if log is None or not state.attempts else unpacked(log, self.device)
+        need = catch_up(self._thinker, state.model, state.log, slices)
+        state.attempts = 1 if slices else state.attempts + 1
+        if state.attempts > PATIENCE_UNITS:
+            anew = self._begin(state.listener, unit.index)
+            state.model, state.log, state.need, state.attempts = anew.model, anew.log, anew.need, 0
             return None
         if need is None:
             # the performer too has only a part of a persona that was being told
-            state.ears.is_told &= not state.model.cache.is_coming
-            state.need, state.asked = record_lost(self._thinker, state.model, state.log, unit.index), 0
+            state.listener.is_persona_set &= not state.model.cache.is_coming
+            state.need, state.attempts = record_lost(self._thinker, state.model, state.log, unit.index), 0
         return need
 
     def absorb(self, state: ThinkerSession, units: Sequence[tuple[Unit, Mapping[str, Any]]]) -> list[Outputs]:
         """Several units in one pass: their slices, no decisions; none of them while the past is lost."""
         if self._is_lost(state, units[0][0]):
             for _, inputs in units:
-                state.ears.typed.type(inputs.get("text") or "")
+                state.listener.typed.type(inputs.get("text") or "")
             return [{} for _ in units]
-        self._tell(state)
-        users = [self.user_unit(state.ears, unit, inputs) for unit, inputs in units]
-        responses = [self._response(state.ears, unit, inputs) for unit, inputs in units]
+        self._set_persona(state)
+        users = [self.user_unit(state.listener, unit, inputs) for unit, inputs in units]
+        responses = [self._response(state.listener, unit, inputs) for unit, inputs in units]
         slices = self._thinker.absorb(state.model, users, responses)
         return [
             {"context": self._packet(state, slice_, inputs)} for slice_, (_, inputs) in zip(slices, units, strict=True)
@@ -202,24 +214,24 @@ class ThinkerNode(ListeningNode):
         """Lost units: everything in them is absent."""
         if self._is_lost(state, units[0]):
             return [{} for _ in units]
-        self._tell(state)
+        self._set_persona(state)
         return [{"context": self._packet(state, s, {})} for s in self._thinker.gap(state.model, len(units))]
 
     def _packet(self, state: ThinkerSession, slice_: KVSlice, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """The slice of a unit, behind those that the performer needs."""
-        asked = inputs.get("need")
-        needs = [need for need in (state.need, None if asked is None else int(asked[0])) if need is not None]
+        wanted = inputs.get("need")
+        needs = [need for need in (state.need, None if wanted is None else int(wanted[0])) if need is not None]
         state.need = None
-        older = state.log.slices_since(min(needs), self.refill_units) if needs else []
+        older = state.log.slices_since(min(needs), self.resync_units) if needs else []
         state.log.append(slice_)
         return packed([*older, slice_])
 
-    def _response(self, ears: Ears, unit: Unit, inputs: Mapping[str, Any]) -> ResponseUnit:
+    def _response(self, listener: Listener, unit: Unit, inputs: Mapping[str, Any]) -> ResponseUnit:
         from ..wan_core.exchange import ResponseUnit
 
         audio, video = inputs.get("response_audio"), inputs.get("response_video")
         if audio is not None or video is not None:
-            ears.responses.add(unit.index - 1)
+            listener.responses.add(unit.index - 1)
         return ResponseUnit(self.tensor(audio), self.tensor(video))
 
 
@@ -254,7 +266,7 @@ class PerformerNode(BackboneNode):
     steps: int = STEPS
     solver: str = METHOD
     audio_temperature: float = AUDIO_TEMPERATURE
-    refill_units: int = Param(REFILL_UNITS, min=1, max=4096, help="slices that it can send back besides its newest")
+    resync_units: int = Param(RESYNC_UNITS, min=1, max=4096, help="slices that it can send back besides its newest")
 
     @classmethod
     def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
@@ -263,7 +275,7 @@ class PerformerNode(BackboneNode):
         if preset is None:
             return cls.inputs, cls.outputs
         dtype = cls.precision(params, preset)
-        most = params.get("refill_units", cls.params["refill_units"].default)
+        most = params.get("resync_units", cls.params["resync_units"].default)
         return (
             {**cls.inputs, "context": context_input(preset, dtype)},
             {**_answer_outputs(cls.outputs, preset), "log": returned_output(preset, most, dtype)},
@@ -292,7 +304,7 @@ class PerformerNode(BackboneNode):
 
     def new_state(self) -> PerformerSession:
         """An empty log."""
-        from ..wan_core.refill import ContextLog
+        from ..wan_core.resync import ContextLog
 
         return PerformerSession(self._performer.new_state(), ContextLog(self._model.cache))
 
@@ -300,7 +312,7 @@ class PerformerNode(BackboneNode):
         """One slice in, one response out; none where the thinker did not answer, or while slices are missing."""
         slices = self._slices(context)
         need = self._follow(state, slices, unit)
-        sent = [] if lost is None else state.log.slices_up_to_newest(int(lost[0]), self.refill_units)
+        sent = [] if lost is None else state.log.slices_up_to_newest(int(lost[0]), self.resync_units)
         outputs: Outputs = {"log": packed(sent)} if sent else {}
         if need is not None:
             return {**outputs, "need": np.array([need], np.int64)}
@@ -328,7 +340,7 @@ class PerformerNode(BackboneNode):
         return [] if context is None else unpacked(context, self.device)
 
 
-def solver_of(node: PerformerNode | WholeNode, level: Mapping[str, Any] = MappingProxyType({})) -> Solver:
+def solver_of(node: PerformerNode | ReferenceNode, level: Mapping[str, Any] = MappingProxyType({})) -> Solver:
     """How a node solves on a level of its ladder: parameters are for what the level does not say."""
     from ..wan_core.flow import Solver
 
@@ -340,14 +352,14 @@ def solver_of(node: PerformerNode | WholeNode, level: Mapping[str, Any] = Mappin
 
 
 @dataclass
-class WholeSession:
-    """State of `WholeNode`."""
+class ReferenceSession:
+    """State of `ReferenceNode`."""
 
-    model: WholeState
-    ears: Ears
+    model: ReferenceState
+    listener: Listener
 
 
-class WholeNode(ListeningNode):
+class ReferenceNode(ListeningNode):
     """Thinker and performer in one node, on one cache: the reference. Its own response is its history."""
 
     inputs: ClassVar[Mapping[str, Input]] = {"video": VIDEO, "audio": AUDIO, "text": TEXT, "played": PLAYED}
@@ -369,48 +381,48 @@ class WholeNode(ListeningNode):
 
     def setup(self, model: DuplexModel) -> None:
         """Both halves."""
-        from ..wan_core.whole import Whole
+        from ..wan_core.reference import Reference
 
-        self._whole = Whole(model)
+        self._reference = Reference(model)
 
     def warm(self) -> None:
         """Answer two units of absence."""
         from ..wan_core.exchange import UserUnit
 
-        state = self._whole.new_state()
+        state = self._reference.new_state()
         for _ in range(2):
-            self._whole.step(state, UserUnit(), solver_of(self))
+            self._reference.step(state, UserUnit(), solver_of(self))
 
-    def new_state(self) -> WholeSession:
+    def new_state(self) -> ReferenceSession:
         """Nothing seen yet, but told who to be."""
-        session = WholeSession(self._whole.new_state(), self.new_ears())
-        self._tell(session)
+        session = ReferenceSession(self._reference.new_state(), self.new_listener())
+        self._set_persona(session)
         return session
 
-    def _tell(self, state: WholeSession) -> None:
+    def _set_persona(self, state: ReferenceSession) -> None:
         """Tell the model who the agent is, unless it knows."""
-        if not state.ears.is_told:
-            self._whole.set_world(state.model, self.world(state.ears.persona))
-            state.ears.is_told = True
+        if not state.listener.is_persona_set:
+            self._reference.set_prefix(state.model, self.prefix(state.listener.persona))
+            state.listener.is_persona_set = True
 
-    def step(self, state: WholeSession, unit: Unit, **inputs: Any) -> Outputs:
+    def step(self, state: ReferenceSession, unit: Unit, **inputs: Any) -> Outputs:
         """One unit in, its whole answer out."""
-        self._tell(state)
-        user = self.user_unit(state.ears, unit, inputs)
+        self._set_persona(state)
+        user = self.user_unit(state.listener, unit, inputs)
         solver = solver_of(self, unit.level)
-        thought, latents = self._whole.step(state.model, user, solver, seed=unit.seed, sessions=[unit.session])
-        state.ears.responses.add(unit.index)
-        return {**spoken(latents), **self.said(state.ears, thought)}
+        thought, latents = self._reference.step(state.model, user, solver, seed=unit.seed, sessions=[unit.session])
+        state.listener.responses.add(unit.index)
+        return {**spoken(latents), **self.answer_outputs(state.listener, thought)}
 
-    def absorb(self, state: WholeSession, units: Sequence[tuple[Unit, Mapping[str, Any]]]) -> None:
+    def absorb(self, state: ReferenceSession, units: Sequence[tuple[Unit, Mapping[str, Any]]]) -> None:
         """Several units in one pass, unanswered."""
-        self._tell(state)
-        self._whole.absorb(state.model, [self.user_unit(state.ears, unit, inputs) for unit, inputs in units])
+        self._set_persona(state)
+        self._reference.absorb(state.model, [self.user_unit(state.listener, unit, inputs) for unit, inputs in units])
 
-    def gap(self, state: WholeSession, units: Sequence[Unit]) -> None:
+    def gap(self, state: ReferenceSession, units: Sequence[Unit]) -> None:
         """Lost units: everything in them is absent."""
-        self._tell(state)
-        self._whole.gap(state.model, len(units))
+        self._set_persona(state)
+        self._reference.gap(state.model, len(units))
 
 
 def spoken(latents: Latents) -> dict[str, Array]:

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from ..wan_core.kvslice import KVSlice
 
 CONTEXT = {"keys": "L K N D", "values": "L K N D", "place": "U 5", "digest": "U 16"}
-"""Tensors of a packet. ``place`` is, per slice, its unit, tokens and slices of its kind before it, slices of the world
+"""Tensors of a packet. ``place`` is, per slice, its unit, tokens and slices of its kind before it, slices of the prefix
 that holds, and `FLAGS` added up; ``digest`` is that of the slices before it, and its own."""
 
-FLAGS = {"answers": 1, "is_world": 2, "resumes": 4}
+FLAGS = {"answers": 1, "is_prefix": 2, "resumes": 4}
 """What is told of a slice: see `KVSlice`."""
 
-REFILL_UNITS = 32
+RESYNC_UNITS = 32
 """Slices that a packet can carry besides its own."""
 
 Context = Mapping[str, Array]
@@ -35,12 +35,12 @@ Context = Mapping[str, Array]
 Tensors = dict[str, tuple[str | None, str | None]]
 
 
-def context_output(preset: Preset | None, refill_units: int, dtype: str) -> Output:
+def context_output(preset: Preset | None, resync_units: int, dtype: str) -> Output:
     """The writer's port, with the preset's sizes."""
     if preset is None:
         return Output("context", tensors=dict.fromkeys(CONTEXT, (None, None)))
     layers, kv_heads, tokens, head_dim = preset.slice_shape
-    slices = 1 + refill_units
+    slices = 1 + resync_units
     shape = f"{layers} {kv_heads} N<={slices * tokens} {head_dim}"
     return Output("context", tensors=_tensors(shape, f"U<={slices}", dtype), help="keys and values of the unit")
 
@@ -54,17 +54,17 @@ def context_input(preset: Preset | None, dtype: str) -> Input:
     return Input("context", tensors=tensors, late="wait", help="keys and values of the unit")
 
 
-def returned_output(preset: Preset | None, refill_units: int, dtype: str) -> Output:
+def returned_output(preset: Preset | None, resync_units: int, dtype: str) -> Output:
     """The port of a reader that sends slices back. Not a log: nobody waits for it, what is late is asked for again."""
-    port = context_output(preset, refill_units, dtype)
+    port = context_output(preset, resync_units, dtype)
     return replace(port, kind="latent", help="slices that the thinker has lost, when it asks for them")
 
 
 def returned_input(preset: Preset | None, dtype: str) -> Input:
     """The port of a writer that may ask its reader for slices."""
     port = context_input(preset, dtype)
-    told = "slices that the performer holds and the thinker has lost"
-    return replace(port, kind="latent", late="empty", optional=True, help=told)
+    purpose = "slices that the performer holds and the thinker has lost"
+    return replace(port, kind="latent", late="empty", optional=True, help=purpose)
 
 
 def _tensors(shape: str, slices: str, dtype: str) -> Tensors:
@@ -77,7 +77,7 @@ def _tensors(shape: str, slices: str, dtype: str) -> Tensors:
 def packed(slices: Sequence[KVSlice]) -> dict[str, Array]:
     """Slices of a batch of one, as they travel."""
     flags = [sum(FLAGS[name] for name in FLAGS if getattr(s, name)) for s in slices]
-    places = [(s.unit, s.start, s.count, s.told, flag) for s, flag in zip(slices, flags, strict=True)]
+    places = [(s.unit, s.start, s.count, s.n_prefix, flag) for s, flag in zip(slices, flags, strict=True)]
     digests = [np.frombuffer(s.previous + s.digest, np.uint8) for s in slices]
     return {
         "keys": _joined([s.keys for s in slices]),
@@ -96,9 +96,9 @@ def unpacked(context: Context, device: str = "cpu") -> list[KVSlice]:
         return []
     keys, values = (_batched(context[name]).to(device).chunk(count, -2) for name in ("keys", "values"))
     return [
-        KVSlice((unit,), start, k.contiguous(), v.contiguous(), digests[:8], digests[8:], count, told,
+        KVSlice((unit,), start, k.contiguous(), v.contiguous(), digests[:8], digests[8:], count, n_prefix,
                 **{name: bool(flags & bit) for name, bit in FLAGS.items()})
-        for (unit, start, count, told, flags), k, v, digests in zip(
+        for (unit, start, count, n_prefix, flags), k, v, digests in zip(
             places, keys, values, (row.tobytes() for row in context["digest"]), strict=True
         )
     ]  # fmt: skip

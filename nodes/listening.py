@@ -14,10 +14,10 @@ from ..runtime.packet import Array
 from ..runtime.ports import DTYPE_BYTES, Input, Output
 from ..wan_core.adapters.folder import EXTRA, is_installed
 from ..wan_core.adapters.tokenizer import check_language, load_language
-from ..wan_core.card import Card
 from ..wan_core.checkpoint_header import vocabulary_of
 from ..wan_core.config import Preset
 from ..wan_core.errors import ModelError
+from ..wan_core.model_cost import ModelCost
 from ..wan_core.text import Language, NumberedTokens, TypedText
 from ..wan_core.vocabulary import Vocabulary
 from .checkpoint import CHECKPOINT, COMPILE, check_checkpoint, checkpoint_of, known_preset, load_weights
@@ -26,7 +26,7 @@ from .unit_tensor import shape_words
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..wan_core.exchange import Thought, UserUnit, WorldUnit
+    from ..wan_core.exchange import PrefixUnit, Thought, UserUnit
     from ..wan_core.model import DuplexModel
 
 PART = "model"
@@ -70,14 +70,14 @@ class BackboneNode(Node):
         preset = known_preset(params)
         if preset is None:
             return {}
-        card, number_bytes = Card(preset), DTYPE_BYTES[cls.precision(params, preset)]
-        per_unit = card.kv_bytes_per_unit(number_bytes)
+        cost, number_bytes = ModelCost(preset), DTYPE_BYTES[cls.precision(params, preset)]
+        per_unit = cost.kv_bytes_per_unit(number_bytes)
         return {
-            "weights bytes": card.model_parameters * number_bytes,
+            "weights bytes": cost.model_parameters * number_bytes,
             "cache bytes per unit": per_unit,
-            "minutes to the cache's cap": round(card.cap_minutes, 2),
-            "cache bytes at the cap": card.cap_units * per_unit,
-            "at the cap": card.at_cap,
+            "minutes to the cache's cap": round(cost.cap_minutes, 2),
+            "cache bytes at the cap": cost.cap_units * per_unit,
+            "at the cap": cost.at_cap,
         }
 
     @classmethod
@@ -120,21 +120,21 @@ class BackboneNode(Node):
 
 
 @dataclass
-class Ears:
+class Listener:
     """What a session keeps beside the model's state.
 
     Attributes:
         typed: text that the model has not read yet.
         reader: what is shown for a token that the agent says.
         persona: who the agent is to be from the next unit on.
-        is_told: whether the model has been told.
+        is_persona_set: whether the model has been told.
         responses: units whose response was committed, and of which it is not known whether they were heard.
     """
 
     typed: TypedText
     reader: Callable[[int], str]
     persona: str
-    is_told: bool = False
+    is_persona_set: bool = False
     responses: set[int] = field(default_factory=set)
 
     def was_lost(self, unit: int, played: Array | None) -> bool:
@@ -151,7 +151,7 @@ class Ears:
 class Listening(Protocol):
     """State of a node that takes the user in."""
 
-    ears: Ears
+    listener: Listener
 
 
 class ListeningNode(BackboneNode):
@@ -194,7 +194,10 @@ class ListeningNode(BackboneNode):
         facts, preset = super().facts(params), known_preset(params)
         if preset is None:
             return facts
-        return {**facts, "mask bytes at the cap": Card(preset).mask_bytes(DTYPE_BYTES[cls.precision(params, preset)])}
+        return {
+            **facts,
+            "mask bytes at the cap": ModelCost(preset).mask_bytes(DTYPE_BYTES[cls.precision(params, preset)]),
+        }
 
     def open(self, ctx: NodeContext) -> None:
         """Load the weights, and the tokenizer.
@@ -225,37 +228,37 @@ class ListeningNode(BackboneNode):
         persona = values["persona"]
         if not self.tokenizer:
             check_words("persona", persona, self.checkpoint, own_vocabulary(self.checkpoint))
-        state.ears.persona, state.ears.is_told = persona, False
+        state.listener.persona, state.listener.is_persona_set = persona, False
 
-    def world(self, persona: str) -> list[WorldUnit]:
+    def prefix(self, persona: str) -> list[PrefixUnit]:
         """A persona, one token a unit."""
         from ..wan_core.exchange import persona_prompt
 
         return persona_prompt(persona, self.language, 1, self.device)
 
-    def new_ears(self) -> Ears:
+    def new_listener(self) -> Listener:
         """Nothing typed, nothing said, and the persona not told yet."""
-        return Ears(TypedText(self.language), self.language.new_reader(), self.persona)
+        return Listener(TypedText(self.language), self.language.new_reader(), self.persona)
 
-    def user_unit(self, ears: Ears, unit: Unit, inputs: Mapping[str, Any]) -> UserUnit:
+    def user_unit(self, listener: Listener, unit: Unit, inputs: Mapping[str, Any]) -> UserUnit:
         """The inputs of one unit as the model takes them."""
         import torch
 
         from ..wan_core.exchange import UserUnit
 
-        ears.typed.type(inputs.get("text") or "")
-        lost = ears.was_lost(unit.index, inputs.get("played"))
+        listener.typed.type(inputs.get("text") or "")
+        lost = listener.was_lost(unit.index, inputs.get("played"))
         return UserUnit(
             self.tensor(inputs.get("video")),
             self.tensor(inputs.get("audio")),
-            torch.tensor([ears.typed.next()], device=self.device),
+            torch.tensor([listener.typed.next()], device=self.device),
             torch.tensor([lost], device=self.device),
         )
 
     @staticmethod
-    def said(ears: Ears, thought: Thought) -> dict[str, Any]:
+    def answer_outputs(listener: Listener, thought: Thought) -> dict[str, Any]:
         """Text and event of one unit."""
-        return {"text": ears.reader(int(thought.text[0])) or None, "event": thought.event[0].cpu().numpy()}
+        return {"text": listener.reader(int(thought.text[0])) or None, "event": thought.event[0].cpu().numpy()}
 
 
 def own_vocabulary(checkpoint: str) -> Vocabulary | None:

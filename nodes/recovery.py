@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..wan_core.kvslice import KVSlice
-    from ..wan_core.refill import ContextLog
+    from ..wan_core.resync import ContextLog
     from ..wan_core.thinker import Thinker, ThinkerState
 
 PATIENCE_UNITS = 8
 """A thinker that has asked so often in vain begins anew: nobody holds the past any more."""
 
 
-def take_up(thinker: Thinker, state: ThinkerState, log: ContextLog, slices: Sequence[KVSlice]) -> int | None:
+def catch_up(thinker: Thinker, state: ThinkerState, log: ContextLog, slices: Sequence[KVSlice]) -> int | None:
     """Take what the performer has sent, in place, into the thinker's past and into its own log.
 
     Args:

@@ -16,14 +16,14 @@ from public_weights import save_mimi, save_wan_vae
 from wangraph.wan_core.adapters.folder import audio_config, kind_of, video_config
 from wangraph.wan_core.adapters.mimi import load_mimi
 from wangraph.wan_core.adapters.wan_vae import load_wan_vae
-from wangraph.wan_core.card import (
+from wangraph.wan_core.config import preset
+from wangraph.wan_core.errors import ModelError
+from wangraph.wan_core.model_cost import (
     MIMI_FLOPS,
     MIMI_PARAMETERS,
     WAN_VAE_FLOPS_PER_PIXEL,
     WAN_VAE_PARAMETERS,
 )
-from wangraph.wan_core.config import preset
-from wangraph.wan_core.errors import ModelError
 
 HEIGHT, WIDTH = 16, 24
 
@@ -143,7 +143,7 @@ def test_the_large_presets_have_the_shapes_of_the_published_codecs(tmp_path):
     assert (audio.rate_hz, audio.samples, audio.latent_shape) == (24_000, p.audio.samples, p.audio.latent_shape)
 
 
-def test_the_card_counts_the_published_codecs():
+def test_the_cost_counts_the_published_codecs():
     from diffusers import AutoencoderKLWan
     from torch.utils.flop_counter import FlopCounterMode
     from transformers import MimiConfig, MimiModel

@@ -189,7 +189,7 @@ def test_an_agent_of_public_parts_alone_listens_and_answers(wan, mimi, tmp_path,
     see = graph.add("see", "encode.video", inputs={"frames": user["video"]}, params=wan)
     hear = graph.add("hear", "encode.mel", inputs={"samples": user["audio"]}, params=checkpoint)
     think = graph.add(
-        "think", "backbone.whole", inputs={"video": see["latents"], "audio": hear["mel"]}, params=checkpoint
+        "think", "backbone.reference", inputs={"video": see["latents"], "audio": hear["mel"]}, params=checkpoint
     )
     show = graph.add("show", "decode.video", inputs={"latents": think["video"]}, params=wan)
     speak = graph.add("speak", "decode.audio", inputs={"latents": think["audio"]}, params=mimi)

@@ -18,7 +18,7 @@ from public_weights import save_qwen, save_tokenizer
 from test_backbone_nodes import response, unit, user
 
 from wangraph.nodes import listening
-from wangraph.nodes.backbone import ThinkerNode, WholeNode
+from wangraph.nodes.backbone import ReferenceNode, ThinkerNode
 from wangraph.runtime.errors import CheckpointError, MissingExtra
 from wangraph.runtime.node import NodeContext
 from wangraph.runtime.units import UnitClock
@@ -128,16 +128,16 @@ def test_typed_text_reaches_the_model_and_its_words_come_out_in_the_folders_toke
     assert took == [*line, *[theirs.pad_token_id] * (len(said) - len(line))]
 
 
-def test_a_persona_is_told_in_the_folders_tokens(checkpoint, folder, theirs):
-    node = opened(WholeNode, checkpoint=checkpoint, tokenizer=str(folder), persona="the card is red")
-    told = [int(world.user.text) for world in node.world(node.persona)]
+def test_a_persona_is_persona_set_in_the_folders_tokens(checkpoint, folder, theirs):
+    node = opened(ReferenceNode, checkpoint=checkpoint, tokenizer=str(folder), persona="the card is red")
+    told = [int(prefix.user.text) for prefix in node.prefix(node.persona)]
     assert told[:-1] == theirs.encode("the card is red", add_special_tokens=False)
-    assert node.new_state().model.thinker.cache.told == len(told)
+    assert node.new_state().model.thinker.cache.n_prefix == len(told)
 
 
 def test_two_sessions_read_apart(checkpoint, folder, language):
     node = opened(ThinkerNode, checkpoint=checkpoint, tokenizer=str(folder))
-    one, other = node.new_state().ears, node.new_state().ears
+    one, other = node.new_state().listener, node.new_state().listener
     first, *rest = language.tokens_of("☂")
     one.reader(first)
     assert [other.reader(token) for token in language.tokens_of("the")][-1].endswith("e")
@@ -154,7 +154,7 @@ def test_a_folder_without_a_tokenizer_is_refused_before_the_run(tmp_path):
     ):
         ThinkerNode.check({"checkpoint": "nano", "tokenizer": str(tmp_path)})
     with refused("tokenizer nowhere: no such folder (expected the folder of a language model, with tokenizer.json)"):
-        WholeNode.check({"checkpoint": "nano", "tokenizer": "nowhere"})
+        ReferenceNode.check({"checkpoint": "nano", "tokenizer": "nowhere"})
 
 
 def test_a_missing_package_is_named(folder, monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from wangraph.nodes.backbone import PerformerNode, ThinkerNode, WholeNode
+from wangraph.nodes.backbone import PerformerNode, ReferenceNode, ThinkerNode
 from wangraph.runtime.errors import CheckpointError, UserError
 from wangraph.runtime.node import NodeContext, Unit
 from wangraph.runtime.packet import frozen
@@ -87,10 +87,10 @@ def test_outputs_are_what_the_ports_promise(thinker, performer):
 
 
 def test_two_nodes_equal_one_bit_by_bit(thinker, performer):
-    whole = opened(WholeNode)
-    state = whole.new_state()
+    reference = opened(ReferenceNode)
+    state = reference.new_state()
     for k, (thought, answer) in enumerate(conversation(thinker, performer, 40)):
-        together = whole.step(state, unit(k), **user(k))
+        together = reference.step(state, unit(k), **user(k))
         assert np.array_equal(together["video"], answer["video"]), k
         assert np.array_equal(together["audio"], answer["audio"])
         assert np.array_equal(together["event"], thought["event"])
@@ -138,13 +138,13 @@ def test_absorbed_and_lost_units_are_in_the_log_and_unanswered(thinker, performe
     assert set(performer.step(performing, unit(4), **only_context(thinker, thinking, 4))) == {"video", "audio"}
 
 
-def test_the_whole_takes_absorbed_and_lost_units_in():
-    whole = opened(WholeNode, steps=1)
-    state = whole.new_state()
-    whole.step(state, unit(0), **user(0))
-    whole.absorb(state, [(unit(k), user(k)) for k in (1, 2)])
-    whole.gap(state, [unit(3)])
-    assert set(whole.step(state, unit(4), **user(4))) == {"video", "audio", "text", "event"}
+def test_the_reference_takes_absorbed_and_lost_units_in():
+    reference = opened(ReferenceNode, steps=1)
+    state = reference.new_state()
+    reference.step(state, unit(0), **user(0))
+    reference.absorb(state, [(unit(k), user(k)) for k in (1, 2)])
+    reference.gap(state, [unit(3)])
+    assert set(reference.step(state, unit(4), **user(4))) == {"video", "audio", "text", "event"}
     assert state.model.thinker.unit == 5
 
 
@@ -197,15 +197,15 @@ def test_a_checkpoint_is_typed_to_and_speaks_in_the_words_of_its_vocabulary(tmp_
     with pytest.raises(UserError, match=f"^persona: found 'red' .checkpoint '{path}' knows: links rechts., say it in"):
         ThinkerNode.check({"checkpoint": str(path), "persona": "red"})
     node = opened(ThinkerNode, checkpoint=str(path), persona="rechts links")
-    assert [int(prompt.user.text) for prompt in node.world(node.persona)] == [5, 4, ENTER]
-    assert [node.new_ears().reader(token) for token in (4, 5, 6)] == ["links", "rechts", "<6>"]
+    assert [int(prompt.user.text) for prompt in node.prefix(node.persona)] == [5, 4, ENTER]
+    assert [node.new_listener().reader(token) for token in (4, 5, 6)] == ["links", "rechts", "<6>"]
 
 
 def test_where_nothing_is_known_of_the_words_no_text_can_come_in(monkeypatch):
     monkeypatch.setitem(PRESETS, "bare", replace(NANO, name="bare", vocabulary=""))
     node, context = ThinkerNode(checkpoint="bare"), NodeContext("node", CLOCK)
     node.open(context)
-    assert node.new_ears().reader(7) == "<7>" and node.world(node.persona) == []
+    assert node.new_listener().reader(7) == "<7>" and node.prefix(node.persona) == []
     message = (
         "node 'node': input 'text': found text for checkpoint 'bare', which has no vocabulary (expected the tokenizer "
         "of its language model), set tokenizer: the folder of that model"
@@ -231,6 +231,6 @@ def test_an_unknown_checkpoint_is_refused_before_the_run():
 def test_ports_are_known_without_torch():
     code = (
         "import sys; from wangraph.nodes.backbone import *; [node.ports({'checkpoint': 'tiny'}) for node in "
-        "(ThinkerNode, PerformerNode, WholeNode)]; sys.exit('torch' in sys.modules)"
+        "(ThinkerNode, PerformerNode, ReferenceNode)]; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

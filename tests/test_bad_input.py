@@ -15,7 +15,7 @@ from wangraph.runtime.errors import NodeError, WangraphError
 from wangraph.runtime.plan import check as plans
 from wangraph.wan_core.config import CacheConfig, preset
 from wangraph.wan_core.errors import ModelError
-from wangraph.wan_core.exchange import ResponseUnit, UserUnit, WorldUnit
+from wangraph.wan_core.exchange import PrefixUnit, ResponseUnit, UserUnit
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.performer import Performer
 from wangraph.wan_core.thinker import Thinker
@@ -60,7 +60,7 @@ def test_bad_latents_are_refused_and_leave_no_trace(model, bad, asked):
             thinker.commit(each, given.response(4).audio, given.response(4).video)
     with pytest.raises(ModelError, match=f"^{re.escape(message)}$"):
         if asked == "prefill":
-            thinker.set_world(state, [WorldUnit(UserUnit()), WorldUnit(UserUnit(video=video))][1:])
+            thinker.set_prefix(state, [PrefixUnit(UserUnit()), PrefixUnit(UserUnit(video=video))][1:])
         elif asked == "absorb":
             thinker.absorb(state, [UserUnit(video=video)])
         else:
@@ -156,7 +156,7 @@ def test_a_cache_at_its_cap_does_as_declared(config, remembered):
         ({"chunk_units": 0}, "cache.chunk_units: found 0 (expected 1 or more)"),
         ({"window_units": 1}, "cache.window_units: found 1 (expected 2 or more)"),
         ({"sink_units": -1}, "cache.sink_units: found -1 (expected 0 or more)"),
-        ({"world_reach_units": -1}, "cache.world_reach_units: found -1 (expected 0 or more)"),
+        ({"prefix_reach_units": -1}, "cache.prefix_reach_units: found -1 (expected 0 or more)"),
     ],
 )
 def test_an_impossible_cache_is_refused(values, message):

@@ -13,7 +13,7 @@ from wangraph.wan_core.config import CacheConfig, preset
 from wangraph.wan_core.exchange import Decision, ResponseUnit
 from wangraph.wan_core.flow import Latents
 from wangraph.wan_core.model import DuplexModel
-from wangraph.wan_core.whole import Whole
+from wangraph.wan_core.reference import Reference
 
 NANO = preset("nano")
 
@@ -22,13 +22,13 @@ def both(units, history=()):
     """Outputs of the plain model and of ours, unit by unit."""
     torch.manual_seed(0)
     duplex = DuplexModel(NANO).eval().requires_grad_(False)
-    given, whole = dialogue(batch=1, units=units), Whole(duplex)
-    theirs, state = plain.Plain(duplex, list(history)), whole.new_state()
-    cache.remember(whole, state.thinker.cache, list(history))
+    given, reference = dialogue(batch=1, units=units), Reference(duplex)
+    theirs, state = plain.Plain(duplex, list(history)), reference.new_state()
+    cache.remember(reference, state.thinker.cache, list(history))
     decision = Decision(torch.zeros(1, 2, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
     for k in range(units):
         word, latents = theirs.step(given.user_unit(k), decision, 2)
-        thought, own = whole.step(state, given.user_unit(k), decision=decision)
+        thought, own = reference.step(state, given.user_unit(k), decision=decision)
         yield (word, *latents), (thought.text_logits, *own)
 
 

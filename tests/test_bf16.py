@@ -10,14 +10,14 @@ import torch
 from dialogue_toys import dialogue, streamed, worst
 from test_backbone_nodes import opened, response, unit, user
 
-from wangraph.nodes.backbone import PerformerNode, ThinkerNode, WholeNode
+from wangraph.nodes.backbone import PerformerNode, ReferenceNode, ThinkerNode
 from wangraph.runtime.node_runner import NodeRunner
 from wangraph.wan_core import attention
 from wangraph.wan_core.config import preset
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.performer import Performer
+from wangraph.wan_core.reference import Reference
 from wangraph.wan_core.thinker import Thinker
-from wangraph.wan_core.whole import Whole
 
 NANO = preset("nano")
 UNITS = 60
@@ -75,37 +75,39 @@ def test_tokens_are_equal_where_they_are_clear(models):
 
 def test_two_sides_equal_one_bit_by_bit(models):
     given, (_, model) = dialogue(batch=1, units=UNITS), models
-    whole, thinker, performer = Whole(model), Thinker(model), Performer(model)
-    together, thinking, performing = whole.new_state(), thinker.new_state(), performer.new_state()
+    reference, thinker, performer = Reference(model), Thinker(model), Performer(model)
+    together, thinking, performing = reference.new_state(), thinker.new_state(), performer.new_state()
     latents = None
     for k in range(UNITS):
         thought = thinker.step(thinking, given.user_unit(k), latents and type(given.response(0))(*latents))
         performer.append(performing, thought.slice)
         latents = performer.generate(performing, k)
-        assert all(map(torch.equal, latents, whole.step(together, given.user_unit(k))[1])), k
+        assert all(map(torch.equal, latents, reference.step(together, given.user_unit(k))[1])), k
         assert latents.audio.dtype == torch.float32
     assert performing.cache.keys.dtype == torch.bfloat16
 
 
 def test_a_restored_session_goes_on_bit_by_bit(models):
-    given, whole = dialogue(batch=1, units=UNITS), Whole(models[1])
-    state, copy = whole.new_state(), whole.new_state()
+    given, reference = dialogue(batch=1, units=UNITS), Reference(models[1])
+    state, copy = reference.new_state(), reference.new_state()
     for k in range(40):
-        whole.step(state, given.user_unit(k))
+        reference.step(state, given.user_unit(k))
     copy.restore(state.save())
     for k in range(40, UNITS):
-        latents = [whole.step(each, given.user_unit(k))[1] for each in (state, copy)]
+        latents = [reference.step(each, given.user_unit(k))[1] for each in (state, copy)]
         assert worst(*[[x.audio] for x in latents]) == 0
 
 
 def test_nodes_in_bf16_equal_one_node_in_bf16():
-    whole, thinker, performer = (opened(kind, dtype="bfloat16") for kind in (WholeNode, ThinkerNode, PerformerNode))
-    together, thinking, performing, answer = whole.new_state(), thinker.new_state(), performer.new_state(), {}
+    reference, thinker, performer = (
+        opened(kind, dtype="bfloat16") for kind in (ReferenceNode, ThinkerNode, PerformerNode)
+    )
+    together, thinking, performing, answer = reference.new_state(), thinker.new_state(), performer.new_state(), {}
     for k in range(8):
         thought = thinker.step(thinking, unit(k), **user(k), **response(answer))
         assert thought["context"]["keys"].dtype == np.uint16
         answer = performer.step(performing, unit(k), context=thought["context"])
-        assert np.array_equal(whole.step(together, unit(k), **user(k))["video"], answer["video"]), k
+        assert np.array_equal(reference.step(together, unit(k), **user(k))["video"], answer["video"]), k
 
 
 def test_bf16_slices_keep_their_contract():

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from dialogue_toys import dialogue, worst
 from test_backbone_nodes import unit, user
 
-from wangraph.nodes.backbone import WholeNode
+from wangraph.nodes.backbone import ReferenceNode
 from wangraph.nodes.encode import EncodeVideo
 from wangraph.runtime.errors import CheckpointError
 from wangraph.runtime.node import NodeContext
@@ -25,8 +25,8 @@ from wangraph.wan_core.config import preset
 from wangraph.wan_core.exchange import UserUnit
 from wangraph.wan_core.flow import Solver
 from wangraph.wan_core.model import DuplexModel
+from wangraph.wan_core.reference import Reference
 from wangraph.wan_core.video import VideoCodec
-from wangraph.wan_core.whole import Whole
 
 NANO = preset("nano")
 
@@ -42,11 +42,11 @@ def compilations(monkeypatch):
 
 def conversation(model, units):
     """Text, event and everything else that is said, unit by unit, free-running."""
-    given, whole = dialogue(batch=1, units=units), Whole(model)
-    state = whole.new_state()
-    whole.gap(state, 3)
+    given, reference = dialogue(batch=1, units=units), Reference(model)
+    state = reference.new_state()
+    reference.gap(state, 3)
     for k in range(units):
-        thought, latents = whole.step(state, given.user_unit(k))
+        thought, latents = reference.step(state, given.user_unit(k))
         yield (thought.text, thought.event), (thought.text_logits, thought.state_logits, *latents)
 
 
@@ -96,11 +96,11 @@ def test_only_the_passes_of_a_unit_are_compiled(monkeypatch):
 
     monkeypatch.setattr(compiling.torch, "compile", note)
     monkeypatch.setattr(compiling, "check_compiler", lambda device: None)
-    whole = Whole(compiled(DuplexModel(NANO).eval()))
-    state = whole.new_state()
-    whole.gap(state, 5)
+    reference = Reference(compiled(DuplexModel(NANO).eval()))
+    state = reference.new_state()
+    reference.gap(state, 5)
     assert asked == []
-    whole.step(state, UserUnit(), Solver(1))
+    reference.step(state, UserUnit(), Solver(1))
     slots, halves = NANO.slots, 2 * NANO.backbone.layers
     assert asked == [slots.y + slots.u] * halves + [slots.s] * halves + [slots.noisy] * halves
     assert set(asked) < unit_lengths(slots)
@@ -118,7 +118,7 @@ def test_a_missing_compiler_is_named(monkeypatch):
         "compile: found no C++ compiler (expected one, as g++, to compile for a processor), "
         "install it or set compile: none"
     )
-    for kind in (WholeNode, EncodeVideo):
+    for kind in (ReferenceNode, EncodeVideo):
         with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
             kind(checkpoint="nano", compile="inductor").open(NodeContext("node", UnitClock()))
 
@@ -133,7 +133,7 @@ def test_a_public_codec_is_not_compiled():
 def test_a_node_compiles_when_it_is_asked_to(monkeypatch, asked):
     made = []
     monkeypatch.setattr(compiling, "compiled", lambda model: made.append(model) or model)
-    node = WholeNode(checkpoint="nano", compile=asked)
+    node = ReferenceNode(checkpoint="nano", compile=asked)
     node.open(NodeContext("node", UnitClock()))
     assert len(made) == (asked == "inductor")
     assert set(node.step(node.new_state(), unit(0), **user(0))) == {"video", "audio", "text", "event"}

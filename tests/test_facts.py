@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from wangraph.nodes.backbone import PerformerNode, ThinkerNode, WholeNode
+from wangraph.nodes.backbone import PerformerNode, ReferenceNode, ThinkerNode
 from wangraph.runtime.errors import GraphError
 from wangraph.runtime.node import Node
 from wangraph.tools.cli import cli
-from wangraph.wan_core.card import Card
 from wangraph.wan_core.config import CacheConfig, preset
 from wangraph.wan_core.exchange import UserUnit
 from wangraph.wan_core.model import DuplexModel
+from wangraph.wan_core.model_cost import ModelCost
 from wangraph.wan_core.thinker import Thinker
 
 OWN = """
@@ -78,7 +78,7 @@ def test_memory_grows_by_the_bytes_per_unit_that_were_told(name):
     thinker.gap(state, 20)
     grown = sum(tensor.nbytes for tensor in state.save().values()) - held
     told = {
-        kind.facts({"checkpoint": name})["cache bytes per unit"] for kind in (ThinkerNode, PerformerNode, WholeNode)
+        kind.facts({"checkpoint": name})["cache bytes per unit"] for kind in (ThinkerNode, PerformerNode, ReferenceNode)
     }
     assert told == {grown // 20}
 
@@ -95,16 +95,16 @@ def test_masks_take_at_the_cap_what_was_told(text_decode):
         thinker.step(state, UserUnit())
     spans = (thinker._yu, thinker._s) if text_decode == "local" else (thinker._yu, thinker._event, thinker._after_event)
     masks = [span.mask._buffer.nbytes for span in spans if span.mask is not None]
-    assert sum(masks) == Card(p).mask_bytes(4) and len(masks) == 2
+    assert sum(masks) == ModelCost(p).mask_bytes(4) and len(masks) == 2
 
 
 def test_what_becomes_of_a_full_cache_is_told():
     window = CacheConfig(policy="window", window_units=375, sink_units=4)
-    assert Card(replace(preset("tiny"), cache=window)).at_cap == (
+    assert ModelCost(replace(preset("tiny"), cache=window)).at_cap == (
         "keeps the first 4 units and the last 374, forgets those between"
     )
     sinkless = CacheConfig(policy="window", window_units=9, sink_units=0)
-    assert Card(replace(preset("tiny"), cache=sinkless)).at_cap == "forgets the oldest unit with every new one"
+    assert ModelCost(replace(preset("tiny"), cache=sinkless)).at_cap == "forgets the oldest unit with every new one"
 
 
 def test_an_unknown_checkpoint_tells_nothing():
@@ -115,13 +115,13 @@ def test_the_duplex_graph_tells_of_both_caches():
     facts = json.loads(check("duplex", "--json").output)["facts"]
     tiny = preset("tiny")
     both = {
-        "weights bytes": 4 * Card(tiny).model_parameters,
+        "weights bytes": 4 * ModelCost(tiny).model_parameters,
         "cache bytes per unit": tiny.cache_bytes_per_unit,
         "minutes to the cache's cap": 0.13,
         "cache bytes at the cap": 47 * tiny.cache_bytes_per_unit,
         "at the cap": "forgets the oldest unit with every new one",
     }
-    assert facts == {"think": {**both, "mask bytes at the cap": Card(tiny).mask_bytes(4)}, "perform": both}
+    assert facts == {"think": {**both, "mask bytes at the cap": ModelCost(tiny).mask_bytes(4)}, "perform": both}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

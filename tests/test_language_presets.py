@@ -20,8 +20,8 @@ from wangraph.wan_core.exchange import UserUnit
 from wangraph.wan_core.mask import tokens_of
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.patches import from_patches, to_patches
+from wangraph.wan_core.reference import Reference
 from wangraph.wan_core.thinker import Thinker
-from wangraph.wan_core.whole import Whole
 
 NANO = preset("nano")
 BACKBONE = replace(
@@ -56,10 +56,10 @@ def test_unit_numbers_do_not_matter(randomise, cache):
 @pytest.mark.parametrize("cache", CACHES)
 def test_two_sides_equal_one_bit_by_bit(randomise, cache):
     model = randomise(DuplexModel(like_qwen(cache)))
-    whole, said = Whole(model), dialogue(batch=1, units=12)
-    state, answers = whole.new_state(), []
+    reference, said = Reference(model), dialogue(batch=1, units=12)
+    state, answers = reference.new_state(), []
     for k in range(12):
-        thought, latents = whole.step(state, said.user_unit(k))
+        thought, latents = reference.step(state, said.user_unit(k))
         answers.append((thought.text, latents))
     from wangraph.wan_core.exchange import ResponseUnit
     from wangraph.wan_core.performer import Performer
@@ -208,10 +208,10 @@ def test_a_small_unit_of_the_paper_presets_streams():
     paper = preset("paper-0.5b")
     backbone = replace(paper.backbone, width=32, layers=2, heads=4, kv_heads=2, ffn_width=48, head_dim=8)
     model = DuplexModel(replace(paper, backbone=backbone, n_words=101)).eval()
-    whole = Whole(model)
-    state = whole.new_state()
+    reference = Reference(model)
+    state = reference.new_state()
     for _ in range(2):
-        thought, latents = whole.step(state, UserUnit())
+        thought, latents = reference.step(state, UserUnit())
     assert thought.slice.keys.shape == (1, 2, 2, 66, 8)
     assert latents.video.shape == (1, 24, 42, 16) and latents.audio.shape == (1, 2, 512)
 

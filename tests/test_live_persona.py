@@ -7,14 +7,14 @@ import re
 import numpy as np
 import pytest
 import test_recovery
-import test_refill_nodes
+import test_resync_nodes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_backbone_nodes import opened, response, unit, user
 
 import wangraph
 from wangraph import UserError, load
-from wangraph.nodes.backbone import PerformerNode, ThinkerNode, WholeNode
+from wangraph.nodes.backbone import PerformerNode, ReferenceNode, ThinkerNode
 from wangraph.nodes.context import unpacked
 from wangraph.runtime.packet import Validity
 from wangraph.runtime.schedule.events import Updated
@@ -30,67 +30,67 @@ def performer():
 
 @pytest.mark.parametrize("personas", CHANGES, ids=str)
 def test_two_nodes_whose_persona_is_set_equal_one(performer, personas):
-    thinker, whole = test_refill_nodes.thinker_of(persona=ONE), opened(WholeNode, persona=ONE)
-    together = whole.new_state()
-    talk = test_refill_nodes.conversation(thinker, performer, 12, personas=personas)
-    before = test_refill_nodes.conversation(thinker, performer, 12)
+    thinker, reference = test_resync_nodes.thinker_of(persona=ONE), opened(ReferenceNode, persona=ONE)
+    together = reference.new_state()
+    talk = test_resync_nodes.conversation(thinker, performer, 12, personas=personas)
+    before = test_resync_nodes.conversation(thinker, performer, 12)
     for k, ((answer, _), (untouched, _)) in enumerate(zip(talk, before, strict=True)):
         if k in personas:
-            whole.update(together, {"persona": personas[k]})
-        alone = whole.step(together, unit(k), **user(k))
+            reference.update(together, {"persona": personas[k]})
+        alone = reference.step(together, unit(k), **user(k))
         assert np.array_equal(alone["video"], answer.get("video")), k
         assert np.array_equal(answer["video"], untouched["video"]) == (k < min(personas)), k
 
 
 def test_a_persona_that_is_not_told_when_it_is_set_is_found_out(performer, monkeypatch):
     """The planted bug: the thinker thinks with it, the performer never learns of it."""
-    tell = ThinkerNode._tell
+    tell = ThinkerNode._set_persona
 
     def quietly(self, state):
         need = state.need
         tell(self, state)
         state.need = need
 
-    monkeypatch.setattr(ThinkerNode, "_tell", quietly)
+    monkeypatch.setattr(ThinkerNode, "_set_persona", quietly)
     with pytest.raises(AssertionError):
         test_two_nodes_whose_persona_is_set_equal_one(performer, {6: OTHER})
 
 
-@pytest.mark.parametrize("refill_units", [32, 4])
-def test_a_persona_that_is_longer_than_a_packet_costs_answers_and_no_more(performer, refill_units):
-    thinker = test_refill_nodes.thinker_of(persona=ONE, refill_units=refill_units)
-    lost = {0, 6, 7} if refill_units == 4 else set()
-    test_refill_nodes.check(thinker, performer, lost, personas={6: OTHER, 13: ""})
+@pytest.mark.parametrize("resync_units", [32, 4])
+def test_a_persona_that_is_longer_than_a_packet_costs_answers_and_no_more(performer, resync_units):
+    thinker = test_resync_nodes.thinker_of(persona=ONE, resync_units=resync_units)
+    lost = {0, 6, 7} if resync_units == 4 else set()
+    test_resync_nodes.check(thinker, performer, lost, personas={6: OTHER, 13: ""})
 
 
 @pytest.mark.parametrize(
-    "accident", [lambda k, packet: None if k == 6 else packet, test_refill_nodes.spoiled], ids=["lost", "damaged"]
+    "accident", [lambda k, packet: None if k == 6 else packet, test_resync_nodes.spoiled], ids=["lost", "damaged"]
 )
-def test_a_persona_whose_packet_has_an_accident_is_told_again(performer, accident):
-    at = 6 if accident is not test_refill_nodes.spoiled else 5
-    test_refill_nodes.check(test_refill_nodes.thinker_of(persona=ONE), performer, {at}, accident, personas={at: OTHER})
+def test_a_persona_whose_packet_has_an_accident_is_persona_set_again(performer, accident):
+    at = 6 if accident is not test_resync_nodes.spoiled else 5
+    test_resync_nodes.check(test_resync_nodes.thinker_of(persona=ONE), performer, {at}, accident, personas={at: OTHER})
 
 
-def test_a_performer_that_restarts_is_told_the_persona_that_holds(performer):
-    thinker = test_refill_nodes.thinker_of(persona=ONE)
-    answers = test_refill_nodes.check(thinker, performer, {9}, restarts=(9,), personas={6: OTHER})
+def test_a_performer_that_restarts_is_persona_set_the_persona_that_holds(performer):
+    thinker = test_resync_nodes.thinker_of(persona=ONE)
+    answers = test_resync_nodes.check(thinker, performer, {9}, restarts=(9,), personas={6: OTHER})
     assert answers[9]["need"].tolist() == [0]
 
 
 def test_absorbed_and_lost_units_are_taken_in_by_who_the_agent_is_by_then():
-    thinker, whole = test_refill_nodes.thinker_of(persona=ONE), opened(WholeNode, persona=ONE)
+    thinker, reference = test_resync_nodes.thinker_of(persona=ONE), opened(ReferenceNode, persona=ONE)
     for call in ("absorb", "gap"):
-        thinking, together = thinker.new_state(), whole.new_state()
+        thinking, together = thinker.new_state(), reference.new_state()
         thinker.step(thinking, unit(0), **user(0), **response({}))
-        whole.step(together, unit(0), **user(0))
-        for node, state in ((thinker, thinking), (whole, together)):
+        reference.step(together, unit(0), **user(0))
+        for node, state in ((thinker, thinking), (reference, together)):
             node.update(state, {"persona": OTHER})
             units = [unit(1), unit(2)] if call == "gap" else [(unit(k), {**user(k), **response({})}) for k in (1, 2)]
             given_ = getattr(node, call)(state, units)
             if node is thinker:
                 slices = [s for out in given_ for s in unpacked(out["context"])]
-        assert [s.is_world for s in slices] == [True] * 9 + [False] * 2
-        assert thinking.model.cache.told == together.model.thinker.cache.told == 9
+        assert [s.is_prefix for s in slices] == [True] * 9 + [False] * 2
+        assert thinking.model.cache.n_prefix == together.model.thinker.cache.n_prefix == 9
 
 
 # Restarts
@@ -100,16 +100,16 @@ def test_a_thinker_that_restarts_is_who_it_had_become(performer):
     thinker = test_recovery.opened(ThinkerNode, persona=ONE)
     units = list(test_recovery.conversation(thinker, test_recovery.opened(PerformerNode), 14, [9], personas={4: OTHER}))
     assert "lost" in units[9][0] and "video" in units[-1][1]
-    assert units[-1][2].model.cache.told == 9
+    assert units[-1][2].model.cache.n_prefix == 9
     test_recovery.agree(*units[-1][2:])
 
 
-def test_a_persona_set_while_the_past_is_lost_is_told_when_it_is_back():
+def test_a_persona_set_while_the_past_is_lost_is_persona_set_when_it_is_back():
     thinker, performer = test_recovery.opened(ThinkerNode, persona=ONE), test_recovery.opened(PerformerNode)
     units = list(test_recovery.conversation(thinker, performer, 14, [8], personas={8: OTHER}))
     assert "lost" in units[8][0]
     sent = unpacked(units[9][0]["context"])
-    assert [(s.is_world, s.answers) for s in sent] == [(False, False), *[(True, False)] * 9, (False, True)]
+    assert [(s.is_prefix, s.answers) for s in sent] == [(False, False), *[(True, False)] * 9, (False, True)]
     test_recovery.agree(*units[-1][2:])
 
 
@@ -120,8 +120,8 @@ def test_a_persona_set_while_the_past_is_lost_is_told_when_it_is_back():
     personas=st.dictionaries(st.integers(0, 16), st.sampled_from([ONE, OTHER, "yes", ""]), max_size=3),
 )
 def test_any_restarts_and_changes_end_with_two_sides_that_agree(restarts, accidents, personas):
-    thinker = test_recovery.opened(ThinkerNode, persona=ONE, refill_units=6)
-    performer = test_recovery.opened(PerformerNode, refill_units=6)
+    thinker = test_recovery.opened(ThinkerNode, persona=ONE, resync_units=6)
+    performer = test_recovery.opened(PerformerNode, resync_units=6)
     units = list(test_recovery.conversation(thinker, performer, 34, restarts, accidents, personas=personas))
     assert set(units[-1][1]) == {"video", "audio"}
     test_recovery.agree(*units[-1][2:])
@@ -165,10 +165,10 @@ def test_words_that_the_checkpoint_does_not_know_are_refused_where_they_are_set(
     assert not [event for event in run.wait().log if isinstance(event, Updated)], "what is refused does not happen"
 
 
-@pytest.mark.parametrize("kind", [ThinkerNode, WholeNode])
+@pytest.mark.parametrize("kind", [ThinkerNode, ReferenceNode])
 def test_a_node_that_refuses_words_stays_who_it_is(kind):
     node = opened(kind, persona=ONE)
     state = node.new_state()
     with pytest.raises(UserError, match=f"^{re.escape(UNKNOWN)}.*, say it in these words$"):
         node.update(state, {"persona": "one is purple"})
-    assert (state.ears.persona, state.ears.is_told) == (ONE, True)
+    assert (state.listener.persona, state.listener.is_persona_set) == (ONE, True)

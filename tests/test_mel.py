@@ -20,26 +20,26 @@ def mel():
 
 
 @pytest.fixture
-def hearing(mel, stream):
+def encoding(mel, stream):
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(2, 6, SAMPLES, generator=generator) * torch.linspace(0.01, 0.1, 6 * SAMPLES).view(6, -1)
     noise[:, 2] = torch.linspace(0, 0.5, SAMPLES)
     return stream(mel, mel.new_state, noise)
 
 
-def test_the_front_end_keeps_every_streaming_law(law, hearing):
-    law(hearing)
+def test_the_front_end_keeps_every_streaming_law(law, encoding):
+    law(encoding)
 
 
-def test_a_planted_bug_breaks_its_law(law, twin, hearing):
+def test_a_planted_bug_breaks_its_law(law, twin, encoding):
     with pytest.raises(AssertionError):
-        law(twin(hearing))
+        law(twin(encoding))
 
 
-def test_a_louder_past_changes_the_present(hearing):
-    louder = hearing.inputs.clone()
+def test_a_louder_past_changes_the_present(encoding):
+    louder = encoding.inputs.clone()
     louder[:, 2] *= 3
-    changed = (hearing.whole(louder) - hearing.whole(hearing.inputs)).abs().amax((0, 2, 3))
+    changed = (encoding.whole(louder) - encoding.whole(encoding.inputs)).abs().amax((0, 2, 3))
     assert changed[3] > 1e-2 and changed[4] < 1e-6
 
 

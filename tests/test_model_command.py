@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from wangraph.runtime.errors import UserError
 from wangraph.tools.cli import cli
-from wangraph.wan_core.card import Card
 from wangraph.wan_core.config import PRESETS, preset
+from wangraph.wan_core.model_cost import ModelCost
 
 
 def shown(*arguments: str) -> str:
@@ -23,7 +23,7 @@ def shown(*arguments: str) -> str:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_json_card_holds_the_figures_of_the_card(name):
-    card, found = Card(preset(name)), json.loads(shown(name, "--json", "--minutes", "1", "--steps", "3"))
+    card, found = ModelCost(preset(name)), json.loads(shown(name, "--json", "--minutes", "1", "--steps", "3"))
     assert found["parameters"]["total"] == sum(card.parameters.values())
     assert found["cache"]["bytes_per_unit"] == {"fp32": card.kv_bytes_per_unit(4), "bf16": card.kv_bytes_per_unit(2)}
     units = min(375, card.cap_units)

@@ -10,7 +10,7 @@ from dialogue_toys import TIME, dialogue, offline, streamed, worst
 
 from wangraph.wan_core import embed, modulation
 from wangraph.wan_core.config import CacheConfig, preset
-from wangraph.wan_core.embed import UserTrack, WorldTrack
+from wangraph.wan_core.embed import PrefixTrack, UserTrack
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.modulation import PLACES, FlowModulation, Modulation
 
@@ -81,8 +81,8 @@ def trained(model, said, t):
 
 def test_what_is_told_before_the_session_is_not_modulated(randomise):
     model, said = randomise(DuplexModel(MODULATED)), dialogue(batch=1, units=4)
-    world = WorldTrack(UserTrack(), dialogue(batch=1, units=3, seed=1).agent)
-    early, late = (predicted(model, said, time, world=world) for time in (TIME, 0.1))
+    prefix = PrefixTrack(UserTrack(), dialogue(batch=1, units=3, seed=1).agent)
+    early, late = (predicted(model, said, time, prefix=prefix) for time in (TIME, 0.1))
     assert torch.equal(early.text_logits, late.text_logits) and not torch.equal(early.clean.audio, late.clean.audio)
 
 

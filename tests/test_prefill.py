@@ -13,22 +13,22 @@ from test_window import ByDefinition
 from wangraph.wan_core import kvcache
 from wangraph.wan_core import model as model_module
 from wangraph.wan_core.config import CacheConfig, preset
-from wangraph.wan_core.embed import WorldTrack
+from wangraph.wan_core.embed import PrefixTrack
 from wangraph.wan_core.errors import ModelError
-from wangraph.wan_core.exchange import UserUnit, WorldUnit, persona_prompt
+from wangraph.wan_core.exchange import PrefixUnit, UserUnit, persona_prompt
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.performer import Performer
+from wangraph.wan_core.reference import Reference
 from wangraph.wan_core.thinker import Thinker
 from wangraph.wan_core.vocabulary import ENTER, vocabulary
-from wangraph.wan_core.whole import Whole
 
 NANO = preset("nano")
 WORDS = vocabulary("toy_world")
 TOLD, UNITS, REACH = 5, 24, 4
 CACHES = {
-    "full": CacheConfig(world_reach_units=REACH),
-    "capped": CacheConfig(cap_units=6, chunk_units=2, world_reach_units=REACH),
-    "window": CacheConfig(policy="window", window_units=6, sink_units=2, chunk_units=3, world_reach_units=REACH),
+    "full": CacheConfig(prefix_reach_units=REACH),
+    "capped": CacheConfig(cap_units=6, chunk_units=2, prefix_reach_units=REACH),
+    "window": CacheConfig(policy="window", window_units=6, sink_units=2, chunk_units=3, prefix_reach_units=REACH),
 }
 
 
@@ -44,29 +44,29 @@ def full(randomise):
 
 def told(batch, seed=7):
     given = dialogue(batch, TOLD, seed)
-    units = [WorldUnit(replace(given.user_unit(k), unplayed=None), given.response(k)) for k in range(TOLD)]
-    return WorldTrack(given.user, given.agent), units
+    units = [PrefixUnit(replace(given.user_unit(k), unplayed=None), given.response(k)) for k in range(TOLD)]
+    return PrefixTrack(given.user, given.agent), units
 
 
-def prefilled(model, world, batch, first_unit=0):
+def prefilled(model, prefix, batch, first_unit=0):
     """Thinker and performer that have been told, the one through the other."""
     thinker, performer = Thinker(model), Performer(model)
     states = thinker.new_state(batch, first_unit), performer.new_state(batch)
-    for slice_ in thinker.set_world(states[0], world):
-        assert slice_.is_world and not slice_.answers
+    for slice_ in thinker.set_prefix(states[0], prefix):
+        assert slice_.is_prefix and not slice_.answers
         performer.append(states[1], slice_)
     return states
 
 
 @torch.inference_mode()
-def offline(model, given, world, gap_units=0):
+def offline(model, given, prefix, gap_units=0):
     out = model(given.user, given.agent, given.decisions, given.noisy, torch.full(given.shape, TIME),
-                world=world, gap_units=gap_units)  # fmt: skip
+                prefix=prefix, gap_units=gap_units)  # fmt: skip
     parts = (out.state_logits, out.gesture_logits, out.text_logits, *out.clean)
     return [torch.cat([x[:, k].flatten(1) for x in parts], 1) for k in range(given.shape[1])]
 
 
-def test_a_told_world_is_attention_by_definition(randomise, monkeypatch):
+def test_a_told_prefix_is_attention_by_definition(randomise, monkeypatch):
     for name in ("full", "window"):
         model = randomise(DuplexModel(replace(NANO, cache=CACHES[name])))
         given, (track, units) = dialogue(batch=2, units=UNITS), told(2)
@@ -78,7 +78,7 @@ def test_a_told_world_is_attention_by_definition(randomise, monkeypatch):
 
 
 @pytest.mark.parametrize("bug", ["untold", "reach", "order", "embedding"])
-def test_a_world_that_is_told_otherwise_is_found_out(full, monkeypatch, bug):
+def test_a_prefix_that_is_told_otherwise_is_found_out(full, monkeypatch, bug):
     """The planted bugs: it is not told, it never follows, its units change places, it looks like the present."""
     given, (track, units) = dialogue(batch=1, units=UNITS), told(1)
     expected = offline(full, given, track)
@@ -93,7 +93,7 @@ def test_a_world_that_is_told_otherwise_is_found_out(full, monkeypatch, bug):
     assert worst(streamed(full, given, states=states), expected) > 1e-3
 
 
-def test_a_world_is_as_near_after_five_minutes_as_after_ten_seconds(full):
+def test_a_prefix_is_as_near_after_five_minutes_as_after_ten_seconds(full):
     given, (track, _) = dialogue(batch=1, units=UNITS), told(1)
     seconds, minutes = (offline(full, given, track, gap_units=round(s / NANO.unit_seconds)) for s in (10, 300))
     assert worst(seconds, minutes) < 1e-4
@@ -104,7 +104,7 @@ def test_a_world_is_as_near_after_five_minutes_as_after_ten_seconds(full):
 
 
 def test_its_share_of_attention_does_not_decay(randomise):
-    """The weight that a matching key of the world gets, with the same window of history behind the query."""
+    """The weight that a matching key of the prefix gets, with the same window of history behind the query."""
     model = randomise(DuplexModel(replace(NANO, cache=CACHES["window"])))
     cache, shape = model.cache, (1, *NANO.slice_shape)
     generator = torch.Generator().manual_seed(0)
@@ -113,8 +113,8 @@ def test_its_share_of_attention_does_not_decay(randomise):
     def found(units):
         state = cache.new_state(1, torch.zeros(()))
         with torch.inference_mode():
-            world = torch.cat([cycle[k % 7][0] for k in range(-TOLD, 0)], -2)
-            cache.set_world(state, world, torch.ones_like(world))
+            prefix = torch.cat([cycle[k % 7][0] for k in range(-TOLD, 0)], -2)
+            cache.set_prefix(state, prefix, torch.ones_like(prefix))
             for k in range(units):
                 keys, values = cycle[k % 7]
                 cache.start_slice(state)
@@ -130,12 +130,12 @@ def test_its_share_of_attention_does_not_decay(randomise):
     assert (share > 0.01).all()
 
 
-def test_the_oldest_unit_of_a_capped_history_goes_and_the_world_stays(model):
+def test_the_oldest_unit_of_a_capped_history_goes_and_the_prefix_stays(model):
     given, (_, units) = dialogue(batch=1, units=UNITS), told(1)
     states, others = prefilled(model, units, 1), prefilled(model, told(1, seed=8)[1], 1)
     pairs = zip(streamed(model, given, states=states), streamed(model, given, states=others), strict=True)
     assert min(float((a - b).abs().max()) for a, b in pairs) > 1e-3
-    assert states[0].cache.world.shape[-2] == TOLD * NANO.slots.clean
+    assert states[0].cache.prefix.shape[-2] == TOLD * NANO.slots.clean
 
 
 @pytest.mark.parametrize("first_unit", [17, 1_000_000])
@@ -158,22 +158,22 @@ def test_a_told_session_is_restored_bit_by_bit(model):
 
 def test_two_sides_that_were_told_equal_one_bit_by_bit(model):
     given, (_, units) = dialogue(batch=1, units=UNITS), told(1)
-    whole, thinker, performer = Whole(model), Thinker(model), Performer(model)
-    states, together = prefilled(model, units, 1), whole.new_state()
-    whole.set_world(together, units)
+    reference, thinker, performer = Reference(model), Thinker(model), Performer(model)
+    states, together = prefilled(model, units, 1), reference.new_state()
+    reference.set_prefix(together, units)
     latents = None
     for k in range(UNITS):
         response = None if latents is None else type(given.response(0))(*latents)
         thought = thinker.step(states[0], given.user_unit(k), response)
         performer.append(states[1], thought.slice)
         latents = performer.generate(states[1], k)
-        assert all(map(torch.equal, latents, whole.step(together, given.user_unit(k))[1])), k
+        assert all(map(torch.equal, latents, reference.step(together, given.user_unit(k))[1])), k
 
 
-def test_a_reset_forgets_the_world(model):
+def test_a_reset_forgets_the_prefix(model):
     given, (_, units) = dialogue(batch=2, units=8), told(2)
     states = prefilled(model, units, 2)
-    with_world = streamed(model, given, states=states)
+    with_prefix = streamed(model, given, states=states)
     for state in states:
         state.reset()
     assert worst(streamed(model, given, states=states), streamed(model, given)) == 0
@@ -181,35 +181,35 @@ def test_a_reset_forgets_the_world(model):
     for state in states:
         state.reset([1])
     after = streamed(model, given, states=states)
-    assert worst([x[:1] for x in after], [x[:1] for x in with_world]) < 1e-4
+    assert worst([x[:1] for x in after], [x[:1] for x in with_prefix]) < 1e-4
     assert worst([x[1:] for x in after], [x[1:] for x in streamed(model, given)]) < 1e-4
 
 
 def test_words_are_told_as_the_user_would_type_them():
-    world = persona_prompt("You see a red card.\nSay yes", WORDS, batch=2)
+    prefix = persona_prompt("You see a red card.\nSay yes", WORDS, batch=2)
     words = [WORDS.tokens[w] for w in ("you", "see", "a", "red", "card")] + [
         ENTER,
         WORDS.tokens["say"],
         WORDS.tokens["yes"],
         ENTER,
     ]
-    assert [unit.user.text.tolist() for unit in world] == [[token, token] for token in words]
+    assert [unit.user.text.tolist() for unit in prefix] == [[token, token] for token in words]
 
 
-def test_a_world_is_set_between_two_units(full):
+def test_a_prefix_is_set_between_two_units(full):
     thinker, (_, units) = Thinker(full), told(1)
     state = thinker.new_state()
     thinker.step(state, UserUnit())
     thinker.commit(state)
     with pytest.raises(ModelError, match=re.escape(
-        "thinker: unit 1: found a committed response (expected a whole slice), set the world after step"
+        "thinker: unit 1: found a committed response (expected a whole slice), set the prefix after step"
     )):  # fmt: skip
-        thinker.set_world(state, units)
+        thinker.set_prefix(state, units)
 
 
-def test_a_world_that_does_not_fit_leaves_no_trace(full):
+def test_a_prefix_that_does_not_fit_leaves_no_trace(full):
     thinker, state = Thinker(full), Thinker(full).new_state()
-    wrong = [WorldUnit(UserUnit(video=torch.full((1, 2, 2, 16), torch.nan)))]
+    wrong = [PrefixUnit(UserUnit(video=torch.full((1, 2, 2, 16), torch.nan)))]
     with pytest.raises(ModelError, match=r"^user video: found NaN or infinity \(expected finite numbers\), "):
-        thinker.set_world(state, wrong)
+        thinker.set_prefix(state, wrong)
     assert state.unit == 0 and state.cache.filled == 0

@@ -18,7 +18,7 @@ from wangraph.nodes.context import unpacked
 from wangraph.runtime.node import NodeContext
 from wangraph.runtime.packet import Validity
 from wangraph.wan_core.config import CacheConfig, preset
-from wangraph.wan_core.refill import FROM_THE_START, ContextLog
+from wangraph.wan_core.resync import FROM_THE_START, ContextLog
 
 PERSONA = "your name is red"
 RESTARTING = f"{Path(__file__).with_name('restarting_thinker.py')}:Restarting"
@@ -32,7 +32,7 @@ def opened(kind, **params):
 
 @pytest.fixture(scope="module")
 def performer():
-    return opened(PerformerNode, refill_units=4)
+    return opened(PerformerNode, resync_units=4)
 
 
 def conversation(thinker, performer, units, restarts=(), accidents=None, forget=(), personas=None):
@@ -80,7 +80,7 @@ def only_asking_was_lost(units):
     assert [s.unit for s in held if not s.answers] == asked
 
 
-def test_a_thinker_that_restarts_is_refilled_and_costs_one_answer(performer):
+def test_a_thinker_that_restarts_is_resynced_and_costs_one_answer(performer):
     units = list(conversation(opened(ThinkerNode), performer, 6, restarts=[3]))
     for k, (thought, answer, *_) in enumerate(units):
         assert set(thought) == ({"lost"} if k == 3 else {"context", "text", "event"}), k
@@ -102,7 +102,7 @@ def test_a_longer_past_takes_several_packets(performer):
 def test_a_thinker_with_a_persona_keeps_it(performer):
     units = list(conversation(opened(ThinkerNode, persona=PERSONA), performer, 14, restarts=[4]))
     assert units[4][0]["lost"].tolist() == [5] and "video" in units[-1][1]
-    assert units[-1][2].model.cache.told == 5
+    assert units[-1][2].model.cache.n_prefix == 5
     agree(*units[-1][2:])
 
 
@@ -113,7 +113,7 @@ def test_a_thinker_that_fell_back_takes_only_what_it_lost(performer):
     agree(*units[-1][2:])
 
 
-def test_a_performer_that_restarts_later_can_be_refilled_with_what_the_thinker_got_back(performer):
+def test_a_performer_that_restarts_later_can_be_resynced_with_what_the_thinker_got_back(performer):
     *_, (_, _, thinking, performing) = conversation(opened(ThinkerNode), performer, 8, restarts=[4])
     assert [s.unit for s in thinking.log.slices_since(FROM_THE_START)] == list(range(8))
     assert [s.digest for s in performing.log.slices_since(3)] == [s.digest for s in thinking.log.slices_since(3)]
@@ -136,7 +136,7 @@ def test_any_accidents_are_made_good(performer, restarts, accidents):
 def test_a_recovery_with_a_bug_is_found_out(performer, monkeypatch, bug):
     """The planted bugs: the first packet is taken for all, units of nobody are left out, the log is not kept by the reader."""
     if bug == "believes it has all":
-        monkeypatch.setattr(backbone, "take_up", lambda *args: recovery.take_up(*args) and None)
+        monkeypatch.setattr(backbone, "catch_up", lambda *args: recovery.catch_up(*args) and None)
     elif bug == "keeps nothing":
         monkeypatch.setattr(ContextLog, "keep", lambda *_: None)
     else:
@@ -157,7 +157,7 @@ def test_when_nobody_holds_the_past_the_thinker_begins_anew():
         lost += [k] if "lost" in thought else []
         answer = performer.step(performing, unit(k), context=thought.get("context"), lost=thought.get("lost"))
     assert lost == list(range(5, 5 + recovery.PATIENCE_UNITS))
-    assert "video" in answer and thinking.model.cache.told == 5
+    assert "video" in answer and thinking.model.cache.n_prefix == 5
     agree(thinking, performing)
 
 
@@ -167,7 +167,7 @@ def test_what_is_typed_meanwhile_is_read_later(performer):
     assert "lost" in thinker.step(state, unit(3), **{**user(3), "text": "yes\n"}, **response({}))
     thinker.absorb(state, [(unit(4), {**user(4), "text": "no\n", **response({})})])
     assert thinker.gap(state, [unit(5)]) == [{}]
-    assert len(state.ears.typed.waiting) == 4
+    assert len(state.listener.typed.waiting) == 4
 
 
 def test_a_thinker_that_cannot_ask_does_not(performer):
@@ -179,7 +179,7 @@ def test_a_thinker_that_cannot_ask_does_not(performer):
 @pytest.mark.parametrize("cache", [CacheConfig(cap_units=6, chunk_units=2),
                                    CacheConfig(policy="window", window_units=6, sink_units=2, chunk_units=3)],
                          ids=["capped", "window"])  # fmt: skip
-def test_a_past_that_has_been_forgotten_in_part_is_refilled_with_the_rest(cache, monkeypatch):
+def test_a_past_that_has_been_forgotten_in_part_is_resynced_with_the_rest(cache, monkeypatch):
     from wangraph.wan_core.config import PRESETS
 
     monkeypatch.setitem(PRESETS, "nano", replace(preset("nano"), cache=cache))

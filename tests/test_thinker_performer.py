@@ -18,8 +18,8 @@ from wangraph.wan_core.flow import Latents, Solver
 from wangraph.wan_core.kvcache import KVCache
 from wangraph.wan_core.model import DuplexModel, laid_out
 from wangraph.wan_core.performer import Performer
+from wangraph.wan_core.reference import Reference
 from wangraph.wan_core.thinker import Thinker
-from wangraph.wan_core.whole import Whole
 
 NANO = preset("nano")
 
@@ -68,18 +68,18 @@ def test_when_a_response_is_committed_does_not_matter(model, commit_first):
     assert worst(streamed(model, given, commit_first=commit_first), offline(model, given)) < 1e-4
 
 
-@pytest.mark.parametrize("bug", ["mask", "hearing", "order", "rotation", "base"])
+@pytest.mark.parametrize("bug", ["mask", "user_audio", "order", "rotation", "base"])
 def test_a_stream_that_sees_something_else_than_training_is_found_out(model, bug, monkeypatch):
-    """The planted bugs: tokens of a slice all see each other, hearing forgets, slices are cut elsewhere, the performer
+    """The planted bugs: tokens of a slice all see each other, the audio encoder forgets, slices are cut elsewhere, the performer
     rotates what it receives by one unit more, the distances of ALiBi are counted from elsewhere."""
     given = dialogue(batch=1, units=12)
     expected = offline(model, given)
     if bug == "mask":
         monkeypatch.setattr(thinker_module, "visible", lambda q, k: torch.ones(len(q.unit), len(k.unit)).bool())
-    elif bug == "hearing":
+    elif bug == "user_audio":
         fresh = model.embed.hearing.new_state(1)
-        hear = type(model.embed.hearing).forward
-        monkeypatch.setattr(type(model.embed.hearing), "forward", lambda self, mel, state: hear(self, mel, fresh))
+        forward = type(model.embed.hearing).forward
+        monkeypatch.setattr(type(model.embed.hearing), "forward", lambda self, mel, state: forward(self, mel, fresh))
     elif bug == "rotation":
         rotated = rope.rotation
         monkeypatch.setattr(attention, "rotation", lambda units, *rest: rotated(units + (len(units) == 12), *rest))
@@ -161,13 +161,13 @@ def test_rows_at_different_units_are_the_sessions_that_they_would_be_alone(model
     model = model if shape == "open" else capped
     joins, units = {0: (0, 1_000_000), 1: (5, 3), 2: (11, 77_777)}, 24  # row: (joins at, as its unit)
     given = dialogue(batch=3, units=units)
-    whole, alone = Whole(model), Whole(model)
-    together, results = whole.new_state(3, [first for _, first in joins.values()]), []
+    reference, alone = Reference(model), Reference(model)
+    together, results = reference.new_state(3, [first for _, first in joins.values()]), []
     for k in range(units):
         for row, (at, first) in joins.items():
             if at == k and k:
                 together.reset([row], first)
-        results.append(whole.step(together, given.user_unit(k), sessions=[0, 1, 2]))
+        results.append(reference.step(together, given.user_unit(k), sessions=[0, 1, 2]))
     assert together.thinker.cache.units == (1_000_024, 22, 77_790)
     for row, (at, first) in joins.items():
         state = alone.new_state(1, first)
@@ -183,18 +183,20 @@ def test_rows_at_different_units_are_the_sessions_that_they_would_be_alone(model
 
 def test_rows_that_share_the_noise_of_one_unit_are_found_out(model, monkeypatch):
     """The planted bug: every row draws its noise for the unit of the first."""
-    given, whole = dialogue(batch=2, units=1), Whole(model)
+    given, reference = dialogue(batch=2, units=1), Reference(model)
     drawn = performer_module._starting_noise
     latents = []
     for _ in range(2):
-        latents.append(whole.step(whole.new_state(2, [3, 9]), given.user_unit(0), sessions=[0, 0])[1])
+        latents.append(reference.step(reference.new_state(2, [3, 9]), given.user_unit(0), sessions=[0, 0])[1])
         shared = lambda model, seed, rows, units: drawn(model, seed, rows, [units[0]] * len(units))  # noqa: E731
         monkeypatch.setattr(performer_module, "_starting_noise", shared)
     assert torch.equal(latents[0].audio[0], latents[1].audio[0])
     assert not torch.allclose(latents[0].audio[1], latents[1].audio[1])
 
 
-@pytest.mark.parametrize("field", ["hearing.layers.0.steps", "cache.keys", "cache.base", "cache.used", "is_committed"])
+@pytest.mark.parametrize(
+    "field", ["user_audio.layers.0.steps", "cache.keys", "cache.base", "cache.used", "is_committed"]
+)
 def test_a_session_restored_in_part_is_found_out(model, field):
     """The planted bug: one field of the state is not saved."""
     given, thinker = dialogue(batch=1, units=40), Thinker(model)
@@ -312,18 +314,18 @@ def free_running(model, units, seed=0, session=0):
         yield thought.event, thought.text, *latents
 
 
-def free_running_whole(model, units, seed=0, session=0):
-    given, whole = dialogue(batch=1, units=units), Whole(model)
-    state = whole.new_state()
+def free_running_reference(model, units, seed=0, session=0):
+    given, reference = dialogue(batch=1, units=units), Reference(model)
+    state = reference.new_state()
     for k in range(units):
-        thought, latents = whole.step(state, given.user_unit(k), seed=seed, sessions=[session])
+        thought, latents = reference.step(state, given.user_unit(k), seed=seed, sessions=[session])
         yield thought.event, thought.text, *latents
 
 
 @pytest.mark.parametrize("shape", ["open", "capped"])
 def test_two_sides_equal_one_bit_by_bit(model, capped, shape):
     model = model if shape == "open" else capped
-    pairs = zip(free_running(model, 200), free_running_whole(model, 200), strict=True)
+    pairs = zip(free_running(model, 200), free_running_reference(model, 200), strict=True)
     said = set()
     for k, (apart, together) in enumerate(pairs):
         assert all(torch.equal(a, b) for a, b in zip(apart, together, strict=True)), k

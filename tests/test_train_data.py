@@ -131,12 +131,12 @@ def test_an_agent_is_another_persona_only_where_it_is_told_so():
     chance = torch.Generator().manual_seed(0)
     for _ in range(5):
         batch = never.draw(chance, 0.5, torch.ones(6))
-        assert batch.world is None and set(batch.user_text.unique().tolist()) == {0}
+        assert batch.prefix is None and set(batch.user_text.unique().tolist()) == {0}
         assert not batch.labels["persona"].any()
         batch = always.draw(chance, 0.5, torch.ones(6))
-        assert torch.equal(batch.world.user.text, prompt_tokens()[batch.user_text[:, 0]])
+        assert torch.equal(batch.prefix.user.text, prompt_tokens()[batch.user_text[:, 0]])
         assert torch.equal(batch.labels["persona"], 1 + batch.user_text)  # in every unit
-    assert always.draw(chance, 0.1, torch.ones(6)).world is None  # basics come first
+    assert always.draw(chance, 0.1, torch.ones(6)).prefix is None  # basics come first
 
 
 def test_every_persona_is_told_in_other_words():

@@ -76,7 +76,7 @@ def test_sound_is_not_learned_where_what_it_follows_is_forgotten(learner):
 def test_the_first_picture_of_an_agent_counts_more_if_it_was_told_who_to_be(learner, is_prompted, times):
     batch, t = sequences(rows=2, units=6), torch.full((2, 6), 0.5)
     batch = replace(
-        batch, event=torch.zeros_like(batch.event), world=prompt_track(torch.full((2, 3), 4)) if is_prompted else None
+        batch, event=torch.zeros_like(batch.event), prefix=prompt_track(torch.full((2, 3), 4)) if is_prompted else None
     )
     found = learner.model(
         corruptor().user(batch, chance()), corruptor().history(batch, chance()), corruptor().decisions(batch, chance()),
@@ -156,7 +156,7 @@ def test_every_part_of_the_model_learns(learner):
     task = InteractTask(learner, lambda generator, progress, weights: sequences(4, 6), Corruption())
     task.loss(chance(), 0.0).total.backward()
     silent = [name for name, p in learner.named_parameters() if p.grad is None or not p.grad.abs().sum()]
-    assert silent == ["model.embed.told"]  # these dialogues have no world before them
+    assert silent == ["model.embed.told"]  # these dialogues have no prefix before them
 
 
 def test_a_few_steps_make_every_loss_smaller(learner):

@@ -24,12 +24,12 @@ class Recorded:
 
     rows = 2
 
-    def __init__(self, world=None):
-        self.batch, self.world, self.heard = sequences(2, UNITS), world, []
+    def __init__(self, prefix=None):
+        self.batch, self.prefix, self.heard = sequences(2, UNITS), prefix, []
 
     def begin(self, generator):
         self.heard.clear()
-        return self.world
+        return self.prefix
 
     def step(self, said):
         unit = len(self.heard)
@@ -40,7 +40,7 @@ class Recorded:
         return Meeting(user, ideal, batch.event[:, unit], batch.text[:, unit])
 
     def sequences(self):
-        return replace(self.batch, world=self.world)
+        return replace(self.batch, prefix=self.prefix)
 
 
 @pytest.fixture
@@ -92,8 +92,8 @@ def test_the_digest_of_weights_tells_other_values_and_other_names(learner):
 
 
 def test_what_is_told_changes_what_is_done(learner, audio):
-    worlds = (prompt_track(torch.full((2, 3), token)) for token in (4, 5))
-    one, two = (rolled(learner, audio, Recorded(world), is_near=False) for world in worlds)
+    prefixes = (prompt_track(torch.full((2, 3), token)) for token in (4, 5))
+    one, two = (rolled(learner, audio, Recorded(prefix), is_near=False) for prefix in prefixes)
     assert not torch.allclose(one.own.video, two.own.video, atol=1e-3)
 
 

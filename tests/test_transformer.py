@@ -8,7 +8,7 @@ import torch
 
 from wangraph.wan_core import attention
 from wangraph.wan_core.config import BackboneConfig, preset
-from wangraph.wan_core.embed import AgentTrack, DecisionTrack, UserTrack, WorldTrack
+from wangraph.wan_core.embed import AgentTrack, DecisionTrack, PrefixTrack, UserTrack
 from wangraph.wan_core.errors import ModelError
 from wangraph.wan_core.flow import Latents
 from wangraph.wan_core.mask import visible
@@ -196,7 +196,7 @@ def test_every_parameter_learns(tracks):
     user = replace(user, absent=dict.fromkeys(("u_video", "u_audio", "u_text"), where))
     agent = replace(agent, absent=dict.fromkeys(("y_audio", "y_video"), where))
     decisions = replace(decisions, absent=dict.fromkeys(("event", "text"), where))
-    out = model(user, agent, decisions, noisy, t, world=WorldTrack(user, agent))
+    out = model(user, agent, decisions, noisy, t, prefix=PrefixTrack(user, agent))
     parts = (out.state_logits, out.gesture_logits, out.text_logits, out.clean.audio, out.clean.video)
     sum(x.square().mean() for x in parts).backward()
     silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]

@@ -1,4 +1,4 @@
-"""Sinks, window and world, against attention by definition: an explicit einsum, one joint softmax, at every layer."""
+"""Sinks, window and prefix, against attention by definition: an explicit einsum, one joint softmax, at every layer."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from wangraph.wan_core import anchored, kvcache
 from wangraph.wan_core.config import CacheConfig, preset
-from wangraph.wan_core.embed import AgentTrack, DecisionTrack, UserTrack, WorldTrack
-from wangraph.wan_core.exchange import UserUnit, WorldUnit
+from wangraph.wan_core.embed import AgentTrack, DecisionTrack, PrefixTrack, UserTrack
+from wangraph.wan_core.exchange import PrefixUnit, UserUnit
 from wangraph.wan_core.flow import Latents
 from wangraph.wan_core.mask import visible
 from wangraph.wan_core.model import DuplexModel
@@ -24,7 +24,7 @@ from wangraph.wan_core.thinker import Thinker
 
 NANO = preset("nano")
 UNITS = 30
-WINDOW, SINKS, WORLD_REACH = 7, 3, 4
+WINDOW, SINKS, PREFIX_REACH = 7, 3, 4
 
 
 class ByDefinition:
@@ -47,9 +47,9 @@ class ByDefinition:
         units, slices = tokens.unit, tokens.slices
         n_sinks = config.sink_units if config.policy == "window" else 0
         age, k_age = slice_ - self.origin, slices - self.origin
-        is_world, is_sink = k_age < 0, (k_age >= 0) & (k_age < n_sinks)
-        reach = torch.where(is_world, config.world_reach_units, config.sink_units + config.window_units)
-        follows = (is_world | is_sink) & (k_age < age)
+        is_prefix, is_sink = k_age < 0, (k_age >= 0) & (k_age < n_sinks)
+        reach = torch.where(is_prefix, config.prefix_reach_units, config.sink_units + config.window_units)
+        follows = (is_prefix | is_sink) & (k_age < age)
         stands = torch.where(follows, units + (age - reach).clamp_min(0), units)
         theta, width = self.geometry.theta, self.geometry.head_dim
         scores = (
@@ -65,12 +65,12 @@ class ByDefinition:
         scores = scores - slopes * (units[mine][:, None] - near[None])
         seen = visible(self.some(mine), tokens)
         past = config.window_units - 1 if config.policy == "window" else config.cap_units
-        seen &= (k_age >= age - past) | is_world | is_sink
+        seen &= (k_age >= age - past) | is_prefix | is_sink
         seen &= self.is_held(mine)
         return torch.einsum("bhqk,bkhd->bqhd", scores.masked_fill(~seen, float("-inf")).softmax(-1), v)
 
     def is_held(self, mine):
-        """Which keys are those of a world that these queries were told; all, where there is one world."""
+        """Which keys are those of a prefix that these queries were told; all, where there is one prefix."""
         return torch.tensor(True)
 
     def some(self, which):
@@ -81,7 +81,7 @@ class ByDefinition:
 def windowed(randomise):
     def build(window=WINDOW, sinks=SINKS, policy="window", backbone=NANO.backbone, cap=3750):
         cache = CacheConfig(cap_units=cap, policy=policy, window_units=window, sink_units=sinks, chunk_units=4,
-                            world_reach_units=WORLD_REACH)  # fmt: skip
+                            prefix_reach_units=PREFIX_REACH)  # fmt: skip
         return randomise(DuplexModel(replace(NANO, cache=cache, backbone=backbone)))
 
     return build
@@ -232,18 +232,18 @@ def test_what_left_the_window_is_forgotten_and_the_sinks_are_not(windowed):
     st.integers(2, 9), st.integers(0, 5), st.integers(0, 4), st.integers(1, 24), st.integers(0, 5), st.integers(0, 10**6)
 )  # fmt: skip
 def test_streaming_equals_one_pass_whatever_the_sizes(window, sinks, told, units, reach, seed):
-    cache = CacheConfig(policy="window", window_units=window, sink_units=sinks, chunk_units=2, world_reach_units=reach)
+    cache = CacheConfig(policy="window", window_units=window, sink_units=sinks, chunk_units=2, prefix_reach_units=reach)
     torch.manual_seed(seed)
     model = DuplexModel(replace(NANO, cache=cache)).eval().requires_grad_(False)
-    given, world = dialogue(1, units, seed), dialogue(1, max(1, told), seed + 1)
+    given, prefix = dialogue(1, units, seed), dialogue(1, max(1, told), seed + 1)
     thinker, performer = Thinker(model), Performer(model)
     states = thinker.new_state(1, seed), performer.new_state(1, seed)
-    for slice_ in thinker.set_world(states[0], [WorldUnit(agent=world.response(k)) for k in range(told)]):
+    for slice_ in thinker.set_prefix(states[0], [PrefixUnit(agent=prefix.response(k)) for k in range(told)]):
         performer.append(states[1], slice_)
     t = torch.full(given.shape, TIME)
-    track = WorldTrack(UserTrack(), world.agent) if told else None
+    track = PrefixTrack(UserTrack(), prefix.agent) if told else None
     with torch.inference_mode():
-        out = model(given.user, given.agent, given.decisions, given.noisy, t, seed, world=track)
+        out = model(given.user, given.agent, given.decisions, given.noisy, t, seed, prefix=track)
     parts = (out.state_logits, out.gesture_logits, out.text_logits, *out.clean)
     expected = [torch.cat([x[:, k].flatten(1) for x in parts], 1) for k in range(units)]
     assert worst(streamed(model, given, states=states), expected) < 1e-4

@@ -1,6 +1,6 @@
 """A whole sequence with anchors and a window: what `kvcache` does unit by unit, in one pass, for training.
 
-A token of slice k sees the anchors of earlier slices (the world; the sinks, under policy ``window``) at the distance
+A token of slice k sees the anchors of earlier slices (the prefix; the sinks, under policy ``window``) at the distance
 ``min(age of k, reach) - j``, to ALiBi as near as unit k; and other tokens at their true distance, as far back as the
 cache holds them.
 
@@ -28,8 +28,8 @@ class AnchoredSequence:
     Args:
         geometry: of the heads.
         config: policy, window, sinks and reaches.
-        tokens: of the world and of the dialogue; their units may leave a gap between the two.
-        origin: the unit in which the session began; slices before it are the world.
+        tokens: of the prefix and of the dialogue; their units may leave a gap between the two.
+        origin: the unit in which the session began; slices before it are the prefix.
         like: device and precision of the weights.
         dtype: of the softmax products.
     """
@@ -45,8 +45,8 @@ class AnchoredSequence:
     ) -> None:
         self.geometry, self.dtype = geometry, dtype or like.dtype
         age = tokens.slices - origin
-        world, sink = age < 0, (age >= 0) & (age < config.n_sinks)
-        kinds = [(~(world | sink), None), (world, config.world_reach_units), (sink, config.sink_reach)]
+        prefix, sink = age < 0, (age >= 0) & (age < config.n_sinks)
+        kinds = [(~(prefix | sink), None), (prefix, config.prefix_reach_units), (sink, config.sink_reach)]
         kinds = [(keys, reach) for keys, reach in kinds if bool(keys.any())]
         self._by = geometry.rotation(tokens.position, like)
         self._kinds = [
@@ -58,7 +58,7 @@ class AnchoredSequence:
             )
             for keys, reach in kinds
         ]
-        self._bias = _bias(geometry, config, tokens, age, world | sink).to(like.device, self.dtype)
+        self._bias = _bias(geometry, config, tokens, age, prefix | sink).to(like.device, self.dtype)
 
     def attend(self, layer: int, qk: Tensor, v: Tensor) -> Tensor:
         """As in `attention.Memory`."""

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .checks import check_input, check_rows
 from .config import AudioCodecConfig
 from .conv import CausalConv1d, Past
 from .errors import ModelError
-from .guard import check_input, check_rows
 from .latent import LatentScale, Posterior
 from .mel import MelBands
 from .streaming import State

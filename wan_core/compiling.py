@@ -34,11 +34,11 @@ def compiled(model: DuplexModel) -> DuplexModel:
     check_compiler(model.device.type)
     lengths = unit_lengths(model.slots)
     # functions of the class, so that all layers share what was compiled
-    look, take_in = torch.compile(Block.look, dynamic=False), torch.compile(Block.take_in, dynamic=False)
+    project, finish = torch.compile(Block.project, dynamic=False), torch.compile(Block.finish, dynamic=False)
     blocks: list[Any] = list(model.backbone.blocks)
     for block in blocks:
-        block.look = _for_lengths(block, look, Block.look, lengths)
-        block.take_in = _for_lengths(block, take_in, Block.take_in, lengths)
+        block.project = _for_lengths(block, project, Block.project, lengths)
+        block.finish = _for_lengths(block, finish, Block.finish, lengths)
     return model
 
 

@@ -114,7 +114,7 @@ class CacheConfig:
     Policy ``window``: the slice of unit k sees slices ``k - window_units + 1 .. k`` at their true distance, and those
     of the first ``sink_units`` units, never further away than ``sink_units + window_units``.
 
-    What is told before unit 0 (the world) is seen under both, never further away than ``world_reach_units``. Whole
+    What is told before unit 0 (the prefix) is seen under both, never further away than ``prefix_reach_units``. Whole
     sequences are masked as streams forget, so that what is learned is what runs.
     """
 
@@ -123,19 +123,19 @@ class CacheConfig:
     policy: Literal["full", "window"] = "full"
     window_units: int = 375
     sink_units: int = 4
-    world_reach_units: int = 32
+    prefix_reach_units: int = 32
 
     def __post_init__(self) -> None:
         if self.policy not in ("full", "window"):
             raise ModelError(f"cache.policy: found '{self.policy}' (expected full or window)")
-        least = {"cap_units": 1, "chunk_units": 1, "window_units": 2, "sink_units": 0, "world_reach_units": 0}
+        least = {"cap_units": 1, "chunk_units": 1, "window_units": 2, "sink_units": 0, "prefix_reach_units": 0}
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
                 raise ModelError(f"cache.{name}: found {getattr(self, name)} (expected {smallest} or more)")
 
     @property
     def ring_units(self) -> int:
-        """Past slices that are held, sinks and world apart."""
+        """Past slices that are held, sinks and prefix apart."""
         return self.cap_units if self.policy == "full" else self.window_units - 1
 
     @property

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .checks import check_input, check_shape
 from .errors import ModelError
-from .guard import check_input, check_shape
 from .kvcache import KVCache
 from .kvslice import DIGEST_BYTES, NO_DIGEST, KVSlice, chained_digest
 from .kvstate import KVState
@@ -84,13 +84,13 @@ def take_slice(cache: KVCache, state: ContextState, slice_: KVSlice) -> None:
     check_input("context keys", slice_.keys, tuple(slice_.keys.shape))
     check_input("context values", slice_.values, tuple(slice_.values.shape))
     held = state.cache
-    if slice_.is_world:
+    if slice_.is_prefix:
         if not held.count:  # nothing else has said yet where the session begins
-            held.unit = torch.tensor(slice_.units) + slice_.told - slice_.count
-        cache.add_to_world(held, slice_.keys, slice_.values, slice_.count, slice_.told)
+            held.unit = torch.tensor(slice_.units) + slice_.n_prefix - slice_.count
+        cache.add_to_prefix(held, slice_.keys, slice_.values, slice_.count, slice_.n_prefix)
     else:
-        if not slice_.told and (held.told or held.is_coming):
-            cache.set_world(held, slice_.keys[..., :0, :], slice_.values[..., :0, :])
+        if not slice_.n_prefix and (held.n_prefix or held.is_coming):
+            cache.set_prefix(held, slice_.keys[..., :0, :], slice_.values[..., :0, :])
         if slice_.count > held.count:
             cache.skip(held, slice_.count)
         held.unit = torch.tensor(slice_.units)
@@ -125,8 +125,8 @@ def check_follows(cache: KVCache, state: ContextState, slice_: KVSlice) -> None:
     """
     held, previous = state.cache, state.last_digest
     start, units = held.slices * cache.per_unit, held.units
-    if slice_.is_world:
-        before = slice_.told - slice_.count
+    if slice_.is_prefix:
+        before = slice_.n_prefix - slice_.count
         units = tuple(unit - age - before for unit, age in zip(units, held.age.tolist(), strict=True))
     if slice_.start != start or (slice_.units != units and held.slices):
         raise ModelError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .card import BF16_BYTES, FP32_BYTES, Card
+from .model_cost import BF16_BYTES, FP32_BYTES, ModelCost
 
 COMPUTE_SHARE, BANDWIDTH_SHARE = 0.4, 0.6
 """Of the peak figures, what code that is written with care gets."""
@@ -75,17 +75,17 @@ class Load:
     performer_bytes: int
 
 
-def load(card: Card, minutes: float, steps: int, number_bytes: int) -> Load:
+def load(cost: ModelCost, minutes: float, steps: int, number_bytes: int) -> Load:
     """The work of one unit after this time; every pass reads the backbone's weights and the whole cache once."""
-    units, parameters = card.units_in(minutes), card.parameters
-    cache = units * card.kv_bytes_per_unit(number_bytes)
+    units, parameters = cost.units_in(minutes), cost.parameters
+    cache = units * cost.kv_bytes_per_unit(number_bytes)
     codecs = (parameters["video codec"] + parameters["audio codec"]) * number_bytes
-    one_pass = card.backbone_weights * number_bytes + cache
-    model = card.model_parameters * number_bytes
+    one_pass = cost.backbone_weights * number_bytes + cache
+    model = cost.model_parameters * number_bytes
     return Load(
-        Work(card.think_flops(units), card.passes * one_pass + card.reading_weights * number_bytes),
-        Work(steps * card.step_flops(units), steps * one_pass),
-        Work(sum(card.codec_flops.values()), codecs),
+        Work(cost.think_flops(units), cost.passes * one_pass + cost.reading_weights * number_bytes),
+        Work(steps * cost.step_flops(units), steps * one_pass),
+        Work(sum(cost.codec_flops.values()), codecs),
         model + codecs + cache,
         model + cache,
     )
@@ -109,19 +109,19 @@ class Fit:
     reason: str
 
 
-def fits(card: Card, minutes: float, steps: int, devices: Sequence[Device] = DEVICES) -> list[Fit]:
+def fits(cost: ModelCost, minutes: float, steps: int, devices: Sequence[Device] = DEVICES) -> list[Fit]:
     """Each device against one unit's time.
 
     Thinking and solving are a loop: each waits for the other, on however many devices, so that together they have one
     unit. The codecs are not on the loop, but share a device with the thinker.
     """
-    return [_fit(card, minutes, steps, device) for device in devices]
+    return [_fit(cost, minutes, steps, device) for device in devices]
 
 
-def _fit(card: Card, minutes: float, steps: int, device: Device) -> Fit:
-    work = load(card, minutes, steps, device.number_bytes)
+def _fit(cost: ModelCost, minutes: float, steps: int, device: Device) -> Fit:
+    work = load(cost, minutes, steps, device.number_bytes)
     ms = {name: getattr(work, name).ms_on(device) for name in ("think", "solve", "codecs")}
-    unit_ms = 1000 * card.preset.unit_seconds
+    unit_ms = 1000 * cost.preset.unit_seconds
     both = (work.thinker_bytes + work.performer_bytes) / 1e9
     loop = ms["think"] + ms["solve"]
     if loop <= unit_ms and loop + ms["codecs"] > unit_ms:

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from .audio_encoder import UserAudioEncoder, UserAudioState
+from .checks import check_input
 from .config import Preset
 from .errors import ModelError
 from .flow import Latents
-from .guard import check_input
-from .hearing import Hearing, HearingState
 from .modulation import FlowModulation, Modulation, modulations
 from .patches import to_patches
 
@@ -66,11 +66,11 @@ class AgentTrack:
 
 
 @dataclass
-class WorldTrack:
+class PrefixTrack:
     """What is told before unit 0, in P units: who the agent is, how it looks and sounds, where it is.
 
     Attributes:
-        user: typed text, and sights and sounds of the world.
+        user: typed text, and sights and sounds of the prefix.
         agent: sights and sounds of the agent itself.
     """
 
@@ -106,7 +106,8 @@ class Embeddings(nn.Module):
         self.y_audio = _mlp(preset.audio.latent_size // self.slots.y_audio, width)
         self.y_video = _mlp(preset.video.latent_size // self.slots.y_video, width)
         self.u_video = _mlp(preset.video.latent_size // self.slots.u_video, width)
-        self.hearing = Hearing(preset.mel, self.slots.u_audio, width)
+        # `hearing` and `told` name tensors of every checkpoint that there is
+        self.hearing = UserAudioEncoder(preset.mel, self.slots.u_audio, width)
         one_table = preset.text_decode == "token"
         self.u_text = None if one_table else nn.Embedding(preset.n_words, width)
         self.s_text = nn.Embedding(preset.n_words, width)
@@ -136,16 +137,16 @@ class Embeddings(nn.Module):
         """The response before the first unit, [B, 1, y, d]: a learned null."""
         return (self.null + self.slot[: self.slots.y]).expand(batch, 1, -1, -1)
 
-    def user(self, track: UserTrack, state: HearingState, batch: int, units: int) -> tuple[Tensor, HearingState]:
-        """User tokens [B, U, u, d], and what hearing keeps for the next units."""
+    def user(self, track: UserTrack, state: UserAudioState, batch: int, units: int) -> tuple[Tensor, UserAudioState]:
+        """User tokens [B, U, u, d], and what the audio encoder keeps for the next units."""
         slots, absent = self.slots, track.absent
         if track.text is not None:
             check_tokens("user text", track.text, (batch, units), self.preset.n_words)
         words = self.s_text if self.u_text is None else self.u_text
         text = self._or_absent("u_text", None if track.text is None else words(track.text)[:, :, None],
                                batch, units, 1, absent)  # fmt: skip
-        heard, state = self._heard(track, state, batch, units)
-        audio = self._or_absent("u_audio", heard, batch, units, slots.u_audio, absent)
+        tokens, state = self._audio(track, state, batch, units)
+        audio = self._or_absent("u_audio", tokens, batch, units, slots.u_audio, absent)
         video = self._latents("u_video", track.video, self.u_video, batch, units, slots.u_video, absent)
         return torch.cat([text, audio, video], 2) + self.slot[slots.y : slots.y + slots.u], state
 
@@ -159,8 +160,8 @@ class Embeddings(nn.Module):
         spare = self.spare(played if track.unplayed is None else track.unplayed.long())[:, :, None]
         return torch.cat([event, text, spare], 2) + self.slot[self.slots.y + self.slots.u : self.slots.clean]
 
-    def world(self, track: WorldTrack, batch: int, units: int) -> Tensor:
-        """Slices of the world [B, P, clean, d]; one embedding more says that nobody is doing this now."""
+    def prefix(self, track: PrefixTrack, batch: int, units: int) -> Tensor:
+        """Slices of the prefix [B, P, clean, d]; one embedding more says that nobody is doing this now."""
         agent = self.agent(track.agent, batch, units)
         user, _ = self.user(track.user, self.hearing.new_state(batch), batch, units)
         decision = self.decision(DecisionTrack(), batch, units)
@@ -191,16 +192,16 @@ class Embeddings(nn.Module):
             return tokens + time[:, :, None], None
         return tokens, modulations(self.modulation(time), clean, clean + self.slots.noisy)
 
-    def _heard(self, track: UserTrack, state: HearingState, batch: int, units: int) -> tuple[Tensor, HearingState]:
-        """Absent audio is heard as zeros, so that what hearing keeps does not depend on what was there."""
+    def _audio(self, track: UserTrack, state: UserAudioState, batch: int, units: int) -> tuple[Tensor, UserAudioState]:
+        """Absent audio is heard as zeros, so that what the audio encoder keeps does not depend on what was there."""
         if track.mel is None:
             mel = self.null.new_zeros(batch, units, *self.preset.mel.shape)
         else:
             check_input("user audio", track.mel, (batch, units, *self.preset.mel.shape))
             mask = track.absent.get("u_audio")
             mel = track.mel if mask is None else track.mel.masked_fill(mask[:, :, None, None], 0.0)
-        heard: tuple[Tensor, HearingState] = self.hearing(self._as_weights(mel), state)
-        return heard
+        tokens: tuple[Tensor, UserAudioState] = self.hearing(self._as_weights(mel), state)
+        return tokens
 
     def _as_weights(self, x: Tensor) -> Tensor:
         """Latents and sounds come in fp32; here they get the precision of the weights."""

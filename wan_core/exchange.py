@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .embed import Absent, AgentTrack, DecisionTrack, UserTrack, WorldTrack
+from .embed import Absent, AgentTrack, DecisionTrack, PrefixTrack, UserTrack
 from .kvslice import KVSlice
 from .text import Language, TypedText
 
@@ -49,11 +49,11 @@ class ResponseUnit:
 
 
 @dataclass
-class WorldUnit:
+class PrefixUnit:
     """One unit of what is told before unit 0: who the agent is, how it looks and sounds, where it is.
 
     Attributes:
-        user: typed text, and sights and sounds of the world.
+        user: typed text, and sights and sounds of the prefix.
         agent: sights and sounds of the agent itself.
     """
 
@@ -124,18 +124,18 @@ def decision_track(decision: Decision, unplayed: Tensor | None) -> DecisionTrack
     return DecisionTrack(None if event is None else event[:, None], None if text is None else text[:, None], unplayed)
 
 
-def world_track(world: Sequence[WorldUnit]) -> WorldTrack:
+def prefix_track(prefix: Sequence[PrefixUnit]) -> PrefixTrack:
     """These units as one track."""
-    return WorldTrack(user_track([w.user for w in world])[0], agent_track([w.agent for w in world]))
+    return PrefixTrack(user_track([w.user for w in prefix])[0], agent_track([w.agent for w in prefix]))
 
 
 def persona_prompt(
     text: str, language: Language, batch: int = 1, device: torch.device | str = "cpu"
-) -> list[WorldUnit]:
-    """A world of words: lines as the user would type them, one token per unit, for every row of a batch."""
+) -> list[PrefixUnit]:
+    """A prefix of words: lines as the user would type them, one token per unit, for every row of a batch."""
     typed = TypedText(language)
     typed.type(text)
-    return [WorldUnit(UserUnit(text=torch.full((batch,), token, device=device))) for token in typed.waiting]
+    return [PrefixUnit(UserUnit(text=torch.full((batch,), token, device=device))) for token in typed.waiting]
 
 
 def _stack(units: Sequence[Tensor | None]) -> tuple[Tensor | None, Tensor | None]:

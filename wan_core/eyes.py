@@ -21,9 +21,9 @@ from torch.nn import functional
 
 from .checkpoint import load_part
 from .checkpoint_header import find, inspect
+from .checks import check_input, check_rows
 from .config import VideoCodecConfig
 from .conv import Past, causal_taps
-from .guard import check_input, check_rows
 from .streaming import State
 from .video import VideoCodec
 

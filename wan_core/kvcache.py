@@ -1,7 +1,7 @@
 """The rules by which keys and values of the past are kept, in a `KVState`: growth, the cap, the anchors, one pass.
 
 # B batch, L layers, KV key-value heads, C capacity in tokens, T new tokens, D head width, E = D + extra channels
-# N tokens of a slice, S sink units, P units of the world
+# N tokens of a slice, S sink units, P units of the prefix
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class KVCache:
         self.layers, self.kv_heads, self.per_unit, self.head_dim = preset.slice_shape
         self.noisy = preset.slots.noisy
         self.n_sinks, self.ring_units = config.n_sinks, config.ring_units
-        self.sink_reach, self.world_reach = config.sink_reach, config.world_reach_units
+        self.sink_reach, self.prefix_reach = config.sink_reach, config.prefix_reach_units
         self.chunk_tokens = config.chunk_units * self.per_unit
         self.stride = geometry.stride
         self._offsets = tokens_of(preset.slots, 0, 1, position=preset.backbone.position).position
@@ -107,37 +107,37 @@ class KVCache:
         state.unit = state.unit + slices
         state.slices += slices
 
-    def set_world(self, state: KVState, keys: Tensor, values: Tensor) -> None:
-        """Put a world in the place of the one that holds, between two slices.
+    def set_prefix(self, state: KVState, keys: Tensor, values: Tensor) -> None:
+        """Put a prefix in the place of the one that holds, between two slices.
 
         Args:
             state: written in place.
-            keys: un-rotated [B, L, KV, P*N, D]; no tokens: there is no world any more.
+            keys: un-rotated [B, L, KV, P*N, D]; no tokens: there is no prefix any more.
             values: as many.
         """
         assert not state.pending, state.pending
-        self._move(state, keys.shape[-2] - state.world.shape[-2])
+        self._move(state, keys.shape[-2] - state.prefix.shape[-2])
         first = state.sinks.shape[-2]
         place = slice(first, first + keys.shape[-2])
-        state.world, state.told = keys, keys.shape[-2] // self.per_unit
+        state.prefix, state.n_prefix = keys, keys.shape[-2] // self.per_unit
         state.values[..., place, : self.head_dim] = values
-        state.keys[..., place, HIDDEN_CHANNEL] = 0.0  # also in rows that began after the last world was told
+        state.keys[..., place, HIDDEN_CHANNEL] = 0.0  # also in rows that began after the last prefix was told
         state.keys[..., place, UNIT_CHANNEL] = self._present(state)
-        moved = (state.age - self.world_reach).clamp_min(0)
-        self._stand(state, keys, first, torch.arange(-state.told, 0), moved)
+        moved = (state.age - self.prefix_reach).clamp_min(0)
+        self._stand(state, keys, first, torch.arange(-state.n_prefix, 0), moved)
         state.coming_keys, state.coming_values = keys[..., :0, :], keys[..., :0, :]
 
-    def add_to_world(self, state: KVState, keys: Tensor, values: Tensor, index: int, told: int) -> None:
-        """Take slice ``index`` of the ``told`` ones of a world that comes; with the last one it holds."""
+    def add_to_prefix(self, state: KVState, keys: Tensor, values: Tensor, index: int, n_prefix: int) -> None:
+        """Take slice ``index`` of the ``n_prefix`` ones of a prefix that comes; with the last one it holds."""
         if not index:
             state.coming_keys, state.coming_values = keys[..., :0, :], values[..., :0, :]
         state.coming_keys = torch.cat([state.coming_keys, keys], -2)
         state.coming_values = torch.cat([state.coming_values, values], -2)
-        if index + 1 == told:
-            self.set_world(state, state.coming_keys, state.coming_values)
+        if index + 1 == n_prefix:
+            self.set_prefix(state, state.coming_keys, state.coming_values)
 
     def _move(self, state: KVState, by: int) -> None:
-        """Let everything behind the world lie so many tokens further back; negative: further forward."""
+        """Let everything behind the prefix lie so many tokens further back; negative: further forward."""
         if not by:
             return
         self.reserve(state, max(0, by))
@@ -228,7 +228,7 @@ class KVCache:
         """
         state.keys[..., : state.anchored, UNIT_CHANNEL] = self._present(state)
         self._turn(state, state.sinks, 0, torch.arange(self.n_sinks), self.sink_reach)
-        self._turn(state, state.world, state.sinks.shape[-2], torch.arange(-state.told, 0), self.world_reach)
+        self._turn(state, state.prefix, state.sinks.shape[-2], torch.arange(-state.n_prefix, 0), self.prefix_reach)
 
     def _present(self, state: KVState) -> Tensor:
         """The unit channel of the present slice, [B, 1, 1, 1]."""

@@ -1,4 +1,4 @@
-"""What the thinker sends for each unit, and for each unit of a world: one slice of keys and values, and its place.
+"""What the thinker sends for each unit, and for each unit of a prefix: one slice of keys and values, and its place.
 
 # B batch, L layers, KV key-value heads, N tokens of a slice, D head width
 """
@@ -21,17 +21,17 @@ class KVSlice:
     """One unit of the context log.
 
     Attributes:
-        units: the unit k of each row of the batch; the slice is ``[y_{k-1}, u_k, s_k]``. Those of a world stand right
+        units: the unit k of each row of the batch; the slice is ``[y_{k-1}, u_k, s_k]``. Those of a prefix stand right
             before the first unit of the session, whenever it is told.
         start: tokens in the log before it.
         keys: [B, L, KV, N, D], not rotated; who receives them rotates them.
         values: [B, L, KV, N, D].
         previous: digest of all before it.
         digest: of this slice and of all before it.
-        count: slices of the dialogue before it; of a world, those of this world.
-        told: slices of the world that holds from here on; a world holds when its last slice is there.
+        count: slices of the dialogue before it; of a prefix, those of this prefix.
+        n_prefix: slices of the prefix that holds from here on; a prefix holds when its last slice is there.
         answers: whether the performer shall answer; False for units that were absorbed or lost.
-        is_world: part of a world, not of the dialogue.
+        is_prefix: part of a prefix, not of the dialogue.
         resumes: slices before it were left out, since no cache remembers them any more; not part of the digest.
     """
 
@@ -42,9 +42,9 @@ class KVSlice:
     previous: bytes = NO_DIGEST
     digest: bytes = NO_DIGEST
     count: int = 0
-    told: int = 0
+    n_prefix: int = 0
     answers: bool = True
-    is_world: bool = False
+    is_prefix: bool = False
     resumes: bool = False
 
     @property
@@ -65,7 +65,7 @@ def sealed(slice_: KVSlice) -> KVSlice:
 
 def chained_digest(slice_: KVSlice) -> bytes:
     """Digest of everything in a slice and of the digest before it."""
-    flags = f"{slice_.count} {slice_.told} {int(slice_.answers)} {int(slice_.is_world)}"
+    flags = f"{slice_.count} {slice_.n_prefix} {int(slice_.answers)} {int(slice_.is_prefix)}"
     head = f"{slice_.units} {slice_.start} {flags} {list(slice_.keys.shape)} {slice_.keys.dtype}".encode()
     digest = hashlib.blake2b(slice_.previous + head, digest_size=DIGEST_BYTES)
     for tensor in (slice_.keys, slice_.values):

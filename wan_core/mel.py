@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .checks import check_input, check_rows
 from .config import MelConfig
-from .guard import check_input, check_rows
 from .streaming import State
 
 LOWEST_HZ = 60.0

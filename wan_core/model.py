@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from .anchored import AnchoredSequence
 from .attention import Geometry, Memory, WholeSequence
+from .checks import check_input
 from .config import Preset
-from .embed import AgentTrack, DecisionTrack, Embeddings, Flow, UserTrack, WorldTrack
+from .embed import AgentTrack, DecisionTrack, Embeddings, Flow, PrefixTrack, UserTrack
 from .errors import ModelError
 from .flow import Latents
-from .guard import check_input
 from .kvcache import KVCache
 from .mask import TailMask, Tokens, joined, tokens_of, visible
 from .patches import from_patches
@@ -98,7 +98,7 @@ class DuplexModel(nn.Module):
         t: Tensor | None = None,
         first_unit: int = 0,
         attention_dtype: torch.dtype | None = None,
-        world: WorldTrack | None = None,
+        prefix: PrefixTrack | None = None,
         gap_units: int = 0,
     ) -> Predictions:
         """Predictions for every unit of a sequence, each from its own past only (teacher forcing).
@@ -111,8 +111,8 @@ class DuplexModel(nn.Module):
             t: flow times [B, U], with ``noisy``.
             first_unit: number of the first unit; nothing but rounding depends on it.
             attention_dtype: precision of the softmax products; None: that of the weights, also under autocast.
-            world: what was told before the session began.
-            gap_units: units of the session that lie between the world and the first one here.
+            prefix: what was told before the session began.
+            gap_units: units of the session that lie between the prefix and the first one here.
 
         Raises:
             ModelError: shapes that do not fit, NaN or infinity.
@@ -128,14 +128,15 @@ class DuplexModel(nn.Module):
             parts.append(tokens_of_noisy)
         x = torch.cat(parts, 2)
         position = self.preset.backbone.position
-        told, tokens = None, tokens_of(self.slots, first_unit, units, noisy is not None, position, self.preset.is_joint)
+        prefix_tokens = None
+        tokens = tokens_of(self.slots, first_unit, units, noisy is not None, position, self.preset.is_joint)
         origin = first_unit - gap_units
-        if world is not None:
-            told = self.embed.world(world, batch, self._units(world.user, world.agent)[1])
-            before = tokens_of(self.slots, origin - told.shape[1], told.shape[1], position=position)
+        if prefix is not None:
+            prefix_tokens = self.embed.prefix(prefix, batch, self._units(prefix.user, prefix.agent)[1])
+            before = tokens_of(self.slots, origin - prefix_tokens.shape[1], prefix_tokens.shape[1], position=position)
             tokens = joined(before, tokens)
-        memory = self._memory(tokens, origin, world is not None, x.shape[2], attention_dtype)
-        hidden = self._run(told, x, memory, flow)
+        memory = self._memory(tokens, origin, prefix is not None, x.shape[2], attention_dtype)
+        hidden = self._run(prefix_tokens, x, memory, flow)
         user_hidden = hidden[:, :, self.slots.y + self.slots.u - 1]
         state_logits, gesture_logits = self.read_event(user_hidden)
         event = decisions.event
@@ -149,18 +150,20 @@ class DuplexModel(nn.Module):
             user_hidden,
         )
 
-    def _memory(self, tokens: Tokens, origin: int, has_world: bool, per_unit: int, dtype: torch.dtype | None) -> Memory:
+    def _memory(
+        self, tokens: Tokens, origin: int, has_prefix: bool, per_unit: int, dtype: torch.dtype | None
+    ) -> Memory:
         """What a whole sequence meets: itself, under the mask."""
         config = self.preset.cache
-        if has_world or config.n_sinks:
+        if has_prefix or config.n_sinks:
             return AnchoredSequence(self.geometry, config, tokens, origin, self.embed.null, dtype)
         return WholeSequence(self.geometry, tokens, per_unit, self.embed.null, dtype, config.seen_units)
 
-    def _run(self, told: Tensor | None, x: Tensor, memory: Memory, flow: Flow) -> Tensor:
-        """Hidden states of the dialogue x [B, U, T, d], the world [B, P, clean, d] before it."""
+    def _run(self, prefix_tokens: Tensor | None, x: Tensor, memory: Memory, flow: Flow) -> Tensor:
+        """Hidden states of the dialogue x [B, U, T, d], the prefix [B, P, clean, d] before it."""
         flat = x.flatten(1, 2)
-        if told is not None:
-            flat = torch.cat([told.flatten(1, 2), flat], 1)
+        if prefix_tokens is not None:
+            flat = torch.cat([prefix_tokens.flatten(1, 2), flat], 1)
         hidden: Tensor = self.backbone(flat, memory, flow)
         return hidden[:, -x.shape[1] * x.shape[2] :].view(x.shape)
 

@@ -47,10 +47,10 @@ class Modulation(NamedTuple):
 
     def _of_noisy(self, x: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:
         length = self.table.shape[1] * self.per_unit
-        told, units = x[:, :-length], torch.unflatten(x[:, -length:], 1, (-1, self.per_unit))
+        before, units = x[:, :-length], torch.unflatten(x[:, -length:], 1, (-1, self.per_unit))
         noisy = units[:, :, self.clean :] * scale
         changed = torch.cat([units[:, :, : self.clean], noisy if shift is None else noisy + shift], 2)
-        return torch.cat([told, changed.flatten(1, 2)], 1)
+        return torch.cat([before, changed.flatten(1, 2)], 1)
 
 
 def modulations(layers: Tensor, clean: int, per_unit: int) -> tuple[Modulation, ...]:

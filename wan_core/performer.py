@@ -13,15 +13,15 @@ from dataclasses import dataclass
 
 import torch
 
+from .checks import widened
 from .context import ContextState, append_slice, no_digest
 from .errors import ModelError
 from .flow import Latents, Solver, exits, noise
-from .guard import widened
 from .kvcache import CachePass
 from .kvslice import KVSlice
 from .kvstate import KVState
 from .model import DuplexModel
-from .refill import follow
+from .resync import follow
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Performer:
         append_slice(self.model.cache, state, slice_)
 
     def follow(self, state: PerformerState, slices: Sequence[KVSlice], present: int | None = None) -> int | None:
-        """Take those of the slices that are next, up to the unit ``present``: see `refill.follow`.
+        """Take those of the slices that are next, up to the unit ``present``: see `resync.follow`.
 
         Returns:
             The place in the log of what is needed before the present unit can be taken; None when nothing is.

@@ -1,8 +1,8 @@
-"""Keys and values of a world: what is told before the first unit, or between two units in place of another.
+"""Keys and values of a prefix: what is told before the first unit, or between two units in place of another.
 
-They follow from the world alone, so that they are made apart from the session and put in the place of what it holds.
+They follow from the prefix alone, so that they are made apart from the session and put in the place of what it holds.
 
-# B batch, P units of the world, L layers, H heads, KV key-value heads, N tokens of a slice, D head width
+# B batch, P units of the prefix, L layers, H heads, KV key-value heads, N tokens of a slice, D head width
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from torch import Tensor
 
 from .anchored import AnchoredSequence
 from .attention import Memory, WholeSequence
-from .exchange import WorldUnit, world_track
+from .exchange import PrefixUnit, prefix_track
 from .mask import Tokens, tokens_of
 from .model import DuplexModel
 
 
 @torch.inference_mode()
-def prefix_of(model: DuplexModel, world: Sequence[WorldUnit], batch: int) -> tuple[Tensor, Tensor]:
+def prefix_of(model: DuplexModel, prefix: Sequence[PrefixUnit], batch: int) -> tuple[Tensor, Tensor]:
     """Un-rotated keys and values of these units, [B, L, KV, P*N, D] each, in one pass.
 
     Raises:
         ModelError: shapes that do not fit, NaN or infinity.
     """
     layers, kv_heads, per_unit, head_dim = model.preset.slice_shape
-    if not world:
+    if not prefix:
         nothing = model.embed.null.new_zeros(batch, layers, kv_heads, 0, head_dim)
         return nothing, nothing
-    x = model.embed.world(world_track(world), batch, len(world))
-    tokens = tokens_of(model.slots, -len(world), len(world), position=model.preset.backbone.position)
+    x = model.embed.prefix(prefix_track(prefix), batch, len(prefix))
+    tokens = tokens_of(model.slots, -len(prefix), len(prefix), position=model.preset.backbone.position)
     memory = _Recorder(_memory(model, tokens, per_unit), kv_heads)
     model.backbone(x.flatten(1, 2), memory)
     keys, values = (torch.stack(parts, 1).transpose(2, 3).contiguous() for parts in (memory.keys, memory.values))
@@ -39,7 +39,7 @@ def prefix_of(model: DuplexModel, world: Sequence[WorldUnit], batch: int) -> tup
 
 
 def _memory(model: DuplexModel, tokens: Tokens, per_unit: int) -> Memory:
-    """What the units of a world see of each other: the earlier ones as near as the present one to ALiBi."""
+    """What the units of a prefix see of each other: the earlier ones as near as the present one to ALiBi."""
     if bool(model.geometry.slopes.any()):
         return AnchoredSequence(model.geometry, model.preset.cache, tokens, 0, model.embed.null)
     # the same without ALiBi, and its masks do not grow with the heads: slices of public models are long

@@ -1,6 +1,6 @@
 """The thinker: takes the user in, decides, and writes the context log. It never runs the solver.
 
-    thinker.set_world(state, world)          before the first unit, or between two: what holds from here on
+    thinker.set_prefix(state, prefix)          before the first unit, or between two: what holds from here on
 
 One unit, in order:
 
@@ -21,28 +21,28 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .audio_encoder import UserAudioState
+from .checks import widened
 from .context import ContextState, no_digest
 from .embed import DecisionTrack, check_tokens
 from .errors import ModelError
 from .exchange import (
     Decision,
+    PrefixUnit,
     ResponseUnit,
     Thought,
     UserUnit,
-    WorldUnit,
     agent_track,
     decision_track,
     user_track,
 )
 from .flow import GESTURE, chance
-from .guard import widened
-from .hearing import HearingState
 from .kvcache import CachePass
 from .kvslice import KVSlice, sealed
 from .mask import TailMask, Tokens, tokens_of, visible
 from .model import DuplexModel
 from .prefix import prefix_of
-from .refill import follow
+from .resync import follow
 
 ABSORB_UNITS = 16
 """Units taken in by one pass; more would only make the mask larger."""
@@ -53,12 +53,12 @@ class ThinkerState(ContextState):
     """One session, or a batch of them; its rows may be at different units, and go on together.
 
     Attributes:
-        hearing: what the audio encoder needs of the past.
+        user_audio: what the audio encoder needs of the past.
         fresh_keys: [B, L, KV, N, D], un-rotated keys of the slice under construction.
         is_committed: 1 when y_{k-1} is in and u_k is not.
     """
 
-    hearing: HearingState
+    user_audio: UserAudioState
     fresh_keys: Tensor
     is_committed: int = 0
 
@@ -74,7 +74,7 @@ class ThinkerState(ContextState):
             )
         super().reset(rows, first_unit)
         if rows is not None:
-            self.hearing.reset(rows)
+            self.user_audio.reset(rows)
 
 
 class _Span:
@@ -119,15 +119,15 @@ class Thinker:
         )
 
     @torch.inference_mode()
-    def set_world(self, state: ThinkerState, world: Sequence[WorldUnit]) -> list[KVSlice]:
+    def set_prefix(self, state: ThinkerState, prefix: Sequence[PrefixUnit]) -> list[KVSlice]:
         """Tell what holds from here on, in place of what was told before: never forgotten, and never far away.
 
-        Before the first unit this is prefill. Later, what follows is thought as if this world had been told before
+        Before the first unit this is prefill. Later, what follows is thought as if this prefix had been told before
         the first unit; what has been thought stays in the history as it was thought.
 
         Args:
             state: written in place; no response is committed.
-            world: in units, the oldest first, of any number; all rows are told at once.
+            prefix: in units, the oldest first, of any number; all rows are told at once.
 
         Returns:
             The slice of each, the next of the context log. Where there are none, the next unit's slice says so.
@@ -139,16 +139,16 @@ class Thinker:
         if state.is_committed:
             raise ModelError(
                 f"thinker: unit {state.unit}: found a committed response (expected a whole slice), "
-                "set the world after step"
+                "set the prefix after step"
             )
-        cache, told = state.cache, len(world)
+        cache, n_prefix = state.cache, len(prefix)
         cache.pending = 0  # a step that was cut short leaves nothing behind
-        keys, values = prefix_of(self.model, world, state.batch)
-        self.model.cache.set_world(cache, keys, values)
-        first = tuple(unit - age - told for unit, age in zip(cache.units, cache.age.tolist(), strict=True))
-        draft = KVSlice(first, 0, keys, values, told=told, answers=False, is_world=True)
+        keys, values = prefix_of(self.model, prefix, state.batch)
+        self.model.cache.set_prefix(cache, keys, values)
+        first = tuple(unit - age - n_prefix for unit, age in zip(cache.units, cache.age.tolist(), strict=True))
+        draft = KVSlice(first, 0, keys, values, n_prefix=n_prefix, answers=False, is_prefix=True)
         slices = self._chained(state, draft)
-        cache.slices += told
+        cache.slices += n_prefix
         return slices
 
     @torch.inference_mode()
@@ -200,8 +200,8 @@ class Thinker:
         given = decision or Decision()
         self._check(given, batch)
         track, unplayed = user_track([user])
-        u, hearing = model.embed.user(track, state.hearing, batch, 1)
-        user_hidden = self._take_in(state, u[:, 0], response)[:, -1]
+        u, user_audio = model.embed.user(track, state.user_audio, batch, 1)
+        user_hidden = self._read_user(state, u[:, 0], response)[:, -1]
         state_logits, gesture_logits = map(widened, model.read_event(user_hidden))
         own = self._choose_event(state_logits, gesture_logits, state.cache.units, seed, sessions)
         event = own if given.event is None else given.event
@@ -213,7 +213,7 @@ class Thinker:
         text = text_logits.argmax(-1) if given.text is None else given.text
         recorded = Decision(event, text) if decision is None else decision
         self._decide(state, recorded, unplayed, self._s if model.is_local else self._after_event)
-        state.hearing = hearing
+        state.user_audio = user_audio
         (slice_,) = self._close(state, state.fresh_keys.clone(), answers=True)
         return Thought(slice_, event, text, state_logits, gesture_logits, text_logits, widened(user_hidden))
 
@@ -251,16 +251,16 @@ class Thinker:
         return self.absorb(state, [UserUnit()] * units)
 
     def follow(self, state: ThinkerState, slices: Sequence[KVSlice]) -> int | None:
-        """Take slices that this side had written before it lost them, from the other side's log: see `refill.follow`.
+        """Take slices that this side had written before it lost them, from the other side's log: see `resync.follow`.
 
-        What hearing keeps of the past is not in them: it begins anew.
+        What the audio encoder keeps of the past is not in them: it begins anew.
 
         Raises:
             ModelError: a response is committed for the unit under construction.
         """
         if state.is_committed:
             raise ModelError(
-                f"thinker: unit {state.unit}: found a committed response (expected a whole slice), refill after step"
+                f"thinker: unit {state.unit}: found a committed response (expected a whole slice), resync after step"
             )
         return follow(self.model.cache, state, slices)
 
@@ -279,7 +279,7 @@ class Thinker:
         model, batch, units = self.model, state.batch, len(users)
         track, unplayed = user_track(users)
         y = self._response(state, responses)
-        u, hearing = model.embed.user(track, state.hearing, batch, units)
+        u, user_audio = model.embed.user(track, state.user_audio, batch, units)
         s = model.embed.decision(DecisionTrack(unplayed=unplayed), batch, units)
         skip = model.slots.y if state.is_committed else 0
         x = torch.cat([y, u, s], 2).flatten(1, 2)[:, skip:]
@@ -288,10 +288,10 @@ class Thinker:
         position = model.preset.backbone.position
         tokens = tokens_of(model.slots, 0, units, position=position).part(skip, units * model.slots.clean)
         self._write(state, x, _Span(skip, tokens, model.geometry.groups), fresh)
-        state.hearing = hearing
+        state.user_audio = user_audio
         return self._close(state, fresh, answers=False)
 
-    def _take_in(self, state: ThinkerState, u: Tensor, response: ResponseUnit | None) -> Tensor:
+    def _read_user(self, state: ThinkerState, u: Tensor, response: ResponseUnit | None) -> Tensor:
         """The pass over u_k, together with y_{k-1} unless that is in already: hidden states, the user's last."""
         if state.is_committed and response is not None:
             raise ModelError(
@@ -323,7 +323,7 @@ class Thinker:
         """The pending tokens are whole slices: into the log and the history. Keys [B, L, KV, U*N, D], un-rotated."""
         cache, rules = state.cache, self.model.cache
         values = cache.values[..., cache.used : cache.filled, : fresh.shape[-1]]
-        draft = KVSlice(cache.units, 0, fresh, values, count=cache.count, told=cache.told, answers=answers)
+        draft = KVSlice(cache.units, 0, fresh, values, count=cache.count, n_prefix=cache.n_prefix, answers=answers)
         slices = self._chained(state, draft)
         rules.close_slices(cache, fresh)
         state.is_committed = 0

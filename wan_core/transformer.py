@@ -45,15 +45,15 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, memory: Memory, layer: int, flow: Modulation | None = None) -> Tensor:
         """[B, T, width] -> the same; ``flow`` is what flow time does to the noisy ones of the tokens."""
-        qk, v = self.look(x, flow)
-        return self.take_in(x, memory.attend(layer, qk, v), flow)
+        qk, v = self.project(x, flow)
+        return self.finish(x, memory.attend(layer, qk, v), flow)
 
-    def look(self, x: Tensor, flow: Modulation | None) -> tuple[Tensor, Tensor]:
+    def project(self, x: Tensor, flow: Modulation | None) -> tuple[Tensor, Tensor]:
         """The stream [B, T, width] -> what goes to the memory."""
         normal = self.attention_norm(x)
         return self.attention.project(normal if flow is None else flow.before(normal, ATTENTION))
 
-    def take_in(self, x: Tensor, found: Tensor, flow: Modulation | None) -> Tensor:
+    def finish(self, x: Tensor, found: Tensor, flow: Modulation | None) -> Tensor:
         """The stream, and what the memory gave [B, T, H * D] -> the stream after this block."""
         y = self.attention.out(found)
         x = x + (y if flow is None else flow.after(y, ATTENTION))

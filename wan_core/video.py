@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .checks import check_input, check_rows
 from .config import VideoCodecConfig
 from .conv import Past, causal_taps
 from .errors import ModelError
-from .guard import check_input, check_rows
 from .latent import LatentScale, Posterior
 from .streaming import State
 

@@ -22,7 +22,7 @@ from ...wan_core.exchange import Decision, UserUnit
 from ...wan_core.flow import Solver
 from ...wan_core.kvstate import KVState
 from ...wan_core.model import DuplexModel
-from ...wan_core.whole import Whole, WholeState
+from ...wan_core.reference import Reference, ReferenceState
 from .model import torch_threads
 from .plain import Plain
 from .report import Heard, Report, Round, Table, quantiles, report, unheard
@@ -89,9 +89,9 @@ def against_plain(scale: Scale) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     units = round(scale.history_s / shapes.unit_seconds)
     history = [torch.randn(2, *shapes.slice_shape, generator=generator) for _ in range(units)]
-    whole, plain = Whole(model), Plain(model, history)
-    state = whole.new_state()
-    remember(whole, state.thinker.cache, history)
+    reference, plain = Reference(model), Plain(model, history)
+    state = reference.new_state()
+    remember(reference, state.thinker.cache, history)
     times: dict[str, list[float]] = {"ours": [], "plain": []}
     decision = Decision(torch.zeros(1, 2, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
     difference = 0.0
@@ -104,7 +104,7 @@ def against_plain(scale: Scale) -> dict[str, Any]:
         with timed(times["plain"]):
             word, latents = plain.step(user, decision, scale.steps)
         with timed(times["ours"]):
-            thought, own = whole.step(state, user, Solver(scale.steps), decision)
+            thought, own = reference.step(state, user, Solver(scale.steps), decision)
         difference = max(difference, difference_of((word, *latents), (thought.text_logits, *own)))
     ours, theirs = (quantiles(times[name][1:]) for name in ("ours", "plain"))
     return {
@@ -139,23 +139,23 @@ def memory(scale: Scale, units: int) -> dict[str, Any]:
     }
 
 
-def _small(cache: CacheConfig) -> Whole:
+def _small(cache: CacheConfig) -> Reference:
     torch.manual_seed(0)
-    return Whole(DuplexModel(replace(preset(SMALL), cache=cache)).eval().requires_grad_(False))
+    return Reference(DuplexModel(replace(preset(SMALL), cache=cache)).eval().requires_grad_(False))
 
 
-def _step(whole: Whole, state: WholeState, units: int) -> float:
+def _step(reference: Reference, state: ReferenceState, units: int) -> float:
     """Go on for so many units; by how many bytes the resident memory grew, per unit."""
     before = resident_bytes()
     for _ in range(units):
-        whole.step(state, UserUnit(), Solver(1))
+        reference.step(state, UserUnit(), Solver(1))
     return (resident_bytes() - before) / units
 
 
 @torch.inference_mode()
-def remember(whole: Whole, state: KVState, history: list[Tensor]) -> None:
+def remember(reference: Reference, state: KVState, history: list[Tensor]) -> None:
     """Give a session this history: un-rotated keys and values [2, L, KV, N, D] of each slice."""
-    cache = whole.model.cache
+    cache = reference.model.cache
     for keys, values in history:
         cache.start_slice(state)
         cache.append(state, keys[None], values[None])

@@ -56,7 +56,7 @@ class Plain:
 
     def __init__(self, model: DuplexModel, history: list[Tensor] | None = None) -> None:
         self.model, self.response = model, ResponseUnit()
-        self.hearing = model.embed.hearing.new_state(1)
+        self.user_audio = model.embed.hearing.new_state(1)
         self.unit = len(history or ())
         geometry, offsets = model.geometry, tokens_of(model.slots, 0, 1).unit
         self.units = torch.cat([offsets[:0], *(unit + offsets for unit in range(self.unit))])
@@ -72,7 +72,7 @@ class Plain:
         model, slots = self.model, self.model.slots
         tokens = tokens_of(slots, self.unit, 1, with_noisy=True)
         track, unplayed = user_track([user])
-        u, self.hearing = model.embed.user(track, self.hearing, 1, 1)
+        u, self.user_audio = model.embed.user(track, self.user_audio, 1, 1)
         y = model.embed.agent(agent_track([self.response]), 1, 1) if self.unit else model.embed.before_first(1)
         listened = slots.y + slots.u
         last = self._pass(torch.cat([y, u], 2)[:, 0], tokens.part(0, listened), keeps=True)[:, -1]

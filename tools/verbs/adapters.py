@@ -22,7 +22,7 @@ def command() -> None:
 
     In a graph, nodes take public codecs by params: {codec: wan2.1, path: DIR} (encode.video, decode.video) and
     {codec: mimi, path: DIR} (encode.audio, decode.audio), and a language model's tokens by {tokenizer: DIR}
-    (backbone.thinker, backbone.whole).
+    (backbone.thinker, backbone.reference).
 
     \b
     wangraph adapters verify --path mimi

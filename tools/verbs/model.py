@@ -14,8 +14,8 @@ from ..shared.tables import console, table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ...wan_core.card import Card
     from ...wan_core.config import Preset
+    from ...wan_core.model_cost import ModelCost
 
 GIGA = 1e9
 _PREFIXES = ("", "K", "M", "G", "T", "P")
@@ -53,31 +53,31 @@ def command(preset: str | None, minutes: float, steps: int, as_json: bool) -> No
 
 def describe(preset: Preset, minutes: float, steps: int) -> dict[str, Any]:
     """The card as JSON holds it; bytes and operations are whole numbers, times milliseconds."""
-    from ...wan_core.card import BF16_BYTES, FP32_BYTES, Card
     from ...wan_core.devices import BANDWIDTH_SHARE, COMPUTE_SHARE, fits, load
+    from ...wan_core.model_cost import BF16_BYTES, FP32_BYTES, ModelCost
 
-    card = Card(preset)
-    units = card.units_in(minutes)
+    cost = ModelCost(preset)
+    units = cost.units_in(minutes)
     sizes = {"fp32": FP32_BYTES, "bf16": BF16_BYTES}
-    loads = {name: load(card, minutes, steps, size) for name, size in sizes.items()}
+    loads = {name: load(cost, minutes, steps, size) for name, size in sizes.items()}
     seconds = preset.unit_seconds
     return {
         "preset": preset.name,
-        "shape": _shape(card),
-        "parameters": {**card.parameters, "total": sum(card.parameters.values())},
+        "shape": _shape(cost),
+        "parameters": {**cost.parameters, "total": sum(cost.parameters.values())},
         "tokens_per_unit": {"clean": preset.slots.clean, "noisy": preset.slots.noisy},
         "cache": {
-            "bytes_per_unit": {name: card.kv_bytes_per_unit(size) for name, size in sizes.items()},
-            "units_to_cap": card.cap_units,
-            "minutes_to_cap": card.cap_minutes,
-            "at_cap": card.at_cap,
-            "mask_bytes": {name: card.mask_bytes(size) for name, size in sizes.items()},
+            "bytes_per_unit": {name: cost.kv_bytes_per_unit(size) for name, size in sizes.items()},
+            "units_to_cap": cost.cap_units,
+            "minutes_to_cap": cost.cap_minutes,
+            "at_cap": cost.at_cap,
+            "mask_bytes": {name: cost.mask_bytes(size) for name, size in sizes.items()},
         },
         "at": {"minutes": minutes, "units": units, "steps": steps},
         "flops": {
-            "think": card.think_flops(units),
-            "solver_step": card.step_flops(units),
-            **{f"codec_{name}": flops for name, flops in card.codec_flops.items()},
+            "think": cost.think_flops(units),
+            "solver_step": cost.step_flops(units),
+            **{f"codec_{name}": flops for name, flops in cost.codec_flops.items()},
         },
         "memory_bytes": {
             name: {"thinker": x.thinker_bytes, "performer": x.performer_bytes} for name, x in loads.items()
@@ -100,7 +100,7 @@ def describe(preset: Preset, minutes: float, steps: int) -> dict[str, Any]:
                 "devices_needed": {"one": 1, "two": 2, "no": None}[fit.verdict],
                 "reason": fit.reason,
             }
-            for fit in fits(card, minutes, steps)
+            for fit in fits(cost, minutes, steps)
         ],
         "assumptions": {
             "compute_share_of_peak": COMPUTE_SHARE,
@@ -110,8 +110,8 @@ def describe(preset: Preset, minutes: float, steps: int) -> dict[str, Any]:
     }
 
 
-def _shape(card: Card) -> str:
-    b, video, audio = card.preset.backbone, card.preset.video, card.preset.audio
+def _shape(cost: ModelCost) -> str:
+    b, video, audio = cost.preset.backbone, cost.preset.video, cost.preset.audio
     return (
         f"width {b.width}, {b.layers} layers, {b.heads} heads on {b.kv_heads}; "
         f"video {video.width}x{video.height} -> {'x'.join(map(str, video.latent_shape))}; "

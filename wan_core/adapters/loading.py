@@ -32,8 +32,8 @@ def from_folder(cls: Any, path: str | Path, ignore: Iterable[str] = (), **option
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
         )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        told = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(f"weights {path}: cannot be loaded ({told[0]}), copy them again") from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(f"weights {path}: cannot be loaded ({lines[0]}), copy them again") from error
     for key, what in (("missing_keys", "no tensor"), ("unexpected_keys", "found an unknown tensor")):
         names = sorted(name for name in info.get(key, ()) if not name.startswith(tuple(ignore)))
         if names:

@@ -18,10 +18,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from ..checks import check_input, check_rows
 from ..config import AudioCodecConfig
 from ..conv import Past
 from ..errors import ModelError
-from ..guard import check_input, check_rows
 from ..latent import LatentScale
 from ..rope import rotate, rotation
 from ..streaming import State
@@ -64,16 +64,16 @@ class MimiAudioCodec(nn.Module):
         super().__init__()
         self.config, self.mimi = config, mimi
         self.scale = LatentScale(config.channels)
-        self._hearing = [*_flat(mimi.encoder.encoder_seanet), mimi.encoder.downsample]
-        self._speaking = [mimi.decoder.upsample, *_flat(mimi.decoder.decoder_seanet)]
+        self._encoder_layers = [*_flat(mimi.encoder.encoder_seanet), mimi.encoder.downsample]
+        self._decoder_layers = [mimi.decoder.upsample, *_flat(mimi.decoder.decoder_seanet)]
 
     def new_encoder_state(self, batch: int = 1) -> MimiState:
         """The beginning: silence."""
-        return self._new_state(batch, self._hearing, self.mimi.encoder.encoder_transformer)
+        return self._new_state(batch, self._encoder_layers, self.mimi.encoder.encoder_transformer)
 
     def new_decoder_state(self, batch: int = 1) -> MimiState:
         """The beginning: nothing said."""
-        return self._new_state(batch, self._speaking, self.mimi.decoder.decoder_transformer)
+        return self._new_state(batch, self._decoder_layers, self.mimi.decoder.decoder_transformer)
 
     def encode(self, samples: Tensor, state: MimiState) -> tuple[Tensor, MimiState]:
         """[B, U, S] samples in -1..1 -> latents [B, U, N, Z], as the public model makes them.

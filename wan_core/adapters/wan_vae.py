@@ -17,10 +17,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from ..checks import check_input, check_rows
 from ..config import VideoCodecConfig
 from ..conv import Past
 from ..errors import ModelError
-from ..guard import check_input, check_rows
 from ..latent import LatentScale
 from ..streaming import State
 from .folder import require, video_config

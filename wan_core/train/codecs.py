@@ -79,12 +79,12 @@ class AudioTask:
         posterior, _ = codec.posterior(true, codec.new_encoder_state(len(true)))
         raw = posterior.sample(generator_on(true.device, generator))
         found, _ = codec.decode(raw, codec.new_decoder_state(len(true)))
-        samples, heard = true.flatten(1), found.flatten(1)
-        waveform, spectrum = waveform_loss(heard, samples), spectral_loss(heard, samples)
+        samples, decoded = true.flatten(1), found.flatten(1)
+        waveform, spectrum = waveform_loss(decoded, samples), spectral_loss(decoded, samples)
         mel = (self.probe(raw.flatten(1, 2)) - self._mel(samples)).abs().mean()
         kl = posterior.kl()
         total = 2 * waveform + spectrum + 0.5 * mel + 2e-3 * kl
-        return Loss(total, {"snr_db": snr_db(heard, samples), "spectrum": spectrum, "mel": mel, "kl": kl})
+        return Loss(total, {"snr_db": snr_db(decoded, samples), "spectrum": spectrum, "mel": mel, "kl": kl})
 
     def _mel(self, samples: Tensor) -> Tensor:
         """Log-mel of the encoder's own frames, [B, U * latents, MEL_BANDS]."""

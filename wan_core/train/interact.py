@@ -151,7 +151,7 @@ class InteractTask:
             noisy,
             t,
             attention_dtype=torch.float32,
-            world=batch.world,
+            prefix=batch.prefix,
             gap_units=batch.gap_units,
         )
         decisions = decision_losses(predictions, batch)
@@ -239,7 +239,7 @@ def flow_losses(
     if is_open is not None:
         spoken = spoken.masked_fill(is_open, 0.0)
     shown = 1 + (GESTURE_WEIGHT - 1) * (batch.event[..., 1] != NO_GESTURE)
-    if batch.world is not None:
+    if batch.prefix is not None:
         shown[:, 0] = OPENING_WEIGHT
     return {
         "audio": flow_loss(found.clean.audio, batch.agent.audio, weights * spoken),
@@ -278,7 +278,7 @@ def validate(learner: Learner, batch: Sequences, seed: int = 0) -> dict[str, flo
         corruptor.decisions(batch, chance),
         noised(batch.agent, t, chance),
         t,
-        world=batch.world,
+        prefix=batch.prefix,
         gap_units=batch.gap_units,
     )
     understood = learner.understanding(found.user_hidden)

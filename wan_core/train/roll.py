@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from ..audio import AudioCodec
-from ..embed import AgentTrack, DecisionTrack, WorldTrack
-from ..exchange import Decision, ResponseUnit, UserUnit, WorldUnit
+from ..embed import AgentTrack, DecisionTrack, PrefixTrack
+from ..exchange import Decision, PrefixUnit, ResponseUnit, UserUnit
 from ..flow import Latents, Solver, euler, interpolate, training_times
 from ..kvstate import KVState
 from ..mel import LogMel
@@ -71,11 +71,11 @@ class Partners(Protocol):
 
     rows: int
 
-    def begin(self, generator: torch.Generator) -> WorldTrack | None:
+    def begin(self, generator: torch.Generator) -> PrefixTrack | None:
         """New users, drawn by the generator; returns what the model is told before unit 0."""
         ...
 
-    def step(self, said: Tensor | None) -> Meeting:
+    def step(self, sound_out: Tensor | None) -> Meeting:
         """The next unit, the users having heard samples [R, S]; None: nothing yet."""
         ...
 
@@ -143,7 +143,7 @@ class RollTask:
             noised(batch.agent, t, chance) if is_near else None,
             t,
             attention_dtype=torch.float32,
-            world=batch.world,
+            prefix=batch.prefix,
         )
         parts = decision_losses(predictions, batch, where)
         parts["understood"] = understanding_loss(self.learner, predictions, batch)
@@ -152,8 +152,10 @@ class RollTask:
         with torch.no_grad():
             shares = {**shares_right(predictions, batch), "in_step": where.float().mean()}
         blank = torch.full((), torch.nan)
-        told = {f"rolled_{name}": value for name, value in {"audio": blank, "video": blank, **parts, **shares}.items()}
-        return Loss(recorded.total + sum(parts.values()), {**recorded.parts, **told})
+        figures = {
+            f"rolled_{name}": value for name, value in {"audio": blank, "video": blank, **parts, **shares}.items()
+        }
+        return Loss(recorded.total + sum(parts.values()), {**recorded.parts, **figures})
 
 
 def in_step(rollout: Rollout, speaking: Sequence[int]) -> Tensor:
@@ -180,24 +182,24 @@ def roll_out(
     """Let the model talk with new partners for some units; see the module's words for ``is_near``."""
     was_training = model.training
     model.eval()
-    world = partners.begin(generator)
+    prefix = partners.begin(generator)
     seed = int(torch.randint(2**31, (), generator=generator))
     times = torch.empty(units).uniform_(*NEAR_TIMES, generator=generator).tolist()
     with torch.inference_mode():
         rows, device = partners.rows, model.device
         thinker, mel = Thinker(model), LogMel(model.preset.mel).to(device)
-        state, hearing = thinker.new_state(rows), mel.new_state(rows)
+        state, audio_state = thinker.new_state(rows), mel.new_state(rows)
         speech = audio.new_decoder_state(rows)
-        if world is not None:
-            thinker.set_world(state, _in_units(world))
-        said: Tensor | None = None
+        if prefix is not None:
+            thinker.set_prefix(state, _in_units(prefix))
+        sound_out: Tensor | None = None
         response: ResponseUnit | None = None
         own: list[tuple[Tensor, ...]] = []
         for unit in range(units):
-            meeting = partners.step(said)
+            meeting = partners.step(sound_out)
             assert meeting.user.audio is not None, "partners without sound"
-            heard, hearing = mel(meeting.user.audio[:, None], hearing)
-            user = replace(meeting.user, audio=heard[:, 0])
+            mel_unit, audio_state = mel(meeting.user.audio[:, None], audio_state)
+            user = replace(meeting.user, audio=mel_unit[:, 0])
             decision = Decision(meeting.event, meeting.text) if is_near else None
             thought = thinker.step(state, user, response, decision, seed)
             if is_near:
@@ -205,7 +207,7 @@ def roll_out(
             else:
                 latents = solve(model, state.cache, unit, solver, seed)
             sound, speech = audio.decode(latents.audio[:, None], speech)
-            said, response = sound[:, 0], ResponseUnit(latents.audio, latents.video)
+            sound_out, response = sound[:, 0], ResponseUnit(latents.audio, latents.video)
             own.append((latents.audio, latents.video, thought.event, thought.text))
     model.train(was_training)
     # copies, since tensors of the inference mode cannot be learned from
@@ -213,10 +215,10 @@ def roll_out(
     return Rollout(partners.sequences(), Latents(sound_, picture), event, text)
 
 
-def _in_units(world: WorldTrack) -> list[WorldUnit]:
-    """A world of typed words, unit by unit."""
-    assert world.user.text is not None, "a world without words"
-    return [WorldUnit(UserUnit(text=tokens)) for tokens in world.user.text.unbind(1)]
+def _in_units(prefix: PrefixTrack) -> list[PrefixUnit]:
+    """A prefix of typed words, unit by unit."""
+    assert prefix.user.text is not None, "a prefix without words"
+    return [PrefixUnit(UserUnit(text=tokens)) for tokens in prefix.user.text.unbind(1)]
 
 
 def _solve_near(

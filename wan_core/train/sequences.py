@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..embed import Absent, AgentTrack, DecisionTrack, UserTrack, WorldTrack
+from ..embed import Absent, AgentTrack, DecisionTrack, PrefixTrack, UserTrack
 from ..flow import Latents
 from ..mel import LogMel
 from .vtlp import perturbed
@@ -31,7 +31,7 @@ class Sequences:
         holds: [B, U] bool, where doing nothing is the decision.
         scenario: [B] number of the kind of dialogue.
         absent: by modality, [B, U] bool where the user has no camera, or no microphone.
-        world: what all rows were told before unit 0; None: nothing.
+        prefix: what all rows were told before unit 0; None: nothing.
         gap_units: units that lie between it and the first one here.
     """
 
@@ -46,7 +46,7 @@ class Sequences:
     holds: Tensor
     scenario: Tensor
     absent: Absent = field(default_factory=dict)
-    world: WorldTrack | None = None
+    prefix: PrefixTrack | None = None
     gap_units: int = 0
 
     @property
@@ -55,9 +55,9 @@ class Sequences:
         return self.text.shape[0], self.text.shape[1]
 
 
-def prompt_track(tokens: Tensor) -> WorldTrack:
-    """A world of typed tokens [B, P], and of nothing else."""
-    return WorldTrack(UserTrack(text=tokens), AgentTrack())
+def prompt_track(tokens: Tensor) -> PrefixTrack:
+    """A prefix of typed tokens [B, P], and of nothing else."""
+    return PrefixTrack(UserTrack(text=tokens), AgentTrack())
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Corruptor:
         absent["u_video"] |= self._chance((rows, 1), amount.blind, batch, generator)
         for name, missing in batch.absent.items():
             absent[name] |= missing
-        return UserTrack(batch.user_video, self._heard(batch.user_audio, generator), batch.user_text, absent)
+        return UserTrack(batch.user_video, self._degraded(batch.user_audio, generator), batch.user_text, absent)
 
     def history(self, batch: Sequences, generator: torch.Generator) -> AgentTrack:
         """What the model remembers of its own responses: noisy, and with holes."""
@@ -135,7 +135,7 @@ class Corruptor:
         forgotten = self._forgotten(self.corruption.forget_decision, batch, generator)
         return DecisionTrack(batch.event, batch.text, absent={"event": forgotten, "text": forgotten})
 
-    def _heard(self, audio: Tensor, generator: torch.Generator) -> Tensor:
+    def _degraded(self, audio: Tensor, generator: torch.Generator) -> Tensor:
         """Log-mel of the samples with another gain, some noise, another vtlp, and a stripe of bands missing."""
         amount, rows = self.corruption, len(audio)
         drawn = torch.rand(rows, 6, generator=generator, device=audio.device)

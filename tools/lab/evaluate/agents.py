@@ -19,7 +19,7 @@ from ....wan_core.audio import AudioCodec, AudioDecoderState, AudioEncoderState
 from ....wan_core.checkpoint import load_part, untrained
 from ....wan_core.checkpoint_header import find, inspect, vocabulary_of
 from ....wan_core.errors import ModelError
-from ....wan_core.exchange import ResponseUnit, WorldUnit, persona_prompt
+from ....wan_core.exchange import PrefixUnit, ResponseUnit, persona_prompt
 from ....wan_core.exchange import UserUnit as ModelUnit
 from ....wan_core.eyes import Eyes, Sight, load_eyes_of
 from ....wan_core.flow import Latents, Solver
@@ -137,7 +137,7 @@ class ModelAgent:
         self._response = ResponseUnit()
         self._late: list[Sequence[UserUnit]] = []
         self._unit = 0
-        for slice_ in self._thinker.set_world(self._thinking, prompts(specs)):
+        for slice_ in self._thinker.set_prefix(self._thinking, prompts(specs)):
             self._performer.append(self._performing, slice_)
 
     @torch.inference_mode()
@@ -227,17 +227,17 @@ def _nobody(user: UserUnit) -> UserUnit:
     return replace(user, samples=np.zeros_like(user.samples), text=PAD)
 
 
-def prompts(specs: Sequence[DialogueSpec]) -> list[WorldUnit]:
+def prompts(specs: Sequence[DialogueSpec]) -> list[PrefixUnit]:
     """The persona prompts of all rows, unit by unit; either all rows have one, or none."""
     lines = [prompt_for(spec.persona) if spec.is_prompted else "" for spec in specs]
     each = [persona_prompt(line, VOCABULARY) for line in lines]
     assert len({len(world) for world in each}) == 1, f"lines of several lengths: {lines}"
     return [
-        WorldUnit(ModelUnit(text=torch.cat([_text(world[unit]) for world in each]))) for unit in range(len(each[0]))
+        PrefixUnit(ModelUnit(text=torch.cat([_text(world[unit]) for world in each]))) for unit in range(len(each[0]))
     ]
 
 
-def _text(unit: WorldUnit) -> Tensor:
+def _text(unit: PrefixUnit) -> Tensor:
     assert unit.user.text is not None, unit
     return unit.user.text
 

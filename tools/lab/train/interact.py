@@ -16,12 +16,12 @@ from ....wan_core.eyes import PART, Eyes
 from ....wan_core.flow import Latents
 from ....wan_core.mel import LogMel
 from ....wan_core.model import DuplexModel
+from ....wan_core.reference import Reference
 from ....wan_core.train.interact import INTERACT_RECIPE, InteractTask, Learner, load_understanding, validate
 from ....wan_core.train.loop import Loop
 from ....wan_core.train.schedule import Recipe
 from ....wan_core.train.sequences import Sequences
 from ....wan_core.video import VideoCodec
-from ....wan_core.whole import Whole
 from ..world.signal import Sound
 from .codecs import load_codecs
 from .contact_sheet import Picture, spectrogram, stack, strip, write_png
@@ -159,15 +159,15 @@ class Validation:
 @torch.inference_mode()
 def free_run(model: DuplexModel, batch: Sequences, row: int, units: int) -> tuple[Tensor, Latents]:
     """The model's own words [U] and responses [1, U, ...] to a recorded user."""
-    whole, mel = Whole(model), LogMel(model.preset.mel)
-    state = whole.new_state(1)
+    reference, mel = Reference(model), LogMel(model.preset.mel)
+    state = reference.new_state(1)
     heard, _ = mel(batch.user_audio[row : row + 1, :units].cpu(), mel.new_state(1))
     words, latents = [], list[Latents]()
     for unit in range(units):
         user = UserUnit(
             batch.user_video[row : row + 1, unit].cpu(), heard[:, unit], batch.user_text[row : row + 1, unit].cpu()
         )
-        thought, response = whole.step(state, user, seed=row)
+        thought, response = reference.step(state, user, seed=row)
         words.append(thought.text)
         latents.append(response)
     audio, video = torch.stack([x.audio for x in latents], 1), torch.stack([x.video for x in latents], 1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ....wan_core.audio import AudioCodec, AudioEncoderState
-from ....wan_core.embed import WorldTrack
+from ....wan_core.embed import PrefixTrack
 from ....wan_core.exchange import UserUnit
 from ....wan_core.eyes import Sight
 from ....wan_core.flow import Latents
@@ -68,7 +68,7 @@ class WorldPartners:
         self._device, self._prompt_share = device, prompt_share
         self._size = video.config.height
 
-    def begin(self, generator: torch.Generator) -> WorldTrack | None:
+    def begin(self, generator: torch.Generator) -> PrefixTrack | None:
         """As in `roll.Partners`."""
         seeds = torch.randint(SEEDS, (self.rows,), generator=generator).tolist()
         kinds = torch.randint(len(SCENARIO_NAMES), (self.rows,), generator=generator).tolist()
@@ -76,7 +76,7 @@ class WorldPartners:
         is_prompted = bool(torch.rand((), generator=generator) < self._prompt_share)
         who = torch.randint(len(TRAINED) if is_prompted else 1, (self.rows,), generator=generator)
         self._kinds, self._personas = kinds, [PERSONAS[TRAINED[number]] for number in who.tolist()]
-        self._world = prompt_track(prompt_tokens()[who].to(self._device)) if is_prompted else None
+        self._prefix = prompt_track(prompt_tokens()[who].to(self._device)) if is_prompted else None
         self._who = who if is_prompted else None
         self._worlds = [
             World(seed, self._bank, replace(SCENARIOS[SCENARIO_NAMES[kind]], echo=echo), size=0)
@@ -93,7 +93,7 @@ class WorldPartners:
             self._video.new_encoder_state(self.rows),
             self._audio.new_encoder_state(self.rows),
         )
-        return self._world
+        return self._prefix
 
     def step(self, said: Tensor | None) -> Meeting:
         """As in `roll.Partners`."""
@@ -150,7 +150,7 @@ class WorldPartners:
             holds=data["holds"].bool(),
             scenario=torch.tensor(self._kinds, device=self._device),
             absent={"u_video": data["unseen"].bool(), "u_audio": data["unheard"].bool()},
-            world=self._world,
+            prefix=self._prefix,
         )
 
     def _tensor(self, sounds: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]) -> Tensor:

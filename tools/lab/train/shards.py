@@ -147,7 +147,7 @@ class Tracks:
         who = self.data["persona"][chosen].long()
         return replace(
             batch,
-            world=prompt_track(prompt_tokens()[who].to(self.device)),
+            prefix=prompt_track(prompt_tokens()[who].to(self.device)),
             labels={**batch.labels, "persona": persona_labels(who, rows, units).to(self.device)},
             gap_units=gap,
         )

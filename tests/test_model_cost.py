@@ -1,4 +1,4 @@
-"""The card's arithmetic against the modules themselves."""
+"""The cost's arithmetic against the modules themselves."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from wangraph.wan_core import card as cards
+from wangraph.wan_core import model_cost
 from wangraph.wan_core.audio import AudioCodec
-from wangraph.wan_core.card import Card
 from wangraph.wan_core.config import (
     PRESETS,
     AudioCodecConfig,
@@ -29,6 +28,7 @@ from wangraph.wan_core.devices import DEVICES, Device, fits, load
 from wangraph.wan_core.exchange import ResponseUnit, UserUnit
 from wangraph.wan_core.flow import Latents
 from wangraph.wan_core.model import DuplexModel
+from wangraph.wan_core.model_cost import ModelCost
 from wangraph.wan_core.performer import predict_clean
 from wangraph.wan_core.thinker import Thinker
 from wangraph.wan_core.video import VideoCodec
@@ -57,10 +57,10 @@ def test_parameters_are_those_of_the_modules(name):
     p = preset(name)
     with torch.device("meta"):
         model = DuplexModel(p)
-    parts = Card(p).parameters
+    parts = ModelCost(p).parameters
     assert parts["embeddings"] == size(model.embed)
     assert parts["backbone"] == size(model.backbone)
-    assert parts["embeddings"] + parts["backbone"] + parts["heads"] == size(model) == Card(p).model_parameters
+    assert parts["embeddings"] + parts["backbone"] + parts["heads"] == size(model) == ModelCost(p).model_parameters
 
 
 @st.composite
@@ -99,22 +99,22 @@ def presets(draw):
 @settings(deadline=None, max_examples=30)
 @given(presets())
 def test_parameters_and_operations_follow_any_shapes(p):
-    model, card = DuplexModel(p).eval(), Card(p)
-    assert size(model) == card.model_parameters
+    model, cost = DuplexModel(p).eval(), ModelCost(p)
+    assert size(model) == cost.model_parameters
     thinker = Thinker(model)
     state = thinker.new_state()
     thinker.gap(state, 2)
     held = state.cache.filled * p.backbone.layers * p.backbone.kv_heads * 2 * 4 * (p.backbone.head_dim + 2)
-    assert held == 2 * card.kv_bytes_per_unit(4)
-    assert counted(lambda: thinker.step(state, *a_unit(p))) == card.think_flops(2)
+    assert held == 2 * cost.kv_bytes_per_unit(4)
+    assert counted(lambda: thinker.step(state, *a_unit(p))) == cost.think_flops(2)
     z = Latents(torch.zeros(1, 1, *p.audio.latent_shape), torch.zeros(1, 1, *p.video.latent_shape))
-    assert counted(lambda: predict_clean(model, state.cache, 2, z, 0.5)) == card.step_flops(3)
+    assert counted(lambda: predict_clean(model, state.cache, 2, z, 0.5)) == cost.step_flops(3)
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_codec_parameters_are_those_of_the_modules(name):
     p = preset(name)
-    parts = Card(p).parameters
+    parts = ModelCost(p).parameters
     assert parts["video codec"] == size(VideoCodec(p.video))
     assert parts["audio codec"] == size(AudioCodec(p.audio))
 
@@ -129,13 +129,13 @@ def narrow(name):
 @pytest.mark.parametrize("name", PRESETS)
 def test_operations_are_what_torch_counts(name):
     p = preset(name) if name in OWN else narrow(name)
-    model, card = DuplexModel(p).eval(), Card(p)
+    model, cost = DuplexModel(p).eval(), ModelCost(p)
     thinker = Thinker(model)
     state = thinker.new_state()
     for history in range(3):
-        assert counted(lambda: thinker.step(state, *a_unit(p))) == card.think_flops(history)
+        assert counted(lambda: thinker.step(state, *a_unit(p))) == cost.think_flops(history)
         z = Latents(torch.zeros(1, 1, *p.audio.latent_shape), torch.zeros(1, 1, *p.video.latent_shape))
-        assert counted(lambda z=z, k=history: predict_clean(model, state.cache, k, z, 0.5)) == card.step_flops(
+        assert counted(lambda z=z, k=history: predict_clean(model, state.cache, k, z, 0.5)) == cost.step_flops(
             history + 1
         )
 
@@ -147,11 +147,11 @@ def test_codec_operations_are_what_torch_counts(name):
     frames = torch.zeros(1, 1, p.video.frames, p.video.height, p.video.width, 3)
     picture, sound = torch.zeros(1, 1, *p.video.latent_shape), torch.zeros(1, 1, *p.audio.latent_shape)
     samples = torch.zeros(1, 1, p.audio.samples)
-    assert cards.video_codec_flops(p.video) == (
+    assert model_cost.video_codec_flops(p.video) == (
         counted(lambda: video.encode(frames, video.new_encoder_state())),
         counted(lambda: video.decode(picture, video.new_decoder_state())),
     )
-    assert cards.audio_codec_flops(p.audio) == (
+    assert model_cost.audio_codec_flops(p.audio) == (
         counted(lambda: audio.encode(samples, audio.new_encoder_state())),
         counted(lambda: audio.decode(sound, audio.new_decoder_state())),
     )
@@ -168,52 +168,52 @@ def test_the_cache_grows_by_the_bytes_that_were_said(name):
         thinker.model.cache.reserve(state.cache, p.slots.clean * units - state.cache.filled)
         grown.append(state.cache.keys.nbytes + state.cache.values.nbytes)
         units += p.cache.chunk_units
-    assert grown[1] - grown[0] == p.cache.chunk_units * Card(p).kv_bytes_per_unit(cards.FP32_BYTES)
+    assert grown[1] - grown[0] == p.cache.chunk_units * ModelCost(p).kv_bytes_per_unit(model_cost.FP32_BYTES)
     thinker.step(state, *a_unit(p))
     held = sum(
         t[..., : state.cache.filled, :].numel() * t.element_size() for t in (state.cache.keys, state.cache.values)
     )
-    assert held == Card(p).kv_bytes_per_unit(cards.FP32_BYTES)
+    assert held == ModelCost(p).kv_bytes_per_unit(model_cost.FP32_BYTES)
 
 
 def test_half_the_bytes_in_bf16():
-    card = Card(preset("paper-7b"))
-    assert 2 * card.kv_bytes_per_unit(cards.BF16_BYTES) == card.kv_bytes_per_unit(cards.FP32_BYTES)
+    cost = ModelCost(preset("paper-7b"))
+    assert 2 * cost.kv_bytes_per_unit(model_cost.BF16_BYTES) == cost.kv_bytes_per_unit(model_cost.FP32_BYTES)
 
 
 def test_memory_grows_with_the_conversation_until_the_cap():
-    card = Card(replace(preset("tiny"), cache=CacheConfig()))
-    held = [load(card, minutes, 2, 4).performer_bytes for minutes in (1, 5, card.cap_minutes, 60)]
+    cost = ModelCost(replace(preset("tiny"), cache=CacheConfig()))
+    held = [load(cost, minutes, 2, 4).performer_bytes for minutes in (1, 5, cost.cap_minutes, 60)]
     assert held[0] < held[1] < held[2] == held[3]
-    assert held[1] - held[0] == 4 * 375 * card.kv_bytes_per_unit(4)
+    assert held[1] - held[0] == 4 * 375 * cost.kv_bytes_per_unit(4)
 
 
 def test_every_solver_step_reads_weights_and_cache_once():
-    card = Card(replace(preset("tiny"), cache=CacheConfig()))
-    one, three = (load(card, 1, steps, 4).solve for steps in (1, 3))
+    cost = ModelCost(replace(preset("tiny"), cache=CacheConfig()))
+    one, three = (load(cost, 1, steps, 4).solve for steps in (1, 3))
     assert (three.flops, three.bytes_read) == (3 * one.flops, 3 * one.bytes_read)
-    assert one.bytes_read == 4 * card.backbone_weights + 375 * card.kv_bytes_per_unit(4)
+    assert one.bytes_read == 4 * cost.backbone_weights + 375 * cost.kv_bytes_per_unit(4)
 
 
 def test_the_loop_has_one_unit_on_however_many_devices():
-    card = Card(preset("paper-7b"))
-    work = load(card, 5, 2, 2)
+    cost = ModelCost(preset("paper-7b"))
+    work = load(cost, 5, 2, 2)
     flops = (work.think.flops + work.solve.flops) / 0.4 / 0.16 / 1e12
     slow, fast = (Device("d", flops * factor, 1e6, 1e3, 2) for factor in (0.99, 1.01))
-    assert [fit.verdict for fit in fits(card, 5, 2, [slow, fast])] == ["no", "two"]
+    assert [fit.verdict for fit in fits(cost, 5, 2, [slow, fast])] == ["no", "two"]
 
 
 def test_memory_for_one_half_may_be_there_when_that_for_both_is_not():
-    card = Card(preset("paper-7b"))
-    thinker = load(card, 5, 2, 2).thinker_bytes / 1e9
+    cost = ModelCost(preset("paper-7b"))
+    thinker = load(cost, 5, 2, 2).thinker_bytes / 1e9
     devices = [Device("d", 1e4, 1e6, thinker * factor, 2) for factor in (0.99, 1.01, 2.0)]
-    assert [fit.verdict for fit in fits(card, 5, 2, devices)] == ["no", "two", "one"]
+    assert [fit.verdict for fit in fits(cost, 5, 2, devices)] == ["no", "two", "one"]
 
 
 def test_devices_are_listed_from_the_slowest():
     assert [d.bandwidth_gb_s for d in DEVICES] == sorted(d.bandwidth_gb_s for d in DEVICES)
 
 
-def test_the_card_needs_no_torch():
-    code = "import sys; from wangraph.wan_core import card, devices; sys.exit('torch' in sys.modules)"
+def test_the_cost_needs_no_torch():
+    code = "import sys; from wangraph.wan_core import devices, model_cost; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -39,7 +39,7 @@ def _mlp(size: int, width: int) -> int:
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelCost:
     """The figures of one preset.
 
     Attributes:
@@ -157,7 +157,7 @@ class Card:
         sizes = ((audio, slots.y_audio), (video, slots.y_video), (video, slots.u_video))
         products = sum(_mlp_products(size // n, width) * n for size, n in sizes)
         frames = p.mel.hops
-        for join, a, b in _hearing_layers(p.mel, slots.u_audio, width):
+        for join, a, b in _audio_encoder_layers(p.mel, slots.u_audio, width):
             frames //= join
             products += frames * 2 * join * a * b
         products += width * (p.n_states + p.n_gestures)
@@ -171,13 +171,15 @@ class Card:
             _mlp(size // n, width)
             for size, n in ((audio, slots.y_audio), (video, slots.y_video), (video, slots.u_video))
         )
-        hearing = sum(linear(2 * join * a, b) for join, a, b in _hearing_layers(p.mel, slots.u_audio, width))
+        audio_encoder = sum(
+            linear(2 * join * a, b) for join, a, b in _audio_encoder_layers(p.mel, slots.u_audio, width)
+        )
         tables = (1 if p.text_decode == "token" else 2) * p.n_words
         rows = tables + p.n_states + p.n_gestures + 2 + N_MODALITIES + 2 + slots.clean + slots.noisy
         time = _mlp(2 * TIME_FREQUENCIES, width)
         if p.flow_time == "modulation":
             time += linear(width, MODULATIONS * width) + p.backbone.layers * MODULATIONS * width
-        return latents + hearing + rows * width + time
+        return latents + audio_encoder + rows * width + time
 
     def _backbone(self) -> int:
         b = self.preset.backbone
@@ -201,8 +203,8 @@ def _mlp_products(size: int, width: int) -> int:
     return size * 2 * width + 2 * width * width
 
 
-def _hearing_layers(mel: MelConfig, tokens: int, width: int) -> list[tuple[int, int, int]]:
-    """(frames joined, channels in, channels out) of each layer of `hearing.Hearing`."""
+def _audio_encoder_layers(mel: MelConfig, tokens: int, width: int) -> list[tuple[int, int, int]]:
+    """(frames joined, channels in, channels out) of each layer of `audio_encoder.UserAudioEncoder`."""
     channels = (mel.bands, width // 2, width, width)
     return [(join, a, b) for join, (a, b) in zip((2, 2, mel.hops // (4 * tokens)), pairwise(channels), strict=True)]
 

@@ -18,13 +18,13 @@ from .streaming import State
 
 
 @dataclass
-class HearingState(State):
+class UserAudioState(State):
     """The inputs that the convolutions still need, one `Past` per layer."""
 
     layers: tuple[Past, ...]
 
 
-class Hearing(nn.Module):
+class UserAudioEncoder(nn.Module):
     """[B, U, hops, bands] log-mel -> [B, U, tokens, width]; sees about 100 ms before the unit.
 
     Each layer joins some frames and looks one joined step back, until ``tokens`` are left.
@@ -39,11 +39,11 @@ class Hearing(nn.Module):
             CausalConv1d(join * a, b, kernel=2) for join, a, b in zip(self.joins, sizes[:-1], sizes[1:], strict=True)
         )
 
-    def new_state(self, batch: int = 1) -> HearingState:
+    def new_state(self, batch: int = 1) -> UserAudioState:
         """The beginning: zeros."""
-        return HearingState(tuple(_conv(layer).new_state(batch) for layer in self.layers))
+        return UserAudioState(tuple(_conv(layer).new_state(batch) for layer in self.layers))
 
-    def forward(self, mel: Tensor, state: HearingState) -> tuple[Tensor, HearingState]:
+    def forward(self, mel: Tensor, state: UserAudioState) -> tuple[Tensor, UserAudioState]:
         """Hear U units that follow ``state``."""
         batch, units = mel.shape[:2]
         x, pasts = mel.flatten(1, 2), list[Past]()
@@ -51,7 +51,7 @@ class Hearing(nn.Module):
             x = x.reshape(batch, x.shape[1] // join, -1)
             x, past = layer(F.silu(x) if pasts else x, past)
             pasts.append(past)
-        return x.view(batch, units, self.tokens, -1), HearingState(tuple(pasts))
+        return x.view(batch, units, self.tokens, -1), UserAudioState(tuple(pasts))
 
 
 def _conv(layer: nn.Module) -> CausalConv1d:

@@ -9,12 +9,12 @@ import pytest
 from test_backbone_nodes import CLOCK, opened, response, unit, user
 
 from wangraph import load, run
-from wangraph.nodes.backbone import PerformerNode, ThinkerNode, WholeNode
+from wangraph.nodes.backbone import PerformerNode, ReferenceNode, ThinkerNode
 from wangraph.nodes.context import unpacked
 from wangraph.runtime.node import NodeContext
 from wangraph.runtime.packet import Validity
 from wangraph.wan_core.flow import Solver
-from wangraph.wan_core.refill import FROM_THE_START
+from wangraph.wan_core.resync import FROM_THE_START
 
 LOSSY = f"{Path(__file__).with_name('lossy_thinker.py')}:Lossy"
 PERSONA = "your name is red you see a card"  # 8 words and the end of the line
@@ -51,7 +51,7 @@ def afresh(performer, packets):
     state = performer.new_state()
     for _, slice_ in sorted(slices.items()):
         performer._performer.append(state.model, slice_)
-        if not slice_.is_world:
+        if not slice_.is_prefix:
             yield performer._performer.generate(state.model, slice_.unit, Solver(performer.steps))
 
 
@@ -86,7 +86,7 @@ def test_one_accident_costs_one_answer(performer, accident, restarts, need):
 
 
 def test_a_longer_past_takes_several_packets(performer):
-    check(thinker_of(refill_units=4), performer, {12, 13, 14, 15}, restarts=(12,))
+    check(thinker_of(resync_units=4), performer, {12, 13, 14, 15}, restarts=(12,))
 
 
 def test_a_thinker_that_nobody_asks_keeps_nothing(performer):
@@ -97,18 +97,18 @@ def test_a_thinker_that_nobody_asks_keeps_nothing(performer):
     assert state.log.slices_since(FROM_THE_START) == []
 
 
-@pytest.mark.parametrize("refill_units", [32, 4])
-def test_a_persona_reaches_the_performer_through_the_log(performer, refill_units):
-    lost = {0, 1} if refill_units == 4 else set()
-    check(thinker_of(persona=PERSONA, refill_units=refill_units), performer, lost)
+@pytest.mark.parametrize("resync_units", [32, 4])
+def test_a_persona_reaches_the_performer_through_the_log(performer, resync_units):
+    lost = {0, 1} if resync_units == 4 else set()
+    check(thinker_of(persona=PERSONA, resync_units=resync_units), performer, lost)
 
 
 def test_two_nodes_with_a_persona_equal_one_and_none_is_another(performer):
-    whole = opened(WholeNode, persona=PERSONA)
-    told, others = whole.new_state(), conversation(thinker_of(), performer, 12)
+    reference = opened(ReferenceNode, persona=PERSONA)
+    told, others = reference.new_state(), conversation(thinker_of(), performer, 12)
     pairs = zip(conversation(thinker_of(persona=PERSONA), performer, 12), others, strict=True)
     for k, ((answer, _), (untold, _)) in enumerate(pairs):
-        together = whole.step(told, unit(k), **user(k))
+        together = reference.step(told, unit(k), **user(k))
         assert np.array_equal(together["video"], answer["video"]), k
         assert not np.allclose(together["video"], untold["video"])
 

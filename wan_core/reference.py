@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .exchange import Decision, ResponseUnit, Thought, UserUnit, WorldUnit
+from .checks import widened
+from .exchange import Decision, PrefixUnit, ResponseUnit, Thought, UserUnit
 from .flow import Latents, Solver
-from .guard import widened
 from .model import DuplexModel
 from .performer import solve
 from .streaming import State
@@ -18,7 +18,7 @@ from .thinker import Thinker, ThinkerState
 
 
 @dataclass
-class WholeState(State):
+class ReferenceState(State):
     """One session, or a batch of them; rows may be at different units, and go on together.
 
     Attributes:
@@ -40,30 +40,30 @@ class WholeState(State):
         self.thinker.reset(rows, first_unit)
 
 
-class Whole:
+class Reference:
     """A `DuplexModel` that answers by itself: its own latents are its history."""
 
     def __init__(self, model: DuplexModel) -> None:
         self.model, self.thinker = model, Thinker(model)
 
     @torch.inference_mode()
-    def new_state(self, batch: int = 1, first_unit: int | Sequence[int] = 0) -> WholeState:
+    def new_state(self, batch: int = 1, first_unit: int | Sequence[int] = 0) -> ReferenceState:
         """Before unit ``first_unit``."""
         null = widened(self.model.embed.null)
-        return WholeState(
+        return ReferenceState(
             self.thinker.new_state(batch, first_unit),
             null.new_zeros(batch, *self.model.preset.audio.latent_shape),
             null.new_zeros(batch, *self.model.preset.video.latent_shape),
         )
 
-    def set_world(self, state: WholeState, world: Sequence[WorldUnit]) -> None:
-        """See `Thinker.set_world`."""
-        self.thinker.set_world(state.thinker, world)
+    def set_prefix(self, state: ReferenceState, prefix: Sequence[PrefixUnit]) -> None:
+        """See `Thinker.set_prefix`."""
+        self.thinker.set_prefix(state.thinker, prefix)
 
     @torch.inference_mode()
     def step(
         self,
-        state: WholeState,
+        state: ReferenceState,
         user: UserUnit,
         solver: Solver = Solver(),  # noqa: B008 - a constant
         decision: Decision | None = None,
@@ -77,17 +77,17 @@ class Whole:
         state.audio, state.video, state.has_response = latents.audio, latents.video, 1
         return thought, latents
 
-    def absorb(self, state: WholeState, users: Sequence[UserUnit]) -> None:
+    def absorb(self, state: ReferenceState, users: Sequence[UserUnit]) -> None:
         """Take several units in without answering."""
         if users:
             responses = [self._response(state), *[ResponseUnit()] * (len(users) - 1)]
             self.thinker.absorb(state.thinker, users, responses)
             state.has_response = 0
 
-    def gap(self, state: WholeState, units: int) -> None:
+    def gap(self, state: ReferenceState, units: int) -> None:
         """These units are lost."""
         self.absorb(state, [UserUnit()] * units)
 
     @staticmethod
-    def _response(state: WholeState) -> ResponseUnit:
+    def _response(state: ReferenceState) -> ResponseUnit:
         return ResponseUnit(state.audio, state.video) if state.has_response else ResponseUnit()

@@ -26,14 +26,14 @@ class ContextLog:
     """Slices of a session that can be read again: all that a cache of the same rules remembers.
 
     Args:
-        cache: the rules; the sinks are kept for good, the world until another one is told, of the others as many as the
-            cache holds.
+        cache: the rules; the sinks are kept for good, the prefix until there is another one, of the others as many as
+            the cache holds.
         retention_units: how many of the others at most; None: as said.
     """
 
     def __init__(self, cache: KVCache, retention_units: int | None = None) -> None:
         kept = cache.ring_units + 1  # the newest slice, and those that it sees
-        self._world: list[KVSlice] = []
+        self._prefix: list[KVSlice] = []
         self._sinks: list[KVSlice] = []
         self._recent: deque[KVSlice] = deque(maxlen=kept if retention_units is None else min(kept, retention_units))
         self._n_sinks = cache.n_sinks
@@ -41,10 +41,10 @@ class ContextLog:
 
     def append(self, slice_: KVSlice) -> None:
         """The next slice; the log keeps its tensors, which nobody may change any more."""
-        if not (slice_.count if slice_.is_world else slice_.told):
-            self._world.clear()  # another one begins here, or there is none any more
-        if slice_.is_world:
-            self._world.append(slice_)
+        if not (slice_.count if slice_.is_prefix else slice_.n_prefix):
+            self._prefix.clear()  # another one begins here, or there is none any more
+        if slice_.is_prefix:
+            self._prefix.append(slice_)
         elif slice_.count < self._n_sinks:
             self._sinks.append(slice_)
         else:
@@ -61,7 +61,7 @@ class ContextLog:
             if self._last is not None and slice_.start <= self._last.start:
                 if any(slice_.digest == s.digest for s in self._kept()):
                     continue
-                for kept in (self._world, self._sinks, self._recent):
+                for kept in (self._prefix, self._sinks, self._recent):
                     kept.clear()
             self.append(slice_)
 
@@ -83,8 +83,8 @@ class ContextLog:
         return found if self._last is None or (found and found[-1].start == self._last.start) else [*found, self._last]
 
     def _kept(self) -> list[KVSlice]:
-        """All slices, in order; where the world was told later than at the beginning, it stands between others."""
-        return sorted((*self._world, *self._sinks, *self._recent), key=lambda slice_: slice_.start)
+        """All slices, in order; where the prefix was told later than at the beginning, it stands between others."""
+        return sorted((*self._prefix, *self._sinks, *self._recent), key=lambda slice_: slice_.start)
 
 
 def follow(cache: KVCache, state: ContextState, slices: Sequence[KVSlice], present: int | None = None) -> int | None:

@@ -11,14 +11,14 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from wangraph.wan_core import refill
+from wangraph.wan_core import resync
 from wangraph.wan_core.config import CacheConfig, preset
 from wangraph.wan_core.exchange import persona_prompt
 from wangraph.wan_core.flow import Solver
 from wangraph.wan_core.kvslice import sealed
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.performer import Performer
-from wangraph.wan_core.refill import FROM_THE_START, ContextLog
+from wangraph.wan_core.resync import FROM_THE_START, ContextLog
 from wangraph.wan_core.thinker import Thinker
 from wangraph.wan_core.vocabulary import vocabulary
 
@@ -33,13 +33,13 @@ CACHES = {
 
 @pytest.fixture(scope="module")
 def sessions():
-    """By cache: the model, and the slices of a session that was told a world, seen by a performer that missed none."""
+    """By cache: the model, and the slices of a session that was told a prefix, seen by a performer that missed none."""
     return {name: session(cache) for name, cache in CACHES.items()}
 
 
-def session(cache, worlds=None):
-    """The model, all slices and answers of a session that is told these worlds, each before its unit."""
-    worlds = worlds or {0: "your name is red"}
+def session(cache, prefixes=None):
+    """The model, all slices and answers of a session that is told these prefixes, each before its unit."""
+    prefixes = prefixes or {0: "your name is red"}
     torch.set_num_threads(1)  # made once for all tests, before the fixture that gives each of them one thread
     torch.manual_seed(0)
     model = DuplexModel(replace(NANO, cache=cache)).eval().requires_grad_(False)
@@ -47,7 +47,7 @@ def session(cache, worlds=None):
     thinking, performing = thinker.new_state(), performer.new_state()
     slices, answers = [], []
     for k in range(UNITS):
-        new = thinker.set_world(thinking, persona_prompt(worlds[k], WORDS)) if k in worlds else []
+        new = thinker.set_prefix(thinking, persona_prompt(prefixes[k], WORDS)) if k in prefixes else []
         new.append(thinker.step(thinking, given.user_unit(k), given.response(k - 1), given.decision(k)).slice)
         for slice_ in new:
             performer.append(performing, slice_)
@@ -72,7 +72,7 @@ def travel(model, slices, accidents, most=4, state=None):
     before, answers = [], []
     for slice_ in slices:
         log.append(slice_)
-        if slice_.is_world:
+        if slice_.is_prefix:
             need = slice_.place if need is None else min(need, slice_.place)
             continue
         older = [] if need is None else [s for s in log.slices_since(need, most) if s.start < slice_.start]
@@ -98,7 +98,7 @@ def test_a_slice_that_was_lost_costs_one_answer(sessions, cache, accident):
     assert [k for k, answer in enumerate(answers) if answer is None] == [
         0,
         12,
-    ]  # at 0 the world is longer than a packet
+    ]  # at 0 the prefix is longer than a packet
     check(answers, expected, 13)
 
 
@@ -117,23 +117,23 @@ def test_any_accidents_are_made_good_bit_by_bit(sessions, cache, most, accidents
 
 @pytest.mark.parametrize("cache", CACHES)
 @pytest.mark.parametrize("at", [1, 7, 20])
-def test_a_performer_that_restarts_empty_is_refilled(sessions, cache, at):
+def test_a_performer_that_restarts_empty_is_resynced(sessions, cache, at):
     model, slices, expected = sessions[cache]
     performer, log = Performer(model), ContextLog(model.cache)
-    world = [s for s in slices if s.is_world]
-    for slice_ in slices[: len(world) + at]:
+    prefix = [s for s in slices if s.is_prefix]
+    for slice_ in slices[: len(prefix) + at]:
         log.append(slice_)
     state = performer.new_state()
-    assert performer.follow(state, [slices[len(world) + at - 1]]) == FROM_THE_START
+    assert performer.follow(state, [slices[len(prefix) + at - 1]]) == FROM_THE_START
     assert performer.follow(state, log.slices_since(FROM_THE_START)) is None
     assert all(map(torch.equal, performer.generate(state, at - 1, Solver(1)), expected[at - 1]))
     for k in range(at, UNITS):
-        assert performer.follow(state, [slices[len(world) + k]]) is None
+        assert performer.follow(state, [slices[len(prefix) + k]]) is None
         assert all(map(torch.equal, performer.generate(state, k, Solver(1)), expected[k])), k
 
 
 @pytest.mark.parametrize("cache", CACHES)
-def test_a_thinker_that_restarts_empty_is_refilled_from_the_performers_log(sessions, cache):
+def test_a_thinker_that_restarts_empty_is_resynced_from_the_performers_log(sessions, cache):
     model, slices, _ = sessions[cache]
     given, thinker, log = dialogue(batch=1, units=UNITS), Thinker(model), ContextLog(model.cache)
     undisturbed, restarted = thinker.new_state(), thinker.new_state()
@@ -174,9 +174,9 @@ def test_a_reader_or_a_log_with_a_bug_is_found_out(sessions, bug, monkeypatch):
     """The planted bugs: digests are not looked at, the log keeps too little, holes are passed over."""
     model, slices, expected = sessions["window"]
     if bug == "trusting":
-        monkeypatch.setattr(refill, "chained_digest", lambda s: s.digest)
+        monkeypatch.setattr(resync, "chained_digest", lambda s: s.digest)
     elif bug == "forgetful":
-        short = lambda cache: refill.ContextLog(cache, retention_units=2)  # noqa: E731
+        short = lambda cache: resync.ContextLog(cache, retention_units=2)  # noqa: E731
         monkeypatch.setitem(globals(), "ContextLog", short)
     else:
         since = ContextLog.slices_since
@@ -193,7 +193,7 @@ def test_what_a_log_keeps_is_what_a_cache_remembers(sessions):
         for slice_ in slices:
             log.append(slice_)
         found = log.slices_since(FROM_THE_START)
-        assert [s.is_world for s in found].count(False) == kept
+        assert [s.is_prefix for s in found].count(False) == kept
         assert [s.unit for s in found if s.resumes] == {"full": [], "capped": [23], "window": [24]}[name]
         assert [s.unit for s in log.slices_since(slices[-2].place)] == [UNITS - 2, UNITS - 1]
         assert [s.unit for s in log.slices_since(slices[-5].place, most=2)] == [UNITS - 5, UNITS - 4]
