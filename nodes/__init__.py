@@ -23,6 +23,7 @@ CATALOGUE: dict[str, str] = {
     "flow.delay": "wangraph.nodes.flow:Delay",
     "flow.tee": "wangraph.nodes.flow:Tee",
     "flow.gate": "wangraph.nodes.flow:Gate",
+    "flow.mix": "wangraph.nodes.flow:Mix",
     "flow.pip": "wangraph.nodes.flow:PictureInPicture",
     "flow.python": "wangraph.nodes.flow:PythonFunction",
     "sink.mp4": "wangraph.nodes.sinks:Mp4",

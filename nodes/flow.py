@@ -1,4 +1,4 @@
-"""Plumbing: hold back, copy, pass or stop, put two pictures together, call a function."""
+"""Plumbing: hold back, copy, mix, pass or stop, put two pictures together, call a function."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .functions import check_function, load_function
 from .pip import PictureInPicture
 from .relay import kept, relayed
 
-__all__ = ["Delay", "Gate", "PictureInPicture", "PythonFunction", "Tee"]
+__all__ = ["Delay", "Gate", "Mix", "PictureInPicture", "PythonFunction", "Tee"]
 
 
 @dataclass
@@ -99,6 +99,29 @@ def _says_open(control: Any) -> bool:
         return bool(control)
     arrays = control.values() if isinstance(control, Mapping) else [control]
     return any(bool(np.any(array)) for array in arrays)
+
+
+class Mix(Node):
+    """Two sounds as one, the one that is not there as silence; both alone is nothing."""
+
+    a = Input("audio", "S", "float32", late="empty", rate_hz=16000, help="mono samples")
+    b = Input("audio", "S", "float32", late="empty", rate_hz=16000, help="mono samples, as many a second")
+    mixed = Output("audio", "S", "float32", rate_hz=16000, help="their sum, limited to -1..1")
+
+    rate_hz: int = Param(16000, min=1000, max=192000, help="samples per second")
+
+    @classmethod
+    def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
+        """Both at the rate that is set."""
+        rate_hz = params.get("rate_hz", 16000)
+        a, b = (Input("audio", "S", "float32", late="empty", rate_hz=rate_hz, help=i.help) for i in (cls.a, cls.b))
+        return {"a": a, "b": b}, {"mixed": Output("audio", "S", "float32", rate_hz=rate_hz, help=cls.mixed.help)}
+
+    def step(self, unit: Unit, a: Any = None, b: Any = None) -> Any:
+        """The sum ``[S]``."""
+        if a is None or b is None:
+            return {"mixed": None if a is None and b is None else np.array(b if a is None else a)}
+        return {"mixed": np.clip(a + b, -1, 1)}
 
 
 class PythonFunction(Node):

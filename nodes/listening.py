@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -187,6 +187,12 @@ class ListeningNode(BackboneNode):
                 f"tokenizer {folder}: package 'tokenizers' not found (expected the extra '{EXTRA}'), "
                 f"pip install 'wangraph[{EXTRA}]'"
             )
+
+    @classmethod
+    def symbols(cls, params: Mapping[str, Any]) -> Mapping[str, Sequence[Sequence[str]]]:
+        """The states and the gestures that an event is made of."""
+        vocabulary = own_vocabulary(params.get("checkpoint", ""))
+        return {} if vocabulary is None else {"event": [vocabulary.states, vocabulary.gestures]}
 
     @classmethod
     def facts(cls, params: Mapping[str, Any]) -> Mapping[str, int | float | str]:

@@ -238,6 +238,14 @@ class Node:
         return {}
 
     @classmethod
+    def symbols(cls, params: Mapping[str, Any]) -> Mapping[str, Sequence[Sequence[str]]]:
+        """What the numbers of outputs of kind ``tokens`` stand for, by port: a list of names for each number in turn.
+
+        Must not import torch; empty where nothing is known.
+        """
+        return {}
+
+    @classmethod
     def is_stateful(cls) -> bool:
         """Whether the node keeps something between units."""
         return cls.new_state is not Node.new_state

@@ -98,6 +98,13 @@ class Subscription(Generic[T]):
         self._bell.wait_for(self._has_news, timeout_s)
         return self._next()
 
+    def waiting(self) -> list[T]:
+        """Everything that waits by now, in order; does not wait for more."""
+        found: list[T] = []
+        while self._waiting:
+            found.append(self._waiting.popleft())
+        return found
+
     def __iter__(self) -> Subscription[T]:
         return self
 
