@@ -1,5 +1,6 @@
-# Two commands do everything on a machine with Python 3.11 or newer:
+# Three commands do everything on a machine with Python 3.11 or newer:
 #   make duplex    installs, then runs the full-duplex graph
+#   make talk      installs, then serves it to a browser
 #   make test      installs, then runs the whole test suite
 # An active virtual environment is used as it is; otherwise one is made in .venv.
 
@@ -15,11 +16,14 @@ COMPUTE := $(wildcard tests/test_ablations.py tests/test_adapters_codecs.py test
   tests/test_cascade.py tests/test_evaluate_*.py tests/test_train_*.py tests/test_world_against.py \
   tests/test_world_command.py tests/test_world_face.py tests/test_world_oracle.py tests/test_world_user.py)
 
-.PHONY: duplex hello test quick install lint types graphs wheel clean
+.PHONY: duplex talk hello test quick install lint types graphs wheel clean
 
 duplex: $(VENV)/.installed
 	$(RUN) run graphs/duplex.yaml --trace duplex.trace
 	$(RUN) timeline duplex.trace -o duplex.html
+
+talk: $(VENV)/.installed-live
+	$(RUN) serve graphs/duplex.yaml
 
 hello: $(VENV)/.installed
 	$(RUN) run graphs/hello.yaml
@@ -64,6 +68,10 @@ wheel: $(VENV)/.installed-dev
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e .
 	touch $@
+
+$(VENV)/.installed-live: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[live]'
+	touch $(VENV)/.installed $@
 
 $(VENV)/.installed-dev: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[dev,adapters]'

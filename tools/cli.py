@@ -14,6 +14,7 @@ from ..runtime.logs import LEVELS, set_level
 
 VERBS: dict[str, str] = {
     "run": "Run a graph on its clock.",
+    "serve": "Let people talk with a graph from their browsers.",
     "top": "Look at a graph that is running.",
     "record": "Run a graph and keep its packets and decisions.",
     "replay": "Feed a recording into a graph.",
