@@ -25,8 +25,8 @@ class CaptureApp(Node):
     ``[n, H, W, 3]``; a unit shows those that came since the one before, the newest repeated or the oldest left out. A
     unit for which nothing came is empty. It never ends by itself.
 
-    A program that plays what comes out of the graph says by ``played`` what the listener got, one ``[unit, 0]`` heard or
-    ``[unit, 1]`` not heard a unit, as `sync.playout` does where the graph itself is the last to know.
+    A program that plays what comes out of the graph says by ``played`` what the listener got: for each unit ``[unit,
+    0]``, heard, or ``[unit, 1]``, not heard; as `sync.playout` does where the graph itself is the last to know.
     """
 
     text = Output("text", help="one string a unit")
@@ -37,8 +37,8 @@ class CaptureApp(Node):
     rate_hz: int = Param(16000, min=1000, max=192000, help="samples per second")
     width: int = Param(64, min=1, max=8192, help="pixels")
     height: int = Param(64, min=1, max=8192, help="pixels")
-    backlog_s: float = Param(2.0, min=0.001, max=3600.0, help="sound that may wait to be put out; the oldest goes: what "
-                             "is sent faster than it plays, or too late, would stay as delay")  # fmt: skip
+    backlog_s: float = Param(2.0, min=0.001, max=3600.0, help="sound that may wait to be put out, the oldest goes: "
+                             "what is sent faster than it plays, or too late, would stay as delay")  # fmt: skip
 
     @classmethod
     def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:

@@ -46,9 +46,10 @@ TOOLS = {
     "": {""},
     "shared": {""},
     "timeline": {"", "shared"},
-    "bench": {"", "shared", "timeline"},
+    "serve": {"", "shared", "timeline"},
+    "bench": {"", "shared", "timeline", "serve"},
     "lab": {"", "shared"},
-    "verbs": {"", "shared", "timeline", "bench", "lab"},
+    "verbs": {"", "shared", "timeline", "serve", "bench", "lab"},
 }
 """What each room of tools may import besides itself; `cli` finds verbs by their names."""
 

@@ -224,7 +224,7 @@ class Server:
         if (wrong := self._wrong_token(request)) is not None:
             return wrong
         try:
-            text = metrics_text(self)
+            text = metrics_text(self.lobby)
         except MissingExtra as error:
             return web.Response(status=501, text=f"{error}\n")
         return web.Response(text=text, content_type="text/plain", charset="utf-8")

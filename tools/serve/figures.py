@@ -10,10 +10,10 @@ from ...runtime.errors import MissingExtra
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-    from .app import Server
+    from .lobby import Lobby
 
 
-def metrics_text(server: Server) -> str:
+def metrics_text(lobby: Lobby) -> str:
     """What ``GET /metrics`` answers.
 
     Raises:
@@ -27,21 +27,21 @@ def metrics_text(server: Server) -> str:
             "install it: pip install 'wangraph[metrics]'"
         ) from error
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Figures(server))
+    registry.register(_Figures(lobby))
     return generate_latest(registry).decode()
 
 
 class _Figures:
     """Collects, as the library wants it: an object with `collect`."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, lobby: Lobby) -> None:
+        self._lobby = lobby
 
     def collect(self) -> Iterable[Metric]:
         """The figures now."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        lobby, counts = self._server.lobby, self._server.lobby.counts
+        lobby, counts = self._lobby, self._lobby.counts
         for name, what, value in (
             ("visitors", "Visits that go on.", lobby.admission.taken),
             ("waiting", "Visitors in the queue.", lobby.admission.waiting),
