@@ -175,7 +175,7 @@ class FakeServer:
                     answer = protocol.Waiting(2, 3, 1)
                 else:
                     await self._welcome(message)
-            case protocol.Ping():
+            case protocol.Ping() if not self.is_full:  # as the server does
                 answer = protocol.Pong(message.at_ms, 0.0)
             case protocol.Socket():
                 answer = protocol.Carried("socket")

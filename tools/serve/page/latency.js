@@ -6,7 +6,7 @@ import { el, setText } from "./dom.js";
 const COLUMN = 7; // pixels
 const MOST = 240; // units kept
 const UNITS_OF_FIGURES = 30;
-const SHADES = 5; // as the style has them: --unit-0 and on
+const SHADES = 8; // as the style has them: --unit-0 and on
 const LOST = { missed: "missed", late: "late", concealed: "concealed" };
 
 export class Latency {
@@ -21,7 +21,7 @@ export class Latency {
   begin({ nodes, latency_ms: deadlineMs }) {
     Object.assign(this, { nodes, deadlineMs, units: [] });
     this.section.hidden = false;
-    this.parts.replaceChildren(...[...nodes, "waiting", "network"].map((name, i) => el("li", { "data-shade": this.shadeOf(i) }, el("i"), el("span", {}, name), el("b"))));
+    this.parts.replaceChildren(...[...nodes, "waiting", "network"].map((name, i) => el("li", { "data-shade": this.shadeOf(i) }, el("i"), el("span", {}, name.split("/").at(-1)), el("b"))));
     this.draw();
   }
 

@@ -41,7 +41,8 @@ export class Line {
 
   opened() {
     this.stopTimers();
-    this.unanswered = null;
+    this.unanswered = null; // when the ping was sent that nothing came after
+    this.isAnswering = false;
     this.on.open();
     this.ping();
   }
@@ -53,14 +54,16 @@ export class Line {
   }
 
   hear(message) {
-    if (message.type !== "pong") return this.on.message(message);
     this.unanswered = null;
+    if (message.type !== "pong") return this.on.message(message);
+    this.isAnswering = true;
     this.on.ping(performance.now() - message.at_ms);
   }
 
   ping() {
     const now = performance.now();
-    if (this.unanswered !== null && now - this.unanswered > SILENT_MS) return this.lose();
+    // A server that lets a visitor wait may answer no pings.
+    if (this.isAnswering && this.unanswered !== null && now - this.unanswered > SILENT_MS) return this.lose();
     this.unanswered ??= now;
     this.send({ type: "ping", at_ms: now });
     this.after(PING_MS, () => this.ping());

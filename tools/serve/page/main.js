@@ -195,7 +195,7 @@ function message(message) {
 function carrier(name, why) {
   carried = CARRIERS[name] ?? name;
   settings.fact("media by", why ? `${carried}: ${WHY_SOCKET[why]}` : carried);
-  status(`connected · ${carried}`);
+  status("connected", carried);
 }
 
 let carried = "";
@@ -209,8 +209,9 @@ function ping(ms) {
   settings.fact("network, there and back", `${latency.networkMs.toFixed(latency.networkMs < 10 ? 1 : 0)} ms`);
 }
 
-function status(words) {
-  setText(byId("status").lastElementChild, words);
+function status(words, more = "") {
+  setText(byId("status").children[1], words);
+  setText(byId("status").lastElementChild, more);
 }
 
 // What the agent sees --------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ export class Params {
     const isAlone = ![...this.fields.values()].some((field) => field.param.name === param.name);
     this.fields.set(keyOf(param), { param, input, note });
     input.addEventListener("change", () => this.choose(param, valueOf(param, input)));
-    const name = isAlone ? param.name : keyOf(param);
+    const name = isAlone ? param.name : keyOf(param).split("/").at(-1);
     return el("label", {}, el("span", {}, name.replaceAll("_", " ")), input, param.help ? el("small", {}, param.help) : null, note);
   }
 

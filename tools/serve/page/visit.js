@@ -61,7 +61,7 @@ export class Visit {
       case "answer":
         return this.carrier?.answer?.(message.sdp);
       case "carried":
-        return this.on.carrier(message.name, message.name === "socket" ? this.whySocket : "");
+        return this.carried(message.name);
       case "flush":
         this.carrier?.flush();
         return this.on.message(message);
@@ -96,7 +96,7 @@ export class Visit {
   useWebRtc() {
     const carrier = new WebRtcCarrier(this.video, this.about.ice_servers, {
       offer: (sdp) => this.line.send({ type: "offer", sdp }),
-      connected: () => {},
+      connected: () => this.on.carrier("webrtc", ""),
       failed: (why) => this.carrier === carrier && this.isLive && this.useSocket(why),
       silent: () => this.on.silent(),
     });
@@ -108,6 +108,13 @@ export class Visit {
     this.line.send({ type: "socket" });
     const need = this.about.inputs.video ?? { width: 0, height: 0 };
     this.use(new SocketCarrier(this.line, this.canvas, need, { silent: () => this.on.silent(), soundless: () => this.on.soundless() }));
+  }
+
+  // The server takes the socket by itself where it refuses an offer.
+  carried(name) {
+    if (name !== "socket") return;
+    if (this.carrier?.name !== "socket") this.useSocket("refused");
+    this.on.carrier("socket", this.whySocket);
   }
 
   use(carrier) {
