@@ -120,7 +120,7 @@ class CaptureFile(Node):
         local = unit.index - state.first_unit
         if self._has_more(state, local):
             return local
-        self._say_how_it_ended(state)
+        self._report_end(state)
         if not self.loop or local == 0:
             state.is_over = True
             return None
@@ -167,7 +167,7 @@ class CaptureFile(Node):
                 reader.close()
                 self._opened.remove(reader)
 
-    def _say_how_it_ended(self, state: Playing) -> None:
+    def _report_end(self, state: Playing) -> None:
         end_s = float(self._start)
         if state.pictures is not None:
             end_s = max(end_s, float(self._start + state.pictures.end_frame / self._ctx.clock.fps))

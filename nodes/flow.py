@@ -87,14 +87,14 @@ class Gate(Node):
     def step(self, state: Latch, unit: Unit, value: Any = None, control: Any = None) -> Any:
         """The value, or nothing."""
         if control is not None:
-            state.is_open = _says_open(control)
+            state.is_open = _is_open_value(control)
         return {"passed": relayed(unit, "value", value) if state.is_open else None}
 
     def gap(self, state: Latch, units: Sequence[Unit]) -> None:
         """The gate stays as it was."""
 
 
-def _says_open(control: Any) -> bool:
+def _is_open_value(control: Any) -> bool:
     if isinstance(control, str):
         return bool(control)
     arrays = control.values() if isinstance(control, Mapping) else [control]

@@ -30,8 +30,8 @@ PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "sl
 
 
 @dataclass
-class Film:
-    """What a session's film shows: its last picture, and the units that wait for the picture's size to be known."""
+class Mp4Session:
+    """What a session's video shows: its last picture, and the units that wait for the picture's size to be known."""
 
     picture: NDArray[np.uint8] | None = None
     waiting: list[tuple[Unit, Any, Any, str | None]] = field(default_factory=list)
@@ -71,7 +71,7 @@ class Mp4(Node):
         self._size = _video_size(ctx)
         self._n_samples = _samples(ctx)
         self._writer: Mp4Writer | None = None
-        self._films: list[Film] = []
+        self._sessions: list[Mp4Session] = []
         self._scaler = Scaler()
         self._end_ms = 0
         self._merger = CaptionMerger(round(self.pause_s * 1000), "verbatim" if self.join == "verbatim" else "words")
@@ -79,14 +79,16 @@ class Mp4(Node):
         if self._is_known():
             self._start()
 
-    def new_state(self) -> Film:
-        """The film's beginning. A file holds one session."""
-        if self._films:
+    def new_state(self) -> Mp4Session:
+        """The video's beginning. A file holds one session."""
+        if self._sessions:
             raise GraphError(f"node '{self._ctx.name}': found a second session (expected one), write one file each")
-        self._films.append(Film())
-        return self._films[0]
+        self._sessions.append(Mp4Session())
+        return self._sessions[0]
 
-    def step(self, state: Film, unit: Unit, video: Any = None, audio: Any = None, text: str | None = None) -> None:
+    def step(
+        self, state: Mp4Session, unit: Unit, video: Any = None, audio: Any = None, text: str | None = None
+    ) -> None:
         """Write one unit: pictures ``[F, H, W, 3]``, samples ``[S]``, words; whatever is missing is made up for.
 
         Raises:
@@ -101,14 +103,14 @@ class Mp4(Node):
         self._catch_up(state)
         self._write(state, unit, video, audio, text)
 
-    def gap(self, state: Film, units: Sequence[Unit]) -> None:
-        """Lost units take their time in the film too."""
+    def gap(self, state: Mp4Session, units: Sequence[Unit]) -> None:
+        """Lost units take their time in the video too."""
         for unit in units:
             self.step(state, unit)
 
     def close(self) -> None:
         """Finish the file; after a failure too."""
-        for state in self._films:
+        for state in self._sessions:
             if self._writer is None and state.waiting:
                 self._start()
             self._catch_up(state)
@@ -149,12 +151,12 @@ class Mp4(Node):
             self.path, clock.fps, size, rate_hz, has_captions=self._wants["text"], crf=self.crf, preset=self.preset
         )
 
-    def _catch_up(self, state: Film) -> None:
+    def _catch_up(self, state: Mp4Session) -> None:
         waiting, state.waiting = state.waiting, []
         for unit, video, audio, text in waiting:
             self._write(state, unit, video, audio, text)
 
-    def _write(self, state: Film, unit: Unit, video: Any, audio: Any, text: str | None) -> None:
+    def _write(self, state: Mp4Session, unit: Unit, video: Any, audio: Any, text: str | None) -> None:
         writer = self._writer
         assert writer is not None
         if self._wants["video"]:

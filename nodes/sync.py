@@ -76,12 +76,12 @@ class Playout(Node):
     def step(self, state: Played, unit: Unit, video: Any = None, audio: Any = None, text: str | None = None) -> Any:
         """What is played: pictures ``[F, H, W, 3]``, samples ``[S]``, words, and ``played`` ``[2]``."""
         lost = {port for port in self._connected if is_missing(unit, port)}
-        heard_by = "audio" if "audio" in self._connected else "video" if "video" in self._connected else "text"
+        main_port = "audio" if "audio" in self._connected else "video" if "video" in self._connected else "text"
         return {
             "video": self._picture(state, unit, video, "video" in lost),
             "audio": self._sound(state, unit, audio, "audio" in lost),
             "text": relayed(unit, "text", text),
-            "played": np.array([unit.index, int(heard_by in lost)], np.int64),
+            "played": np.array([unit.index, int(main_port in lost)], np.int64),
         }
 
     def absorb(self, state: Played, units: Sequence[tuple[Unit, Mapping[str, Any]]]) -> None:
@@ -110,7 +110,7 @@ class Playout(Node):
 
     def _sound(self, state: Played, unit: Unit, samples: Any, is_lost: bool) -> Emission | None:
         if samples is not None:
-            return self._heard(state, unit, samples)
+            return self._audible(state, unit, samples)
         if self._n_samples is None or "audio" not in self._connected:
             return None
         stand_in: Any = self._ctx.empty("audio", (self._n_samples,), "float32")
@@ -122,7 +122,7 @@ class Playout(Node):
         self._break(state)
         return Emission(stand_in, Validity.CONCEALED if is_lost else Validity.REAL)
 
-    def _heard(self, state: Played, unit: Unit, samples: Any) -> Emission | None:
+    def _audible(self, state: Played, unit: Unit, samples: Any) -> Emission | None:
         self._n_samples = len(samples)
         n = min(len(samples), int(len(samples) * FADE_MS * 1_000_000 / unit.duration_ns))
         if state.is_hole and self.audio == "fade":

@@ -32,9 +32,9 @@ def main(plan: object, process: str, paths: dict[str, str], addresses: dict[str,
         torn += checksum(packet.array) != packet.produced_ns
         kept.append((packet.array[::3], checksum(packet.array[::3])))
         while len(kept) > keep:
-            look, wanted = kept.pop(chance.randrange(len(kept)))
-            torn += checksum(look) != wanted
-    torn += sum(checksum(look) != wanted for look, wanted in kept)
+            lease, wanted = kept.pop(chance.randrange(len(kept)))
+            torn += checksum(lease) != wanted
+    torn += sum(checksum(lease) != wanted for lease, wanted in kept)
     seen = np.array([packets, torn])
     endpoint.publisher.publish(Packet(ANSWERS, 1, 0, 0, 0, Validity.REAL, {"": seen}), ["main"])
     kept.clear()

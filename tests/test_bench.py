@@ -39,11 +39,11 @@ def fired(plan, node, unit, *, called_us=0, done_us=0, mode="step", verdict="rea
 
 
 def test_all_rounds_are_kept_and_the_best_is_the_first_of_the_smallest():
-    values, heard = iter([3, 1, 2, 1]), []
-    made = report("x", "be quick", {"a": 1}, 4, lambda: {"value": next(values)}, lambda r: r["value"], heard.append)
+    values, on_round = iter([3, 1, 2, 1]), []
+    made = report("x", "be quick", {"a": 1}, 4, lambda: {"value": next(values)}, lambda r: r["value"], on_round.append)
     assert [r["value"] for r in made["rounds"]] == [3, 1, 2, 1]
     assert made["best"] == 2
-    assert heard == made["rounds"]
+    assert on_round == made["rounds"]
     assert {"cpu", "cores", "python", "torch", "load_1m", "wangraph"} <= made["machine"].keys()
 
 
@@ -118,10 +118,10 @@ def test_a_sample_is_taken_of_a_process_when_it_has_told_something_new():
     statistics, samples = Statistics(plan), Samples(plan)
     usage = {"main": {"cpu_s": 1.0}, "performer": {"cpu_s": 2.0}}
     statistics.add([fired(plan, "main_source", 0), Note(0, "main", "stall", "x")])
-    samples.look(statistics, usage)
+    samples.poll(statistics, usage)
     usage["performer"] = {"cpu_s": 2.5}
     statistics.add([fired(plan, "performer_source", 0), fired(plan, "performer_source", 1)])
-    samples.look(statistics, usage)
+    samples.poll(statistics, usage)
     assert samples.by_process["main"] == [Sample(1, 1, 1.0)]
     assert samples.by_process["performer"] == [Sample(0, 0, 2.0), Sample(2, 2, 2.5)]
 
@@ -296,7 +296,7 @@ MEASURED = {
 @pytest.mark.parametrize("name", BENCHES)
 def test_every_round_is_printed_with_the_machine_and_the_best_is_marked(name, monkeypatch):
     made = a_report(name, MEASURED[name])
-    monkeypatch.setattr(find(name), "run", lambda rounds, seconds, heard: made)
+    monkeypatch.setattr(find(name), "run", lambda rounds, seconds, on_round: made)
     out = CliRunner().invoke(command, [name, "--rounds", "2"]).output
     assert f"{name}: {machine_line(MACHINE)}" in out
     assert "units 3, torch threads main 1 performer 2" in out
@@ -317,13 +317,13 @@ def test_tables_have_a_cell_for_every_column_and_begin_with_the_round(name):
 
 def test_json_goes_to_standard_output_and_nothing_else_does(monkeypatch):
     made = a_report("clock", MEASURED["clock"])
-    monkeypatch.setattr(clock, "run", lambda rounds, seconds, heard: made)
+    monkeypatch.setattr(clock, "run", lambda rounds, seconds, on_round: made)
     assert json.loads(CliRunner().invoke(command, ["clock", "--json", "-"]).output) == made
 
 
 def test_json_goes_to_a_file(monkeypatch, tmp_path):
     made = a_report("clock", MEASURED["clock"])
-    monkeypatch.setattr(clock, "run", lambda rounds, seconds, heard: made)
+    monkeypatch.setattr(clock, "run", lambda rounds, seconds, on_round: made)
     CliRunner().invoke(command, ["clock", "--json", str(tmp_path / "clock.json")])
     assert json.loads((tmp_path / "clock.json").read_text()) == made
 

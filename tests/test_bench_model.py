@@ -58,10 +58,10 @@ def test_what_is_no_number_differs_from_everything(spoilt):
 
 
 def test_the_cache_bench_reports_what_it_measured():
-    heard = []
-    report = cache.run(1, 2, heard.append, cache.Scale("nano", 5.0, 2, grown_units=4, cap_units=4, chunk_units=2))
+    on_round = []
+    report = cache.run(1, 2, on_round.append, cache.Scale("nano", 5.0, 2, grown_units=4, cap_units=4, chunk_units=2))
     (measured,) = report["rounds"]
-    assert heard == [measured] and report["best"] == 1 and json.dumps(report)
+    assert on_round == [measured] and report["best"] == 1 and json.dumps(report)
     assert measured["largest_difference"] < 1e-4
     assert {"ours_ms", "plain_ms", "ratio", "growth_bytes_per_unit", "drift_bytes_per_unit"} < measured.keys()
     assert len(cache.table(report).rows[0]) == len(cache.table(report).columns)

@@ -277,7 +277,7 @@ def test_closing_gives_every_file_back(tmp_path):
         ("empty.mp4", b"", "empty file (expected a media file), set params.path"),
         (
             "text.mp4",
-            b"hello, this is no film" * 50,
+            b"hello, this is no video" * 50,
             "Invalid data found when processing input (expected a file that FFmpeg can read), try: ffprobe '{path}'",
         ),
     ],

@@ -338,7 +338,7 @@ def _paths(tree, path=()):
 
 def test_what_a_graph_reads_is_not_written_by_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("me.mp4").write_bytes(b"a film")
+    Path("me.mp4").write_bytes(b"a video")
     Path("again.mp4").symlink_to("me.mp4")
     (tmp_path / "g.yaml").write_text(
         "name: g\nnodes:\n"
@@ -358,6 +358,6 @@ def test_what_a_graph_reads_is_not_written_by_it(tmp_path, monkeypatch):
         f"g.yaml:6:39: node 'third': {tmp_path / 'out.mp4'}: is written by node 'second' (expected one writer of a "
         "file), set params.path"
     )
-    assert Path("me.mp4").read_bytes() == b"a film"
+    assert Path("me.mp4").read_bytes() == b"a video"
     nowhere = {"first.path": "/dev/null", "second.path": "/dev/null", "third.path": "out.mp4"}
     assert make_plan(load("g.yaml", nowhere)).nodes.keys() == {"user", "first", "second", "third"}

@@ -46,7 +46,7 @@ def test_every_command_in_the_documents_parses(document, line, tmp_path, monkeyp
 
 def _make_files(folder: Path) -> None:
     """What examples name and a reader would have."""
-    for name in ("DIR", "MINE", "VOICES", "FACES", "films", "training/tiny"):
+    for name in ("DIR", "MINE", "VOICES", "FACES", "videos", "training/tiny"):
         (folder / name).mkdir(parents=True)
     for name in ("me.wav", "me.mp4", "my.yaml", "my_graph.yaml"):
         (folder / name).touch()

@@ -54,7 +54,7 @@ class Witness:
     def __init__(self, at_unit: int, act) -> None:
         self.at_unit, self.act, self.pids = at_unit, act, {}
 
-    def look(self, statistics, usage):
+    def poll(self, statistics, usage):
         self.pids = {name: used["pid"] for name, used in usage.items()}
         if self.act is not None and statistics.units_presented >= self.at_unit:
             act, self.act = self.act, None
@@ -341,7 +341,7 @@ def test_a_stall_is_reported_by_node_unit_and_reason(tmp_path):
     told: list[str] = []
 
     class Opener:
-        def look(self, statistics, usage):
+        def poll(self, statistics, usage):
             for note in statistics.notes:
                 if note.kind == "stall" and "'mix'" in note.text and not told:
                     told.append(note.text)
@@ -362,7 +362,7 @@ def test_a_process_that_must_be_killed_to_end_is_no_run_that_ended_in_order(tmp_
     hanging = Run(looped(tmp_path / "out", toys.Hangs, gate=str(gate)).plan(), Options(UNITS))
 
     class Impatient:
-        def look(self, statistics, usage):
+        def poll(self, statistics, usage):
             if any(note.kind == "stall" for note in statistics.notes) and not hanging.is_stopped:
                 hanging.stop()
 
@@ -387,7 +387,7 @@ def test_a_stop_that_is_stuck_is_told_and_its_recording_is_not_whole(tmp_path, m
     class Patient:
         opened = False
 
-        def look(self, statistics, usage):
+        def poll(self, statistics, usage):
             texts = {note.kind: note.text for note in statistics.notes}
             if "stall" in texts and not stuck.is_stopped:
                 stuck.stop()

@@ -105,14 +105,14 @@ def test_no_turn_is_spared_because_the_user_goes_on_after_a_short_answer(voices,
     assert m.turns_right(talks, in_text).value < 0.9
 
 
-def test_a_murmur_may_be_said_in_text_alone(voices, read):
+def test_a_backchannel_may_be_said_in_text_alone(voices, read):
     probe = probes.pauses(voices.synthetic, N)
     talks = held(voices, read, probe)
-    murmuring = [
+    backchannels = [
         talk for talk in talks if any(m.in_text(talk, *pause) for turn in turns(talk) for pause in turn.pauses)
     ]
-    unheard = m.false_starts(talks, lambda talk, start, end: ["<noise>"])
-    assert unheard.value == 0.0 and murmuring
+    quiet = m.false_starts(talks, lambda talk, start, end: ["<noise>"])
+    assert quiet.value == 0.0 and backchannels
 
 
 def test_an_agent_that_takes_a_pause_for_the_end_starts_falsely(voices, read):
@@ -135,7 +135,7 @@ def test_an_agent_that_heeds_no_interruption_talks_on(voices, read):
     assert len(m.telling(deaf)) >= 2 and m.stopped(deaf).value == 0.0
 
 
-def test_an_agent_that_is_stopped_by_a_murmur_does_not_talk_through(voices, read):
+def test_an_agent_that_is_stopped_by_a_backchannel_does_not_talk_through(voices, read):
     probe = probes.backchannels(voices.synthetic, N)
 
     def timid(cues):
@@ -268,7 +268,7 @@ def test_who_talks_through_side_talk_is_not_silent():
     assert m.silent_asides([talk_of([], (0, 6000))]).value == 0.0  # it never let anybody speak
 
 
-def test_who_stops_at_a_murmur_and_then_says_as_much_has_not_talked_through():
+def test_who_stops_at_a_backchannel_and_then_says_as_much_has_not_talked_through():
     cues = [Cue("speech", 1000 * MS, manner="backchannel"), Cue("quiet", 1400 * MS)]
     twin = talk_of([], (500, 2500))
     for heard, goes_on in ((((500, 2500),), 1.0), (((500, 1100), (2600, 4000)), 0.0), (((500, 1300),), 0.0)):

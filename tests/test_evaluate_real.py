@@ -15,7 +15,7 @@ from world_toys import tones
 from wangraph.runtime.errors import MediaError, UserError
 from wangraph.tools.lab.evaluate.compose import compose
 from wangraph.tools.lab.evaluate.export import export
-from wangraph.tools.lab.evaluate.real import Film, cuts, figures_of, read_films, spurious, summary
+from wangraph.tools.lab.evaluate.real import CuedVideo, cuts, figures_of, read_videos, spurious, summary
 from wangraph.tools.lab.evaluate.talk import DialogueSpec, Talk
 from wangraph.tools.lab.world import cuefile
 from wangraph.tools.lab.world.cues import Cue
@@ -72,31 +72,31 @@ def test_what_is_wrong_with_a_file_of_cues_is_said(tmp_path, text, told):
     assert str(error.value).startswith(f"{path}: {told}")
 
 
-# films ---------------------------------------------------------------------------------------------------------------
+# videos ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_film_that_was_put_together_is_read_with_its_cues_in_their_place(tmp_path, takes):
+def test_a_video_that_was_put_together_is_read_with_its_cues_in_their_place(tmp_path, takes):
     cues = compose(tmp_path / "a.mp4", takes, pictures(), seed=1, turns=3)
     compose(tmp_path / "b.mp4", takes, None, seed=1, turns=3)
-    (tmp_path / "c.txt").write_text("no film: it has no cues")
-    seen, heard = read_films(tmp_path, 32)
+    (tmp_path / "c.txt").write_text("no video: it has no cues")
+    seen, heard = read_videos(tmp_path, 32)
     assert [seen.name, heard.name] == ["a", "b"] and seen.frames is not None and heard.frames is None
     assert seen.frames.shape == (len(seen), 4, 32, 32, 3)
     assert abs(len(seen) - len(heard)) <= 1  # a codec's padding
     assert [(cue.kind, cue.words) for cue in seen.cues] == [(cue.kind, cue.words) for cue in cues]
-    for film in (seen, heard):
-        sound = film.sound.reshape(-1)
-        for cue in film.cues:
+    for video in (seen, heard):
+        sound = video.sound.reshape(-1)
+        for cue in video.cues:
             if cue.kind == "word":  # the word has just been said, and it is quiet after the turn
                 assert np.abs(sound[cue.at - RATE // 10 : cue.at]).max() > 0.05
             if cue.kind == "end":
                 assert np.abs(sound[cue.at + RATE // 10 : cue.at + RATE]).max() < 0.02
 
 
-def test_a_folder_without_films_is_refused(tmp_path):
+def test_a_folder_without_videos_is_refused(tmp_path):
     with pytest.raises(MediaError) as error:
-        read_films(tmp_path, 32)
-    told = "found no films (expected NAME.mp4 and NAME.json of each), see docs/benchmark.md"
+        read_videos(tmp_path, 32)
+    told = "found no videos (expected NAME.mp4 and NAME.json of each), see docs/benchmark.md"
     assert str(error.value) == f"{tmp_path}: {told}"
 
 
@@ -107,7 +107,7 @@ def talk(said):
     for unit, word in said.items():
         text[unit] = STOP if word == "—" else TOKENS[word]
     silence = np.zeros(units * UNIT, np.float32)
-    return Talk(DialogueSpec(0, Speaker("film", "people", "film")), CUES, silence, silence, {}, text, None)
+    return Talk(DialogueSpec(0, Speaker("video", "people", "video")), CUES, silence, silence, {}, text, None)
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_words_turns_what_nobody_asked_for_and_what_is_cut_off_are_counted(said,
     figures = figures_of([held])
     assert [figures["words, text"].value, figures["turns, text"].value] == [right, whole]
     assert [spurious([held]).value, cuts([held]).value] == [more, broken]
-    film = Film("a", None, held.user_samples.reshape(-1, UNIT), CUES)
-    assert summary([held], [film])[0].startswith(f"a: {whole} of 1 turns right; due five; said ")
+    video = CuedVideo("a", None, held.user_samples.reshape(-1, UNIT), CUES)
+    assert summary([held], [video])[0].startswith(f"a: {whole} of 1 turns right; due five; said ")
 
 
 # files for others ----------------------------------------------------------------------------------------------------
@@ -152,19 +152,19 @@ def test_a_dialogue_is_written_on_one_clock(tmp_path):
     )
 
 
-def test_the_command_line_makes_films_and_puts_them_before_a_checkpoint(tmp_path, takes):
+def test_the_command_line_makes_videos_and_puts_them_before_a_checkpoint(tmp_path, takes):
     voices = tones(tmp_path)
     compose(tmp_path / "face.mp4", takes, pictures(), seed=0, turns=1)
-    films = tmp_path / "films"
-    films.mkdir()
-    words = ["compose", tmp_path / "face.mp4", "--voices", voices, "--person", "tone", "-o", films / "a.mp4"]
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    words = ["compose", tmp_path / "face.mp4", "--voices", voices, "--person", "tone", "-o", videos / "a.mp4"]
     made = CliRunner().invoke(world, [*map(str, words), "--turns", "1"], standalone_mode=False)
     assert made.exception is None and "1 turns" in made.output
     nobody = CliRunner().invoke(world, [*map(str, words[:5]), "tony", *map(str, words[6:])], standalone_mode=False)
     assert isinstance(nobody.exception, UserError)
     assert str(nobody.exception) == "--person: found 'tony' (available: tone); did you mean 'tone'?"
     checkpoint = save_untrained(tmp_path / "nano.safetensors")
-    words = ["real", films, "--checkpoint", checkpoint, "--steps", 1, "--export", tmp_path / "out"]
+    words = ["real", videos, "--checkpoint", checkpoint, "--steps", 1, "--export", tmp_path / "out"]
     shown = CliRunner().invoke(evaluate, list(map(str, words)), standalone_mode=False)
     assert shown.exception is None and "a: 0 of 1 turns right" in shown.output
     assert (tmp_path / "out" / "a" / "both.wav").exists()

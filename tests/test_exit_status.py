@@ -88,7 +88,7 @@ def test_signals_end_a_run_in_order_and_say_which_it_was(here, number, code):
     run = Run(load_plan("hello"), Options())
 
     class Interrupter:
-        def look(self, statistics, usage):
+        def poll(self, statistics, usage):
             if statistics.units_presented and not run.is_stopped:
                 os.kill(os.getpid(), number)
 

@@ -131,7 +131,7 @@ def views(tmp_path_factory):
     return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
 
-def test_a_view_is_a_film_its_pose_and_the_latents_of_a_drawing_of_it(views):
+def test_a_view_is_a_video_its_pose_and_the_latents_of_a_drawing_of_it(views):
     assert views["user_video"].shape == (24, 4, *FRAMES) and views["user_video"].dtype == torch.uint8
     assert views["latents"].shape == (24, 4, *CONFIG.latent_shape) and views["latents"].isfinite().all()
     pose = views["user_pose"].float()
@@ -166,5 +166,5 @@ def test_a_batch_has_many_users_for_a_short_time(views):
     users = Users(views, 9, 2, torch.device("cpu"))
     batch = users.draw(torch.Generator().manual_seed(0))
     assert batch.frames.shape == (9, 2, *FRAMES) and batch.latents.shape[:2] == batch.pose.shape[:2] == (9, 2)
-    films = (views["user_video"].float() / 127.5 - 1).unfold(1, 2, 1).movedim(-1, 2).flatten(0, 1)
-    assert all(any(torch.equal(row, film) for film in films) for row in batch.frames)
+    videos = (views["user_video"].float() / 127.5 - 1).unfold(1, 2, 1).movedim(-1, 2).flatten(0, 1)
+    assert all(any(torch.equal(row, video) for video in videos) for row in batch.frames)

@@ -37,7 +37,7 @@ class Killer:
     def __init__(self, process: str, number: signal.Signals, at_unit: int) -> None:
         self.process, self.number, self.at_unit, self.done = process, number, at_unit, False
 
-    def look(self, statistics, usage):
+    def poll(self, statistics, usage):
         if not self.done and statistics.units_presented >= self.at_unit:
             self.done = True
             os.kill(usage[self.process]["pid"] if self.process else os.getpid(), self.number)

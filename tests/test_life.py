@@ -56,9 +56,9 @@ def everything(frames=24):
 
 
 def scene(kind, material, seed=0, lens=CLEAR):
-    filmed = Scene(View(kind, seed), material, LOOKS, 64)
-    filmed._camera = Camera(lens, seed)
-    return filmed
+    pictures_of = Scene(View(kind, seed), material, LOOKS, 64)
+    pictures_of._camera = Camera(lens, seed)
+    return pictures_of
 
 
 # what there is -------------------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def test_the_digest_follows_the_files_and_not_the_place(folder, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["photo", "drawn", "frozen", "nobody", "black"])
-def test_a_film_taken_at_once_is_the_film_taken_unit_by_unit(material, kind):
+def test_a_video_taken_at_once_is_the_video_taken_unit_by_unit(material, kind):
     view, pose = View(kind, 3), everything()
     whole = Scene(view, material, LOOKS, 64).shoot(pose)
     camera = Scene(view, material, LOOKS, 64)
@@ -216,9 +216,11 @@ def test_chatter_is_listened_to_and_gets_no_answer(bank):
 
 
 def test_who_has_no_camera_or_microphone_arrives_as_empty(bank):
-    person = Person(bank.split("train")[0], LOOKS, Room(), view=View("off", 0, off_from=5), line=Line(), is_heard=False)
+    person = Person(
+        bank.split("train")[0], LOOKS, Room(), view=View("off", 0, off_from=5), line=Line(), has_sound=False
+    )
     talk = play(0, 12, bank, person=person, script=fixed(Act("ask", 300, (("four",),))), size=32)
-    assert talk.is_seen.tolist() == [True] * 5 + [False] * 7 and not talk.is_heard.any()
+    assert talk.is_seen.tolist() == [True] * 5 + [False] * 7 and not talk.has_sound.any()
     assert not talk.user_audio.any()
 
 

@@ -57,7 +57,7 @@ def payload(value: int) -> dict[str, np.ndarray]:
 def test_a_slot_is_free_again_when_every_reader_has_let_go(rig):
     slot = rig.send(payload(1))
     assert rig.pool.holders(STREAM) == {"performer": 1, "viewer": 1}
-    first, second = (rig.readers[name].look(STREAM, slot) for name in READERS)
+    first, second = (rig.readers[name].lease(STREAM, slot) for name in READERS)
     assert first[:1000].tolist() == [1] * 1000
     del first
     assert rig.pool.holders(STREAM) == {"viewer": 1}
@@ -66,7 +66,7 @@ def test_a_slot_is_free_again_when_every_reader_has_let_go(rig):
 
 
 def test_the_pool_runs_dry_and_names_who_holds_it(rig):
-    views = [rig.readers["performer"].look(STREAM, rig.send(payload(i), ["performer"])) for i in range(N_SLOTS)]
+    views = [rig.readers["performer"].lease(STREAM, rig.send(payload(i), ["performer"])) for i in range(N_SLOTS)]
     assert rig.send(payload(9)) is None
     assert rig.pool.acquire(STREAM) is None
     assert rig.pool.holders(STREAM) == {"performer": N_SLOTS}
@@ -89,7 +89,7 @@ def test_the_pool_runs_dry_and_names_who_holds_it(rig):
     ],
 )
 def test_whatever_is_derived_from_a_slot_keeps_it(rig, derive):
-    root = rig.readers["viewer"].look(STREAM, rig.send(payload(1), ["viewer"]))
+    root = rig.readers["viewer"].lease(STREAM, rig.send(payload(1), ["viewer"]))
     derived = derive(root)
     del root
     gc.collect()
@@ -102,7 +102,7 @@ def test_whatever_is_derived_from_a_slot_keeps_it(rig, derive):
 @pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
 def test_torch_tensors_over_a_slot_keep_it(rig):
     torch = pytest.importorskip("torch")
-    root = rig.readers["viewer"].look(STREAM, rig.send(payload(1), ["viewer"]))
+    root = rig.readers["viewer"].lease(STREAM, rig.send(payload(1), ["viewer"]))
     tensor = torch.from_numpy(root[:1000].view(np.uint8))[100:200].view(10, 10).T
     back = tensor[2:].numpy()
     del root, tensor
@@ -115,7 +115,7 @@ def test_torch_tensors_over_a_slot_keep_it(rig):
 
 
 def test_a_reader_cannot_write_into_a_slot(rig):
-    root = rig.readers["viewer"].look(STREAM, rig.send(payload(1), ["viewer"]))
+    root = rig.readers["viewer"].lease(STREAM, rig.send(payload(1), ["viewer"]))
     with pytest.raises(ValueError, match=r"^assignment destination is read-only$"):
         root[0] = 1
     with pytest.raises(ValueError, match=r"^cannot set WRITEABLE flag to True of this array$"):
@@ -130,7 +130,7 @@ def test_what_is_written_in_place_is_not_copied_and_is_frozen(rig):
     slot = rig.send({"keys": keys, "values": values}, ["viewer"])
     assert rig.pool.holders(STREAM) == {"main": 1, "viewer": 1}
     assert not keys.flags.writeable
-    root = rig.readers["viewer"].look(STREAM, slot)
+    root = rig.readers["viewer"].lease(STREAM, slot)
     assert root[:500].tolist() == [7] * 500
     del keys, values
     assert rig.pool.holders(STREAM) == {"viewer": 1}
@@ -141,7 +141,7 @@ def test_tensors_not_written_in_place_are_copied_beside_those_that_were(rig):
     keys[:] = 3
     slot = rig.send({"keys": keys, "values": np.full(50, 4, np.float32)}, ["viewer"])
     assert rig.pool.holders(STREAM) == {"main": 1, "viewer": 1}
-    root = rig.readers["viewer"].look(STREAM, slot)
+    root = rig.readers["viewer"].lease(STREAM, slot)
     assert root[:1000].tolist() == [3] * 1000
     assert root[1024:1224].view(np.float32).tolist() == [4.0] * 50
 
@@ -152,7 +152,7 @@ def test_a_unit_emitted_after_the_next_was_begun_is_not_copied_either(rig):
     first[:], second[:] = 1, 2
     slots = [rig.send({"keys": array}, ["viewer"]) for array in (first, second)]
     assert rig.pool.holders(STREAM) == {"main": 2, "viewer": 2}
-    assert [rig.readers["viewer"].look(STREAM, slot)[0] for slot in slots] == [1, 2]
+    assert [rig.readers["viewer"].lease(STREAM, slot)[0] for slot in slots] == [1, 2]
 
 
 def test_an_array_emitted_twice_is_copied_the_second_time(rig):
@@ -181,7 +181,7 @@ def test_a_view_at_another_place_of_the_slot_is_copied_right(rig):
     keys = rig.pool.empty(STREAM, "keys", (1000,), np.uint8)
     keys[:] = np.arange(1000) % 251
     slot = rig.send({"keys": keys[500:]}, ["viewer"])
-    root = rig.readers["viewer"].look(STREAM, slot)
+    root = rig.readers["viewer"].lease(STREAM, slot)
     assert root[:500].tolist() == (np.arange(500, 1000) % 251).tolist()
 
 
@@ -190,7 +190,7 @@ def test_a_view_at_another_place_of_the_slot_is_copied_right(rig):
 def test_any_memory_order_arrives_as_c_order_of_this_machine(rig, order, dtype):
     values = np.arange(50).reshape(5, 10).astype(dtype, order=order)
     slot = rig.send({"values": values}, ["viewer"])
-    root = rig.readers["viewer"].look(STREAM, slot)
+    root = rig.readers["viewer"].lease(STREAM, slot)
     assert root[1024:1224].view(np.float32).tolist() == list(range(50))
 
 
@@ -231,7 +231,7 @@ def test_looking_at_a_slot_that_is_not_there_says_what_is(rig):
         "(it has: 4 of 'see.latents'), do both processes run the same graph?"
     )
     with pytest.raises(RunError, match=f"^{re.escape(expected)}$"):
-        rig.readers["viewer"].look(STREAM, N_SLOTS)
+        rig.readers["viewer"].lease(STREAM, N_SLOTS)
 
 
 def test_threads_never_get_the_same_slot(rig):
@@ -268,7 +268,7 @@ def test_no_view_ever_changes_whatever_is_kept_and_however_long(tmp_path_factory
                 held = rig.pool.holders(STREAM)
                 assert sum(held.values()) >= N_SLOTS
             else:
-                kept += [(value, rig.readers[name].look(STREAM, slot)[:1000]) for name in readers]
+                kept += [(value, rig.readers[name].lease(STREAM, slot)[:1000]) for name in readers]
             if which > 5:
                 kept.append((value, keys))
         assert all((view == wanted).all() for wanted, view in kept)

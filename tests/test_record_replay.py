@@ -26,7 +26,7 @@ from wangraph.runtime.engine.run import Run
 from wangraph.runtime.errors import ProcessLost, RunError, UserError
 from wangraph.runtime.observe.records import TRACE_VERSION, make_header
 from wangraph.runtime.observe.run_file import running
-from wangraph.runtime.observe.status import Asker
+from wangraph.runtime.observe.status import StatusClient
 from wangraph.runtime.packet import Packet, Validity
 from wangraph.runtime.recording import recorder as recorder_module
 from wangraph.runtime.recording.cdr import decode_packet, encode_image, encode_packet, pictures_of
@@ -488,12 +488,12 @@ def test_a_recording_survives_the_death_of_its_writer_up_to_the_last_second(tmp_
     process = subprocess.Popen(command, cwd=tmp_path)
     while process.poll() is None and not running():
         pass
-    asker = Asker(running()[0])
-    while process.poll() is None and (now := asker.ask()) is not None and now["unit"] < 12:
+    client = StatusClient(running()[0])
+    while process.poll() is None and (now := client.snapshot()) is not None and now["unit"] < 12:
         pass
     process.kill()
     process.wait()
-    asker.close()
+    client.close()
     recording = open_recording(tmp_path / "run.mcap")
     assert not recording.is_whole
     assert (now["unit"] - recording.units["sync.video"]) * recording.plan.clock.period <= 1

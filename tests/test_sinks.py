@@ -26,7 +26,7 @@ BLANK = np.zeros((4, 64, 64, 3), np.uint8)
 
 
 def write(path, n_units=13, connected=ALL, clock=CLOCK, pattern=None, finish=True, **params):
-    """A film of the test picture; gives the sink, closed."""
+    """A video of the test picture; gives the sink, closed."""
     source = opened(CapturePattern(**(pattern or {"width": 128, "height": 96})), clock=clock)
     sink = opened(Mp4(path=path, **params), *connected, clock=clock)
     state = sink.new_state()
@@ -56,7 +56,7 @@ def embedded_captions(path):
         ]
 
 
-def test_a_film_has_every_picture_the_exact_length_and_no_skew(tmp_path):
+def test_a_video_has_every_picture_the_exact_length_and_no_skew(tmp_path):
     path = tmp_path / "a.mp4"
     sink = write(path, 26)
     assert read_timecodes(path) == list(range(104))
@@ -171,7 +171,7 @@ def test_a_picture_that_never_comes_is_black_in_the_end(tmp_path, monkeypatch):
     assert frames[-1].min() > 250
 
 
-def test_words_become_captions_in_the_film_and_beside_it(tmp_path):
+def test_words_become_captions_in_the_video_and_beside_it(tmp_path):
     path = tmp_path / "a.mp4"
     sink = opened(Mp4(path=path), *ALL)
     state = sink.new_state()
@@ -190,7 +190,7 @@ def test_words_become_captions_in_the_film_and_beside_it(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_captions_never_lengthen_the_film_and_agree_with_the_file_beside_it(tmp_path, seed):
+def test_captions_never_lengthen_the_video_and_agree_with_the_file_beside_it(tmp_path, seed):
     rng = np.random.default_rng(seed)
     path, n_units = tmp_path / "a.mp4", int(rng.integers(1, 40))
     sink = opened(Mp4(path=path, pause_s=0.32), "audio", "text")
@@ -215,7 +215,7 @@ def ms(text):
     return round((int(hours) * 60 + int(minutes)) * 60_000 + float(seconds) * 1000)
 
 
-def test_a_film_without_words_leaves_no_captions_of_an_older_one(tmp_path):
+def test_a_video_without_words_leaves_no_captions_of_an_older_one(tmp_path):
     (tmp_path / "a.srt").write_text("old")
     sink = opened(Mp4(path=tmp_path / "a.mp4"), *ALL)
     sink.step(sink.new_state(), unit(0), video=BLANK, audio=np.zeros(2560, np.float32))
@@ -260,7 +260,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_film_plays_when_its_process_is_killed(tmp_path):
+def test_a_video_plays_when_its_process_is_killed(tmp_path):
     path = tmp_path / "a.mp4"
     run = subprocess.run([sys.executable, "-c", KILLED, str(path), str(Path(__file__).parent)], check=False)
     assert run.returncode == -signal.SIGKILL
@@ -300,7 +300,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_what_was_written_plays(tmp_path)
 
 
 def test_a_unit_whose_picture_is_lost_keeps_its_sound_and_is_printed(tmp_path, capfd):
-    graph = Graph("film", latency_ms=80)
+    graph = Graph("video", latency_ms=80)
     pattern = graph.add("pattern", CapturePattern, seconds=3.0, width=64, height=64)
     picture = graph.add("tee", "flow.tee", inputs={"value": pattern["video"]})["a"]
     graph.add("file", Mp4, inputs={"video": picture, "audio": pattern["audio"]}, path=str(tmp_path / "a.mp4"))
@@ -312,11 +312,11 @@ def test_a_unit_whose_picture_is_lost_keeps_its_sound_and_is_printed(tmp_path, c
     assert [line.rpartition(": ")[2] for line in lines[5:9]][1:3] == ["missing", "missing"]
 
 
-def test_closing_after_a_failure_finishes_the_film(tmp_path):
+def test_closing_after_a_failure_finishes_the_video(tmp_path):
     path = tmp_path / "a.mp4"
     sink = write(path, 3, finish=False)
     with pytest.raises(ValueError):
-        sink.step(sink._films[0], unit(3), video=np.zeros((4, 96, 128), np.uint8), audio=np.zeros(2560, np.float32))
+        sink.step(sink._sessions[0], unit(3), video=np.zeros((4, 96, 128), np.uint8), audio=np.zeros(2560, np.float32))
     sink.close()
     sink.close()
     assert read_timecodes(path)[:12] == list(range(12))

@@ -23,7 +23,7 @@ def watch(cursor: int):
 
 def test_a_stall_is_told_once_while_the_node_stands():
     stalls, _ = watch(5)
-    told = [stalls.look(unit * PERIOD) for unit in range(5, 40)]
+    told = [stalls.poll(unit * PERIOD) for unit in range(5, 40)]
     assert [text for texts in told for text in texts] == ["node 'file': waiting for unit 5; 320 ms over its due"]
 
 
@@ -32,13 +32,13 @@ def test_a_node_that_falls_behind_is_told_whenever_it_is_twice_as_late():
     late = []
     for unit in range(200):
         node.cursor = unit // 2
-        late += [text.rpartition("; ")[2] for text in stalls.look(unit * PERIOD)]
+        late += [text.rpartition("; ")[2] for text in stalls.poll(unit * PERIOD)]
     assert late == [f"{ms} ms over its due" for ms in (320, 640, 1280, 2560, 5120, 10240)]
 
 
 def test_a_node_that_has_caught_up_is_told_anew():
     stalls, node = watch(0)
-    assert stalls.look(10 * PERIOD)
+    assert stalls.poll(10 * PERIOD)
     node.cursor = 10
-    assert not stalls.look(11 * PERIOD)
-    assert stalls.look(15 * PERIOD) == ["node 'file': waiting for unit 10; 320 ms over its due"]
+    assert not stalls.poll(11 * PERIOD)
+    assert stalls.poll(15 * PERIOD) == ["node 'file': waiting for unit 10; 320 ms over its due"]

@@ -26,7 +26,7 @@ from wangraph.runtime.observe.follow import newest
 from wangraph.runtime.observe.records import Footer, Header, Note, read_trace
 from wangraph.runtime.observe.run_file import running
 from wangraph.runtime.observe.statistics import Statistics
-from wangraph.runtime.observe.status import Asker
+from wangraph.runtime.observe.status import StatusClient
 from wangraph.runtime.plan.plan import from_plain
 from wangraph.tools.timeline import following, serve
 from wangraph.tools.timeline.columns import view_of
@@ -109,7 +109,7 @@ class Beside:
         self.run, self.act, self.ready = run, act, threading.Event()
         self.pool, self.future = ThreadPoolExecutor(1), None
 
-    def look(self, statistics, usage):
+    def poll(self, statistics, usage):
         if self.future is None and statistics.units_presented >= 2:
             self.future = self.pool.submit(self.act)
         if self.ready.is_set() and not self.run.is_stopped and statistics.units_presented >= 6:
@@ -127,16 +127,16 @@ def beside(plan, act, **options):
 @pytest.mark.parametrize("serial", [True, False])
 def test_a_follower_gets_what_the_trace_holds(tmp_path, serial):
     def follow(ready):
-        asker, got, since, header = Asker(running()[0]), [], 0, None
+        client, got, since, header = StatusClient(running()[0]), [], 0, None
         try:
-            while (news := asker.records(since)) is not None:
+            while (news := client.records(since)) is not None:
                 ready.set()
                 assert news.n_skipped == 0
                 got, since, header = got + news.records, news.n_records, news.header
                 if news.has_ended:
                     break
         finally:
-            asker.close()
+            client.close()
         return header, got
 
     header, got = beside(straight(tmp_path / "out"), follow, serial=serial, trace=tmp_path / "run.trace")

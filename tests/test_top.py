@@ -28,7 +28,7 @@ from wangraph.runtime.observe.last_miss import LastMiss
 from wangraph.runtime.observe.metrics import families
 from wangraph.runtime.observe.run_file import RunFile, born, find_run, free_name, publish, running
 from wangraph.runtime.observe.statistics import Statistics
-from wangraph.runtime.observe.status import Asker
+from wangraph.runtime.observe.status import StatusClient
 from wangraph.runtime.schedule.events import Firing
 from wangraph.tools.verbs.top import command, view
 
@@ -56,7 +56,7 @@ class Beside:
     def __init__(self, at_unit, act):
         self.at_unit, self.act, self.pool, self.future = at_unit, act, ThreadPoolExecutor(1), None
 
-    def look(self, statistics, usage):
+    def poll(self, statistics, usage):
         if self.future is None and statistics.units_presented >= self.at_unit:
             self.future = self.pool.submit(self.act)
 
@@ -78,11 +78,11 @@ def watched(graph, act, at_unit=3, **options):
 
 def ask_once():
     (found,) = running()
-    asker = Asker(found)
+    client = StatusClient(found)
     try:
-        return asker.ask()
+        return client.snapshot()
     finally:
-        asker.close()
+        client.close()
 
 
 # Attached
@@ -105,24 +105,24 @@ def test_a_node_that_hangs_is_named_with_what_it_does_and_what_others_wait_for(t
     gate = tmp_path / "gate"
     os.mkfifo(gate)
 
-    def look():
+    def poll():
         while (now := ask_once())["nodes"]["mix"]["doing"] != "computing unit 3":
             pass
         with gate.open("wb"):
             return now
 
-    now = watched(looped(tmp_path / "out", toys.Hangs, gate=str(gate)), look, at_unit=1)
+    now = watched(looped(tmp_path / "out", toys.Hangs, gate=str(gate)), poll, at_unit=1)
     assert now["nodes"]["mix"]["unit"] == 3
     assert now["nodes"]["play"]["doing"].startswith("unit ")
 
 
 def test_who_made_the_last_miss_is_told_by_name(tmp_path):
-    def look():
+    def poll():
         while (now := ask_once())["last_miss"] is None:
             pass
         return now
 
-    now = watched(looped(tmp_path / "out", toys.Blend), look, at_unit=1, faults=(parse_fault("mix: drop at=3"),))
+    now = watched(looped(tmp_path / "out", toys.Blend), poll, at_unit=1, faults=(parse_fault("mix: drop at=3"),))
     assert now["last_miss"] == {
         "unit": 3,
         "node": "mix",
@@ -139,15 +139,15 @@ def test_a_miss_is_looked_at_until_what_follows_it_is_known_and_then_no_more():
     plan = timing.agent()
     records = simulate(plan, timing.profile(), 40, 0, [parse_fault("act: stall=300ms at=20")]).records
     statistics, last = Statistics(plan), LastMiss()
-    assert last.look(statistics) is None
+    assert last.poll(statistics) is None
     missed = next(i for i, r in enumerate(records) if isinstance(r, Firing) and (r.node, r.last) == ("play", 20))
     statistics.add(records[: missed + 1])
-    assert last.look(statistics)["unit"] == 20
+    assert last.poll(statistics)["unit"] == 20
     statistics.add(records[missed + 1 :])
-    found = last.look(statistics)
+    found = last.poll(statistics)
     assert found["text"].startswith("act computed 330.0 ms (usually 30.0) on unit 20")
     statistics.recent.clear()
-    assert last.look(statistics) is found
+    assert last.poll(statistics) is found
 
 
 def test_nothing_more_is_told_while_nobody_asks(tmp_path):
@@ -162,8 +162,8 @@ def test_nothing_more_is_told_while_nobody_asks(tmp_path):
             seen.append(for_ms)
 
     result = Run(looped(tmp_path / "out").plan(), Options(units=3))
-    look = result.collector.look
-    result.collector.look = lambda: (look(), seen.append(len(result.collector.engine.statuses)))
+    poll = result.collector.poll
+    result.collector.poll = lambda: (poll(), seen.append(len(result.collector.engine.statuses)))
     result.start().wait()
     assert set(seen) == {0}
 
@@ -175,12 +175,12 @@ def test_a_serial_run_answers_too(tmp_path):
 
 
 def test_who_asks_is_told_when_the_run_is_gone_or_silent():
-    gone = Asker(msgspec.structs.replace(this_process(), born="1"))
-    assert gone.ask() is None
+    gone = StatusClient(msgspec.structs.replace(this_process(), born="1"))
+    assert gone.snapshot() is None
     gone.close()
-    silent = Asker(this_process())
+    silent = StatusClient(this_process())
     with pytest.raises(RunError, match=r"^top: run 'hello-1' does not answer for 0 s \(expected a snapshot\)$"):
-        silent.ask(timeout_s=0)
+        silent.snapshot(timeout_s=0)
     silent.close()
 
 
@@ -242,10 +242,10 @@ def test_a_run_is_named_by_name_graph_or_pid():
 
 
 def test_top_prints_a_line_for_every_node(tmp_path):
-    def look():
+    def poll():
         return CliRunner().invoke(command, [])
 
-    shown = watched(looped(tmp_path / "out"), look)
+    shown = watched(looped(tmp_path / "out"), poll)
     assert shown.exit_code == 0, shown.output
     lines = shown.output.splitlines()
     assert lines[0].startswith("looped  unit ") and "A/V skew 0 ms" in lines[0]
@@ -283,14 +283,14 @@ def scrape(port):
 def test_prometheus_gets_figures_of_the_run_and_of_every_node(tmp_path):
     endless = Run(looped(tmp_path / "out").plan(), Options(metrics_port=0))
 
-    def look():
+    def poll():
         try:
             (note,) = [n for n in endless.statistics.notes if n.kind == "metrics"]
             return scrape(note.text.rpartition(":")[2].partition("/")[0])
         finally:
             endless.stop()
 
-    beside = endless.collector.watcher = Beside(3, look)
+    beside = endless.collector.watcher = Beside(3, poll)
     endless.start().wait()
     page = beside.future.result()
     figures = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))

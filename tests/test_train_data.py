@@ -53,7 +53,7 @@ def test_labels_are_in_the_unit_in_which_the_cue_is_complete(talk, rows):
     assert set(rows["card"].tolist()) == {0, 3} and rows["hand"].sum() > 3
 
 
-def test_doing_nothing_counts_where_a_pause_might_be_an_end_and_a_murmur_an_interruption(tmp_path):
+def test_doing_nothing_counts_where_a_pause_might_be_an_end_and_a_backchannel_an_interruption(tmp_path):
     bank = Bank(cache=tmp_path)
     acts = (
         Act(
@@ -64,10 +64,10 @@ def test_doing_nothing_counts_where_a_pause_might_be_an_end_and_a_murmur_an_inte
     talk = play(5, 60, bank, script=fixed(*acts), size=0)
     holds = tensors_of(talk)["holds"].nonzero().flatten().tolist()
     pause = next(cue.at for cue in talk.cues if cue.kind == "pause")
-    murmur = next(cue.at for cue in talk.cues if cue.kind == "speech" and cue.manner == "backchannel")
+    backchannel = next(cue.at for cue in talk.cues if cue.kind == "speech" and cue.manner == "backchannel")
     quiet = [cue.at for cue in talk.cues if cue.kind == "quiet"]
-    assert len(quiet) == 2, "the murmur's and the side talk's"
-    wanted = [-(-(at + ms * 16) // 2560) for at, ms in ((pause, 80), (murmur, 240), *((at, 80) for at in quiet))]
+    assert len(quiet) == 2, "the backchannel's and the side talk's"
+    wanted = [-(-(at + ms * 16) // 2560) for at, ms in ((pause, 80), (backchannel, 240), *((at, 80) for at in quiet))]
     assert holds == sorted(set(wanted))
     state = [talk.states[unit] for unit in holds]
     assert state[0] == "listen" and "stop" not in state, "the ideal agent did nothing there"
@@ -84,7 +84,7 @@ def tracks(rows=6, units=20, scenario=0):
     quiet = {name: torch.zeros(rows, units, dtype=torch.int8) for name in LISTENED}
     return {
         **quiet,
-        **{name: torch.zeros(rows, units, dtype=torch.int8) for name in ("holds", "unseen", "unheard")},
+        **{name: torch.zeros(rows, units, dtype=torch.int8) for name in ("holds", "unseen", "quiet")},
         "user_audio": torch.randint(-999, 999, (rows, units, 2560), generator=chance, dtype=torch.int16),
         "user_frames": torch.randn(rows, units, 2, 2, 16, generator=chance).half(),
         "agent_latents": torch.randn(rows, units, 8, 16, generator=chance).half(),
@@ -148,8 +148,8 @@ def test_clips_with_speech_are_drawn_more_often_than_silence():
     audio = torch.zeros(4, 40, 2560, dtype=torch.int16)
     audio[0, 10:12] = 8000
     data = {"agent_audio": audio, "user_audio": audio}
-    films = Media(data, 64, 2, 1.0, torch.device("cpu"))
-    loud = films.sounds(torch.Generator().manual_seed(0)).abs().amax((1, 2)) > 0.1
+    videos = Media(data, 64, 2, 1.0, torch.device("cpu"))
+    loud = videos.sounds(torch.Generator().manual_seed(0)).abs().amax((1, 2)) > 0.1
     assert 0.1 < loud.float().mean() < 0.6  # 3 of 156 windows are
 
 

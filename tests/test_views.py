@@ -41,7 +41,7 @@ def test_the_live_view_names_unit_rate_latency_misses_and_every_node():
         Firing("sync", 1, 1, "step", 0, later, later, later + MS, later, "real"),
         Note(0, "main", "stall", "node 'pattern': computing unit 2 since 700 ms; 330 ms over its due"),
     ])  # fmt: skip
-    view.look(run.statistics, {"main": {"pid": 1, "cpu_s": 0.5, "rss_mb": 90.0, "restarts": 0}})
+    view.poll(run.statistics, {"main": {"pid": 1, "cpu_s": 0.5, "rss_mb": 90.0, "restarts": 0}})
     text = drawn(view._live.get_renderable())
     assert "hello  unit 2  25.0 fps  model latency 61 ms of 80  1 of the last 2 units real  misses 1" in text
     assert "main 0.5 s CPU 90 MB" in text

@@ -55,7 +55,7 @@ class Slots:
     def __init__(self, root: np.ndarray) -> None:
         self.root = root
 
-    def look(self, stream: str, slot: int) -> np.ndarray:
+    def lease(self, stream: str, slot: int) -> np.ndarray:
         return self.root
 
 

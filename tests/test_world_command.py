@@ -23,10 +23,10 @@ def wangraph():
 
 
 def decoded(path):
-    with av.open(str(path)) as film:
-        pictures = np.stack([frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)])
-    with av.open(str(path)) as film:
-        sound = np.concatenate([frame.to_ndarray() for frame in film.decode(audio=0)], axis=1)
+    with av.open(str(path)) as video:
+        pictures = np.stack([frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)])
+    with av.open(str(path)) as video:
+        sound = np.concatenate([frame.to_ndarray() for frame in video.decode(audio=0)], axis=1)
     return pictures, sound
 
 
@@ -38,7 +38,7 @@ def lag(one, two):
     return at if at < n // 2 else at - n
 
 
-def test_a_film_shows_both_sides_with_user_left_and_agent_right(wangraph, tmp_path):
+def test_a_video_shows_both_sides_with_user_left_and_agent_right(wangraph, tmp_path):
     path = tmp_path / "talk.mp4"
     result = wangraph("show", 3, "-o", path, "--units", 40, "--size", 32)
     assert result.exception is None and result.output == f"{path}\n"
@@ -106,7 +106,7 @@ def test_an_odd_size_is_refused(wangraph, tmp_path):
     assert str(result.exception) == "world: --size 63 (expected an even number, for H.264), for example 64"
 
 
-def test_a_film_needs_a_file(wangraph):
+def test_a_video_needs_a_file(wangraph):
     result = wangraph("show", 1)
     assert result.exception.format_message() == "Missing option '-o' / '--output'."
 

@@ -5,7 +5,7 @@ import pytest
 
 from wangraph.runtime.errors import UserError
 from wangraph.tools.lab.world.cues import Cue
-from wangraph.tools.lab.world.ear import Ear
+from wangraph.tools.lab.world.onset import OnsetDetector
 from wangraph.tools.lab.world.person import Person
 from wangraph.tools.lab.world.room import Room
 from wangraph.tools.lab.world.script import SCENARIOS, Act, Reaction, drawn, fixed, scenario
@@ -185,14 +185,14 @@ def test_a_card_stays_until_it_was_named_and_may_be_asked_about(bank, person):
 
 
 def test_the_ear_bridges_gaps_between_words_and_hears_an_end():
-    ear = Ear()
+    ear = OnsetDetector()
     speech = spoken(UNIT, UNIT + 5 * UNIT)
     speech[3] = 0.0
     for unit in speech[:6]:
-        ear.hear(unit)
+        ear.add(unit)
     assert ear.onset == UNIT and ear.rise == 4 * UNIT
     for unit in speech[6:10]:
-        ear.hear(unit)
+        ear.add(unit)
     assert ear.onset is None
 
 

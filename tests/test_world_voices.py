@@ -195,7 +195,7 @@ def test_the_answer_to_a_digit_is_the_rule_and_to_a_colour_whether_it_is_shown()
     assert [answer("red", card) for card in ("red", "blue", None)] == ["yes", "no", "no"]
 
 
-def test_every_other_language_spells_every_word_but_the_murmur():
+def test_every_other_language_spells_every_word_but_the_backchannel():
     assert {frozenset(words) for words in SPELLED.values()} == {
         frozenset({*USER_WORDS, *AGENT_WORDS} - {"mm-hmm"}),
     }

@@ -1,4 +1,4 @@
-"""Captions out of a stream of words: when one begins and ends, and how they are written beside a film."""
+"""Captions out of a stream of words: when one begins and ends, and how they are written beside a video."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST_MS = 6000
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """One caption, in milliseconds of the film."""
+    """One caption, in milliseconds of the video."""
 
     start_ms: int
     end_ms: int
@@ -55,7 +55,7 @@ class CaptionMerger:
         return done
 
     def finish(self, end_ms: int) -> Caption | None:
-        """The caption that is still open when the film ends at ``end_ms``."""
+        """The caption that is still open when the video ends at ``end_ms``."""
         return self._taken(min(end_ms, self._end_ms + self._pause_ms))
 
     def _taken(self, end_ms: int) -> Caption | None:
@@ -69,7 +69,7 @@ class SrtWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.n_captions = 0
-        path.unlink(missing_ok=True)  # an older film's captions do not belong to this one
+        path.unlink(missing_ok=True)  # an older video's captions do not belong to this one
 
     def write(self, caption: Caption) -> None:
         """Append one caption."""

@@ -149,8 +149,8 @@ class Mp4Writer:
             self._give_up(error)
 
     def _write_last_caption(self, caption: Caption) -> None:
-        """The caption that ends with the film. The muxer guesses how long the cleared screen after it lasts: as long
-        as whatever came before, so a clearing of 1 ms comes before, and the film does not get longer."""
+        """The caption that ends with the video. The muxer guesses how long the cleared screen after it lasts: as long
+        as whatever came before, so a clearing of 1 ms comes before, and the video does not get longer."""
         end_ms = min(caption.end_ms, self._written_ms - 2)
         self.write_caption(replace(caption, end_ms=end_ms))
         self._mux(self._caption_packet("", end_ms, 1))

@@ -13,7 +13,7 @@ NEEDED_BYTES = 50_000_000
 
 
 def check_writable(where: str, path: Path) -> None:
-    """Raise `MediaError` unless ``path`` can be made or replaced and there is room for a film; changes nothing."""
+    """Raise `MediaError` unless ``path`` can be made or replaced and there is room for a video; changes nothing."""
     folder = path.parent
     if not folder.is_dir():
         raise MediaError(f"{where}: {path}: no such folder (expected a folder to write to), try: mkdir -p {folder}")

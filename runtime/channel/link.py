@@ -17,7 +17,7 @@ from ..errors import RunError, StartError
 from ..packet import Packet
 from ..plan.plan import Plan
 from .segment import plain_name
-from .wire import WAKE, Frame, Looker, head, opened, packets_in
+from .wire import WAKE, Frame, SlotReader, head, opened, packets_in
 
 SPARE_MESSAGES = 64
 """Room in every queue beyond the windows, for what a process settles at one stroke after it stood still. It also keeps
@@ -125,7 +125,7 @@ class Inbox:
         address: str,
         process: str,
         bound: int,
-        segments: Mapping[str, Looker],
+        segments: Mapping[str, SlotReader],
     ) -> None:
         """Listen, so that peers can send from now on.
 

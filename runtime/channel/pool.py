@@ -208,7 +208,7 @@ class ReadPool:
         self._segment = segment
         self._reader = reader
 
-    def look(self, stream: str, slot: int) -> Bytes:
+    def lease(self, stream: str, slot: int) -> Bytes:
         """All bytes of a slot, read-only. The lease ends when this array and everything over it are dead: call it
         once per header.
 

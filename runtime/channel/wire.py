@@ -70,10 +70,10 @@ class PacketHeader(msgspec.Struct, array_like=True, frozen=True):
     tensors: tuple[TensorHeader, ...]
 
 
-class Looker(Protocol):
+class SlotReader(Protocol):
     """Gives the bytes of a slot; see `ReadPool`."""
 
-    def look(self, stream: str, slot: int) -> Bytes:
+    def lease(self, stream: str, slot: int) -> Bytes:
         """All bytes of a slot, read-only, leased until they die."""
         ...
 
@@ -146,7 +146,7 @@ def _placed(packet: Packet, slot: Slot | None, frames: list[Frame]) -> tuple[Ten
     return tuple(tensors)
 
 
-def decode(frames: Sequence[Frame], segments: Mapping[str, Looker]) -> Packet:
+def decode(frames: Sequence[Frame], segments: Mapping[str, SlotReader]) -> Packet:
     """The packet in these frames. Its tensors are read-only looks into shared memory or into the frames.
 
     Args:
@@ -163,7 +163,7 @@ def decode(frames: Sequence[Frame], segments: Mapping[str, Looker]) -> Packet:
 
 
 def packets_in(
-    kind: bytes, body: memoryview, frames: Sequence[Frame], segments: Mapping[str, Looker]
+    kind: bytes, body: memoryview, frames: Sequence[Frame], segments: Mapping[str, SlotReader]
 ) -> list[Packet]:  # fmt: skip
     """The packets of a message whose first frame is `opened` already; see `decode`."""
     if kind not in (PACKET, PACKETS):
@@ -180,10 +180,10 @@ def packets_in(
 
 
 def _packet(
-    header: PacketHeader, validity: Validity, frames: Sequence[Frame], segments: Mapping[str, Looker]
+    header: PacketHeader, validity: Validity, frames: Sequence[Frame], segments: Mapping[str, SlotReader]
 ) -> Packet:  # fmt: skip
     where = f"message: stream '{header.stream}', unit {header.unit}"
-    root = _look(where, header, segments)
+    root = _leased(where, header, segments)
     tensors = {t.name: _tensor(where, t, root, frames) for t in header.tensors}
     return Packet(
         stream=header.stream,
@@ -222,7 +222,7 @@ def _header(packet: Packet, slot: Slot | None, owner: str, tensors: tuple[Tensor
     )
 
 
-def _look(where: str, header: PacketHeader, segments: Mapping[str, Looker]) -> Bytes | None:
+def _leased(where: str, header: PacketHeader, segments: Mapping[str, SlotReader]) -> Bytes | None:
     if header.slot == _NO_SLOT:
         return None
     if header.owner not in segments:
@@ -230,7 +230,7 @@ def _look(where: str, header: PacketHeader, segments: Mapping[str, Looker]) -> B
             f"{where}: found a payload in the shared memory of '{header.owner}' (attached: {listing(segments)}), "
             "do both processes run the same graph?"
         )
-    return segments[header.owner].look(header.stream, header.slot)
+    return segments[header.owner].lease(header.stream, header.slot)
 
 
 def _tensor(where: str, tensor: TensorHeader, root: Bytes | None, frames: Sequence[Frame]) -> Array:

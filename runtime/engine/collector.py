@@ -31,7 +31,7 @@ Listener = tuple[frozenset[str], Callable[[Packet], None]]
 class Watcher(Protocol):
     """Looks at a run while it goes on."""
 
-    def look(self, statistics: Statistics, usage: Usage) -> None:
+    def poll(self, statistics: Statistics, usage: Usage) -> None:
         """Called several times a second, in a thread of the run."""
         ...
 
@@ -120,13 +120,13 @@ class Collector:
             for subscription in self._fences:
                 subscription.put(fence)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Serve those who watch the run."""
         assert self.engine is not None
         if self._views is not None:
             self._views.serve(self.statistics, self.engine)
         if self.watcher is not None:
-            self.watcher.look(self.statistics, self.engine.usage)
+            self.watcher.poll(self.statistics, self.engine.usage)
         self._bell.ring()
 
     def fail(self, error: BaseException) -> None:

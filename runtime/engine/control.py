@@ -11,7 +11,7 @@ supervisor                      process
    | ----- Deliver (value) ------> |   for a node that takes values from outside
    | ----- HandOut (stream) -----> |   packets of it go to whom `Setup` names
    | ----- Watch ----------------> |   somebody watches: the next batches report the status of every node
-   | <---- Asked (fence, stop) ----|   by a node
+   | <- NodeRequest (fence, stop) -|   by a node
    | ----- Halt -----------------> |
    | <---- Failed (error) ---------|
    | <---- Finished (usage) -------|   every node has ended and is closed
@@ -142,7 +142,7 @@ class Failed(msgspec.Struct, tag="failed", frozen=True):
     kind: str = "RunError"
 
 
-class Asked(msgspec.Struct, tag="asked", frozen=True):
+class NodeRequest(msgspec.Struct, tag="request", frozen=True):
     """A node asks for a fence on ``streams``, or without streams for the run's end, for a reason."""
 
     streams: list[str]
@@ -161,7 +161,7 @@ class Finished(msgspec.Struct, tag="finished", frozen=True):
 
 
 ToProcess = Setup | Begin | Halt | RaiseFence | Change | Deliver | HandOut | Watch
-ToSupervisor = Hello | Opening | Ready | Batch | Asked | Failed | Finished
+ToSupervisor = Hello | Opening | Ready | Batch | NodeRequest | Failed | Finished
 
 _encoder = msgspec.json.Encoder()
 _to_process = msgspec.json.Decoder(ToProcess)

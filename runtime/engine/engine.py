@@ -72,6 +72,6 @@ class Observer(Protocol):
         """A fence was raised. Called at once, before the records of it come."""
         ...
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """A few times a second, in the engine's thread: serve those who watch the run."""
         ...

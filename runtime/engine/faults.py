@@ -141,7 +141,7 @@ def check_faults(faults: Iterable[Fault], plan: Plan, *, in_processes: bool) -> 
             )
 
 
-Told = Callable[[str], None]
+OnFault = Callable[[str], None]
 
 
 class FaultyBody(Body):
@@ -149,7 +149,7 @@ class FaultyBody(Body):
 
     Args:
         pause: waits for so many seconds; None where time is virtual.
-        told: hears of every fault that strikes.
+        on_fault: hears of every fault that strikes.
     """
 
     def __init__(
@@ -158,12 +158,12 @@ class FaultyBody(Body):
         plan: NodePlan,
         graph: Plan,
         faults: Sequence[Fault],
-        told: Told,
+        on_fault: OnFault,
         pause: Callable[[float], None] | None = time.sleep,
     ) -> None:
         super().__init__(node, plan, graph)
         self._faults = faults
-        self._told = told
+        self._on_fault = on_fault
         self._pause = pause
 
     def run(self, fire: Fire) -> Result:
@@ -176,7 +176,7 @@ class FaultyBody(Body):
         if not striking:
             return super().run(fire)
         units = f"unit {fire.first}" + (f"..{fire.last}" if fire.last > fire.first else "")
-        self._told(f"node '{self.plan.name}', {units}: {', '.join(map(_what, striking))}")
+        self._on_fault(f"node '{self.plan.name}', {units}: {', '.join(map(_what, striking))}")
         kinds = {fault.kind for fault in striking}
         if "kill" in kinds:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -211,12 +211,12 @@ def make_body(
     plan: NodePlan,
     graph: Plan,
     faults: Iterable[Fault],
-    told: Told,
+    on_fault: OnFault,
     pause: Callable[[float], None] | None = time.sleep,
 ) -> Body:
     """The body of a node: a plain one unless a fault names it."""
     own = [fault for fault in faults if fault.node == plan.name]
-    return FaultyBody(node, plan, graph, own, told, pause) if own else Body(node, plan, graph)
+    return FaultyBody(node, plan, graph, own, on_fault, pause) if own else Body(node, plan, graph)
 
 
 def costs_with(faults: Sequence[Fault], cost: Callable[[NodePlan, Fire], int]) -> Callable[[NodePlan, Fire], int]:

@@ -27,13 +27,13 @@ from ..schedule.scheduler import Result, Scheduler, lane_of
 from .body import Body
 from .clock import SystemClock
 from .control import (
-    Asked,
     Batch,
     Begin,
     Change,
     Deliver,
     Failed,
     Happening,
+    NodeRequest,
     Opening,
     RaiseFence,
     Setup,
@@ -45,7 +45,7 @@ from .stalls import StallWatch, statuses
 from .system import sharpen_timers, usage
 from .taps import TapSender
 
-Told = Opening | Asked | Failed
+HostMessage = Opening | NodeRequest | Failed
 """What a process sends as it happens; the rest goes with its batches."""
 
 
@@ -56,13 +56,13 @@ class ProcessHost:
     open and warm. What comes for it earlier waits.
     """
 
-    def __init__(self, setup: Setup, tell: Callable[[Told], None], wake: Callable[[], None]) -> None:
+    def __init__(self, setup: Setup, notify: Callable[[HostMessage], None], wake: Callable[[], None]) -> None:
         self.plan: Plan = from_plain(setup.plan)
         self.process = setup.process
         self.clock: SystemClock | None = None
         self.failed = threading.Event()
         self.ended = threading.Event()
-        self._tell = tell
+        self._notify = notify
         self._wake = wake
         self._lock = threading.Lock()
         self._alarm = threading.Condition(self._lock)
@@ -164,7 +164,7 @@ class ProcessHost:
 
     def batch(self) -> Batch:
         """What happened since the last call, with stalls noticed on the way."""
-        self.look()
+        self.poll()
         with self._lock:
             scheduler = self._scheduler
             records: list[Happening] = [*(scheduler.take_events() if scheduler else ()), *self._noticed]
@@ -172,13 +172,13 @@ class ProcessHost:
             stand = statuses(scheduler) if scheduler and self.is_watched else []
         return Batch(records, *usage(), stand)
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """Look for stalls; whether there is a new one, which the next batch tells."""
         with self._lock:
             if self._stalls is None:
                 return False
             now = self._now()
-            stalls = [Note(now, self.process, "stall", text) for text in self._stalls.look(now)]
+            stalls = [Note(now, self.process, "stall", text) for text in self._stalls.poll(now)]
             self._noticed += stalls
         return bool(stalls)
 
@@ -222,19 +222,21 @@ class ProcessHost:
 
     def _lane(self, name: str) -> Lane:
         bodies = {n: b for n, b in self._bodies.items() if lane_of(b.plan) == name}
-        return Lane(name, bodies, self._lock, opening=lambda node: self._tell(Opening(node)), open_body=self._open_body,
-                    opened=self._lane_opened, finish=self._finish, failed=self._fail)  # fmt: skip
+        return Lane(
+            name, bodies, self._lock, opening=lambda node: self._notify(Opening(node)), open_body=self._open_body,
+            opened=self._lane_opened, finish=self._finish, failed=self._fail,
+        )  # fmt: skip
 
     def _open_body(self, body: Body) -> None:
-        body.open(self.plan.processes[self.process].threads, self._endpoint.publisher.empty, _Requests(self._ask))
+        body.open(self.plan.processes[self.process].threads, self._endpoint.publisher.empty, _Requests(self._forward))
 
     def _post(self, node: str, call: Callable[[], None]) -> None:
         """Make a call in the lane of a node, between its bodies."""
         self._lanes[lane_of(self.plan.nodes[node])].post(call)
 
-    def _ask(self, asked: Asked) -> None:
+    def _forward(self, request: NodeRequest) -> None:
         """A node asks something of the run: no batch is waited for, an interruption is to be heard at once."""
-        self._tell(asked)
+        self._notify(request)
         self._wake()
 
     def _tap(self, packet: Packet) -> None:
@@ -263,9 +265,9 @@ class ProcessHost:
 
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, WangraphError):
-            self._tell(Failed(str(error), type(error).__name__))
+            self._notify(Failed(str(error), type(error).__name__))
         else:
-            self._tell(Failed(f"{type(error).__name__}: {error}"))
+            self._notify(Failed(f"{type(error).__name__}: {error}"))
         with self._lock:
             self._leave()
         self.failed.set()
@@ -399,13 +401,13 @@ class ProcessHost:
 class _Requests:
     """What nodes of this process ask of the run, on its way to the supervisor."""
 
-    def __init__(self, ask: Callable[[Asked], None]) -> None:
-        self._ask = ask
+    def __init__(self, forward: Callable[[NodeRequest], None]) -> None:
+        self._forward = forward
 
     def fence(self, streams: Sequence[str], first_unit: int = 0) -> None:
         """Ask for a fence."""
-        self._ask(Asked(list(streams), first_unit))
+        self._forward(NodeRequest(list(streams), first_unit))
 
     def stop(self, reason: str = "") -> None:
         """Ask for the run's end."""
-        self._ask(Asked([], reason=reason))
+        self._forward(NodeRequest([], reason=reason))

@@ -27,7 +27,7 @@ from .options import Options
 from .stalls import statuses
 from .system import usage
 
-LOOK_EVERY_S = 0.25
+POLL_EVERY_S = 0.25
 
 
 class _Requests:
@@ -79,7 +79,7 @@ class LocalEngine:
         self._generation = 0
         self._noticed: list[tuple[str, str]] = []
         self._requests = _Requests(commands, lambda reason: self._noticed.append(("stop", reason)))
-        self._next_look = 0.0
+        self._next_poll = 0.0
         self._now = 0
         initial = initial_packets(plan)
         self._scheduler = (
@@ -104,9 +104,9 @@ class LocalEngine:
             for body in self._bodies.values():
                 body.open(threads, requests=self._requests)
             self.is_ready = True
-            self._observer.look()
+            self._observer.poll()
             while self.options.paused and not (self._commands.may_begin or self._commands.wants_end):
-                self._commands.wait(LOOK_EVERY_S)
+                self._commands.wait(POLL_EVERY_S)
                 self._commands.hush()
             self._began_ns = time.monotonic_ns()
             with suppress(_AtOnce):
@@ -157,9 +157,9 @@ class LocalEngine:
         if self._commands.wants_end:
             self._scheduler.stop_at(0)
         self._hand_over()
-        if time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + LOOK_EVERY_S
-            self._observer.look()
+        if time.monotonic() >= self._next_poll:
+            self._next_poll = time.monotonic() + POLL_EVERY_S
+            self._observer.poll()
 
     def _do(self, command: Command, now: int) -> None:
         match command:

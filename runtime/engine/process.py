@@ -26,13 +26,13 @@ from .control import (
     ToProcess,
     Watch,
 )
-from .host import ProcessHost, Told
+from .host import HostMessage, ProcessHost
 from .system import die_with_parent, usage
 
 SWITCH_INTERVAL_S = 0.0005
 """How long a lane may keep the interpreter from another one that wants it (Python's own 5 ms are a unit's tail)."""
 
-LOOK_EVERY_MS = 160
+POLL_EVERY_MS = 160
 """How often stalls are looked for."""
 
 REPORT_EVERY_MS = 320
@@ -48,7 +48,7 @@ def main(process: str, address: str, parent: int) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     control = ProcessEnd(address, process)
     control.send(Hello(process, os.getpid()))
-    pending: list[Told] = []
+    pending: list[HostMessage] = []
     setup, _ = control.receive(60_000) or (None, b"")
     if not isinstance(setup, Setup):  # the run was stopped while this process started
         control.send(Finished([], *usage()))
@@ -64,20 +64,20 @@ def main(process: str, address: str, parent: int) -> None:
         return
     _serve(host, control, pending, parent)
     host.close()
-    for told in pending:
-        control.send(told)
+    for message in pending:
+        control.send(message)
     control.send(host.batch())
     control.send(Finished(host.reports, *usage(), host.hands_out))
     control.close()
 
 
-def _serve(host: ProcessHost, control: ProcessEnd, pending: list[Told], parent: int) -> None:
+def _serve(host: ProcessHost, control: ProcessEnd, pending: list[HostMessage], parent: int) -> None:
     """Answer the supervisor until the nodes have ended or something failed."""
-    said_ready = False
-    next_look = time.monotonic() + LOOK_EVERY_MS / 1000
+    is_announced = False
+    next_poll = time.monotonic() + POLL_EVERY_MS / 1000
     next_batch = time.monotonic() + REPORT_EVERY_MS / 1000
     while not host.ended.is_set() and not host.failed.is_set():
-        patience_ms = 20 if not said_ready else round(1000 * max(0.0, next_look - time.monotonic()))
+        patience_ms = 20 if not is_announced else round(1000 * max(0.0, next_poll - time.monotonic()))
         message, payload = control.receive(patience_ms) or (None, b"")
         if message is not None:
             _do(host, message, payload)
@@ -85,15 +85,15 @@ def _serve(host: ProcessHost, control: ProcessEnd, pending: list[Told], parent: 
             return
         while pending:
             control.send(pending.pop(0))
-        if not said_ready and host.all_open.is_set() and not host.failed.is_set():
-            said_ready = True
+        if not is_announced and host.all_open.is_set() and not host.failed.is_set():
+            is_announced = True
             gc.collect()
             gc.freeze()  # what is there now stays: no collection looks at it again
             control.send(Ready(host.reports))
-        if (now := time.monotonic()) >= next_look:
-            next_look = now + LOOK_EVERY_MS / 1000
-            if host.look() or host.is_watched or now >= next_batch:
-                next_batch = now + (REPORT_EVERY_MS - LOOK_EVERY_MS / 2) / 1000  # at a look, not just after one
+        if (now := time.monotonic()) >= next_poll:
+            next_poll = now + POLL_EVERY_MS / 1000
+            if host.poll() or host.is_watched or now >= next_batch:
+                next_batch = now + (REPORT_EVERY_MS - POLL_EVERY_MS / 2) / 1000  # at a look, not just after one
                 control.send(host.batch())
         if os.getppid() != parent:
             os._exit(1)

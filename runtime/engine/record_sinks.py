@@ -44,7 +44,7 @@ class RecordSinks:
             if options.record
             else None
         )
-        unreached = self._spans.look() if self._spans is not None else ""
+        unreached = self._spans.poll() if self._spans is not None else ""
         self.notes = [Note(0, "supervisor", "warning", unreached)] if unreached else []
         if self._trace is not None:
             self.notes += self._trace.take([header])
@@ -55,16 +55,16 @@ class RecordSinks:
         Args:
             epoch_ns: when unit 0 began, in nanoseconds since 1970; None before the run.
         """
-        told = []
+        notes = []
         if self._flight is not None and (note := self._flight.take(records, misses)) is not None:
-            told.append(note)
-        if self._trace is not None and (records or told):
-            told += self._trace.take([*records, *told])
+            notes.append(note)
+        if self._trace is not None and (records or notes):
+            notes += self._trace.take([*records, *notes])
         if self._recorder is not None:
             self._recorder.log(r for r in records if isinstance(r, Event))
         if self._spans is not None and epoch_ns is not None:
             self._spans.take(records, epoch_ns)
-        return told
+        return notes
 
     def tap(self, packet: Packet) -> None:
         """Record a packet, if its stream is recorded. From any thread."""
@@ -73,20 +73,20 @@ class RecordSinks:
 
     def finish(self) -> list[Note]:
         """The run is over: write what waits. Returns what there is to tell about it."""
-        told = []
+        notes = []
         if self._flight is not None and (note := self._flight.finish()) is not None:
-            told.append(note)
+            notes.append(note)
         if self._recorder is not None:
             failure = self._recorder.settle()
             lost = sum(self._recorder.lost.values())
             if failure is not None or lost:
                 text = str(failure or f"recording: {lost} packets were lost, the disk did not take them in time")
-                told.append(Note(0, "supervisor", "warning", text))
+                notes.append(Note(0, "supervisor", "warning", text))
         if self._spans is not None and (unsent := self._spans.close()):
-            told.append(Note(0, "supervisor", "warning", unsent))
-        if self._trace is not None and told:
-            told += self._trace.take(told)
-        return told
+            notes.append(Note(0, "supervisor", "warning", unsent))
+        if self._trace is not None and notes:
+            notes += self._trace.take(notes)
+        return notes
 
     @property
     def wrote(self) -> list[str]:

@@ -33,21 +33,21 @@ class StallWatch:
     def __init__(self, plan: Plan, scheduler: Scheduler) -> None:
         self._plan = plan
         self._scheduler = scheduler
-        self._told: dict[str, tuple[int, int]] = {}
+        self._reported: dict[str, tuple[int, int]] = {}
 
-    def look(self, now: int) -> list[str]:
+    def poll(self, now: int) -> list[str]:
         """New stalls in words, the one that others wait for first; usually empty."""
         stalled = [s for s in self._scheduler.nodes.values() if not s.ended and self._is_over(s, now)]
         names = {s.plan.name for s in stalled}
-        self._told = {name: told for name, told in self._told.items() if name in names}
+        self._reported = {name: reported for name, reported in self._reported.items() if name in names}
         if not stalled:
             return []
         first = min(stalled, key=lambda s: (s.cursor, s.running is None, s.plan.depth))
         late_ns = now - self._due(first)
-        cursor, told_ns = self._told.get(first.plan.name, (-1, 0))
-        if first.cursor == cursor or late_ns < 2 * told_ns:
+        cursor, reported_ns = self._reported.get(first.plan.name, (-1, 0))
+        if first.cursor == cursor or late_ns < 2 * reported_ns:
             return []
-        self._told[first.plan.name] = (first.cursor, late_ns)
+        self._reported[first.plan.name] = (first.cursor, late_ns)
         doing = self._scheduler.waiting_for(first.plan.name)
         if first.running is not None:
             doing += f" since {(now - first.running.started_ns) / 1e6:.0f} ms"

@@ -19,7 +19,6 @@ from ..plan.plan import Plan, to_plain
 from ..schedule.events import Firing
 from .commands import Command, Commands, Fence, Report, Send, Tap, Update
 from .control import (
-    Asked,
     Batch,
     Begin,
     Change,
@@ -29,6 +28,7 @@ from .control import (
     Halt,
     HandOut,
     Hello,
+    NodeRequest,
     Opening,
     RaiseFence,
     Ready,
@@ -116,7 +116,7 @@ class Supervisor:
         self._children: dict[str, _Child] = {}
         self._setups: dict[str, Setup] = {}
         self._error: WangraphError | None = None
-        self._stop_asked_at: float | None = None
+        self._stop_wanted_at: float | None = None
         self._moved_at = 0.0
         self._stopping_at_once = False
         self.is_ready = False
@@ -135,10 +135,10 @@ class Supervisor:
                 file.unlink()
             self.is_ready = self._error is None
             self._serve_commands()  # before unit 0: who asked for packets gets the first one
-            self._observer.look()
+            self._observer.poll()
             if self.options.paused:
                 self._until(lambda c: self._commands.may_begin, None)
-            if self._error is None and self._stop_asked_at is None:
+            if self._error is None and self._stop_wanted_at is None:
                 self._begin()
             self._until(lambda c: c.is_finished, None)
         finally:
@@ -154,8 +154,8 @@ class Supervisor:
 
     def stop(self, at_once: bool = False) -> None:
         """End in order: sources end where they are, what is under way flows out, files are closed."""
-        if self._stop_asked_at is None or (at_once and not self._stopping_at_once):
-            self._stop_asked_at = self._moved_at = time.monotonic()
+        if self._stop_wanted_at is None or (at_once and not self._stopping_at_once):
+            self._stop_wanted_at = self._moved_at = time.monotonic()
             self._stopping_at_once = at_once
             for child in self._children.values():
                 self._control.send(child.name, Halt(at_once))
@@ -215,7 +215,7 @@ class Supervisor:
         self._origin_ns = time.monotonic_ns() + lead
         for child in self._children.values():
             self._control.send(child.name, Begin(self._origin_ns))
-        self._observer.look()
+        self._observer.poll()
 
     def _until(self, reached: Callable[[_Child], bool], deadline: float | None) -> None:
         """Serve the processes until all have come so far, one has failed, or the deadline has passed."""
@@ -237,10 +237,10 @@ class Supervisor:
 
     def _is_stuck(self) -> bool:
         """Whether a stop does not come to its end: in order, a slow reader may take as long as it moves."""
-        if self._stop_asked_at is None:
+        if self._stop_wanted_at is None:
             return False
         if self._stopping_at_once:
-            return time.monotonic() > self._stop_asked_at + STOP_DEADLINE_S
+            return time.monotonic() > self._stop_wanted_at + STOP_DEADLINE_S
         return time.monotonic() > self._moved_at + STOP_DEADLINE_S + self.plan.latency_ns / 1e9
 
     def _escalate(self) -> None:
@@ -290,7 +290,7 @@ class Supervisor:
     def _handle(self, name: str, message: object) -> None:
         child = self._children[name]
         if isinstance(message, Hello):
-            stopped = self._stop_asked_at is not None
+            stopped = self._stop_wanted_at is not None
             self._control.send(name, Halt(at_once=True) if stopped else self._setups[name])
         elif isinstance(message, Opening):
             child.doing = f"opening node '{message.node}'"
@@ -302,23 +302,23 @@ class Supervisor:
             if any(isinstance(record, Firing) for record in message.records):
                 self._moved_at = time.monotonic()
             self._observer.take(message.records)
-            self._observer.look()
+            self._observer.poll()
         elif isinstance(message, Finished):
             child.is_finished, child.doing = True, "finished"
             child.cpu_s, child.rss_mb = message.cpu_s, message.rss_mb
             self.reports += [r for r in message.reports if r not in self.reports]
             child.hands_out = message.hands_out
-        elif isinstance(message, Asked):
-            self._ask(message)
+        elif isinstance(message, NodeRequest):
+            self._request(message)
         elif isinstance(message, Failed):
             self._fail(error_of(message.kind, message.text))
 
-    def _ask(self, asked: Asked) -> None:
+    def _request(self, request: NodeRequest) -> None:
         """A node asks something of the run: the same as if its user had."""
-        if asked.streams:
-            self._commands.fence(asked.streams, asked.first_unit)
+        if request.streams:
+            self._commands.fence(request.streams, request.first_unit)
             return
-        self._observer.take([Note(max(0, self._now_ns()), "supervisor", "stop", asked.reason)])
+        self._observer.take([Note(max(0, self._now_ns()), "supervisor", "stop", request.reason)])
         self._commands.end()
 
     def _on_exit(self, child: _Child) -> None:

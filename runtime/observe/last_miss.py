@@ -20,7 +20,7 @@ class LastMiss:
         self._is_final = False
         self._found: dict[str, Any] | None = None
 
-    def look(self, statistics: Statistics) -> dict[str, Any] | None:
+    def poll(self, statistics: Statistics) -> dict[str, Any] | None:
         """The unit and the culprit in words; None when nothing was missed, or it is too long ago to say."""
         missed = statistics.newest_missed
         if missed is None or (missed.key == self._key and self._is_final):

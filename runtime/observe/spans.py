@@ -101,7 +101,7 @@ class SpanSender:
         )
         self._tracer = self._provider.get_tracer("wangraph", __version__)
 
-    def look(self) -> str:
+    def poll(self) -> str:
         """In words, why no collector can be reached now; empty when one can. Waits for a second at most."""
         parts = urlsplit(self.url)
         port = parts.port or (443 if parts.scheme == "https" else 80)

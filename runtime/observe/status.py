@@ -106,7 +106,7 @@ def _node(statistics: Statistics, name: str, status: NodeStatus | None, misses: 
 
 
 class StatusServer:
-    """Answers, in the thread that calls `serve`, who asks with `ask`.
+    """Answers, in the thread that calls `serve`, who asks with `snapshot`.
 
     Raises:
         RunError: the run file cannot be written.
@@ -144,17 +144,17 @@ class StatusServer:
         self._tell_followers()
         if not self._waiting:
             return
-        all_told = len(engine.statuses) == len(statistics.plan.nodes)
-        due = [route for until, route in self._waiting if all_told or time.monotonic() >= until]
+        all_reported = len(engine.statuses) == len(statistics.plan.nodes)
+        due = [route for until, route in self._waiting if all_reported or time.monotonic() >= until]
         if due:
-            answer = msgspec.json.encode(snapshot(statistics, engine, self._last_miss.look(statistics)))
+            answer = msgspec.json.encode(snapshot(statistics, engine, self._last_miss.poll(statistics)))
             for route in due:
                 self._socket.send_multipart([*route, answer])
             self._waiting = [(until, route) for until, route in self._waiting if route not in due]
 
     def _read(self) -> bool:
         """Take in questions; whether somebody asked for a snapshot."""
-        asked = len(self._waiting)
+        n_waiting = len(self._waiting)
         while self._socket.poll(0):
             *route, question = self._socket.recv_multipart()
             word, _, since = question.partition(b" ")
@@ -162,14 +162,14 @@ class StatusServer:
                 self._following[route[0]] = (route, int(since) if since.isdigit() else 0)
             else:
                 self._waiting.append((time.monotonic() + PATIENCE_S, route))
-        return len(self._waiting) > asked
+        return len(self._waiting) > n_waiting
 
     def _tell_followers(self, *, has_ended: bool = False) -> None:
         """Those who wait for records get them, if there are any."""
         for follower, (route, since) in list(self._following.items()):
             if has_ended or since < self._statistics.n_records:
-                told = newest(self._statistics, self._header, since, has_ended=has_ended)
-                self._socket.send_multipart([*route, msgspec.json.encode(told)])
+                news = newest(self._statistics, self._header, since, has_ended=has_ended)
+                self._socket.send_multipart([*route, msgspec.json.encode(news)])
                 del self._following[follower]
 
     def close(self) -> None:
@@ -182,7 +182,7 @@ class StatusServer:
         self._context.term()
 
 
-class Asker:
+class StatusClient:
     """The other end: asks a run for snapshots or records. ``who`` asks, for messages."""
 
     def __init__(self, run: RunFile, who: str = "top") -> None:
@@ -192,7 +192,7 @@ class Asker:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.connect(run.address)
 
-    def ask(self, timeout_s: float = 5.0) -> dict[str, Any] | None:
+    def snapshot(self, timeout_s: float = 5.0) -> dict[str, Any] | None:
         """A snapshot; None when the run has ended.
 
         Raises:
@@ -201,8 +201,8 @@ class Asker:
         answer = self._answer(b"?", timeout_s)
         if answer is None:
             return None
-        snapshot: dict[str, Any] = msgspec.json.decode(answer)
-        return snapshot
+        found: dict[str, Any] = msgspec.json.decode(answer)
+        return found
 
     def records(self, since: int) -> Newest | None:
         """Records from number ``since`` on, waited for as long as the run lives; None when it is gone."""

@@ -107,9 +107,9 @@ def parse_text(text: str, at: Mark, folder: Path | None = None) -> Item | None:
     except _Limit as limit:
         raise GraphError(f"{_mark(at, limit.mark, folder)}: {limit}, remove it") from limit
     except yaml.MarkedYAMLError as error:
-        said = ", ".join(part for part in (error.context, error.problem) if part)
+        problem = ", ".join(part for part in (error.context, error.problem) if part)
         mark = error.problem_mark or error.context_mark
-        raise GraphError(f"{_mark(at, mark, folder)}: {said} (expected YAML), correct the text there") from error
+        raise GraphError(f"{_mark(at, mark, folder)}: {problem} (expected YAML), correct the text there") from error
     except yaml.reader.ReaderError as error:
         raise GraphError(
             f"{at}: found character {error.character!r} at offset {error.position} (expected text), remove it"

@@ -25,7 +25,7 @@ from ...wan_core.model import DuplexModel
 from ...wan_core.reference import Reference, ReferenceState
 from .model import torch_threads
 from .plain import Plain
-from .report import Heard, Report, Round, Table, quantiles, report, unheard
+from .report import OnRound, Report, Round, Table, ignored, quantiles, report
 
 AIM = "twice as fast or more at 5 minutes, with equal outputs; no memory but the cache over 10,000 units"
 ROUNDS = 3
@@ -51,7 +51,9 @@ class Scale:
     threads: int = 1
 
 
-def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard, scale: Scale | None = None) -> Report:
+def run(
+    rounds: int = ROUNDS, seconds: float = SECONDS, on_round: OnRound = ignored, scale: Scale | None = None
+) -> Report:
     """Answer the same users with both, then watch the resident memory of long sessions.
 
     Returns:
@@ -78,7 +80,7 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard, 
         with torch_threads(scale.threads):
             return {**against_plain(scale), **memory(scale, units)}
 
-    return report("cache", AIM, parameters, rounds, measure, lambda measured: -measured["ratio"], heard)
+    return report("cache", AIM, parameters, rounds, measure, lambda measured: -measured["ratio"], on_round)
 
 
 def against_plain(scale: Scale) -> dict[str, Any]:

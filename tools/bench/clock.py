@@ -15,7 +15,7 @@ from ...runtime.plan.plan import Plan
 from ...runtime.schedule.events import Event, Firing
 from .empty import Empty
 from .machine import kept_busy, n_cores
-from .report import Heard, Report, Round, Table, quantiles, report, unheard
+from .report import OnRound, Report, Round, Table, ignored, quantiles, report
 
 AIM = "p99 of 'called' 0.5 ms or less when idle"
 ROUNDS = 3
@@ -27,7 +27,7 @@ SETTLING_UNITS = 5
 """Left out at the beginning."""
 
 
-def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) -> Report:
+def run(rounds: int = ROUNDS, seconds: float = SECONDS, on_round: OnRound = ignored) -> Report:
     """Run a source on the clock, with the machine left as it is and with every core busy.
 
     Returns:
@@ -45,7 +45,7 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) 
         with kept_busy(busy):
             return {"idle": idle, "busy": deviation(plan, Run(plan, Options(units=units)).start().wait().log)}
 
-    return report("clock", AIM, parameters, rounds, measure, lambda r: r["idle"]["called_ms"]["p99"], heard)
+    return report("clock", AIM, parameters, rounds, measure, lambda r: r["idle"]["called_ms"]["p99"], on_round)
 
 
 def graph() -> Graph:

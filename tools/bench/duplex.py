@@ -15,7 +15,7 @@ from typing import Any
 from ...runtime.errors import RunError
 from ...runtime.plan.graph import Graph
 from ...runtime.plan.plan import Plan
-from .report import Heard, Report, Round, Table, report, unheard
+from .report import OnRound, Report, Round, Table, ignored, report
 
 AIM = "model latency p95 160 ms or less, no misses, unit 0 released 5 s or less after the command, on 2 cores"
 ROUNDS = 5
@@ -28,7 +28,7 @@ _PATIENCE_S = 120.0
 """How much longer than its media a run may take."""
 
 
-def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) -> Report:
+def run(rounds: int = ROUNDS, seconds: float = SECONDS, on_round: OnRound = ignored) -> Report:
     """Run the command, and read its summary.
 
     Returns:
@@ -50,7 +50,7 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) 
         "latency_ms": plan.latency_ns / 1e6,
         "threads": {name: process.threads for name, process in plan.processes.items()},
     }
-    return report("duplex", AIM, parameters, rounds, lambda: measure(plan, units), rank, heard)
+    return report("duplex", AIM, parameters, rounds, lambda: measure(plan, units), rank, on_round)
 
 
 def measure(plan: Plan, units: int) -> Round:

@@ -18,7 +18,7 @@ from ...runtime.errors import ProcessLost
 from ...runtime.packet import Array, Packet, Validity
 from ...runtime.plan.plan import Plan, ProcessPlan, StreamPlan, TensorPlan
 from ...runtime.units import NS, UnitClock
-from .report import Heard, Report, Round, Table, quantiles, report, unheard
+from .report import OnRound, Report, Round, Table, ignored, quantiles, report
 
 SIZES = {"1 KB": 1_000, "774 KB": 4 * 192 * 336 * 3, "6.2 MB": 8 * 4 * 192 * 336 * 3}
 """774 KB is one unit of 336 x 192 pictures."""
@@ -38,7 +38,7 @@ _STREAM = "producer.out"
 _PATIENCE_S = 10
 
 
-def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) -> Report:
+def run(rounds: int = ROUNDS, seconds: float = SECONDS, on_round: OnRound = ignored) -> Report:
     """Time hops of every size for so many seconds, copied into the slot and produced in place.
 
     Returns:
@@ -49,7 +49,7 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) 
     """
     hops = round(seconds * RATE_HZ)
     parameters = {"hops": hops, "rate_hz": RATE_HZ, "bytes": SIZES}
-    return report("hop", AIM, parameters, rounds, lambda: measure(hops), rank, heard)
+    return report("hop", AIM, parameters, rounds, lambda: measure(hops), rank, on_round)
 
 
 def measure(hops: int, rate_hz: float = RATE_HZ, sizes: dict[str, int] | None = None) -> Round:
@@ -90,12 +90,12 @@ def _measure(n_bytes: int, hops: int, rate_hz: float, *, in_place: bool) -> list
     paths = {process: file.path for process, file in files.items()}
     addresses = local_addresses(name, plan.processes)
     context = multiprocessing.get_context("spawn")
-    answers, told = context.Pipe(duplex=False)
-    child = context.Process(target=_read, args=(plan, paths, addresses, told), daemon=True)
+    answers, results = context.Pipe(duplex=False)
+    child = context.Process(target=_read, args=(plan, paths, addresses, results), daemon=True)
     here = Endpoint(plan, "producer", paths, addresses)
     try:
         child.start()
-        told.close()  # so that the answers end with the process that gives them
+        results.close()  # so that the answers end with the process that gives them
         _answer(answers)
         for file in files.values():
             file.unlink()
@@ -124,14 +124,14 @@ def _produce(end: Endpoint, n_bytes: int, hops: int, rate_hz: float, *, in_place
     end.publisher.publish(_packet(hops, Validity.END, {}, 0), ["reader"])
 
 
-def _read(plan: Plan, paths: dict[str, str], addresses: dict[str, str], told: Connection) -> None:
+def _read(plan: Plan, paths: dict[str, str], addresses: dict[str, str], results: Connection) -> None:
     """Answer twice: with nothing once it listens, then with the nanoseconds of every hop."""
     end = Endpoint(plan, "reader", paths, addresses)
     took: list[int] = []
-    told.send(took)
+    results.send(took)
     while (packet := end.inbox.receive(1000 * _PATIENCE_S)) is not None and packet.is_payload:
         took.append(time.monotonic_ns() - packet.produced_ns)
-    told.send(took)
+    results.send(took)
     end.close()
 
 

@@ -28,7 +28,7 @@ from ...wan_core.performer import Performer
 from ...wan_core.thinker import Thinker
 from ...wan_core.video import VideoCodec
 from . import pair
-from .report import Heard, Report, Round, Table, quantiles, report, unheard
+from .report import OnRound, Report, Round, Table, ignored, quantiles, report
 
 AIM = (
     "sum of the stages, p95: 60 ms or less at 10 s, 120 ms or less at 5 minutes; the window flat within 10 %; "
@@ -157,7 +157,9 @@ def remember(cache: KVCache, state: ContextState, units: int) -> None:
         cache.close_slices(state.cache, keys)
 
 
-def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard, scale: Scale | None = None) -> Report:
+def run(
+    rounds: int = ROUNDS, seconds: float = SECONDS, on_round: OnRound = ignored, scale: Scale | None = None
+) -> Report:
     """Time some units at each history, under both policies.
 
     Returns:
@@ -194,7 +196,7 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard, 
             "processes": processes,
         }
 
-    return report("model", AIM, parameters, rounds, measure, _last_p95, heard)
+    return report("model", AIM, parameters, rounds, measure, _last_p95, on_round)
 
 
 def by_history(shapes: Preset, scale: Scale, units: int) -> dict[str, Any]:

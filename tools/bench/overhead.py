@@ -17,7 +17,7 @@ from ...runtime.observe.statistics import Statistics
 from ...runtime.plan.graph import Graph
 from ...runtime.plan.plan import Plan
 from .empty import Empty, Settings, empty_graph
-from .report import Heard, Report, Round, Table, report, unheard
+from .report import OnRound, Report, Round, Table, ignored, report
 
 AIM = "3 ms or less of a 160 ms unit, all processes together (the graph as shipped)"
 ROUNDS = 3
@@ -70,7 +70,7 @@ class Samples:
         self._nodes = {name: [node.name for node in plan.nodes_in(name)] for name in plan.processes}
         self.by_process: dict[str, list[Sample]] = {name: [] for name in (*self._nodes, SUPERVISOR)}
 
-    def look(self, statistics: Statistics, usage: dict[str, dict[str, float | int]]) -> None:
+    def poll(self, statistics: Statistics, usage: dict[str, dict[str, float | int]]) -> None:
         """A batch has come from one of the processes."""
         for name, nodes in self._nodes.items():
             calls = sum(statistics.fired[node] for node in nodes)
@@ -97,7 +97,7 @@ def slope(samples: list[Sample], units: int) -> Slope:
     return Slope(last.units - first.units, last.firings - first.firings, last.cpu_s - first.cpu_s)
 
 
-def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) -> Report:
+def run(rounds: int = ROUNDS, seconds: float = SECONDS, on_round: OnRound = ignored) -> Report:
     """Run the empty graph, as shipped and with pictures that cross, and sources alone.
 
     Returns:
@@ -124,7 +124,7 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) 
     def rank(measured: Round) -> Any:
         return measured["variants"]["as shipped"]["ms_per_unit"]
 
-    return report("overhead", AIM, parameters, rounds, measure, rank, heard)
+    return report("overhead", AIM, parameters, rounds, measure, rank, on_round)
 
 
 def variants() -> dict[str, Plan]:

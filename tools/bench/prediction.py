@@ -15,7 +15,7 @@ from ...runtime.observe.distribution import quantiles
 from ...runtime.observe.outcome import real_latencies_ns
 from ...runtime.observe.run_view import outcomes_of
 from ...runtime.plan.graph import Graph
-from .report import Heard, Report, Round, Table, report, unheard
+from .report import OnRound, Report, Round, Table, ignored, report
 
 AIM = "predicted p50 and p95 of the model latency within 10 % of a run's"
 ROUNDS = 5
@@ -32,7 +32,7 @@ LONG_UNITS = 3750
 """Ten minutes of units of 160 ms: how long simulating those takes is told too."""
 
 
-def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) -> Report:
+def run(rounds: int = ROUNDS, seconds: float = SECONDS, on_round: OnRound = ignored) -> Report:
     """Profile each graph before and after a run, and compare that run with what both profiles predict.
 
     A shared machine is another one from minute to minute; what lies between two profiles is what a profile can know.
@@ -48,7 +48,7 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) 
         WangraphError: a run failed.
     """
     parameters = {"graphs": list(GRAPHS), "settings": SETTINGS, "seconds": seconds}
-    return report("prediction", AIM, parameters, rounds, lambda: {"graphs": _measure(seconds)}, rank, heard)
+    return report("prediction", AIM, parameters, rounds, lambda: {"graphs": _measure(seconds)}, rank, on_round)
 
 
 def rank(measured: Round) -> float:

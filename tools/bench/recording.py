@@ -23,7 +23,7 @@ from ...runtime.plan.plan import Plan
 from ...runtime.recording.reader import open_recording
 from .empty import empty_graph
 from .overhead import Samples, slope
-from .report import Heard, Report, Round, Table, report, unheard
+from .report import OnRound, Report, Round, Table, ignored, report
 
 AIM = "5 % or less of a core, and nothing lost when the disk stalls for 2 s"
 ROUNDS = 3
@@ -47,7 +47,7 @@ with open(source, "rb", buffering=0) as pipe, open(target, "wb") as kept:
 """Takes bytes out of a pipe, and none for a while after so many."""
 
 
-def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) -> Report:
+def run(rounds: int = ROUNDS, seconds: float = SECONDS, on_round: OnRound = ignored) -> Report:
     """Run without recording, recorded, and recorded through a disk that stalls.
 
     Returns:
@@ -63,7 +63,7 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) 
         "graph": GRAPH, "units": units, "pictures": f"{WIDTH}x{HEIGHT}", "stall_s": STALL_S,
         "edges": recorded_streams(plan, ()),
     }  # fmt: skip
-    return report("recording", AIM, parameters, rounds, lambda: measure(plan, units), rank, heard)
+    return report("recording", AIM, parameters, rounds, lambda: measure(plan, units), rank, on_round)
 
 
 def measure(plan: Plan, units: int) -> Round:

@@ -16,7 +16,7 @@ Round = dict[str, Any]
 Report = dict[str, Any]
 """``{"bench", "aim", "machine", "parameters", "rounds": [Round, ...], "best": number of the best round}``."""
 
-Heard = Callable[[Round], None]
+OnRound = Callable[[Round], None]
 """Told every round when it is over."""
 
 
@@ -41,7 +41,7 @@ class Benchmark(Protocol):
     ROUNDS: int
     SECONDS: float
 
-    def run(self, rounds: int = ..., seconds: float = ..., heard: Heard = ...) -> Report:
+    def run(self, rounds: int = ..., seconds: float = ..., on_round: OnRound = ...) -> Report:
         """Measure."""
         ...
 
@@ -50,7 +50,7 @@ class Benchmark(Protocol):
         ...
 
 
-def unheard(_: Round) -> None:
+def ignored(_: Round) -> None:
     """Nobody listens."""
 
 
@@ -61,7 +61,7 @@ def report(
     rounds: int,
     measure: Callable[[], Round],
     rank: Callable[[Round], Any],
-    heard: Heard = unheard,
+    on_round: OnRound = ignored,
 ) -> Report:
     """Call ``measure`` so many times.
 
@@ -73,7 +73,7 @@ def report(
     for number in range(1, rounds + 1):
         load = load_1m()
         measured.append({"round": number, "load_1m": load, **measure()})
-        heard(measured[-1])
+        on_round(measured[-1])
     best = min(measured, key=rank)["round"]
     return {
         "bench": bench,

@@ -27,7 +27,7 @@ from ...runtime.schedule.events import Event
 from ...runtime.schedule.log import DecisionLog
 from ...runtime.schedule.scheduler import Result, Scheduler
 from .empty import empty_graph
-from .report import Heard, Report, Round, Table, report, unheard
+from .report import OnRound, Report, Round, Table, ignored, report
 
 AIM = "2 us or less per call of a body, and 0.5 % or less of a core"
 ROUNDS = 5
@@ -77,7 +77,7 @@ class Answers:
         """Nothing to free."""
 
 
-def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) -> Report:
+def run(rounds: int = ROUNDS, seconds: float = SECONDS, on_round: OnRound = ignored) -> Report:
     """Drive ``seconds`` of media with records and without.
 
     Returns:
@@ -87,7 +87,7 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS, heard: Heard = unheard) 
     plan = empty_graph(GRAPH).plan()
     units = plan.clock.units_for(seconds)
     parameters = {"graph": GRAPH, "units": units, "unit_ms": float(plan.clock.period * 1000)}
-    return report("tracing", AIM, parameters, rounds, lambda: measure(plan, units), rank, heard)
+    return report("tracing", AIM, parameters, rounds, lambda: measure(plan, units), rank, on_round)
 
 
 def measure(plan: Plan, units: int) -> Round:

@@ -154,9 +154,9 @@ def _measured(voices: Voices, variant: Variant, weights: Weights, dialogues: int
         reader(weights.size),
         weights.size,
     )
-    found, heard = Findings(), in_sound(recogniser())
+    found, read_words = Findings(), in_sound(recogniser())
     for name in MEASURED:
-        found.add(TASKS[name](made, voices, heard, dialogues))
+        found.add(TASKS[name](made, voices, read_words, dialogues))
     return found
 
 

@@ -35,7 +35,7 @@ class LiveView:
     ) -> None:
         self._live.__exit__(kind, error, trace)
 
-    def look(self, statistics: Statistics, usage: dict[str, dict[str, float | int]]) -> None:
+    def poll(self, statistics: Statistics, usage: dict[str, dict[str, float | int]]) -> None:
         """Draw what is known now."""
         self._live.update(Group(_headline(statistics, usage), _nodes(statistics), *_notes(statistics)))
 

@@ -127,7 +127,7 @@ def view_of(
         fresh: of a run that goes on: its newest records alone. Bars, packets and notes are told of these.
         since: misses and curves are told from this unit on.
     """
-    told = run if fresh is None else fresh
+    news = run if fresh is None else fresh
     ordered = by_place(run.plan.nodes.values())
     index = {node.name: i for i, node in enumerate(ordered)}
     presenting = {node.name for node in presenters(run.plan)}
@@ -142,7 +142,7 @@ def view_of(
             due=None if node.due_ns is None else _us(node.due_ns),
             levels=[level_name(entry) for entry in node.ladder],
             inputs=[(i.port, index[run.source(i)], i.delay, i.stream, i.look_ahead) for i in node.inputs],
-            bars=_bars(run, node, [f for f in told.firings[node.name] if f.verdict != "end"]),
+            bars=_bars(run, node, [f for f in news.firings[node.name] if f.verdict != "end"]),
         )
         for node in ordered
     ]
@@ -156,13 +156,13 @@ def view_of(
         first=run.first_unit,
         units=run.n_units,
         rows=rows,
-        sends=_sends(run, index, [t for t in told.transfers if t.unit < run.n_units]),
-        settled=[_settled(run, told, stream) for stream in run.plan.streams.values()],
+        sends=_sends(run, index, [t for t in news.transfers if t.unit < run.n_units]),
+        settled=[_settled(run, news, stream) for stream in run.plan.streams.values()],
         curves=_curves(run, since),
         misses=list(misses(run, since).items()),
         blamed=list(blamed),
-        notes=[(_us(n.at_ns), n.process, n.kind, n.text) for n in sorted(told.notes, key=lambda n: n.at_ns)],
-        fences=[(_us(f.at_ns), f.first_unit, f.generation, f.streams) for f in told.fences],
+        notes=[(_us(n.at_ns), n.process, n.kind, n.text) for n in sorted(news.notes, key=lambda n: n.at_ns)],
+        fences=[(_us(f.at_ns), f.first_unit, f.generation, f.streams) for f in news.fences],
     )
 
 
@@ -213,12 +213,12 @@ def facts_of(run: Run) -> dict[str, Any]:
     }
 
 
-def _weights(told: object) -> str | None:
+def _weights(news: object) -> str | None:
     """What the nodes said of their weights (``model: tiny, trained ...``), each thing once, after its parts."""
-    if not isinstance(told, dict):
-        return None if told is None else str(told)
+    if not isinstance(news, dict):
+        return None if news is None else str(news)
     parts: dict[str, list[str]] = {}
-    for text in dict.fromkeys(str(text) for text in told.values()):
+    for text in dict.fromkeys(str(text) for text in news.values()):
         part, _, what = text.partition(": ")
         parts.setdefault(what, []).append(part)
     lines = (f"{', '.join(names)}: {what}" if what else ", ".join(names) for what, names in parts.items())
@@ -272,9 +272,9 @@ def _sends(run: Run, index: dict[str, int], transfers: Iterable[Transfer]) -> li
     return found
 
 
-def _settled(run: Run, told: Run, stream: StreamPlan) -> Settled:
+def _settled(run: Run, news: Run, stream: StreamPlan) -> Settled:
     """What cannot be told from firings and transfers."""
-    outcomes, bodies = told.settled.get(stream.name, {}), run.bodies[stream.node]
+    outcomes, bodies = news.settled.get(stream.name, {}), run.bodies[stream.node]
     arrived = run.arrived.get((stream.name, stream.settler), {})
     found = []
     for unit, outcome in outcomes.items():
@@ -282,7 +282,7 @@ def _settled(run: Run, told: Run, stream: StreamPlan) -> Settled:
         implied = None if body is None else arrived.get(unit, max(body.finished_ns, body.ready_ns))
         if unit < run.n_units and not _follows(outcome, implied):
             found.append((unit, _us(outcome.at_ns - run.release_ns(unit)), outcome.validity))
-    if told is run:
+    if news is run:
         found += [(unit, 0, UNSETTLED) for unit in bodies if unit not in outcomes]
     units, after, validity = zip(*sorted(found), strict=True) if found else ((), (), ())
     return Settled(stream.name, stream.settler, _deltas(units), list(after), list(validity))

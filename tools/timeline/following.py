@@ -10,7 +10,7 @@ import click
 
 from ...runtime.errors import UserError, listing
 from ...runtime.observe.run_file import find_run, running
-from ...runtime.observe.status import Asker
+from ...runtime.observe.status import StatusClient
 from .html import save
 from .serve import Feed, PageServer
 
@@ -33,30 +33,30 @@ def follow(name: str | None, port: int, output: Path | None, show: bool) -> None
             "name it: wangraph timeline --live RUN"
         )
     found = runs[0] if name is None else find_run(name, runs, who="timeline")
-    asker = Asker(found, who="timeline")
+    client = StatusClient(found, who="timeline")
     try:
-        told = asker.records(0)
-        if told is None:
+        news = client.records(0)
+        if news is None:
             raise UserError(f"timeline: run '{found.name}' ended before it told anything, start it again")
-        feed = Feed(told.header, found.name)
-        feed.take(told)
+        feed = Feed(news.header, found.name)
+        feed.take(news)
         server = PageServer(feed, port)
         try:
             click.echo(f"{server.url}  follows {found.name}; Ctrl-C ends it")
             if show:
                 webbrowser.open(server.url)
-            while told is not None and not told.has_ended:
+            while news is not None and not news.has_ended:
                 time.sleep(EVERY_S)
-                told = asker.records(told.n_records)
-                if told is not None:
-                    feed.take(told)
+                news = client.records(news.n_records)
+                if news is not None:
+                    feed.take(news)
             feed.end()
-            click.echo(f"the run {'is gone' if told is None else 'has ended'}, {feed.n_units} units")
+            click.echo(f"the run {'is gone' if news is None else 'has ended'}, {feed.n_units} units")
         except KeyboardInterrupt:
             feed.end()
         server.close()
     finally:
-        asker.close()
+        client.close()
     if output is not None:
         save(feed.page(live=False), output)
         click.echo(output)

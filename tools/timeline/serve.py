@@ -57,13 +57,13 @@ class Feed:
         """Units so far."""
         return self._run.n_units
 
-    def take(self, told: Newest) -> None:
+    def take(self, news: Newest) -> None:
         """Take in the newest records, and tell the pages."""
         run = self._run
         fresh = Run(run.header, run.plan)
-        fresh.add(told.records)
-        if told.n_skipped and run.records:
-            text = f"{told.n_skipped} records were not told: the run was faster than its timeline"
+        fresh.add(news.records)
+        if news.n_skipped and run.records:
+            text = f"{news.n_skipped} records were not told: the run was faster than its timeline"
             fresh.add([Note(run.plan.release_ns(run.n_units), "timeline", "warning", text)])
         fresh.sort()
         with self._changed:
@@ -74,7 +74,7 @@ class Feed:
             view = view_of(run, name=self.name, blamed=blamed, fresh=fresh, since=since)
             self._steps.append(msgspec.json.encode(view))
             self._number += 1
-            self._has_ended = told.has_ended
+            self._has_ended = news.has_ended
             if len(run.records) > KEPT_RECORDS:
                 self._let_go()
             self._changed.notify_all()
@@ -174,8 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif where.path == "/":
             self._send_page()
         elif where.path == "/steps":
-            asked = self.headers.get("Last-Event-ID") or parse_qs(where.query).get("after", ["0"])[0]
-            self._send_steps(int(asked) if asked.isdigit() else 0)
+            after = self.headers.get("Last-Event-ID") or parse_qs(where.query).get("after", ["0"])[0]
+            self._send_steps(int(after) if after.isdigit() else 0)
         elif where.path == "/favicon.ico":
             self.send_response(204)
             self.end_headers()

@@ -9,7 +9,7 @@ from typing import cast
 import click
 
 from ..bench.machine import machine_line
-from ..bench.report import Benchmark, Heard, Report, unheard
+from ..bench.report import Benchmark, OnRound, Report, ignored
 from ..shared.group import Group
 from ..shared.json_file import check_json, write_json
 from ..shared.options import FiniteRange
@@ -108,8 +108,8 @@ def show(bench: Benchmark, report: Report) -> None:
         out.print(f"  aim: {report['aim']}", soft_wrap=True, markup=False)
 
 
-def _progress(rounds: int) -> Heard:
+def _progress(rounds: int) -> OnRound:
     """Counts rounds where somebody sits and waits."""
     if not sys.stderr.isatty():
-        return unheard
+        return ignored
     return lambda measured: click.echo(f"round {measured['round']} of {rounds}", err=True)

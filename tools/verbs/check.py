@@ -143,8 +143,8 @@ def _print(report: dict[str, Any]) -> None:
     _print_nodes(out, report)
     _print_edges(out, report)
     for name, facts in report["facts"].items():
-        told = ", ".join(f"{fact} {x if isinstance(x, str) else format(x, ',')}" for fact, x in facts.items())
-        out.print(f"{name}: {told}", markup=False)
+        line = ", ".join(f"{fact} {x if isinstance(x, str) else format(x, ',')}" for fact, x in facts.items())
+        out.print(f"{name}: {line}", markup=False)
     takes, gives = report["exports"]["inputs"], report["exports"]["outputs"]
     if takes or gives:
         out.print(

@@ -116,20 +116,20 @@ def _headline(out: Console, history: History) -> None:
 
 
 def _print(out: Console, history: History, explanation: Explanation) -> None:
-    said = describe(history, explanation)
-    late = "" if said["late_ms"] is None else f", presented {said['late_ms']:.1f} ms after its due"
-    usual = "" if said["usual_ms"] is None else f"usually {said['usual_ms']:.1f}, "
-    text = f"{_presented(said)} ({usual}due {said['due_ms']:g}){late}"
+    found = describe(history, explanation)
+    late = "" if found["late_ms"] is None else f", presented {found['late_ms']:.1f} ms after its due"
+    usual = "" if found["usual_ms"] is None else f"usually {found['usual_ms']:.1f}, "
+    text = f"{_presented(found)} ({usual}due {found['due_ms']:g}){late}"
     out.print(f"\n[bold]unit {explanation.unit}[/]: {text}", soft_wrap=True)
-    for culprit in said["culprits"]:
+    for culprit in found["culprits"]:
         out.print(f"  missed: {culprit['text']}", style="red", markup=False, soft_wrap=True)
         for line in culprit["because"]:
             out.print(f"    because {line}", markup=False, soft_wrap=True)
-    if not said["steps"]:
+    if not found["steps"]:
         return
     numbers = ("from", "to", "took", "usually")
     rows = table(*numbers, "", "unit", right=(*numbers, "unit"))
-    for step in said["steps"]:
+    for step in found["steps"]:
         took = step["to_ms"] - step["from_ms"]
         figures = (step["from_ms"], step["to_ms"], took, step["usual_ms"])
         rows.add_row(*(f"{value:.1f}" for value in figures), step["text"], str(step["unit"]))
@@ -140,15 +140,15 @@ def _print(out: Console, history: History, explanation: Explanation) -> None:
         out.print(text, markup=False, soft_wrap=True)
 
 
-def _presented(said: dict[str, Any]) -> str:
+def _presented(found: dict[str, Any]) -> str:
     """Whether a unit was there, and when: what stood in for a missed one was there at once, and says nothing."""
-    if said["status"] == "missed":
-        latency = said["latency_ms"]
+    if found["status"] == "missed":
+        latency = found["latency_ms"]
         return "missed, its answer " + ("never came" if latency is None else f"came {latency:.1f} ms after release")
-    if said["status"] == "never presented":
+    if found["status"] == "never presented":
         return "never presented"
-    concealed = ", concealed" if said["status"] == "concealed" else ""
-    return f"{said['latency_ms']:.1f} ms after release{concealed}"
+    concealed = ", concealed" if found["status"] == "concealed" else ""
+    return f"{found['latency_ms']:.1f} ms after release{concealed}"
 
 
 def _print_rest(out: Console, rest: list[Explanation]) -> None:

@@ -132,8 +132,14 @@ def _sweep(plan: Plan, profile: Profile, text: str, units: int, seed: int, as_js
     found = list(run_sweep(plan, profile, sweep, units, seed))
     due_ms = plan.latency_ns / 1e6
     if as_json:
-        told = {"key": sweep.key, "due_ms": due_ms, "seed": seed, "points": found, "warnings": warnings(plan, profile)}
-        click.echo(json.dumps(told, indent=1))
+        report = {
+            "key": sweep.key,
+            "due_ms": due_ms,
+            "seed": seed,
+            "points": found,
+            "warnings": warnings(plan, profile),
+        }
+        click.echo(json.dumps(report, indent=1))
         return
     print_warnings(console(), warnings(plan, profile))
     numbers = (sweep.key, "p50", "p95", "misses", "late")

@@ -97,8 +97,8 @@ def _check_alike(traces: list[Path], runs: list[Run]) -> None:
     """Two runs lie beside each other unit by unit: their units must be equally long."""
     lengths = [run.plan.clock.period for run in runs]
     if len(set(lengths)) > 1:
-        told = [f"{float(length) * 1000:g} ms" for length in lengths]
+        periods = [f"{float(length) * 1000:g} ms" for length in lengths]
         raise UserError(
-            f"{traces[1]}: found units of {told[1]} (expected {told[0]}, as in {traces[0]}), "
+            f"{traces[1]}: found units of {periods[1]} (expected {periods[0]}, as in {traces[0]}), "
             "compare runs of one clock, or make a page of each"
         )

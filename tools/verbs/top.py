@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ...runtime.observe.run_file import RunFile
-    from ...runtime.observe.status import Asker
+    from ...runtime.observe.status import StatusClient
 
 EVERY_S = 0.5
 
@@ -45,7 +45,7 @@ def command(run: str | None, as_json: bool) -> None:
     last miss who made it, and why: of the last seconds; wangraph explain tells it of any unit of a trace
     """
     from ...runtime.observe.run_file import find_run, running
-    from ...runtime.observe.status import Asker
+    from ...runtime.observe.status import StatusClient
 
     runs = running()
     if run is None and not runs:
@@ -53,16 +53,16 @@ def command(run: str | None, as_json: bool) -> None:
     if run is None and len(runs) > 1:
         _list(runs, as_json)
         return
-    asker = Asker(runs[0] if run is None else find_run(run, runs))
+    client = StatusClient(runs[0] if run is None else find_run(run, runs))
     try:
         if as_json:
-            click.echo(json.dumps(asker.ask(), indent=1))
+            click.echo(json.dumps(client.snapshot(), indent=1))
         elif sys.stdout.isatty():
-            _watch(asker)
-        elif (now := asker.ask()) is not None:
+            _watch(client)
+        elif (now := client.snapshot()) is not None:
             console().print(view(now))
     finally:
-        asker.close()
+        client.close()
 
 
 def _list(runs: list[RunFile], as_json: bool) -> None:
@@ -76,11 +76,11 @@ def _list(runs: list[RunFile], as_json: bool) -> None:
     click.echo("look at one of them with: wangraph top RUN")
 
 
-def _watch(asker: Asker) -> None:
+def _watch(client: StatusClient) -> None:
     from rich.live import Live
 
     with Live(console=console(), screen=False, auto_refresh=False) as live:
-        while (now := asker.ask()) is not None:
+        while (now := client.snapshot()) is not None:
             live.update(view(now), refresh=True)
             time.sleep(EVERY_S)
     click.echo("the run has ended")

@@ -175,18 +175,18 @@ def bank(output: Path) -> None:
 
 
 @command.command("compose", short_help="Put a clip and recordings together, with their cues.")
-@click.argument("film", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("video", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--voices", type=_FOLDER, metavar="DIR", required=True, help="Recordings: WORD_PERSON_TAKE.wav")
 @click.option("--person", metavar="NAME", required=True, help="Whose voice is used.")
 @_output_option
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of what is said.")
 @click.option("--turns", type=click.IntRange(min=1), default=10, show_default=True, help="Number of turns.")
-def compose(film: Path, voices: Path, person: str, output: Path, seed: int, turns: int) -> None:
-    """Put the pictures of FILM and recorded digits together: a film to measure with, its cues beside it as JSON.
+def compose(video: Path, voices: Path, person: str, output: Path, seed: int, turns: int) -> None:
+    """Put the pictures of VIDEO and recorded digits together: a video to measure with, its cues beside it as JSON.
 
     
-    wangraph world compose me.mp4 --voices DIR --person anna -o films/anna.mp4
-    wangraph evaluate real films
+    wangraph world compose me.mp4 --voices DIR --person anna -o videos/anna.mp4
+    wangraph evaluate real videos
     """
     from ...runtime.errors import did_you_mean, listing
     from ..lab.evaluate.compose import compose as put_together
@@ -198,7 +198,7 @@ def compose(film: Path, voices: Path, person: str, output: Path, seed: int, turn
         raise UserError(
             f"--person: found '{person}' (available: {listing(speakers)}){did_you_mean(person, list(speakers))}"
         )
-    pictures, _ = read_clip(film, 160)
+    pictures, _ = read_clip(video, 160)
     cues = put_together(output, bank.takes(speakers[person]), pictures, seed, turns)
     click.echo(f"{output}: {turns} turns, {sum(cue.kind == 'word' for cue in cues)} words")
 

@@ -32,11 +32,11 @@ class Answer(Node):
     def step(self, state: TypedText, unit: Unit, text: str | None = None, typed: str | None = None) -> Outputs:
         """The reply to a turn or a typed line that is complete with this unit; else nothing."""
         state.type(typed or "")
-        said = (text or "").split()
+        words = (text or "").split()
         if ENTER in state.waiting:
-            said += [VOCABULARY.words[token] for token in state.waiting if token not in (PAD, ENTER)]
+            words += [VOCABULARY.words[token] for token in state.waiting if token not in (PAD, ENTER)]
             state.waiting.clear()
-        return {"reply": " ".join(answer(word, None, self.rule) for word in said if word in DIGITS) or None}
+        return {"reply": " ".join(answer(word, None, self.rule) for word in words if word in DIGITS) or None}
 
     def gap(self, state: TypedText, units: Sequence[Unit]) -> None:
         """Lost words stay unanswered."""

@@ -40,7 +40,7 @@ class Listening:
     silent_ms: int = 0
     is_turn: bool = False
 
-    def hear(self, level: float, timeout_ms: int) -> bool:
+    def update(self, level: float, timeout_ms: int) -> bool:
         """The next frame; True where the turn is over with it."""
         voiced = level > max(_QUIET, _OVER_FLOOR * self.floor)
         follows = self.floor + _FALL * (level - self.floor) if level < self.floor else self.floor * _RISE
@@ -82,7 +82,7 @@ class Detect(Node):
         assert samples is not None
         ended = -1
         for number, level in enumerate(loudness(samples, FRAME_MS * MS)):
-            if state.hear(float(level), self.timeout_ms):
+            if state.update(float(level), self.timeout_ms):
                 ended = (number + 1) * FRAME_MS * MS
         voice: NDArray[np.int64] = np.array([state.talk_ms, state.is_turn, ended], np.int64)
         return {"voice": voice}

@@ -131,7 +131,7 @@ class ModelAgent:
         self._thinking: ThinkerState = self._thinker.new_state(rows)
         self._performing: PerformerState = self._performer.new_state(rows)
         self._eyes: Any = weights.sees.new_encoder_state(rows)
-        self._ears: MelState = self._front_end.new_state(rows)
+        self._mel_state: MelState = self._front_end.new_state(rows)
         self._face: VideoDecoderState = weights.video.new_decoder_state(rows)
         self._voice: AudioDecoderState = weights.audio.new_decoder_state(rows)
         self._response = ResponseUnit()
@@ -146,13 +146,13 @@ class ModelAgent:
         self._late.append(users)
         users = self._late.pop(0) if len(self._late) > self._behind else [_nobody(user) for user in users]
         seen, self._eyes = self.weights.sees.encode(as_pictures([user.frames for user in users]), self._eyes)
-        heard, self._ears = self._front_end(as_sounds([user.samples for user in users]), self._ears)
+        mel, self._mel_state = self._front_end(as_sounds([user.samples for user in users]), self._mel_state)
         typed = torch.tensor([user.text for user in users])
         absent = {
             "u_video": torch.tensor([not user.is_seen for user in users]),
-            "u_audio": torch.tensor([not user.is_heard for user in users]),
+            "u_audio": torch.tensor([not user.has_sound for user in users]),
         }
-        unit = ModelUnit(seen[:, 0], heard[:, 0], typed, absent=absent)
+        unit = ModelUnit(seen[:, 0], mel[:, 0], typed, absent=absent)
         thought = self._thinker.step(self._thinking, unit, self._response, seed=self.seed, sessions=self._sessions)
         self._performer.append(self._performing, thought.slice)
         latents = self._performer.generate(self._performing, self._unit, self.solver, self.seed, self._sessions)
@@ -185,11 +185,11 @@ class IdealAgent:
     def step(self, users: Sequence[UserUnit]) -> list[Answer]:
         """As in `talk.Agent`."""
         weights = self.weights
-        said = [oracle.step(user.cues) for oracle, user in zip(self._oracles, users, strict=True)]
+        answers = [oracle.step(user.cues) for oracle, user in zip(self._oracles, users, strict=True)]
         looks = [persona.looks for persona in self._personas]
-        faces = render_each([unit.pose for unit in said], looks, weights.size)
+        faces = render_each([unit.pose for unit in answers], looks, weights.size)
         video, self._looked = weights.video.encode(as_pictures(faces), self._looked)
-        audio, self._spoke = weights.audio.encode(as_sounds([unit.samples for unit in said]), self._spoke)
+        audio, self._spoke = weights.audio.encode(as_sounds([unit.samples for unit in answers]), self._spoke)
         latents = Latents(audio[:, 0], video[:, 0])
         samples, frames, self._voice, self._face = shown(weights, latents, self._voice, self._face)
         return [
@@ -199,7 +199,7 @@ class IdealAgent:
                 unit.text,
                 (VOCABULARY.state(unit.state), VOCABULARY.gesture(unit.gesture)),
             )
-            for row, unit in enumerate(said)
+            for row, unit in enumerate(answers)
         ]
 
 

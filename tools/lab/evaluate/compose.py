@@ -1,4 +1,4 @@
-"""Films to measure with: a clip of somebody's face, and recordings of words, put together with their cues.
+"""Videos to measure with: a clip of somebody's face, and recordings of words, put together with their cues.
 
 The clip is played to and fro for as long as there is something to say; its own sound is left away. Lips and voice are
 then not in step, as with anybody whose line is bad.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..world.cuefile import written
 from ..world.cues import Cue
-from ..world.media import Film
+from ..world.media import VideoWriter
 from ..world.person import END_GLIDE, GO_ON_GLIDE, delivered
 from ..world.signal import FRAME, MS, RATE, UNIT, Sound
 from ..world.words import DIGITS
@@ -55,9 +55,9 @@ def compose(
         frames = len(sound) // FRAME
         at = np.arange(frames) % max(2 * len(pictures) - 2, 1)
         shown = pictures[np.where(at < len(pictures), at, 2 * len(pictures) - 2 - at)]
-        with Film(out, shown.shape[2], shown.shape[1], 1, 64_000) as film:
+        with VideoWriter(out, shown.shape[2], shown.shape[1], 1, 64_000) as video:
             for first in range(0, frames, 25):
-                film.add(shown[first : first + 25], sound[first * FRAME : (first + 25) * FRAME, None])
+                video.add(shown[first : first + 25], sound[first * FRAME : (first + 25) * FRAME, None])
     out.with_suffix(".json").write_text(written(cues), encoding="utf-8")
     return cues
 
@@ -75,22 +75,22 @@ def speech(
         cues.append(Cue("speech", at))
         for number, word in enumerate(words):
             take = takes[word][rng.integers(len(takes[word]))]
-            said = delivered(take, END_GLIDE if number == len(words) - 1 else GO_ON_GLIDE)
-            parts.append((at, said))
-            at += len(said)
+            spoken = delivered(take, END_GLIDE if number == len(words) - 1 else GO_ON_GLIDE)
+            parts.append((at, spoken))
+            at += len(spoken)
             cues.append(Cue("word", at, words=(word,)))
             at += 0 if number == len(words) - 1 else int(rng.uniform(20, 110)) * MS
         cues.append(Cue("end", at))
         at += int((_WORD_S * len(words) + _REST_S + rng.uniform(0, 0.6)) * RATE)
     whole = np.zeros(-(-at // UNIT) * UNIT, np.float32)
-    for start, said in parts:
-        whole[start : start + len(said)] += said
+    for start, spoken in parts:
+        whole[start : start + len(spoken)] += spoken
     whole += np.float32(FLOOR) * rng.standard_normal(len(whole)).astype(np.float32)
     return whole, tuple(cues)
 
 
 def _write_sound(out: Path, sound: Sound) -> None:
-    """A film without pictures."""
+    """A video without pictures."""
     import av
 
     with av.open(str(out), "w", format="mp4") as container:

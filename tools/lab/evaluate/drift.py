@@ -12,7 +12,7 @@ from typing import Any, Literal
 import click
 import numpy as np
 
-from ..world.ear import AUDIBLE
+from ..world.onset import AUDIBLE
 from ..world.persona import PERSONAS
 from ..world.signal import FRAME, FRAMES, RATE, UNIT, Sound, loudness
 from . import probes

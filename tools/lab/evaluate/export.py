@@ -1,4 +1,4 @@
-"""Dialogues as files that other benchmarks read: both voices on one clock, a film, and what the user did when.
+"""Dialogues as files that other benchmarks read: both voices on one clock, a video, and what the user did when.
 
     DIR/NAME/user.wav  agent.wav  both.wav  dialogue.mp4  cues.json  text.json
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ....runtime.errors import MediaError
 from ....wan_core.vocabulary import PAD
 from ..world.cuefile import written
-from ..world.media import Film
+from ..world.media import VideoWriter
 from ..world.signal import RATE, UNIT, Sound
 from ..world.tokens import VOCABULARY
 from .talk import Talk
@@ -59,16 +59,16 @@ def _export(talk: Talk, folder: Path) -> None:
     ]
     (folder / "text.json").write_text(json.dumps({"agent": words}, indent=1, ensure_ascii=False), encoding="utf-8")
     if talk.frames is not None and talk.seen is not None:
-        _film(folder / "dialogue.mp4", talk.seen, talk.frames, np.stack([user, agent], 1))
+        _write_video(folder / "dialogue.mp4", talk.seen, talk.frames, np.stack([user, agent], 1))
 
 
-def _film(path: Path, seen: NDArray[np.uint8], shown: NDArray[np.uint8], sound: Sound) -> None:
+def _write_video(path: Path, seen: NDArray[np.uint8], shown: NDArray[np.uint8], sound: Sound) -> None:
     """The user on the left, the agent on the right, in picture and sound."""
     high = max(seen.shape[2], shown.shape[2]) * SCALE
-    with Film(path, 2 * high, high, 2, 96_000) as film:
+    with VideoWriter(path, 2 * high, high, 2, 96_000) as video:
         for unit, (left, right) in enumerate(zip(seen, shown, strict=True)):
             pair = [part.repeat(high // part.shape[1], 1).repeat(high // part.shape[2], 2) for part in (left, right)]
-            film.add(np.concatenate(pair, 2), sound[unit * UNIT : (unit + 1) * UNIT])
+            video.add(np.concatenate(pair, 2), sound[unit * UNIT : (unit + 1) * UNIT])
 
 
 def _write_wave(path: Path, sound: Sound) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....wan_core.vocabulary import PAD, STOP
-from ..world.ear import AUDIBLE
+from ..world.onset import AUDIBLE
 from ..world.persona import PERSONAS
 from ..world.signal import FRAME, FRAMES, MS, RATE, UNIT, Sound, loudness
 from ..world.tokens import VOCABULARY
@@ -22,7 +22,7 @@ from ..world.words import BACKCHANNELS
 from .face_reader import count_events
 from .figures import Figure, mean, quantile, ratio, share, share_of
 from .recogniser import Recogniser
-from .sound import Stretch, first_onset, heard_at, silent_from, stretches
+from .sound import Stretch, first_onset, silent_from, stretch_at, stretches
 from .talk import Talk
 from .turns import Turn, turns
 
@@ -35,7 +35,7 @@ STOP_MS = 560
 REST_MS = 300
 """and for so long thereafter: longer than between two words."""
 SOON_MS = 1200
-"""So long after a murmur, who was stopped by it is still silent."""
+"""So long after a backchannel, who was stopped by it is still silent."""
 
 Words = Callable[[Talk, int, int], list[str]]
 """What the agent said from one sample to another."""
@@ -67,7 +67,7 @@ def in_sound(net: Recogniser) -> Words:
 
 def onset_of(turn: Turn, found: Sequence[Stretch]) -> int | None:
     """Where the answer to a turn begins; None: too early, too late, or never."""
-    if heard_at(list(found), turn.end) is not None:
+    if stretch_at(list(found), turn.end) is not None:
         return None
     return first_onset(list(found), turn.end, turn.end + ANSWER_MS * MS)
 
@@ -98,13 +98,13 @@ def waits(talk: Talk) -> list[float]:
 
 
 def _onsets(talk: Talk) -> list[tuple[Turn, int | None]]:
-    heard = stretches(talk.samples)
-    return [(turn, onset_of(turn, heard)) for turn in turns(talk)]
+    found = stretches(talk.samples)
+    return [(turn, onset_of(turn, found)) for turn in turns(talk)]
 
 
 def false_starts(talks: Sequence[Talk], words: Words) -> Figure:
-    """Pauses inside a turn in which the agent speaks, or goes on speaking; a murmur of agreement is no speech, whether
-    it is heard as one or the agent's text says so."""
+    """Pauses inside a turn in which the agent speaks, or goes on speaking; a backchannel is no speech, whether it
+    is heard as one or the agent's text says so."""
     return share_of([_starts(talk, words) for talk in talks])
 
 
@@ -116,11 +116,11 @@ def _starts(talk: Talk, words: Words) -> list[bool]:
 
 
 def _speaks(talk: Talk, words: Words, early: Sequence[Stretch]) -> bool:
-    """Whether there is more to what was heard too early than a murmur."""
+    """Whether there is more to what was heard too early than a backchannel."""
     if not early:
         return False
     sources = (listen(talk, early[0].start - UNIT, early[-1].end) for listen in (words, in_text))
-    return not any(said and all(word in BACKCHANNELS for word in said) for said in sources)
+    return not any(spoken and all(word in BACKCHANNELS for word in spoken) for spoken in sources)
 
 
 def words_right(talks: Sequence[Talk], words: Words) -> Figure:
@@ -133,8 +133,8 @@ def right_words(talk: Talk, words: Words, start: int = 0, end: int | None = None
     found = []
     for turn in turns(talk):
         if turn.is_whole and start <= turn.end < (talk.duration if end is None else end):
-            said = [word for word in words(talk, turn.end - UNIT, turn.until) if word not in BACKCHANNELS]
-            found.append((max(0.0, len(turn.words) - edits(turn.words, said)), float(len(turn.words))))
+            spoken = [word for word in words(talk, turn.end - UNIT, turn.until) if word not in BACKCHANNELS]
+            found.append((max(0.0, len(turn.words) - edits(turn.words, spoken)), float(len(turn.words))))
     return found
 
 
@@ -152,12 +152,12 @@ def turns_right(talks: Sequence[Talk], words: Words, kind: str = "") -> Figure:
     )
 
 
-def edits(wanted: Sequence[str], said: Sequence[str]) -> int:
+def edits(wanted: Sequence[str], spoken: Sequence[str]) -> int:
     """Words to insert, remove or replace to make one of the other."""
-    row = list(range(len(said) + 1))
+    row = list(range(len(spoken) + 1))
     for i, want in enumerate(wanted, start=1):
         last, row[0] = row[0], i
-        for j, word in enumerate(said, start=1):
+        for j, word in enumerate(spoken, start=1):
             last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (want != word))
     return row[-1]
 
@@ -191,14 +191,14 @@ def broken(talks: Sequence[Talk], twins: Sequence[Talk], kind: str) -> list[Brok
     for talk, twin in zip(talks, twins, strict=True):
         event = _event(talk, kind)
         if event is None:
-            asked = next((cue.at for cue in talk.cues if cue.kind == "end"), 0)
-            if first_onset(stretches(talk.samples), asked, talk.duration) is None:
+            turn_end = next((cue.at for cue in talk.cues if cue.kind == "end"), 0)
+            if first_onset(stretches(talk.samples), turn_end, talk.duration) is None:
                 found.append(None)
             continue
         at, end, by = event
         mine, its = stretches(talk.samples), stretches(twin.samples)
         answers = (mine, its) if kind == "hand" else (its,)
-        if all(heard_at(each, at) is None and first_onset(each, at, at + 400 * MS) is None for each in answers):
+        if all(stretch_at(each, at) is None and first_onset(each, at, at + 400 * MS) is None for each in answers):
             continue  # it was over: there was nothing to break off
         last = max((s.end for each in answers for s in each if s.start < at + _REPLY_MS * MS), default=at)
         kept, kept_soon = (
@@ -216,7 +216,7 @@ _REPLY_MS = 1200
 def _event(talk: Talk, kind: str) -> tuple[int, int, int] | None:
     """When it happens, until when the agent should be silent, and by when it should have become so.
 
-    An interruption may be over before the agent could tell it from a murmur: there it may end a little later.
+    An interruption may be over before the agent could tell it from a backchannel: there it may end a little later.
     """
     cues = talk.cues
     if kind == "hand":
@@ -259,8 +259,8 @@ def stopped_ms(found: Sequence[Broken | None], q: float = 0.5) -> Figure:
 
 
 def talked_through(found: Sequence[Broken | None]) -> Figure:
-    """Answers that go on in spite of a murmur: at least four fifths of what the twin says from there on, and most of it
-    at once, for who stops and then says as much has not talked through."""
+    """Answers that go on in spite of a backchannel: at least four fifths of what the twin says from there on, and most
+    of it at once, for who stops and then says as much has not talked through."""
     return share([event is not None and event.kept >= 0.8 and event.kept_soon >= 0.6 for event in counted(found)])
 
 
@@ -376,9 +376,9 @@ def unasked(talks: Sequence[Talk]) -> Figure:
     """How often a minute the agent begins to speak although nothing asks for it: no turn ended in the 2 s before."""
     rows = []
     for talk in talks:
-        asked = [cue.at for cue in talk.cues if cue.kind in ("end", "typed", "card", "pause")]
+        reasons = [cue.at for cue in talk.cues if cue.kind in ("end", "typed", "card", "pause")]
         starts = [s.start for s in stretches(talk.samples, 400)]
-        wrong = sum(not any(at <= start <= at + 2 * RATE for at in asked) for start in starts)
+        wrong = sum(not any(at <= start <= at + 2 * RATE for at in reasons) for start in starts)
         rows.append([(float(wrong), _minutes(talk))])
     return ratio(rows, "per minute")
 

@@ -69,17 +69,17 @@ def _user(spec: DialogueSpec, units: int, weights: Weights, bank: Bank) -> list[
     """A user who is answered by the ideal agent, as the model takes it."""
     world, oracle = spec.world(bank, weights.size), Oracle(spec.seed, bank, spec.persona)
     met: list[Met] = []
-    said = None
+    answer = None
     for _ in range(units):
-        met.append(world.step(said))
-        said = oracle.step(met[-1].cues).samples
+        met.append(world.step(answer))
+        answer = oracle.step(met[-1].cues).samples
     front_end = LogMel(weights.model.preset.mel)
     with torch.inference_mode():
         seen, _ = weights.sees.encode(
             torch.cat([as_pictures([user.frames]) for user in met], 1), weights.sees.new_encoder_state()
         )
-        heard, _ = front_end(torch.cat([as_sounds([user.samples]) for user in met], 1), front_end.new_state())
-    return [UserUnit(seen[:, k], heard[:, k], torch.tensor([user.text])) for k, user in enumerate(met)]
+        mel, _ = front_end(torch.cat([as_sounds([user.samples]) for user in met], 1), front_end.new_state())
+    return [UserUnit(seen[:, k], mel[:, k], torch.tensor([user.text])) for k, user in enumerate(met)]
 
 
 @torch.inference_mode()

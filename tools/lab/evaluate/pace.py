@@ -51,10 +51,10 @@ def unit_ms(setting: Setting, weights: Weights) -> float:
     spec = DialogueSpec(FIRST_SEED - 1, made.voices.synthetic[0])
     world, agent = spec.world(made.voices.bank, weights.size), ModelAgent(weights, setting.solver, setting.seed)
     agent.begin([spec])
-    took, said = list[float](), None
+    took, answer = list[float](), None
     for _ in range(_WARM + _TIMED):
-        user = world.step(said)
+        user = world.step(answer)
         began = time.perf_counter()
-        said = agent.step([user])[0].samples
+        answer = agent.step([user])[0].samples
         took.append((time.perf_counter() - began) * 1000)
     return statistics.median(took[_WARM:])

@@ -110,8 +110,8 @@ def cards(speakers: Sequence[Speaker], dialogues: Which) -> Probe:
 
     def draw(rng: np.random.Generator, _: Speaker) -> tuple[Act, ...]:
         colour = str(rng.choice(COLOURS))
-        asked = colour if rng.random() < 0.5 else str(rng.choice([other for other in COLOURS if other != colour]))
-        return (Act("card", _rest(rng), ((asked,),), colour=colour),)
+        named = colour if rng.random() < 0.5 else str(rng.choice([other for other in COLOURS if other != colour]))
+        return (Act("card", _rest(rng), ((named,),), colour=colour),)
 
     able = [speaker for speaker in speakers if speaker.synthesiser != "people"]
     return _probe("cards", able, dialogues, 44, draw)

@@ -1,6 +1,6 @@
-"""Real people put before a model: films of a folder, each with its cues beside it as JSON.
+"""Real people put before a model: videos of a folder, each with its cues beside it as JSON.
 
-A film cannot react, so that what counts is what was said to it and when: words, whole turns, words that nobody asked
+A video cannot react, so that what counts is what was said to it and when: words, whole turns, words that nobody asked
 for, and answers that the agent broke off although nobody wanted it to.
 """
 
@@ -34,13 +34,13 @@ from .talk import DialogueSpec, Talk
 from .turns import turns
 
 ROWS_AT_ONCE = 12
-"""Films in a batch."""
-_NOBODY = Speaker("film", "people", "film")
+"""Videos in a batch."""
+_NOBODY = Speaker("video", "people", "video")
 
 
 @dataclass(frozen=True)
-class Film:
-    """One film.
+class CuedVideo:
+    """One video.
 
     Attributes:
         name: of its file.
@@ -58,24 +58,24 @@ class Film:
         return max(0 if x is None else len(x) for x in (self.frames, self.sound))
 
 
-def read_films(folder: Path, size: int) -> list[Film]:
-    """Every film of a folder that has a file of cues of the same name.
+def read_videos(folder: Path, size: int) -> list[CuedVideo]:
+    """Every video of a folder that has a file of cues of the same name.
 
     Raises:
         MediaError: there is none, or one that cannot be read (named).
     """
     found = [
-        read_film(path, size)
+        read_video(path, size)
         for path in sorted(folder.iterdir())
         if path.suffix != ".json" and path.with_suffix(".json").exists()
     ]
     if not found:
-        raise MediaError(f"{folder}: found no films (expected NAME.mp4 and NAME.json of each), see docs/benchmark.md")
+        raise MediaError(f"{folder}: found no videos (expected NAME.mp4 and NAME.json of each), see docs/benchmark.md")
     return found
 
 
-def read_film(path: Path, size: int) -> Film:
-    """One film and its cues, as a graph's ``capture.file`` plays it."""
+def read_video(path: Path, size: int) -> CuedVideo:
+    """One video and its cues, as a graph's ``capture.file`` plays it."""
     info, cues = probe(path), read(path.with_suffix(".json"))
     sound = read_sound(path) if info.has_audio else None
     frames = _pictures(path, size) if info.has_video else None
@@ -86,7 +86,7 @@ def read_film(path: Path, size: int) -> Film:
         frames = frames.reshape(units, FRAMES, size, size, 3)
     if sound is not None:
         sound = np.pad(sound, (0, max(0, units * UNIT - len(sound))))[: units * UNIT].reshape(units, UNIT)
-    return Film(path.stem, frames, sound, cues)
+    return CuedVideo(path.stem, frames, sound, cues)
 
 
 def _pictures(path: Path, size: int) -> NDArray[np.uint8]:
@@ -103,42 +103,46 @@ def _pictures(path: Path, size: int) -> NDArray[np.uint8]:
     return np.stack(taken)
 
 
-def watch(weights: Weights, films: Sequence[Film], setting: Setting) -> list[Talk]:
-    """Show films to a model; each becomes a dialogue."""
+def watch(weights: Weights, videos: Sequence[CuedVideo], setting: Setting) -> list[Talk]:
+    """Show videos to a model; each becomes a dialogue."""
     talks: list[Talk] = []
-    for first in range(0, len(films), ROWS_AT_ONCE):
-        talks += _watch(weights, films[first : first + ROWS_AT_ONCE], setting)
+    for first in range(0, len(videos), ROWS_AT_ONCE):
+        talks += _watch(weights, videos[first : first + ROWS_AT_ONCE], setting)
     return talks
 
 
-def _watch(weights: Weights, films: Sequence[Film], setting: Setting) -> list[Talk]:
+def _watch(weights: Weights, videos: Sequence[CuedVideo], setting: Setting) -> list[Talk]:
     agent = ModelAgent(weights, setting.solver, setting.seed)
-    specs = [DialogueSpec(number, _NOBODY) for number in range(len(films))]
+    specs = [DialogueSpec(number, _NOBODY) for number in range(len(videos))]
     agent.begin(specs)
-    answers = [agent.step([_unit(film, unit, weights.size) for film in films]) for unit in range(max(map(len, films)))]
+    answers = [
+        agent.step([_unit(video, unit, weights.size) for video in videos]) for unit in range(max(map(len, videos)))
+    ]
     talks = []
-    for row, film in enumerate(films):
-        own = [answer[row] for answer in answers[: len(film)]]
+    for row, video in enumerate(videos):
+        own = [answer[row] for answer in answers[: len(video)]]
         talks.append(
             Talk(
                 spec=specs[row],
-                cues=tuple(cue for cue in film.cues if cue.at <= len(film) * UNIT),
-                user_samples=np.zeros(len(film) * UNIT, np.float32) if film.sound is None else film.sound.reshape(-1),
+                cues=tuple(cue for cue in video.cues if cue.at <= len(video) * UNIT),
+                user_samples=np.zeros(len(video) * UNIT, np.float32)
+                if video.sound is None
+                else video.sound.reshape(-1),
                 samples=np.concatenate([answer.samples for answer in own]),
                 face={},
                 text=np.asarray([answer.token for answer in own], np.int64),
                 events=np.asarray([answer.event for answer in own], np.int64),
                 frames=np.stack([answer.frames for answer in own if answer.frames is not None]),
-                seen=film.frames,
+                seen=video.frames,
             )
         )
     return talks
 
 
-def _unit(film: Film, unit: int, size: int) -> UserUnit:
-    """A unit of a film as a user's; empty after its end."""
-    sound = None if film.sound is None or unit >= len(film.sound) else film.sound[unit]
-    frames = None if film.frames is None or unit >= len(film.frames) else film.frames[unit]
+def _unit(video: CuedVideo, unit: int, size: int) -> UserUnit:
+    """A unit of a video as a user's; empty after its end."""
+    sound = None if video.sound is None or unit >= len(video.sound) else video.sound[unit]
+    frames = None if video.frames is None or unit >= len(video.frames) else video.frames[unit]
     return UserUnit(
         unit=unit,
         samples=np.zeros(UNIT, np.float32) if sound is None else sound,
@@ -149,12 +153,12 @@ def _unit(film: Film, unit: int, size: int) -> UserUnit:
         is_speaking=np.zeros(FRAMES, np.bool_),
         is_addressed=True,
         is_seen=frames is not None,
-        is_heard=sound is not None,
+        has_sound=sound is not None,
     )
 
 
 def figures_of(talks: Sequence[Talk]) -> dict[str, Figure]:
-    """What counts of films."""
+    """What counts of videos."""
     return {
         "answered": answered(talks),
         "onset, median": onset_ms(talks),
@@ -169,29 +173,29 @@ def spurious(talks: Sequence[Talk]) -> Figure:
     """Words more than were due, in each turn, and all of those that belong to none, for each turn."""
     pairs = []
     for talk in talks:
-        asked, belong, more = turns(talk), 0, 0
-        for turn in asked:
-            said = len(in_text(talk, turn.end - UNIT, turn.until))
-            belong += said
-            more += max(0, said - len(turn.words))
+        due, belong, more = turns(talk), 0, 0
+        for turn in due:
+            n_words = len(in_text(talk, turn.end - UNIT, turn.until))
+            belong += n_words
+            more += max(0, n_words - len(turn.words))
         others = len(in_text(talk, 0, talk.duration)) - belong
-        pairs.append([(float(more + max(0, others)), float(len(asked)))])
+        pairs.append([(float(more + max(0, others)), float(len(due)))])
     return ratio([pair for pair in pairs if pair[0][1]], "a turn")
 
 
 def cuts(talks: Sequence[Talk]) -> Figure:
-    """Answers that the agent broke off, for each turn; of films in which nobody interrupts."""
+    """Answers that the agent broke off, for each turn; of videos in which nobody interrupts."""
     counts = [(float((talk.text == STOP).sum()), float(len(turns(talk)))) for talk in talks]
     return ratio([[pair] for pair in counts if pair[1]], "a turn")
 
 
-def summary(talks: Sequence[Talk], films: Sequence[Film]) -> list[str]:
-    """What was answered in each film, a line each."""
+def summary(talks: Sequence[Talk], videos: Sequence[CuedVideo]) -> list[str]:
+    """What was answered in each video, a line each."""
     lines = []
-    for talk, film in zip(talks, films, strict=True):
-        asked = turns(talk)
-        right = sum(list(turn.words) == in_text(talk, turn.end - UNIT, turn.until) for turn in asked)
-        said = " ".join(in_text(talk, 0, talk.duration)) or "(nothing)"
-        due = " ".join(word for turn in asked for word in turn.words)
-        lines.append(f"{film.name}: {right} of {len(asked)} turns right; due {due}; said {said}")
+    for talk, video in zip(talks, videos, strict=True):
+        answerable = turns(talk)
+        right = sum(list(turn.words) == in_text(talk, turn.end - UNIT, turn.until) for turn in answerable)
+        spoken = " ".join(in_text(talk, 0, talk.duration)) or "(nothing)"
+        due = " ".join(word for turn in answerable for word in turn.words)
+        lines.append(f"{video.name}: {right} of {len(answerable)} turns right; due {due}; said {spoken}")
     return lines

@@ -1,7 +1,7 @@
 """Hears which words an agent said: a small network trained on the agents' own voices, never through a codec.
 
 What is none of their words (other people, words run together, backwards or mangled) is heard as `REJECTED`, so that a
-murmur cannot pass for a digit. It is shipped trained; ``wangraph evaluate fit-recogniser FILE`` does it again.
+backchannel cannot pass for a digit. It is shipped trained; ``wangraph evaluate fit-recogniser FILE`` does it again.
 
 # B batch, T frames of 10 ms, C classes
 """

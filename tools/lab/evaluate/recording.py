@@ -76,10 +76,10 @@ def answers_to(setting: Setting, sound: Sound) -> list[Moment]:
     thinker, performer = Thinker(weights.model), Performer(weights.model)
     thinking, performing = thinker.new_state(), performer.new_state()
     front_end = LogMel(weights.model.preset.mel)
-    ears, response = front_end.new_state(), ResponseUnit()
+    mel_state, response = front_end.new_state(), ResponseUnit()
     moments, was = list[Moment](), ""
     for unit, samples in enumerate(in_units(sound)):
-        mel, ears = front_end(as_sounds([samples]), ears)
+        mel, mel_state = front_end(as_sounds([samples]), mel_state)
         thought = thinker.step(
             thinking, UserUnit(audio=mel[:, 0], text=torch.tensor([PAD])), response, seed=setting.seed
         )

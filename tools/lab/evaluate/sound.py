@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..world.ear import AUDIBLE
+from ..world.onset import AUDIBLE
 from ..world.signal import MS, Sound, loudness
 
 PAUSE_MS = 120
@@ -25,9 +25,9 @@ class Stretch:
 
 def stretches(samples: Sound, pause_ms: int = PAUSE_MS) -> list[Stretch]:
     """What is heard in ``samples`` (of whole units), clicks apart."""
-    heard = np.flatnonzero(loudness(samples, _STEP) > AUDIBLE)
+    loud = np.flatnonzero(loudness(samples, _STEP) > AUDIBLE)
     found: list[Stretch] = []
-    for place in heard.tolist():
+    for place in loud.tolist():
         start = place * _STEP
         if found and start - found[-1].end < pause_ms * MS:
             found[-1] = Stretch(found[-1].start, start + _STEP)
@@ -36,7 +36,7 @@ def stretches(samples: Sound, pause_ms: int = PAUSE_MS) -> list[Stretch]:
     return [stretch for stretch in found if stretch.end - stretch.start >= _LEAST_MS * MS]
 
 
-def heard_at(found: list[Stretch], sample: int) -> Stretch | None:
+def stretch_at(found: list[Stretch], sample: int) -> Stretch | None:
     """The stretch that is on at ``sample``; within a pause, none."""
     return next((stretch for stretch in found if stretch.start <= sample < stretch.end), None)
 

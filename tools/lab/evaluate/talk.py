@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..world.camera import Camera
 from ..world.cues import Cue, UserUnit
-from ..world.filming import Filming
 from ..world.person import Person
 from ..world.persona import PERSONAS, Persona
 from ..world.script import SCENARIOS, Scenario, Script
@@ -136,7 +136,7 @@ def hold(
         keep_frames: rows of which the pictures themselves are kept, too.
     """
     worlds = [spec.world(bank, 0) for spec in specs]
-    cameras = Filming([world.person for world in worlds], bank, size) if size else None
+    cameras = Camera([world.person for world in worlds], bank, size) if size else None
     users: list[list[UserUnit]] = [[] for _ in specs]
     answers: list[list[Answer]] = [[] for _ in specs]
     faces: list[list[dict[str, NDArray[np.float32]]]] = [[] for _ in specs]
@@ -145,19 +145,19 @@ def hold(
         met = [world.step(own[-1].samples if own else None) for world, own in zip(worlds, answers, strict=True)]
         seen = cameras.shoot([user.pose for user in met]) if cameras else [user.frames for user in met]
         met = [replace(user, frames=frames) for user, frames in zip(met, seen, strict=True)]
-        said = agent.step(met)
-        for row, face in _faces(said, read).items():
+        made = agent.step(met)
+        for row, face in _faces(made, read).items():
             faces[row].append(face)
-        for row, (user, answer) in enumerate(zip(met, said, strict=True)):
+        for row, (user, answer) in enumerate(zip(met, made, strict=True)):
             is_kept = row < keep_frames
             users[row].append(user if is_kept else replace(user, frames=user.frames[:0]))
             answers[row].append(answer if is_kept else replace(answer, frames=None))
     return [_talk(spec, users[row], answers[row], faces[row], row < keep_frames) for row, spec in enumerate(specs)]
 
 
-def _faces(said: Sequence[Answer], read: Read) -> dict[int, dict[str, NDArray[np.float32]]]:
+def _faces(answers: Sequence[Answer], read: Read) -> dict[int, dict[str, NDArray[np.float32]]]:
     """What is read from the pictures of each row that shows any, read at once."""
-    shown = {row: answer.frames for row, answer in enumerate(said) if answer.frames is not None}
+    shown = {row: answer.frames for row, answer in enumerate(answers) if answer.frames is not None}
     if not shown:
         return {}
     ends = np.cumsum([len(frames) for frames in shown.values()])

@@ -68,8 +68,8 @@ def turns(talk: Talk) -> list[Turn]:
         kind = _kind(cue)
         if kind is None:
             continue
-        said = {"typed": cue.words, "asked": tuple(words), "card": ()}[kind]
-        right = cue.words if kind == "card" else _answers(said, card, talk)
+        turn_words = {"typed": cue.words, "asked": tuple(words), "card": ()}[kind]
+        right = cue.words if kind == "card" else _answers(turn_words, card, talk)
         following = [other for other in cues[place + 1 :] if other.kind in _DOINGS]
         until = following[0].at if following else talk.duration
         is_left = not following or (following[0].kind not in ("hand",) and not _interrupts(following[0]))
@@ -88,9 +88,9 @@ def _kind(cue: Cue) -> Kind | None:
     return "typed" if cue.kind == "typed" else "card" if cue.kind == "card" else None
 
 
-def _answers(said: Sequence[str], card: str | None, talk: Talk) -> tuple[str, ...]:
+def _answers(turn_words: Sequence[str], card: str | None, talk: Talk) -> tuple[str, ...]:
     rule = talk.spec.persona.rule
-    return tuple(answer(word, card, rule) for word in said if word != "please")
+    return tuple(answer(word, card, rule) for word in turn_words if word != "please")
 
 
 def _interrupts(cue: Cue) -> bool:

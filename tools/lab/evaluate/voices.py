@@ -57,15 +57,15 @@ class Voices:
             f"asks-person: found nobody in {folder} who is held out (people: {known}), name one with --hold-out"
         )
 
-    def check_held_out(self, checkpoint: str, heard: frozenset[str]) -> None:
-        """Look whether the people are unknown to a checkpoint that has ``heard`` these.
+    def check_held_out(self, checkpoint: str, known: frozenset[str]) -> None:
+        """Look whether the people are unknown to a checkpoint that has ``known`` these.
 
         Raises:
             UserError: one is not: what it understands of them says nothing of others.
         """
-        known = heard & {speaker.name for speaker in self.people}
+        known = known & {speaker.name for speaker in self.people}
         if known:
             raise UserError(
                 f"--hold-out: found {listing(known)}, heard in the training of {checkpoint} "
-                f"(it has heard: {listing(heard)}), name others"
+                f"(it has heard: {listing(known)}), name others"
             )

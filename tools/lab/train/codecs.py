@@ -169,8 +169,8 @@ def contact_sheet(audio: AudioCodec, video: VideoCodec, data: dict[str, Tensor],
         shown = ((found + 1) * 127.5).clamp(0, 255).round().to(torch.uint8)
         rows += [strip(x[0].flatten(0, 1).numpy()) for x in (frames, shown)]
     sound = data["agent_audio"][row : row + 1, start : start + units].float() / 32767
-    heard, _ = audio.decode(audio.encode(sound, audio.new_encoder_state())[0], audio.new_decoder_state())
-    rows += [spectrogram(x.flatten().numpy().astype(np.float32), rows[0].shape[1]) for x in (sound, heard)]
+    decoded, _ = audio.decode(audio.encode(sound, audio.new_encoder_state())[0], audio.new_decoder_state())
+    rows += [spectrogram(x.flatten().numpy().astype(np.float32), rows[0].shape[1]) for x in (sound, decoded)]
     return stack(rows)
 
 

@@ -161,11 +161,11 @@ def free_run(model: DuplexModel, batch: Sequences, row: int, units: int) -> tupl
     """The model's own words [U] and responses [1, U, ...] to a recorded user."""
     reference, mel = Reference(model), LogMel(model.preset.mel)
     state = reference.new_state(1)
-    heard, _ = mel(batch.user_audio[row : row + 1, :units].cpu(), mel.new_state(1))
+    mel_units, _ = mel(batch.user_audio[row : row + 1, :units].cpu(), mel.new_state(1))
     words, latents = [], list[Latents]()
     for unit in range(units):
         user = UserUnit(
-            batch.user_video[row : row + 1, unit].cpu(), heard[:, unit], batch.user_text[row : row + 1, unit].cpu()
+            batch.user_video[row : row + 1, unit].cpu(), mel_units[:, unit], batch.user_text[row : row + 1, unit].cpu()
         )
         thought, response = reference.step(state, user, seed=row)
         words.append(thought.text)

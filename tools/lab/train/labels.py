@@ -66,10 +66,10 @@ def tensors_of(dialogue: Dialogue) -> dict[str, Tensor]:
         "addressed": dialogue.addressed.astype(np.int8),
         "hand": (user_pose[:, POSE.index("hand")] > 0.5).astype(np.int8),
         "card": np.where(card.max(1) > 0.5, 1 + card.argmax(1), 0).astype(np.int8),
-        **_heard(dialogue),
+        **_audible_words(dialogue),
         "holds": _holds(dialogue),
         "unseen": (~dialogue.is_seen).astype(np.int8),
-        "unheard": (~dialogue.is_heard).astype(np.int8),
+        "unheard": (~dialogue.has_sound).astype(np.int8),
     }
     return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in made.items()}
 
@@ -86,7 +86,7 @@ def _samples(audio: NDArray[np.float32]) -> NDArray[np.int16]:
     return (np.clip(audio, -1, 1) * 32767).astype(np.int16).reshape(-1, UNIT)
 
 
-def _heard(dialogue: Dialogue) -> dict[str, NDArray[np.int8]]:
+def _audible_words(dialogue: Dialogue) -> dict[str, NDArray[np.int8]]:
     """In which unit a digit, and a turn, came to its end; a cue at a unit's last sample belongs to that unit."""
     digit, end = (np.zeros(len(dialogue), np.int8) for _ in range(2))
     for cue in dialogue.cues:
@@ -102,7 +102,7 @@ def _heard(dialogue: Dialogue) -> dict[str, NDArray[np.int8]]:
 
 def _holds(dialogue: Dialogue) -> NDArray[np.int8]:
     """1 where an agent would answer that took a pause, or side talk, for the end of a turn, or would stop that took a
-    murmur for an interruption: there it counts to do nothing."""
+    backchannel for an interruption: there it counts to do nothing."""
     holds = np.zeros(len(dialogue), np.int8)
     for cue in dialogue.cues:
         if cue.kind in ("pause", "quiet"):

@@ -19,11 +19,11 @@ from ....wan_core.flow import Latents
 from ....wan_core.train.roll import Meeting
 from ....wan_core.train.sequences import Sequences, prompt_track
 from ....wan_core.video import VideoCodec, VideoEncoderState
+from ..world.camera import Camera
 from ..world.cues import AgentUnit
 from ..world.cues import UserUnit as WorldUnit
 from ..world.dialogue import record
 from ..world.face import render_each
-from ..world.filming import Filming
 from ..world.oracle import Oracle
 from ..world.persona import PERSONAS
 from ..world.script import SCENARIOS
@@ -82,10 +82,10 @@ class WorldPartners:
             World(seed, self._bank, replace(SCENARIOS[SCENARIO_NAMES[kind]], echo=echo), size=0)
             for seed, kind, echo in zip(seeds, kinds, echoes, strict=True)
         ]
-        self._cameras = Filming([world.person for world in self._worlds], self._bank, self._size)
+        self._cameras = Camera([world.person for world in self._worlds], self._bank, self._size)
         self._oracles = [Oracle(seed, self._bank, persona) for seed, persona in zip(seeds, self._personas, strict=True)]
-        self._heard: list[list[WorldUnit]] = [[] for _ in seeds]
-        self._said: list[list[AgentUnit]] = [[] for _ in seeds]
+        self._user_units: list[list[WorldUnit]] = [[] for _ in seeds]
+        self._agent_units: list[list[AgentUnit]] = [[] for _ in seeds]
         self._user_video: list[Tensor] = []
         self._ideal: list[Latents] = []
         self._states: tuple[Any, VideoEncoderState, AudioEncoderState] = (
@@ -95,14 +95,14 @@ class WorldPartners:
         )
         return self._prefix
 
-    def step(self, said: Tensor | None) -> Meeting:
+    def step(self, sound: Tensor | None) -> Meeting:
         """As in `roll.Partners`."""
-        sounds = [None] * self.rows if said is None else list(said.float().clamp(-1, 1).cpu().numpy())
+        sounds = [None] * self.rows if sound is None else list(sound.float().clamp(-1, 1).cpu().numpy())
         users = [world.step(sound) for world, sound in zip(self._worlds, sounds, strict=True)]
         agents = [oracle.step(user.cues) for oracle, user in zip(self._oracles, users, strict=True)]
         for row in range(self.rows):
-            self._heard[row].append(users[row])
-            self._said[row].append(agents[row])
+            self._user_units[row].append(users[row])
+            self._agent_units[row].append(agents[row])
         shown = self._cameras.shoot([user.pose for user in users])
         drawn = render_each([a.pose for a in agents], [persona.looks for persona in self._personas], self._size)
         seen, faces, voices = self._states
@@ -121,7 +121,7 @@ class WorldPartners:
                 torch.tensor([user.text for user in users], device=self._device),
                 absent={
                     "u_video": torch.tensor([not user.is_seen for user in users], device=self._device),
-                    "u_audio": torch.tensor([not user.is_heard for user in users], device=self._device),
+                    "u_audio": torch.tensor([not user.has_sound for user in users], device=self._device),
                 },
             ),
             ideal,
@@ -132,8 +132,10 @@ class WorldPartners:
     def sequences(self) -> Sequences:
         """As in `roll.Partners`."""
         rows = [
-            tensors_of(record(heard, said, world.person, persona, self._bank, size=0))
-            for heard, said, world, persona in zip(self._heard, self._said, self._worlds, self._personas, strict=True)
+            tensors_of(record(users, agents, world.person, persona, self._bank, size=0))
+            for users, agents, world, persona in zip(
+                self._user_units, self._agent_units, self._worlds, self._personas, strict=True
+            )
         ]
         data = {name: torch.stack([row[name] for row in rows]).to(self._device) for name in rows[0]}
         agent_audio = data["agent_audio"].float() / 32767

@@ -163,10 +163,10 @@ def _check_audio(where: str, plan: Plan, stream: str) -> None:
     (node, _, port), found = stream.rpartition("."), plan.streams[stream]
     samples = output_shapes(plan, node)[port].get(WHOLE)
     if found.kind != "audio" or samples not in (None, (UNIT,)):
-        said = found.kind if found.kind != "audio" else f"{samples} samples a unit"
+        carries = found.kind if found.kind != "audio" else f"{samples} samples a unit"
         raise GraphError(
-            f"{where}: the agent's voice, stream '{stream}': found {said} (expected audio of ({UNIT},) samples a unit: "
-            f"{RATE} Hz), name another stream or decode at that rate"
+            f"{where}: the agent's voice, stream '{stream}': found {carries} (expected audio of ({UNIT},) samples a "
+            f"unit: {RATE} Hz), name another stream or decode at that rate"
         )
 
 

@@ -61,11 +61,11 @@ def check_world(seeds: Iterable[int], units: int, bank: Bank, scenario: Scenario
     """Check ``units`` of the dialogue of each seed, then the evidence of each kind of cue."""
     report = Report()
     for seed in seeds:
-        heard, said, oracle = _talk(World(seed, bank, scenario, size=0), seed, units, bank)
+        users, agents, oracle = _talk(World(seed, bank, scenario, size=0), seed, units, bank)
         report.dialogues += 1
         report.units += units
         _check_ages(report, seed, oracle)
-        _check_late(report, seed, heard, said, bank)
+        _check_late(report, seed, users, agents, bank)
         _check_fork(report, seed, units, bank, scenario)
     _check_evidence(report, bank)
     return report
@@ -73,12 +73,12 @@ def check_world(seeds: Iterable[int], units: int, bank: Bank, scenario: Scenario
 
 def _talk(world: World, seed: int, units: int, bank: Bank) -> Talk:
     agent = Oracle(seed, bank)
-    heard: list[UserUnit] = []
-    said: list[AgentUnit] = []
+    users: list[UserUnit] = []
+    agents: list[AgentUnit] = []
     for _ in range(units):
-        heard.append(world.step(said[-1].samples if said else None))
-        said.append(agent.step(heard[-1].cues))
-    return heard, said, agent
+        users.append(world.step(agents[-1].samples if agents else None))
+        agents.append(agent.step(users[-1].cues))
+    return users, agents, agent
 
 
 def _check_ages(report: Report, seed: int, oracle: Oracle) -> None:
@@ -94,11 +94,11 @@ def _check_ages(report: Report, seed: int, oracle: Oracle) -> None:
             )
 
 
-def _check_late(report: Report, seed: int, heard: list[UserUnit], said: list[AgentUnit], bank: Bank) -> None:
+def _check_late(report: Report, seed: int, users: list[UserUnit], agents: list[AgentUnit], bank: Bank) -> None:
     """Replay with each cue held back until it is old enough."""
-    cues = [cue for unit in heard for cue in unit.cues]
+    cues = [cue for unit in users for cue in unit.cues]
     late = Oracle(seed, bank)
-    for unit, was in enumerate(said):
+    for unit, was in enumerate(agents):
         ripe = tuple(cue for cue in cues if cue.at <= unit * UNIT - REACTION_MS * MS)
         cues = [cue for cue in cues if cue.at > unit * UNIT - REACTION_MS * MS]
         if not _same(late.step(ripe), was):
@@ -131,8 +131,8 @@ def _check_fork(report: Report, seed: int, units: int, bank: Bank, scenario: Sce
 
 def _diverges(first: Talk, second: Talk) -> int | None:
     """The unit in which the agents differ although the users have not; None where there is none."""
-    for unit, (heard, other) in enumerate(zip(first[0], second[0], strict=True)):
-        if not _same_user(heard, other):
+    for unit, (users, other) in enumerate(zip(first[0], second[0], strict=True)):
+        if not _same_user(users, other):
             return None
         if not _same(first[1][unit], second[1][unit]):
             return unit

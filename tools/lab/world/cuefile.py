@@ -1,4 +1,4 @@
-"""Cues of a dialogue as a JSON file beside its film: what the user did, and when.
+"""Cues of a dialogue as a JSON file beside its video: what the user did, and when.
 
 {"cues": [{"kind": "speech", "at_s": 0.52, "manner": "turn"}, {"kind": "word", "at_s": 0.93, "words": ["four"]},
           {"kind": "end", "at_s": 0.93}]}
@@ -42,7 +42,7 @@ def read(path: Path) -> tuple[Cue, ...]:
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))["cues"]
     except OSError as error:
-        raise MediaError(f"{path}: {error.strerror} (expected the film's cues as JSON), write them") from error
+        raise MediaError(f"{path}: {error.strerror} (expected the video's cues as JSON), write them") from error
     except (ValueError, KeyError, TypeError) as error:
         raise MediaError(f'{path}: not readable (expected {{"cues": [...]}}), see docs/benchmark.md') from error
     if not isinstance(rows, list):

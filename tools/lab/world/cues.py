@@ -64,7 +64,7 @@ class UserUnit:
     is_speaking: NDArray[np.bool_]
     is_addressed: bool
     is_seen: bool = True
-    is_heard: bool = True
+    has_sound: bool = True
 
 
 @dataclass(frozen=True)

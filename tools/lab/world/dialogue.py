@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .camera import pictures_of
 from .cues import AgentUnit, Cue, Gesture, State, UserUnit
 from .face import PIXELS_AT_ONCE, Pose, join, render
-from .filming import filmed
 from .oracle import Change, Oracle
 from .person import Person
 from .persona import PERSONAS, Persona
@@ -52,7 +52,7 @@ class Dialogue:
     speaking: NDArray[np.bool_]
     addressed: NDArray[np.bool_]
     is_seen: NDArray[np.bool_]
-    is_heard: NDArray[np.bool_]
+    has_sound: NDArray[np.bool_]
     cues: tuple[Cue, ...]
     changes: tuple[Change, ...]
     person: Person
@@ -85,17 +85,17 @@ def play(
     """``units`` of a dialogue between a user and the ideal agent; the same for the same arguments."""
     world = World(seed, bank, scenario, split=split, person=person, script=script, size=0)
     oracle = Oracle(seed, bank, persona)
-    heard: list[UserUnit] = []
-    said: list[AgentUnit] = []
+    users: list[UserUnit] = []
+    agents: list[AgentUnit] = []
     for _ in range(units):
-        heard.append(world.step(said[-1].samples if said else None))
-        said.append(oracle.step(heard[-1].cues))
-    return record(heard, said, world.person, persona, bank, tuple(oracle.changes), size)
+        users.append(world.step(agents[-1].samples if agents else None))
+        agents.append(oracle.step(users[-1].cues))
+    return record(users, agents, world.person, persona, bank, tuple(oracle.changes), size)
 
 
 def record(
-    heard: list[UserUnit],
-    said: list[AgentUnit],
+    users: list[UserUnit],
+    agents: list[AgentUnit],
     person: Person,
     persona: Persona,
     bank: Bank,
@@ -103,24 +103,24 @@ def record(
     size: int = 64,
 ) -> Dialogue:
     """Units of both sides as one dialogue; the pictures are drawn here, all at once."""
-    user_pose, agent_pose = join([u.pose for u in heard]), join([a.pose for a in said])
-    units = len(heard)
+    user_pose, agent_pose = join([u.pose for u in users]), join([a.pose for a in agents])
+    units = len(users)
     return Dialogue(
-        user_audio=np.concatenate([u.samples for u in heard]),
-        agent_audio=np.concatenate([a.samples for a in said]),
-        user_video=filmed(person, bank, user_pose, size, units),
+        user_audio=np.concatenate([u.samples for u in users]),
+        agent_audio=np.concatenate([a.samples for a in agents]),
+        user_video=pictures_of(person, bank, user_pose, size, units),
         agent_video=pictures(agent_pose, persona.looks, size, units),
-        user_text=np.asarray([u.text for u in heard]),
-        agent_text=np.asarray([a.text for a in said]),
-        states=tuple(a.state for a in said),
-        gestures=tuple(a.gesture for a in said),
+        user_text=np.asarray([u.text for u in users]),
+        agent_text=np.asarray([a.text for a in agents]),
+        states=tuple(a.state for a in agents),
+        gestures=tuple(a.gesture for a in agents),
         user_pose=user_pose,
         agent_pose=agent_pose,
-        speaking=np.stack([u.is_speaking for u in heard]),
-        addressed=np.asarray([u.is_addressed for u in heard]),
-        is_seen=np.asarray([u.is_seen for u in heard]),
-        is_heard=np.asarray([u.is_heard for u in heard]),
-        cues=tuple(cue for u in heard for cue in u.cues),
+        speaking=np.stack([u.is_speaking for u in users]),
+        addressed=np.asarray([u.is_addressed for u in users]),
+        is_seen=np.asarray([u.is_seen for u in users]),
+        has_sound=np.asarray([u.has_sound for u in users]),
+        cues=tuple(cue for u in users for cue in u.cues),
         changes=changes,
         person=person,
         persona=persona,

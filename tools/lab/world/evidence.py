@@ -67,9 +67,9 @@ def _endings(bank: Bank, speaker: Speaker) -> float:
 
 def _onsets(bank: Bank, speaker: Speaker) -> float:
     """A digit and a backchannel, as far as they are heard when the agent must yield."""
-    takes, heard = bank.takes(speaker), YIELD_MS * MS
+    takes, until = bank.takes(speaker), YIELD_MS * MS
     pairs = product(DIGITS, BACKCHANNELS)
-    return min(_distance(takes[one][0][:heard], takes[two][0][:heard]) for one, two in pairs)
+    return min(_distance(takes[one][0][:until], takes[two][0][:until]) for one, two in pairs)
 
 
 def _seen(bank: Bank, seed: int, act: Act, kind: str) -> float:

@@ -18,7 +18,7 @@ from .tokens import VOCABULARY
 _FPS = 25
 
 
-class Film:
+class VideoWriter:
     """An MP4 being written: pictures at 25 fps, sound at 16 kHz, mono or stereo."""
 
     def __init__(self, path: Path, width: int, height: int, channels: int, bit_rate: int) -> None:
@@ -59,7 +59,7 @@ class Film:
         self._container.mux(self._audio.encode())
         self._container.close()
 
-    def __enter__(self) -> Film:
+    def __enter__(self) -> VideoWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -74,28 +74,28 @@ class Film:
 def write_user(dialogue: Dialogue, path: Path) -> None:
     """The user's side alone, as a camera and a microphone would have it."""
     _, _, height, width, _ = dialogue.user_video.shape
-    with Film(path, width, height, 1, 48_000) as film:
+    with VideoWriter(path, width, height, 1, 48_000) as video:
         for unit in range(len(dialogue)):
             sound = dialogue.user_audio[unit * UNIT : (unit + 1) * UNIT, None]
-            film.add(dialogue.user_video[unit], sound)
+            video.add(dialogue.user_video[unit], sound)
 
 
 def write_both(dialogue: Dialogue, path: Path) -> None:
     """User on the left, agent on the right, in picture and sound; captions as ``.srt`` of the same name beside it."""
     _, _, height, width, _ = dialogue.user_video.shape
     scale = max(1, 256 // height)
-    with Film(path, 2 * width * scale, height * scale, 2, 96_000) as film:
+    with VideoWriter(path, 2 * width * scale, height * scale, 2, 96_000) as video:
         for unit in range(len(dialogue)):
             span = slice(unit * UNIT, (unit + 1) * UNIT)
             pair = np.concatenate([dialogue.user_video[unit], dialogue.agent_video[unit]], axis=2)
             pair = pair.repeat(scale, axis=1).repeat(scale, axis=2)
-            film.add(pair, np.stack([dialogue.user_audio[span], dialogue.agent_audio[span]], axis=1))
+            video.add(pair, np.stack([dialogue.user_audio[span], dialogue.agent_audio[span]], axis=1))
     path.with_suffix(".srt").write_text(captions(dialogue))
 
 
 def captions(dialogue: Dialogue) -> str:
     """What both say, write and show, as SubRip text; each line stays for a second."""
-    lines = [(cue.at / RATE, _told(cue.kind, cue.words)) for cue in dialogue.cues]
+    lines = [(cue.at / RATE, _line_of(cue.kind, cue.words)) for cue in dialogue.cues]
     lines += [
         (unit * UNIT / RATE, f"agent: {VOCABULARY.word_of(int(token))}")
         for unit, token in enumerate(dialogue.agent_text)
@@ -108,10 +108,10 @@ def captions(dialogue: Dialogue) -> str:
     return "\n".join(blocks)
 
 
-def _told(kind: str, words: tuple[str, ...]) -> str:
-    said = " ".join(words)
-    told = {"word": f"user: {said}", "typed": f"user types: {said}", "card": f"user shows: {said}"}
-    return told.get(kind, {"hand": "user raises a hand", "pause": "user pauses"}.get(kind, ""))
+def _line_of(kind: str, words: tuple[str, ...]) -> str:
+    words_text = " ".join(words)
+    lines = {"word": f"user: {words_text}", "typed": f"user types: {words_text}", "card": f"user shows: {words_text}"}
+    return lines.get(kind, {"hand": "user raises a hand", "pause": "user pauses"}.get(kind, ""))
 
 
 def _stamp(seconds: float) -> str:

@@ -54,10 +54,10 @@ class Oracle:
         seed: of its free choices.
         bank: for its voice.
         persona: who it is.
-        murmurs: how often it says "mm-hmm" in a pause, 0..1.
+        backchannels: how often it says "mm-hmm" in a pause, 0..1.
     """
 
-    def __init__(self, seed: int, bank: Bank, persona: Persona = PERSONAS["iris"], murmurs: float = 0.2) -> None:
+    def __init__(self, seed: int, bank: Bank, persona: Persona = PERSONAS["iris"], backchannels: float = 0.2) -> None:
         self.persona = persona
         self.changes: list[Change] = []
         self._voices = (bank.takes(persona.quick), bank.takes(persona.slow))
@@ -65,12 +65,12 @@ class Oracle:
         self._blinks = np.random.default_rng((seed, 22))
         self._next_blink = float(self._blinks.uniform(4, 25))
         self._face, self._track = Mover(np.random.default_rng((seed, 23))), Track()
-        self._murmurs = murmurs
+        self._backchannels = backchannels
         self._unit = 0
         self._unseen: list[Cue] = []
         self._plan: list[_Word] = []
         self._speech: State = "speak"
-        self._asked: tuple[str, ...] = ()
+        self._question: tuple[str, ...] = ()
         self._answer: tuple[tuple[str, ...], Cue] | None = None
         self._interruption: Cue | None = None
         self._card: str | None = None
@@ -106,18 +106,18 @@ class Oracle:
     def _take_in(self, cue: Cue) -> bool:
         """Act on a cue; True if the agent broke off because of it."""
         if cue.kind == "speech" and cue.manner != "aside":
-            self._hear(cue)
+            self._notice(cue)
         elif cue.kind == "word":
-            self._asked += cue.words
+            self._question += cue.words
         elif cue.kind in ("end", "quiet"):
             self._is_listening = False
             if cue.kind == "end":
-                words = tuple(answer(w, self._card, self.persona.rule) for w in self._asked if w != "please")
-                self._asked = ()
+                words = tuple(answer(w, self._card, self.persona.rule) for w in self._question if w != "please")
+                self._question = ()
                 self._answer = (words, cue) if words else None
             self._note("listened", cue)
         elif cue.kind == "pause":
-            self._murmur(cue)
+            self._backchannel(cue)
         elif cue.kind == "typed":
             self._answer = (tuple(answer(w, self._card, self.persona.rule) for w in cue.words), cue)
         elif cue.kind == "card":
@@ -131,7 +131,7 @@ class Oracle:
             return self._stop(cue)
         return False
 
-    def _hear(self, cue: Cue) -> None:
+    def _notice(self, cue: Cue) -> None:
         if not self._is_speaking:
             self._is_listening = True
             self._note("listen", cue)
@@ -158,8 +158,8 @@ class Oracle:
             unit = until
         self._note("speak", cue)
 
-    def _murmur(self, cue: Cue) -> None:
-        if self._rng.random() < self._murmurs and not self._is_speaking:
+    def _backchannel(self, cue: Cue) -> None:
+        if self._rng.random() < self._backchannels and not self._is_speaking:
             self._begin((BACKCHANNELS[0],), cue)
             self._speech = "backchannel"
 

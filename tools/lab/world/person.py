@@ -22,7 +22,7 @@ PEOPLE_SHARE = 0.4
 """How many users are recorded people, where there are some."""
 LIVING_SHARE = 0.65
 """The same, of users who look and sound like life."""
-UNHEARD_SHARE = 0.03
+NO_SOUND_SHARE = 0.03
 """How many of these have no microphone."""
 SHORT_WORD_S = 0.45
 """A recorded word that is shorter was cut out of running speech; alone it would be said more slowly."""
@@ -38,7 +38,7 @@ class Person:
         looks: of the drawing of them.
         room: where they are.
         view, line: what a camera films, and how they are heard, of users who look and sound like life.
-        is_heard: whether they have a microphone.
+        has_sound: whether they have a microphone.
     """
 
     speaker: Speaker
@@ -49,7 +49,7 @@ class Person:
     view: View | None = None
     line: Line | None = None
     stretch: float = 1.0
-    is_heard: bool = True
+    has_sound: bool = True
 
     @classmethod
     def sample(cls, rng: np.random.Generator, bank: Bank, split: Split, echo: bool = False) -> Person:
@@ -76,7 +76,7 @@ class Person:
             view=View.sample(rng, material, split),
             line=line,
             stretch=float(rng.uniform(1.0, LONGEST_STRETCH)),
-            is_heard=bool(rng.random() >= UNHEARD_SHARE),
+            has_sound=bool(rng.random() >= NO_SOUND_SHARE),
         )
 
 

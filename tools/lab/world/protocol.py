@@ -71,15 +71,15 @@ def read_handshake(where: str, message: str | bytes, size: int) -> Handshake:
     Raises:
         RunError: it is not one.
     """
-    said = _read(where, message, "hello")
-    codings: dict[str, Any] = {key: said.get(key, "none") for key in ("takes", "sends")}
+    fields = _read(where, message, "hello")
+    codings: dict[str, Any] = {key: fields.get(key, "none") for key in ("takes", "sends")}
     for key, coding in codings.items():
         if coding not in CODINGS:
             raise RunError(f"{where}: found {key} {coding!r} (expected one of: {listing(CODINGS)}), correct its hello")
-    side = said.get("size", size)
+    side = fields.get("size", size)
     if not isinstance(side, int) or not 1 <= side <= 4096:
         raise RunError(f"{where}: found size {side!r} (expected 1 to 4096 pixels), correct its hello")
-    return Handshake(str(said.get("name", "")), codings["takes"], codings["sends"], side)
+    return Handshake(str(fields.get("name", "")), codings["takes"], codings["sends"], side)
 
 
 def packed(unit: int, samples: Sound, pictures: Pictures, text: str | None, coding: Coding) -> tuple[str, bytes]:
@@ -98,11 +98,11 @@ def unpacked(
     Raises:
         RunError: they are not the unit ``unit``.
     """
-    said = _read(where, header, "unit")
-    found = said.get("unit")
+    fields = _read(where, header, "unit")
+    found = fields.get("unit")
     if found != unit:
         raise RunError(f"{where}: found an answer to unit {found!r} (expected {unit}), answer each unit once, in order")
-    lengths, text = said.get("pictures", []), said.get("text", "")
+    lengths, text = fields.get("pictures", []), fields.get("text", "")
     if not isinstance(text, str):
         raise RunError(f"{where}: found text {text!r} (expected a string), send words or nothing")
     if not isinstance(lengths, list) or not all(isinstance(n, int) and n >= 0 for n in lengths):
@@ -138,13 +138,13 @@ def _stacked(where: str, pictures: Sequence[Pictures]) -> Pictures | None:
 def _read(where: str, message: str | bytes, kind: str) -> Mapping[str, Any]:
     """A JSON message of a kind."""
     try:
-        said = json.loads(message) if isinstance(message, str) else None
+        fields = json.loads(message) if isinstance(message, str) else None
     except ValueError:
-        said = None
-    if not isinstance(said, dict) or said.get("type") != kind:
+        fields = None
+    if not isinstance(fields, dict) or fields.get("type") != kind:
         found = f"{len(message)} bytes" if isinstance(message, bytes) else repr(message[:80])
         raise RunError(f'{where}: found {found} (expected a JSON text {{"type": "{kind}", ...}})')
-    return said
+    return fields
 
 
 def _coded(picture: Pictures, coding: Coding) -> bytes:

@@ -81,8 +81,8 @@ class Microphone:
         if self._room.echo:
             late = self._room.echo_ms * MS
             unit += np.float32(self._room.echo) * self._agent[UNIT - late : 2 * UNIT - late]
-        heard: Sound = np.clip(unit + self._noise(rng), -1.0, 1.0)
-        return heard
+        sound: Sound = np.clip(unit + self._noise(rng), -1.0, 1.0)
+        return sound
 
     def _noise(self, rng: np.random.Generator) -> Sound:
         white, dull = rng.standard_normal((2, UNIT)).astype(np.float32)

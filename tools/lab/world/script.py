@@ -15,7 +15,7 @@ import numpy as np
 from ....runtime.errors import UserError, did_you_mean, listing
 from .words import ASIDES, BACKCHANNELS, CLOSING, COLOURS, DIGITS
 
-ActKind = Literal["ask", "type", "card", "aside", "hand", "murmur", "glance", "chatter"]
+ActKind = Literal["ask", "type", "card", "aside", "hand", "backchannel", "glance", "chatter"]
 ReactionKind = Literal["interrupt", "backchannel", "hand"]
 
 
@@ -34,7 +34,7 @@ class Act:
 
     Attributes:
         kind: ``ask`` aloud, ``type`` a line, show a ``card`` (and perhaps ask about it), speak an ``aside`` to somebody
-            else, raise a ``hand``, ``murmur`` a backchannel or ``glance`` away while nobody speaks; ``chatter`` of
+            else, raise a ``hand``, give a ``backchannel`` or ``glance`` away while nobody speaks; ``chatter`` of
             things that the agent has no answer to.
         rest_ms: quiet before it.
         phrases: words; between phrases the user pauses without having come to an end.
@@ -74,11 +74,11 @@ class Scenario:
 SCENARIOS: dict[str, Scenario] = {
     "digits": Scenario({"ask": 0.85, "type": 0.15}, interrupt=0.25),
     "pauses": Scenario({"ask": 1.0}, pause=0.7, longest=4),
-    "overlap": Scenario({"ask": 0.9, "murmur": 0.1}, interrupt=0.4, backchannel=0.4, longest=4),
+    "overlap": Scenario({"ask": 0.9, "backchannel": 0.1}, interrupt=0.4, backchannel=0.4, longest=4),
     "sight": Scenario({"ask": 0.45, "card": 0.35, "hand": 0.2}, hand=0.5, longest=4),
     "asides": Scenario({"ask": 0.45, "aside": 0.45, "glance": 0.1}, longest=2),
     "everything": Scenario(
-        {"ask": 0.5, "type": 0.1, "card": 0.16, "aside": 0.14, "hand": 0.05, "murmur": 0.05, "glance": 0.05},
+        {"ask": 0.5, "type": 0.1, "card": 0.16, "aside": 0.14, "hand": 0.05, "backchannel": 0.05, "glance": 0.05},
         interrupt=0.3,
         backchannel=0.2,
         hand=0.3,
@@ -120,15 +120,15 @@ def drawn(scenario: Scenario, seed: int, vocabulary: Collection[str]) -> Script:
         rest = int(rng.uniform(200, 1400))
         if kind in ("hand", "glance", "chatter"):
             return Act(kind, rest)
-        if kind == "murmur":
+        if kind == "backchannel":
             return Act(kind, rest, ((_pick(rng, BACKCHANNELS, vocabulary),),))
         if kind == "aside":
             return Act(kind, rest, (_aside(rng, scenario, vocabulary),))
         if kind == "card":
             colour = str(rng.choice(COLOURS))
             asks = bool(set(COLOURS) <= set(vocabulary)) and rng.random() < 0.4 and scenario.asks_cards
-            asked = colour if rng.random() < 0.5 else str(rng.choice(COLOURS))
-            return Act(kind, rest, ((asked,),) if asks else (), colour=colour)
+            named = colour if rng.random() < 0.5 else str(rng.choice(COLOURS))
+            return Act(kind, rest, ((named,),) if asks else (), colour=colour)
         reacts = _reaction_kind(rng, scenario, vocabulary)
         words = _digits(rng, scenario.longest, least=2 if reacts else 1)
         reaction = _reaction(rng, reacts, vocabulary, len(words)) if reacts else None
@@ -141,7 +141,7 @@ def drawn(scenario: Scenario, seed: int, vocabulary: Collection[str]) -> Script:
 
 
 def _can(kind: ActKind, vocabulary: Collection[str]) -> bool:
-    return kind != "murmur" or any(word in vocabulary for word in BACKCHANNELS)
+    return kind != "backchannel" or any(word in vocabulary for word in BACKCHANNELS)
 
 
 def _pick(rng: np.random.Generator, words: Collection[str], vocabulary: Collection[str]) -> str:
@@ -179,7 +179,7 @@ def _phrases(
 def _reaction_kind(rng: np.random.Generator, scenario: Scenario, vocabulary: Collection[str]) -> ReactionKind | None:
     chances: dict[ReactionKind, float] = {
         "interrupt": scenario.interrupt,
-        "backchannel": scenario.backchannel if _can("murmur", vocabulary) else 0.0,
+        "backchannel": scenario.backchannel if _can("backchannel", vocabulary) else 0.0,
         "hand": scenario.hand,
     }
     drawn = rng.random()

@@ -100,10 +100,10 @@ def trim(sound: Sound, threshold: float = 0.03) -> Sound:
     if not len(sound):  # which nothing can be convolved with
         return sound
     loudness = np.convolve(np.abs(sound), np.ones(160) / 160, "same")
-    heard = np.flatnonzero(loudness > threshold * loudness.max())
-    if not len(heard) or loudness.max() < 1e-4:
+    loud = np.flatnonzero(loudness > threshold * loudness.max())
+    if not len(loud) or loudness.max() < 1e-4:
         return sound[:0]
-    part = sound[max(0, heard[0] - 80) : heard[-1] + 240].copy()
+    part = sound[max(0, loud[0] - 80) : loud[-1] + 240].copy()
     fade = min(160, len(part) // 4)
     part[: fade // 2] *= np.linspace(0, 1, fade // 2)
     part[-fade:] *= np.linspace(1, 0, fade)
@@ -118,8 +118,8 @@ def level(sound: Sound, rms: float = 0.12) -> Sound:
 
 def loudness(sound: Sound, step: int = FRAME) -> Sound:
     """Root mean square of each ``step`` samples; [N / step]."""
-    heard: Sound = np.sqrt((sound.reshape(-1, step) ** 2).mean(axis=1))
-    return heard
+    levels: Sound = np.sqrt((sound.reshape(-1, step) ** 2).mean(axis=1))
+    return levels
 
 
 def low_pass(sound: Sound, cutoff_hz: float) -> Sound:

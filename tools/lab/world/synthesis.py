@@ -52,12 +52,12 @@ def speak_espeak(who: str, voice: str, pitch: int, words_per_minute: int, texts:
     program = Path(__file__).with_name("espeak.py")
     library = [espeakng_loader.get_library_path(), espeakng_loader.get_data_path()]
     manner = [voice, str(pitch), str(words_per_minute)]
-    said = _call(who, [sys.executable, "-I", "-S", str(program), *library, *manner, *texts])
+    output = _call(who, [sys.executable, "-I", "-S", str(program), *library, *manner, *texts])
     sounds: list[Sound] = []
-    while said:
-        rate, size = _HEAD.unpack_from(said)
-        sounds.append(_sound(said[_HEAD.size : _HEAD.size + size], rate))
-        said = said[_HEAD.size + size :]
+    while output:
+        rate, size = _HEAD.unpack_from(output)
+        sounds.append(_sound(output[_HEAD.size : _HEAD.size + size], rate))
+        output = output[_HEAD.size + size :]
     return sounds
 
 

@@ -1,4 +1,4 @@
-"""The reactive user: ``World.step(what the agent just said) -> the user's next unit``.
+"""The reactive user: ``World.step(what the agent just speakers) -> the user's next unit``.
 
 The user acts in turn (`script`), and reacts to the agent's *actual* sound: waits for an answer to begin and to end,
 interrupts so many milliseconds after its onset, is echoed by it. Everything follows from the seed and from what the
@@ -17,13 +17,13 @@ from typing import Literal
 import numpy as np
 
 from ....wan_core.vocabulary import ENTER, PAD
+from .camera import Camera
 from .cues import Cue, Manner, UserUnit
-from .ear import GAP_MS, Ear
 from .face import LOOKS
-from .filming import Filming
 from .life.acoustics import LiveMicrophone
 from .life.lived import possible
 from .motion import Mover, visible_after, voiced
+from .onset import GAP_MS, OnsetDetector
 from .person import END_GLIDE, GO_ON_GLIDE, SHORT_WORD_S, Person, delivered
 from .room import Microphone
 from .script import SCENARIOS, Act, Reaction, Scenario, Script, drawn
@@ -33,7 +33,7 @@ from .voices import Bank, Split
 
 PATIENCE_MS = 3200
 """How long a user waits for an answer that does not begin."""
-HEAR_OUT_MS = 6000
+LISTEN_MS = 6000
 """How long a user lets an agent talk on that comes to no end, before speaking regardless."""
 
 
@@ -79,15 +79,15 @@ class World:
         view, line = self.person.view, self.person.line
         self._material = bank.material(split if view is None else view.split)
         if view is not None:
-            scenario = possible(scenario, view, self.person.is_heard, self._material)
+            scenario = possible(scenario, view, self.person.has_sound, self._material)
         self._script = script or drawn(scenario, seed, self._takes)
-        self._camera = Filming([self.person], bank, size) if size else None
+        self._camera = Camera([self.person], bank, size) if size else None
         self._rng = np.random.default_rng((seed, 2))
         self._microphone = Microphone(self.person.room, seed)
         if line is not None:
             self._microphone = LiveMicrophone(self.person.room, line, self._material, seed)
         self._voice, self._face = Track(), Mover(rng)
-        self._ear, self._agenda = Ear(), _Agenda()
+        self._onsets, self._agenda = OnsetDetector(), _Agenda()
         self._late = [np.zeros(UNIT, np.float32)] * delay
         self._unit, self._acts = 0, 0
         self._phase: Literal["idle", "talking", "waiting", "hearing"] = "idle"
@@ -105,13 +105,13 @@ class World:
 
     def step(self, agent: Sound | None = None) -> UserUnit:
         """The user's next unit, having heard ``agent`` [2560], the agent's sound of the unit before (None: silence)."""
-        said = np.zeros(UNIT, np.float32) if agent is None else np.asarray(agent, np.float32).reshape(UNIT)
-        self._late.append(said)
-        heard = self._late.pop(0)
+        now = np.zeros(UNIT, np.float32) if agent is None else np.asarray(agent, np.float32).reshape(UNIT)
+        self._late.append(now)
+        sound = self._late.pop(0)
         if self._unit:
-            self._ear.hear(heard)
+            self._onsets.add(sound)
         self._decide()
-        return self._emit(heard)
+        return self._emit(sound)
 
     # what to do next -------------------------------------------------------------------------------------------------
 
@@ -127,23 +127,23 @@ class World:
         if self._phase == "hearing":
             self._listen(now, end)
         if self._phase == "idle" and self._act is not None and self._until < end:
-            if self._ear.onset is None or now - self._idle_since > HEAR_OUT_MS * MS:
+            if self._onsets.onset is None or now - self._idle_since > LISTEN_MS * MS:
                 self._begin(self._act, max(self._until, now))
             else:
                 self._until += UNIT
 
     def _wait(self, now: int) -> None:
-        if self._ear.onset is not None and self._ear.rise >= self._until:
-            self._phase, self._answer = "hearing", self._ear.rise
+        if self._onsets.onset is not None and self._onsets.rise >= self._until:
+            self._phase, self._answer = "hearing", self._onsets.rise
         elif now >= self._until + PATIENCE_MS * MS:
             self._finish(now)
 
     def _listen(self, now: int, end: int) -> None:
-        if self._ear.onset is None or now - self._answer > HEAR_OUT_MS * MS:
+        if self._onsets.onset is None or now - self._answer > LISTEN_MS * MS:
             self._finish(now)
         elif self._reaction is not None:
             at = max(self._answer + self._reaction.after_ms * MS, now)
-            if now - self._ear.last > GAP_MS * MS:
+            if now - self._onsets.last > GAP_MS * MS:
                 return  # it may have ended: nothing to react to
             if at < end:
                 self._react(self._reaction, at)
@@ -187,7 +187,7 @@ class World:
         self._phase = "talking"
         if act.kind == "ask":
             self._until = self._say(at, act.phrases, "turn", act.pause_ms)
-        elif act.kind == "murmur":
+        elif act.kind == "backchannel":
             self._until = self._say(at, act.phrases, "backchannel")
         elif act.kind == "chatter":
             self._until = self._chatter(at)
@@ -235,9 +235,9 @@ class World:
         """Somebody says what the agent has no answer to; returns the sample at which it has ended."""
         material, rng = self._material, self._rng
         speaks = bool(material.speech) and (not material.words or rng.random() < 0.35)
-        said = material.speech if speaks else material.words
-        person = sorted(said)[rng.integers(len(said))]
-        sounds = said[person]
+        speakers = material.speech if speaks else material.words
+        person = sorted(speakers)[rng.integers(len(speakers))]
+        sounds = speakers[person]
         self._cue(Cue("speech", at, "chatter"))
         for _ in range(1 if speaks else int(rng.integers(1, 4))):
             sound = warp_tract(sounds[rng.integers(len(sounds))], self.person.tract)
@@ -290,7 +290,7 @@ class World:
 
     # the unit itself -------------------------------------------------------------------------------------------------
 
-    def _emit(self, heard: Sound) -> UserUnit:
+    def _emit(self, sound: Sound) -> UserUnit:
         start, end = self._unit * UNIT, (self._unit + 1) * UNIT
         agenda, voice = self._agenda, self._voice.take()
         cues = tuple(sorted((cue for cue in agenda.cues if cue.at <= end), key=lambda cue: cue.at))
@@ -309,10 +309,10 @@ class World:
         if any(cue.kind == "speech" and cue.manner == "backchannel" for cue in cues):
             self._face.nod()
         pose = self._face.take(voice, changes)
-        samples, view = self._microphone.take(heard), self.person.view
+        samples, view = self._microphone.take(sound), self.person.view
         unit = UserUnit(
             unit=self._unit,
-            samples=samples if self.person.is_heard else np.zeros_like(samples),
+            samples=samples if self.person.has_sound else np.zeros_like(samples),
             frames=np.empty((0, 0, 0, 3), np.uint8) if self._camera is None else self._camera.shoot([pose])[0],
             text=text,
             cues=cues,
@@ -320,7 +320,7 @@ class World:
             is_speaking=voiced(voice),
             is_addressed=start >= self._look_away,
             is_seen=view is None or view.is_on(self._unit),
-            is_heard=self.person.is_heard,
+            has_sound=self.person.has_sound,
         )
         self._unit += 1
         return unit

@@ -204,8 +204,8 @@ def _held(agent: _Line, user: Arrival, units: int, size: int) -> Conversation:
     for unit in range(units):
         agent.at(unit)
         user_units.append(_step(world, sounds))
-        said = user_units[-1]
-        agent.send(*protocol.packed(unit, said.samples, said.frames, typed(said.text), handshake.takes))
+        unit_in = user_units[-1]
+        agent.send(*protocol.packed(unit, unit_in.samples, unit_in.frames, typed(unit_in.text), handshake.takes))
         began = time.monotonic()
         header, body = agent.receive(), agent.receive()
         waited_ms.append((time.monotonic() - began) * 1000.0)

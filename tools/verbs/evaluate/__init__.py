@@ -18,7 +18,7 @@ def command() -> None:
     wangraph evaluate graph cascade --set timeout_ms=400    any graph that takes a user in
     wangraph evaluate agent ws://127.0.0.1:8765             docs/benchmark.md: what users expect of it
     wangraph evaluate audio me.wav                          what a checkpoint makes of a recording
-    wangraph evaluate real films                            films of people, with what was said when
+    wangraph evaluate real videos                            videos of people, with what was said when
     """
 
 

@@ -49,7 +49,7 @@ export_option = click.option(
     "--export",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Write every dialogue as sounds, film and cues, for other benchmarks.",
+    help="Write every dialogue as sounds, video and cues, for other benchmarks.",
 )
 
 

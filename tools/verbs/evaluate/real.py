@@ -10,7 +10,7 @@ import click
 from . import options
 
 
-@click.command("real", short_help="Films of real people, with what was said when.")
+@click.command("real", short_help="Videos of real people, with what was said when.")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--checkpoint", default="tiny", show_default=True, help="Preset, .safetensors file or folder.")
 @options.solver_options
@@ -19,13 +19,13 @@ from . import options
 def command(
     folder: Path, checkpoint: str, steps: int, temperature: float, seed: int, export: Path | None, as_json: bool
 ) -> None:
-    """Films of real people: how many words and turns are answered rightly, what nobody asked for, what is cut off.
+    """Videos of real people: how many words and turns are answered rightly, what nobody asked for, what is cut off.
 
-    FOLDER has films, each with its cues beside it: NAME.mp4 and NAME.json (docs/benchmark.md).
+    FOLDER has videos, each with its cues beside it: NAME.mp4 and NAME.json (docs/benchmark.md).
 
     \b
-    wangraph world compose me.mp4 --voices DIR --person anna -o films/anna.mp4
-    wangraph evaluate real films --checkpoint mine.safetensors --export out
+    wangraph world compose me.mp4 --voices DIR --person anna -o videos/anna.mp4
+    wangraph evaluate real videos --checkpoint mine.safetensors --export out
     """
     with options.user_errors():
         from ...lab.evaluate import real
@@ -36,16 +36,16 @@ def command(
 
         setting = Setting(checkpoint, **options.solved(steps, temperature, seed))
         weights = Weights.load(checkpoint)
-        films = real.read_films(folder, weights.size)
-        talks = real.watch(weights, films, setting)
+        videos = real.read_videos(folder, weights.size)
+        talks = real.watch(weights, videos, setting)
         figures = real.figures_of(talks)
         if export is not None:
-            write(talks, [film.name for film in films], export)
+            write(talks, [video.name for video in videos], export)
         if as_json:
             click.echo(json.dumps({name: figure.plain() for name, figure in figures.items()}, indent=2))
             return
         out = console()
-        for line in real.summary(talks, films):
+        for line in real.summary(talks, videos):
             out.print(line, soft_wrap=True, markup=False)
         for name, figure in figures.items():
             out.print(f"{name:32} {figure.text()}  n={figure.n}", soft_wrap=True, markup=False)

@@ -12,7 +12,7 @@ CHATTER = 0.16
 """How much chatter counts beside the other acts of a scenario, which count 1 together."""
 
 
-def possible(scenario: Scenario, view: View, is_heard: bool, material: Material) -> Scenario:
+def possible(scenario: Scenario, view: View, has_sound: bool, material: Material) -> Scenario:
     """The scenario without what could not be seen or heard, and with words that are none of the agent's business."""
     acts = dict(scenario.acts)
     unseen: list[ActKind] = [] if view.shows_gaze else ["aside", "glance"]
@@ -22,7 +22,7 @@ def possible(scenario: Scenario, view: View, is_heard: bool, material: Material)
         unseen.append("hand")
     for kind in unseen:
         acts.pop(kind, None)
-    if not is_heard:
+    if not has_sound:
         acts = {kind: weight for kind, weight in acts.items() if kind in ("card", "hand", "glance")}
         acts["type"] = 1.0
     elif material.words or material.speech:
@@ -30,6 +30,6 @@ def possible(scenario: Scenario, view: View, is_heard: bool, material: Material)
     if not acts:
         acts = {"ask": 1.0}
     hand = scenario.hand if view.shows_hand else 0.0
-    if not is_heard:
+    if not has_sound:
         return replace(scenario, acts=acts, hand=hand, interrupt=0.0, backchannel=0.0, asks_cards=False)
     return replace(scenario, acts=acts, hand=hand)

@@ -188,7 +188,7 @@ def read_picture(path: Path, grey: bool = False) -> Picture:
 
 
 def read_clip(path: Path, height: int = CLIP_HEIGHT) -> tuple[Picture, Sound]:
-    """Pictures [T, H, W, 3] of a film at 25 a second, ``height`` pixels high, and its sound [N], empty if it has none.
+    """Pictures [T, H, W, 3] of a video at 25 a second, ``height`` pixels high, and its sound [N], empty if it has none.
 
     Raises:
         MediaError: it cannot be read.
@@ -208,9 +208,9 @@ def read_clip(path: Path, height: int = CLIP_HEIGHT) -> tuple[Picture, Sound]:
                 shown.append(frame.reformat(width, height).to_ndarray(format="rgb24"))
             has_sound = bool(container.streams.audio)
     except (OSError, ValueError, IndexError, av.FFmpegError) as error:
-        raise MediaError(f"{path}: not a readable film, remove or replace it") from error
+        raise MediaError(f"{path}: not a readable video, remove or replace it") from error
     if not shown:
-        raise MediaError(f"{path}: found no picture (expected a film), remove or replace it")
+        raise MediaError(f"{path}: found no picture (expected a video), remove or replace it")
     at = np.arange(0, times[-1] + 0.02, 0.04)
     pictures = np.stack(shown)[np.searchsorted(times, at + 1e-3, "right").clip(1) - 1]
     return pictures, read_sound(path) if has_sound else np.empty(0, np.float32)

@@ -1,7 +1,7 @@
 """A user before a camera: who, where, what else is there, and how it is filmed.
 
 A `View` says what is to be filmed, and what of a user's doings it can show; a `Scene` films it. Everything about a
-scene follows from its view and the user's pose, so that a film made at once and one made unit by unit are the same.
+scene follows from its view and the user's pose, so that a video made at once and one made unit by unit are the same.
 """
 
 # T frames, S side in pixels
@@ -198,9 +198,9 @@ class Scene:
             away.gaze_x[:] = self._other_gaze
             self._other.paint(canvas, away, self._frame)
         if kind == "clip":
-            self._paint_film(canvas, [self._clip_textures[i] for i in self._clip_frames(self._frame, len(pose))])
+            self._paint_video(canvas, [self._clip_textures[i] for i in self._clip_frames(self._frame, len(pose))])
         elif kind == "sitting":
-            self._paint_film(canvas, self._sitting_pictures(pose))
+            self._paint_video(canvas, self._sitting_pictures(pose))
         elif kind == "frozen" or self._sitter is not None:
             self._paint_photo(canvas, pose)
         else:
@@ -247,7 +247,7 @@ class Scene:
 
         return [opaque(picture) for picture in sitting.palms], [opaque(picture) for picture in sitting.others]
 
-    def _paint_film(self, canvas: Canvas, textures: list[Texture]) -> None:
+    def _paint_video(self, canvas: Canvas, textures: list[Texture]) -> None:
         height, width = textures[0].shape[:2]
         zoom = self._clip_zoom if self.view.kind == "clip" else 1.0 + 0.25 * (self._clip_zoom - 0.95)
         reach = (height if self.view.kind == "clip" else min(height, width)) / 2 / zoom
@@ -427,8 +427,8 @@ def _sometimes(rng: np.random.Generator) -> Schedule:
     return Schedule(rng, (2.0, 14.0), (0.4, 3.5))
 
 
-def film_of(view: View, material: Material, pose: Pose, size: int) -> NDArray[np.uint8]:
-    """A whole film, for looking at: [T, S, S, 3]."""
+def video_of(view: View, material: Material, pose: Pose, size: int) -> NDArray[np.uint8]:
+    """A whole video, for looking at: [T, S, S, 3]."""
     looks = random_looks(np.random.default_rng((view.seed, 64)))
     scene = Scene(view, material, looks, size)
     return np.concatenate([scene.shoot(pose[i : i + 32]) for i in range(0, len(pose), 32)])

@@ -13,7 +13,7 @@ _SILENCE_MS = 360  # the agent has ended when nothing was heard for so long: lon
 _STEP = 10 * MS
 
 
-class Ear:
+class OnsetDetector:
     """When the agent's sound begins and ends, from its samples alone."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Ear:
         """Sample at which sound was last heard."""
         self._at = 0
 
-    def hear(self, samples: Sound) -> None:
+    def add(self, samples: Sound) -> None:
         """The next unit [2560]."""
         for i, rms in enumerate(loudness(samples, _STEP)):
             at = self._at + i * _STEP

@@ -15,7 +15,7 @@ from .person import Person
 from .voices import Bank
 
 
-class Filming:
+class Camera:
     """Takes the pictures of some users, in step.
 
     Args:
@@ -48,12 +48,12 @@ class Filming:
         ]
 
 
-def filmed(person: Person, bank: Bank, pose: Pose, size: int, units: int) -> NDArray[np.uint8]:
+def pictures_of(person: Person, bank: Bank, pose: Pose, size: int, units: int) -> NDArray[np.uint8]:
     """Pictures [U, F, S, S, 3] of a pose of ``F U`` frames; taken in parts, so that long dialogues stay small."""
     frames = len(pose) // units
     if not size:
         return np.empty((units, frames, 0, 0, 3), np.uint8)
     step = min(32, max(1, PIXELS_AT_ONCE // size**2)) if person.view is not None else max(1, PIXELS_AT_ONCE // size**2)
-    camera = Filming([person], bank, size)
+    camera = Camera([person], bank, size)
     taken = [camera.shoot([pose[i : i + step]])[0] for i in range(0, len(pose), step)]
     return np.concatenate(taken).reshape(units, frames, size, size, 3)
