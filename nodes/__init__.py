@@ -7,8 +7,10 @@ from __future__ import annotations
 
 CATALOGUE: dict[str, str] = {
     "capture.app": "wangraph.nodes.app:CaptureApp",
+    "capture.camera": "wangraph.nodes.devices.camera:CaptureCamera",
     "capture.clock": "wangraph.nodes.capture:CaptureClock",
     "capture.file": "wangraph.nodes.capture:CaptureFile",
+    "capture.microphone": "wangraph.nodes.devices.microphone:CaptureMicrophone",
     "capture.pattern": "wangraph.nodes.pattern:CapturePattern",
     "capture.text": "wangraph.nodes.capture:CaptureText",
     "encode.video": "wangraph.nodes.encode:EncodeVideo",
@@ -20,6 +22,7 @@ CATALOGUE: dict[str, str] = {
     "decode.video": "wangraph.nodes.decode:DecodeVideo",
     "decode.audio": "wangraph.nodes.decode:DecodeAudio",
     "sync.playout": "wangraph.nodes.sync:Playout",
+    "flow.cancel_echo": "wangraph.nodes.echo:CancelEcho",
     "flow.delay": "wangraph.nodes.flow:Delay",
     "flow.tee": "wangraph.nodes.flow:Tee",
     "flow.gate": "wangraph.nodes.flow:Gate",
@@ -29,6 +32,8 @@ CATALOGUE: dict[str, str] = {
     "sink.mp4": "wangraph.nodes.sinks:Mp4",
     "sink.null": "wangraph.nodes.sinks:Null",
     "sink.print": "wangraph.nodes.sinks:Print",
+    "sink.speakers": "wangraph.nodes.devices.speakers:Speakers",
+    "sink.window": "wangraph.nodes.devices.window:Window",
     "published.detect": "wangraph.nodes.simulated:Detect",
     "published.transcribe": "wangraph.nodes.simulated:Transcribe",
     "published.reply": "wangraph.nodes.simulated:Reply",

@@ -6,6 +6,7 @@ for machines on which all of it is to be proved.
 
 from __future__ import annotations
 
+import ctypes.util
 import functools
 import shutil
 import sysconfig
@@ -17,6 +18,8 @@ REMEDIES = {
     "chromium": "apt install chromium, or python -m playwright install chromium",
     "flite": "apt install flite",
     "c++": "apt install g++ python3-dev",
+    "pulseaudio": "apt install pulseaudio libasound2-plugins libportaudio2",
+    "Xvfb": "apt install xvfb",
 }
 _NAMES = {"chromium": ("chromium", "chromium-browser", "google-chrome"), "c++": ("g++", "clang++")}
 
@@ -27,8 +30,16 @@ def find(program: str) -> str | None:
     assert program in REMEDIES, program
     if program == "c++" and not Path(sysconfig.get_path("include"), "Python.h").exists():
         return None  # what inductor compiles includes it
+    if program == "pulseaudio" and not _reaches_pulseaudio():
+        return None
     found = next(filter(None, map(shutil.which, _NAMES.get(program, (program,)))), None)
     return found or (_of_playwright() if program == "chromium" else None)
+
+
+def _reaches_pulseaudio() -> bool:
+    """Whether there is PortAudio, and ALSA's way to PulseAudio."""
+    plugins = Path("/usr/lib").glob("**/alsa-lib/libasound_module_pcm_pulse.so")
+    return ctypes.util.find_library("portaudio") is not None and any(plugins)
 
 
 def _of_playwright() -> str | None:

@@ -64,7 +64,8 @@ class DriftResampler:
 
     Attributes:
         delay_s: how far reading is behind arrival, averaged.
-        n_dropped: input samples that were never played.
+        n_early: input samples that came before anything was read, and were never played.
+        n_dropped: input samples after those that were never played.
         n_silent: output samples that stand for sound which was not there while the source was running.
     """
 
@@ -72,7 +73,7 @@ class DriftResampler:
         self.rate_in, self.rate_out = rate_in, rate_out
         self.target_delay_s = target_delay_s
         self.delay_s = target_delay_s
-        self.n_dropped = self.n_silent = 0
+        self.n_early = self.n_dropped = self.n_silent = 0
         self._max_delay_s = max_delay_s
         self._step = rate_in / rate_out
         self._table = _sinc_table(rate_in, rate_out)
@@ -96,6 +97,11 @@ class DriftResampler:
     def drift_ppm(self) -> float:
         """How much faster than ours the source's clock runs, in parts per million."""
         return self._drift * 1e6
+
+    @property
+    def seconds(self) -> float:
+        """How much sound has come."""
+        return self._n_received / self.rate_in
 
     @property
     def is_running(self) -> bool:
@@ -162,7 +168,11 @@ class DriftResampler:
         self._play_from(math.floor(position))
 
     def _play_from(self, number: int) -> None:
-        self.n_dropped += max(0, number - self._unplayed)
+        n_skipped = max(0, number - self._unplayed)
+        if self._has_played:
+            self.n_dropped += n_skipped
+        else:
+            self.n_early += n_skipped
         self._unplayed = max(number, self._unplayed)
 
     def _correct(self, delay_s: float, elapsed_s: float) -> None:
