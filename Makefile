@@ -54,7 +54,8 @@ graphs: $(VENV)/.installed-dev
 	  if grep -q published\\. $$graph; then \
 	    $(RUN) simulate $$graph --profile $$(basename $$graph .yaml | tr _ -) > /dev/null || exit 1; \
 	  else \
-	    $(RUN) run $$graph --units 12 --set output=build/graph.mp4 --quiet || exit 1; \
+	    output=$$(grep -qE '^params:.*output|^extends:' $$graph && echo '--set output=build/graph.mp4'); \
+	    $(RUN) run $$graph --units 12 $$output --quiet || exit 1; \
 	  fi; \
 	done
 
