@@ -34,6 +34,7 @@ from wangraph.tools.serve.protocol import (
     Waiting,
     read_media,
 )
+from wangraph.tools.serve.webrtc import WebRtcOptions
 
 
 def in_a_loop(story):
@@ -62,7 +63,7 @@ def test_a_visitor_hears_and_sees_what_the_graph_makes_of_them():
         async with serving() as server, visiting(server) as visitor:
             welcome = await visitor.enter()
             assert (welcome.graph, welcome.is_resumed, welcome.webrtc) == ("filter", False, False)
-            assert "graph/sync" in welcome.nodes and welcome.unit_ms == 160
+            assert "sync" in welcome.nodes and welcome.unit_ms == 160
             talking = asyncio.create_task(visitor.talk(20))
             await visitor.until(Carried)
             times = await visitor.until(Times, lambda told: told.heard_level is not None and told.heard_level > -30)
@@ -366,3 +367,51 @@ def test_a_server_that_is_terminated_says_goodbye_and_ends_in_order(tmp_path):
         assert in_a_loop(story).reason == "closing"
         assert process.wait(20) == 143
         assert link.endswith(f"#token={TOKEN}\n") or "token=" in link
+
+
+# WebRTC without a page
+
+
+def test_a_client_that_offers_webrtc_over_http_sees_the_graph_and_ends_its_visit():
+    async def story():
+        import webrtc
+
+        webrtc.allow_loopback()
+        async with serving(webrtc=WebRtcOptions()) as server, aiohttp.ClientSession() as session:
+            base, head = f"http://127.0.0.1:{server.port}", {"Authorization": f"Bearer {TOKEN}"}
+            connection, pictures = webrtc.RTCPeerConnection(), asyncio.Queue()
+
+            async def read(track):
+                processor = webrtc.MediaStreamTrackProcessor(webrtc.MediaStreamTrackProcessorInit(track))
+                async for frame in processor.readable:
+                    pictures.put_nowait((frame.coded_width, frame.coded_height))
+                    frame.close()
+
+            reading = []
+            connection.on(
+                "track", lambda e: e.track.kind == "video" and reading.append(asyncio.ensure_future(read(e.track)))
+            )
+            for kind in ("audio", "video"):
+                connection.add_transceiver(kind)
+            await connection.set_local_description(await connection.create_offer())
+            while connection.ice_gathering_state != "complete":
+                await asyncio.sleep(0.01)
+            offer = connection.local_description.sdp
+            sdp = {**head, "Content-Type": "application/sdp"}
+            assert (await session.post(f"{base}/whip", data=offer)).status == 401
+            assert (await session.post(f"{base}/whip", data="no offer", headers=sdp)).status == 400
+            while server.lobby.admission.taken:
+                await asyncio.sleep(0.02)
+            answer = await session.post(f"{base}/whip", data=offer, headers=sdp)
+            assert answer.status == 201
+            await connection.set_remote_description(webrtc.RTCSessionDescriptionInit("answer", await answer.text()))
+            assert await asyncio.wait_for(pictures.get(), 30) == (64, 64)
+            assert (await session.post(f"{base}/whip", data=offer, headers=sdp)).status == 503
+            assert (await session.delete(base + answer.headers["Location"], headers=head)).status == 200
+            while server.lobby.admission.taken:
+                await asyncio.sleep(0.02)
+            for task in reading:
+                task.cancel()
+            connection.close()
+
+    in_a_loop(story)

@@ -17,7 +17,7 @@ from aiohttp import WSMsgType, web
 from ...runtime.errors import MissingExtra, UserError
 from .access import Access, Allowance
 from .channel import NoChannel, SocketChannel
-from .ends import ServedGraph
+from .ends import SERVED, ServedGraph
 from .figures import metrics_text
 from .lobby import Lobby
 from .pool import RunPool
@@ -343,7 +343,7 @@ class Server:
             inputs=served.inputs,
             outputs=served.outputs,
             params=visit.params(),
-            nodes=visit.nodes,
+            nodes=[name.removeprefix(f"{SERVED}/") for name in visit.nodes],
             unit_ms=float(visit.run.plan.clock.period) * 1000,
             latency_ms=visit.run.plan.latency_ns / 1e6,
             webrtc=self._has_webrtc,
