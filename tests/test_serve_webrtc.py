@@ -251,7 +251,7 @@ def test_the_engine_is_set_up_for_low_delay_once():
 
 HINT = (
     " (expected servers like stun:stun.example.org:3478, TURN servers with a user name and a password, and ports from "
-    "low to high), correct --ice-server or --ports"
+    "low to high), correct --ice-server or --udp-ports"
 )
 
 

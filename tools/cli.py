@@ -15,6 +15,7 @@ from ..runtime.logs import LEVELS, set_level
 VERBS: dict[str, str] = {
     "run": "Run a graph on its clock.",
     "serve": "Let people talk with a graph from their browsers.",
+    "talk": "Visit a served graph without a browser.",
     "top": "Look at a graph that is running.",
     "record": "Run a graph and keep its packets and decisions.",
     "replay": "Feed a recording into a graph.",

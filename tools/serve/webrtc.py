@@ -72,7 +72,7 @@ def prepare_webrtc(options: WebRtcOptions) -> None:
     except (library.RTCException, ValueError, TypeError) as error:
         raise UserError(
             f"webrtc: {error} (expected servers like stun:stun.example.org:3478, TURN servers with a user name and a "
-            "password, and ports from low to high), correct --ice-server or --ports"
+            "password, and ports from low to high), correct --ice-server or --udp-ports"
         ) from error
 
 
