@@ -8,6 +8,7 @@ FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--use-fake-device-for-media-stream=fps=25", "--autoplay-policy=no-user-gesture-required",
+    "--allow-loopback-in-peer-connection",
 ]  # fmt: skip
 DEVICES = ["camera", "microphone"]
 

@@ -7,7 +7,7 @@ const COLUMN = 7; // pixels
 const MOST = 240; // units kept
 const UNITS_OF_FIGURES = 30;
 const SHADES = 8; // as the style has them: --unit-0 and on
-const LOST = { missed: "missed", late: "late", concealed: "concealed" };
+const LOST = new Set(["missed", "late", "concealed"]);
 
 export class Latency {
   constructor({ section, canvas, now, parts }) {
@@ -72,10 +72,10 @@ export class Latency {
       c.fillRect(x, y(from + ms), wide, y(from) - y(from + ms));
       from += ms;
     });
+    if (LOST.has(unit.outcome)) return this.mark(c, unit.outcome, x, wide, y(this.deadlineMs), colour);
     c.fillStyle = colour("faint");
     const network = Math.max(1, y(this.deadlineMs) - y(this.deadlineMs + unit.network));
     c.fillRect(x, y(this.deadlineMs) - network, wide, network);
-    if (unit.outcome in LOST) this.mark(c, unit.outcome, x, wide, y(this.deadlineMs), colour);
   }
 
   // A cross for a miss, a bar for what came late, a ring for what was replaced by a guess.
