@@ -84,7 +84,7 @@ def load_webrtc() -> ModuleType:
 
 @dataclass
 class Room:
-    """What a session has sounded like. The rest of a unit that fills no frame waits for the next one.
+    """The sound of a session. The rest of a unit that fills no frame waits for the next one.
 
     Attributes:
         canceller: None before the first sound, from which the rates are known.

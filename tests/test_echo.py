@@ -52,11 +52,11 @@ def opened(node: CancelEcho, unit_frames: int = 4, fps: int = 25, samples: int =
     return node
 
 
-def cleaned(node: CancelEcho, heard: Sound, played: Sound) -> Sound:
+def cleaned(node: CancelEcho, microphone: Sound, played: Sound) -> Sound:
     """The session through the node, unit by unit."""
     node = opened(node)
     state = node.new_state()
-    units = [(heard[i : i + 2560], played[i : i + 2560]) for i in range(0, len(heard) - 2559, 2560)]
+    units = [(microphone[i : i + 2560], played[i : i + 2560]) for i in range(0, len(microphone) - 2559, 2560)]
     out = [node.step(state, unit(k), samples=near, reference=far)["cleaned"] for k, (near, far) in enumerate(units)]
     return np.concatenate(out)
 

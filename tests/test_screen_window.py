@@ -124,9 +124,9 @@ def test_without_a_display_the_run_goes_on_and_says_so(monkeypatch):
     node = opened(Window())
     node.step(unit(0), video=pictures(1))
     node.close()
-    [said] = node.reports
+    [line] = node.reports
     assert re.fullmatch(
-        r"found no display \(.*\) \(expected a desktop\), set where: terminal, or run: wangraph serve: empty", said
+        r"found no display \(.*\) \(expected a desktop\), set where: terminal, or run: wangraph serve: empty", line
     )
 
 

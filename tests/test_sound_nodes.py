@@ -72,17 +72,17 @@ def talk_into(stream: ToyStream, until_ms: int, since_ms: int = 0, channels: int
 def test_any_rate_and_channels_become_mono_at_the_wanted_rate(plug, rate_hz, channels):
     plug.plugged.put(stream := ToyStream(rate_hz))
     node = opened(CaptureMicrophone(plug.open))
-    heard = []
+    given = []
     for k in range(5):
         talk_into(stream, 160 * (k + 1), 160 * k, channels)
-        heard.append(node.step(unit(k))["audio"])
+        given.append(node.step(unit(k))["audio"])
     node.close()
-    assert all(samples.shape == (2560,) for samples in heard)
-    sound = np.concatenate(heard[1:])
+    assert all(samples.shape == (2560,) for samples in given)
+    sound = np.concatenate(given[1:])
     assert hz_of(sound, 16000) == pytest.approx(500, abs=2)
     assert np.abs(sound).max() == pytest.approx(0.5, abs=0.01)
     # Begins with the first sound, 40 ms late; nothing of it is lost.
-    assert np.flatnonzero(np.abs(heard[0]) > 0.01)[0] == pytest.approx(640, abs=40)
+    assert np.flatnonzero(np.abs(given[0]) > 0.01)[0] == pytest.approx(640, abs=40)
     assert node.reports == [f"toy stream at {rate_hz} Hz, delay 40 ms"]
 
 

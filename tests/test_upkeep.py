@@ -33,17 +33,17 @@ def context(reports: list[str] | None = None) -> NodeContext:
 
 
 def followed(upkeep: Upkeep[Lamp]) -> list[str]:
-    """What is said while it runs to its end in this thread."""
-    said: list[str] = []
-    upkeep._say = said.append
+    """Messages while it runs to its end in this thread."""
+    lines: list[str] = []
+    upkeep._say = lines.append
     upkeep.run()
-    return said
+    return lines
 
 
 def test_an_absent_device_is_looked_for_every_second_and_said_once():
     turns, plug = Turns(5), Plug()
-    said = followed(Upkeep("lamp", plug.open, lambda lamp: None, turns))
-    assert said == ["found no toy (expected one), plug one in: empty"]
+    lines = followed(Upkeep("lamp", plug.open, lambda lamp: None, turns))
+    assert lines == ["found no toy (expected one), plug one in: empty"]
     assert len(plug.asked) == 5 and turns.waited == [RETRY_S] * 5
 
 

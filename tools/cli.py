@@ -22,6 +22,7 @@ VERBS: dict[str, str] = {
     "check": "Everything that can be known of a graph before it runs.",
     "show": "Draw a graph: tree, mermaid or dot.",
     "nodes": "The catalogue: node types, ports, parameters.",
+    "devices": "Cameras, microphones and speakers of this machine.",
     "schema": "JSON Schema of graph files, for editors.",
     "new": "A commented graph or node to start from.",
     "model": "What a preset costs, and what holds it.",

@@ -126,7 +126,7 @@ class CaptureMicrophone(Node):
 
 
 def described(stream: Stream, sound: DriftResampler) -> str:
-    """How a device's clock ran against the run's, and what was lost on the way."""
+    """One line on a stream: its delay, its clock against the run's, and its losses."""
     parts = [f"{stream.name} at {stream.rate_hz} Hz, delay {sound.delay_s * 1000:.0f} ms"]
     if sound.seconds >= MEASURED_S:
         parts.append(f"its clock {sound.drift_ppm:+.0f} ppm")

@@ -26,7 +26,7 @@ BLOCK_S = 0.01
 """Sound that the device's thread hands over or wants at once."""
 
 LATENCY_S = 0.04
-"""What the device may hold: less, and a moment in which another thread has the interpreter is an underrun."""
+"""Sound that the device may hold: less, and a moment in which another thread has the interpreter is an underrun."""
 
 SILENT_NS = 3_000_000_000
 """A stream whose device has not called for this long has lost it: ALSA tells nobody. PulseAudio may pause for 2 s."""
@@ -88,7 +88,7 @@ class PortAudio:
             self._n_open -= 1
 
     def is_outdated(self) -> bool:
-        """Whether a sound card came or went since the list was made: streams close and open again then."""
+        """True once a sound card came or went since the list was made: streams close and open again then."""
         with self._lock:
             return self._is_outdated()
 

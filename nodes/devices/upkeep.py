@@ -11,10 +11,10 @@ from ...runtime.errors import MediaError
 from ...runtime.node import NodeContext
 
 RETRY_S = 1.0
-"""How often an absent device is looked for."""
+"""Pause between two attempts to open an absent device."""
 
 PATIENCE_S = 5.0
-"""How long the run waits for a device before it begins: cameras take a second or two to wake."""
+"""Longest wait for a device before the run begins: cameras take a second or two to wake."""
 
 
 class DeviceAbsent(Exception):
@@ -40,10 +40,10 @@ class Device(Protocol):
 
 
 class Stopped(Protocol):
-    """What `Upkeep` needs of a `threading.Event`; tests count instead of waiting."""
+    """The part of a `threading.Event` that `Upkeep` needs; tests count instead of waiting."""
 
     def is_set(self) -> bool:
-        """Whether the node is closing."""
+        """True once the node is closing."""
         ...
 
     def set(self) -> None:
@@ -61,7 +61,7 @@ Opened = TypeVar("Opened", bound=Device)
 class Upkeep(Generic[Opened]):
     """Opens a device, uses it until it fails, and begins again until it is stopped.
 
-    What becomes of the device is said once each time that it changes.
+    Each change, from there to gone and back, is reported once.
 
     Args:
         kind: ``camera``, ``microphone``...: names the thread and the report.
@@ -129,7 +129,7 @@ class Upkeep(Generic[Opened]):
             self.stopped.wait(RETRY_S)
 
     def _used(self, device: Opened) -> bool:
-        """Use an open device until the end; whether it was lost, and that is said."""
+        """Use an open device until the end; True when it was lost, which is then reported."""
         self.is_there = True
         self._tried.set()
         try:

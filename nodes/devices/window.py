@@ -17,10 +17,10 @@ from ..media.pictures import Image, Scaler
 from .upkeep import Device, DeviceAbsent, Upkeep, monotonic_ns
 
 LOOK_S = 0.01
-"""How often a picture's time is compared with the clock."""
+"""Pause between two looks at the clock: a picture is shown at most this late."""
 
 CAPTION_UNITS = 25
-"""How long words stay: 4 s of the usual units."""
+"""Units for which words stay: 4 s of the usual ones."""
 
 
 class Screen(Device, Protocol):
@@ -31,7 +31,7 @@ class Screen(Device, Protocol):
         ...
 
     def is_open(self) -> bool:
-        """Whether the user still wants it; also lets it react to them."""
+        """False once the user has closed it; lets it react to them."""
         ...
 
 
@@ -138,7 +138,7 @@ class Window(Node):
     """Show pictures, with words under them, in a window or in the terminal.
 
     Meant to follow `sync.playout`. A picture that is late gives way to the next. Closing the window, or Escape in it,
-    ends the run; without a display nothing is shown, and that is said.
+    ends the run; without a display nothing is shown, and the summary says so.
     """
 
     video = Input("video", "F H W 3", "uint8", late="empty", help="RGB pictures")

@@ -26,7 +26,7 @@ MAX_CORRECTION = 0.01
 """Most by which sound is read faster or slower: 17 cents, and only while a delay is mended; drift is far below."""
 
 BANDWIDTH_HZ = 0.02
-"""How quickly the delay is mended. Slower than jitter, so that it is not heard as a wavering pitch."""
+"""Bandwidth of the loop that mends the delay: below that of jitter, which would become a wavering pitch."""
 
 SMOOTHING_S = 1.0
 """Time constant over which arrivals are averaged before they count as delay."""
@@ -35,7 +35,7 @@ PAUSE_S = 0.25
 """After this long without a sample the source pauses; until then it is late."""
 
 FADE_S = 0.005
-"""How fast sound goes and comes back around a hole, so that there is no click."""
+"""Length of the fades around a hole, so that there is no click."""
 
 CROSSINGS = 32
 """Zero crossings of the sinc to each side: flat to 0.88 of the band, 60 dB down from its end on."""
@@ -63,7 +63,7 @@ class DriftResampler:
         max_delay_s: beyond this the oldest sound is dropped, back to the target.
 
     Attributes:
-        delay_s: how far reading is behind arrival, averaged.
+        delay_s: distance of reading behind arrival, averaged.
         n_early: input samples that came before anything was read, and were never played.
         n_dropped: input samples after those that were never played.
         n_silent: output samples that stand for sound which was not there while the source was running.
@@ -95,17 +95,17 @@ class DriftResampler:
 
     @property
     def drift_ppm(self) -> float:
-        """How much faster than ours the source's clock runs, in parts per million."""
+        """Speed of the source's clock beyond ours, in parts per million."""
         return self._drift * 1e6
 
     @property
     def seconds(self) -> float:
-        """How much sound has come."""
+        """Seconds of sound that have come."""
         return self._n_received / self.rate_in
 
     @property
     def is_running(self) -> bool:
-        """Whether sound is being read; False before the first, and in a pause."""
+        """True while sound is read; False before the first, and in a pause."""
         return self._position is not None
 
     def put(self, samples: Samples, arrived_ns: int) -> None:

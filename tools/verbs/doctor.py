@@ -278,6 +278,34 @@ def _is_installed(name: str) -> bool:
     return True
 
 
+def _devices() -> list[Finding]:
+    """What one can talk with on this machine itself; the page in the browser needs none of it."""
+    from .devices import examine as examine_devices
+
+    found = examine_devices()
+    cameras = [entry["name"] for entry in found["cameras"]]
+    page = "plug one in, or talk in the browser: wangraph serve duplex"
+    findings = [_named("camera", cameras, page)]
+    for topic, kind in (("microphone", "microphones"), ("speakers", "speakers")):
+        names = [entry["name"] for entry in found[kind]]
+        findings.append(_named(topic, names, found.get("lacking", page)))
+    return [*findings, _echo()]
+
+
+def _named(topic: str, names: list[str], remedy: str) -> Finding:
+    if names:
+        return Finding(topic, "ok", ", ".join(names))
+    return Finding(topic, "note", "none found", remedy)
+
+
+def _echo() -> Finding:
+    if _is_installed("livekit"):
+        return Finding("echo", "ok", "WebRTC's canceller, of the extra echo")
+    return Finding(
+        "echo", "note", "open speakers are heard by the microphone", "pip install 'wangraph[echo]', or headphones"
+    )
+
+
 def _programs() -> list[Finding]:
     return [_program(name, purpose) for name, purpose in PROGRAMS]
 
@@ -301,6 +329,7 @@ CHECKS: tuple[tuple[str, Callable[[], list[Finding]]], ...] = (
     ("clock", _clock),
     ("priorities", _priorities),
     ("extras", _extras),
+    ("devices", _devices),
     ("programs", _programs),
 )
 """What is looked at, in order."""
