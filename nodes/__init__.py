@@ -1,4 +1,4 @@
-"""What graphs are made of: one file a family, in data-flow order. Imports the node author's API and wan_core.
+"""Node classes that graphs are made of: one file a family, in data-flow order. Imports the author's API and wan_core.
 
 Modules here import no torch at module level: a model is imported in ``open``.
 """

@@ -1,4 +1,4 @@
-"""What the program that runs a graph puts into it: text, sound and pictures, sent by `Run.send`."""
+"""Nodes for what the program that runs a graph puts into it: text, sound and pictures, sent by `Run.send`."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class CaptureApp(Node):
             self._pictures = [*self._pictures, *value][-self._n_frames :]
 
     def step(self, unit: Unit) -> dict[str, Any]:
-        """What came for this unit."""
+        """Give what came for this unit."""
         return {
             "text": self._texts.popleft() if self._texts else None,
             "audio": self._next_sound(),

@@ -341,7 +341,7 @@ class PerformerNode(BackboneNode):
 
 
 def solver_of(node: PerformerNode | ReferenceNode, level: Mapping[str, Any] = MappingProxyType({})) -> Solver:
-    """How a node solves on a level of its ladder: parameters are for what the level does not say."""
+    """Solver of a node on a level of its ladder: parameters are for what the level does not say."""
     from ..wan_core.flow import Solver
 
     return Solver(

@@ -1,4 +1,4 @@
-"""Where a recorded user comes from: a media file, or lines of text typed at given times; and time itself."""
+"""Sources of a recorded user: a media file, or lines of text typed at given times; and time itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CUT_SHORT_S = 0.5
 
 @dataclass
 class Playing:
-    """Where a session is in the file: unit ``first_unit`` plays its beginning. ``is_over`` stays once it is set."""
+    """Place of a session in the file: unit ``first_unit`` plays its beginning. ``is_over`` stays once it is set."""
 
     pictures: PictureReader | None
     sound: SoundReader | None
@@ -130,7 +130,7 @@ class CaptureFile(Node):
         return self._seek(state, unit)
 
     def _has_more(self, state: Playing, local: int) -> bool:
-        """Whether unit ``local`` begins before the end. Sound that outlasts it by less than a frame is a codec's
+        """True if unit ``local`` begins before the end. Sound that outlasts it by less than a frame is a codec's
         padding, not worth a unit."""
         n_frames = self._ctx.clock.unit_frames
         if state.pictures is not None and state.pictures.has_more(local * n_frames):

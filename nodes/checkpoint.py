@@ -1,4 +1,4 @@
-"""What nodes with weights have in common: a checkpoint that names a preset, and the one part of it that they run."""
+"""Base of nodes with weights: a checkpoint that names a preset, and the one part of it that they run."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ HEIGHT: Any = Param(192, min=8, max=4096, help="pixels, with a third-party codec
 
 
 class Codec(Protocol):
-    """What ours and the third-party ones have in common; states are those of `wan_core.streaming`."""
+    """Common interface of our codecs and the third-party ones; states are those of `wan_core.streaming`."""
 
     def new_encoder_state(self, batch: int = 1) -> Any:
         """The encoder's beginning."""

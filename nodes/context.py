@@ -1,4 +1,4 @@
-"""How the context log travels: some slices in one packet, the oldest first, the last that of the packet's unit.
+"""Packets of the context log: some slices in one packet, the oldest first, the last that of the packet's unit.
 
 Usually there is one. Others come before it when the reader needs them once more, or when the log begins.
 """

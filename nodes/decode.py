@@ -40,7 +40,7 @@ Units = Sequence[tuple[Unit, Mapping[str, Any]]]
 
 @dataclass
 class UnitDecoder:
-    """What decoders do with a unit; nodes have one, from ``open`` on.
+    """Decoding of a unit; nodes have one, from ``open`` on.
 
     Attributes:
         codec: with its weights.

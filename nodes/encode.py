@@ -48,7 +48,7 @@ Units = Sequence[tuple[Unit, Mapping[str, Any]]]
 
 @dataclass
 class UnitEncoder:
-    """What encoders do with a unit; nodes have one, from ``open`` on.
+    """Encoding of a unit; nodes have one, from ``open`` on.
 
     Attributes:
         ctx: of the node.

@@ -65,7 +65,7 @@ class Tee(Node):
 
 @dataclass
 class Latch:
-    """Whether the gate is open."""
+    """State of a gate: open or not."""
 
     is_open: bool
 
@@ -81,7 +81,7 @@ class Gate(Node):
     is_open: bool = Param(True, help="how the gate stands at the beginning")
 
     def new_state(self) -> Latch:
-        """As the parameter says."""
+        """Begin open or closed, as the parameter says."""
         return Latch(self.is_open)
 
     def step(self, state: Latch, unit: Unit, value: Any = None, control: Any = None) -> Any:
@@ -147,5 +147,5 @@ class PythonFunction(Node):
         self._call: Callable[[Any], Any] = load_function(self.function, self.file)
 
     def step(self, unit: Unit, value: Any = None) -> Any:
-        """What the function makes of the value; a unit without one is passed over."""
+        """Apply the function to the value; a unit without one is passed over."""
         return {"result": None if value is None else self._call(value)}

@@ -1,4 +1,4 @@
-"""What the nodes of the model have in common: one set of weights, and how they listen to the user."""
+"""Bases of the model's nodes: one set of weights, and how they take the user in."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ EVENT = Output("tokens", "2", "int64", help="numbers of state and gesture, as in
 
 
 class BackboneNode(Node):
-    """What thinker, performer and whole have in common: one set of weights."""
+    """Base of thinker, performer and reference: one set of weights."""
 
     checkpoint: str = CHECKPOINT
     compile: str = COMPILE
@@ -66,7 +66,7 @@ class BackboneNode(Node):
 
     @classmethod
     def facts(cls, params: Mapping[str, Any]) -> Mapping[str, int | float | str]:
-        """How much the weights take, and how the cache of keys and values grows."""
+        """Size of the weights, and growth of the cache of keys and values."""
         preset = known_preset(params)
         if preset is None:
             return {}
@@ -82,7 +82,7 @@ class BackboneNode(Node):
 
     @classmethod
     def precision(cls, params: Mapping[str, Any], preset: Preset) -> str:
-        """Of weights and cache."""
+        """Number format of weights and cache."""
         return params.get("dtype") or preset.dtype
 
     def open(self, ctx: NodeContext) -> None:
@@ -121,7 +121,7 @@ class BackboneNode(Node):
 
 @dataclass
 class Listener:
-    """What a session keeps beside the model's state.
+    """Part of a session that is kept beside the model's state.
 
     Attributes:
         typed: text that the model has not read yet.
@@ -138,7 +138,7 @@ class Listener:
     responses: set[int] = field(default_factory=set)
 
     def was_lost(self, unit: int, played: Array | None) -> bool:
-        """Whether ``played`` tells, at this unit, that a committed response was not heard."""
+        """True if ``played`` tells, at this unit, that the listener did not get a committed response."""
         self.responses = {u for u in self.responses if u >= unit - REMEMBERED_UNITS}
         if played is None:
             return False
@@ -155,7 +155,7 @@ class Listening(Protocol):
 
 
 class ListeningNode(BackboneNode):
-    """What thinker and whole have in common: they take the user in."""
+    """Base of thinker and reference: they take the user in."""
 
     persona: str = Param("", live=True, help="what the agent is told before unit 0, or later in place of it, in words "
                          "that the checkpoint knows")  # fmt: skip
@@ -268,7 +268,7 @@ class ListeningNode(BackboneNode):
 
 
 def own_vocabulary(checkpoint: str) -> Vocabulary | None:
-    """What the checkpoint's tokens stand for; None: its words are those of a language model's tokenizer.
+    """Meaning of the checkpoint's tokens; None: its words are those of a language model's tokenizer.
 
     Raises:
         CheckpointError: it cannot be used.

@@ -1,4 +1,4 @@
-"""How a thinker that has lost the thread finds it again in the performer's log, as the performer does in the thinker's.
+"""Return of a thinker that has lost its past: it reads the performer's log, as the performer reads the thinker's.
 
     perform.log  ->  think.log, delay 1      slices that the performer holds, where the thinker misses them
     think.lost   ->  perform.lost            where in the log it misses them

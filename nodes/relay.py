@@ -21,7 +21,7 @@ def relayed(unit: Unit, port: str, value: Any) -> Emission | None:
 
 
 def is_missing(unit: Unit, port: str) -> bool:
-    """Whether the unit of a connected input was lost or late, and not deliberately empty or past the stream's end."""
+    """True if the unit of a connected input was lost or late, and not deliberately empty or past the stream's end."""
     packet = unit.packets.get(port)
     return packet is None or packet.validity is Validity.MISSING
 

@@ -1,4 +1,4 @@
-"""Where a graph ends: an MP4, the terminal, or nowhere."""
+"""Ends of a graph: an MP4, the terminal, or nowhere."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "sl
 
 @dataclass
 class Mp4Session:
-    """What a session's video shows: its last picture, and the units that wait for the picture's size to be known."""
+    """State of a session's file: its last picture, and the units that wait for the picture's size to be known."""
 
     picture: NDArray[np.uint8] | None = None
     waiting: list[tuple[Unit, Any, Any, str | None]] = field(default_factory=list)

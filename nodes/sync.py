@@ -21,7 +21,7 @@ FADE_MS = 10
 
 @dataclass
 class Played:
-    """What was played last.
+    """Picture and sound that were played last.
 
     Attributes:
         picture: the last real one ``[H, W, 3]``.
@@ -74,7 +74,7 @@ class Playout(Node):
         return Played()
 
     def step(self, state: Played, unit: Unit, video: Any = None, audio: Any = None, text: str | None = None) -> Any:
-        """What is played: pictures ``[F, H, W, 3]``, samples ``[S]``, words, and ``played`` ``[2]``."""
+        """Play the unit: pictures ``[F, H, W, 3]``, samples ``[S]``, words, and ``played`` ``[2]``."""
         lost = {port for port in self._connected if is_missing(unit, port)}
         main_port = "audio" if "audio" in self._connected else "video" if "video" in self._connected else "text"
         return {

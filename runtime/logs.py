@@ -1,4 +1,4 @@
-"""How much is told on standard error, in this process and in those of a run."""
+"""Amount of logging on standard error, in this process and in those of a run."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def set_level(level: str) -> None:
 
 
 def take_level() -> None:
-    """As the process that started this one wants it."""
+    """Set the level that the process that started this one wants."""
     level = os.environ.get(VARIABLE, "")
     set_level(level if level in LEVELS else "warning")

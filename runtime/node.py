@@ -91,7 +91,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Timebase:
-    """When the units of a run are, for nodes that exchange media with the world outside.
+    """Instants of a run's units, for nodes that exchange media with the world outside.
 
     Attributes:
         origin_ns: the beginning of unit 0 on the machine's monotonic clock (`time.monotonic_ns`).
@@ -124,7 +124,7 @@ def _plain_memory(port: str, shape: tuple[int, ...], dtype: str, tensor: str = W
 
 @dataclass
 class NodeContext:
-    """What a node learns when it is opened.
+    """Surroundings of a node, given to it when it is opened.
 
     Attributes:
         name: the node's name in the graph.
@@ -231,7 +231,7 @@ class Node:
 
     @classmethod
     def facts(cls, params: Mapping[str, Any]) -> Mapping[str, int | float | str]:
-        """What ``wangraph check`` tells of the node in advance, memory above all: ``{"cache bytes per unit": 39168}``.
+        """Facts for ``wangraph check`` to tell in advance, memory above all: ``{"cache bytes per unit": 39168}``.
 
         Names are words and carry the unit. Must not import torch; empty where nothing is known.
         """
@@ -239,7 +239,7 @@ class Node:
 
     @classmethod
     def symbols(cls, params: Mapping[str, Any]) -> Mapping[str, Sequence[Sequence[str]]]:
-        """What the numbers of outputs of kind ``tokens`` stand for, by port: a list of names for each number in turn.
+        """Names for the numbers of outputs of kind ``tokens``, by port: a list of names for each number in turn.
 
         Must not import torch; empty where nothing is known.
         """
@@ -247,7 +247,7 @@ class Node:
 
     @classmethod
     def is_stateful(cls) -> bool:
-        """Whether the node keeps something between units."""
+        """True if the node keeps something between units."""
         return cls.new_state is not Node.new_state
 
     @property

@@ -70,7 +70,7 @@ class NodeRunner:
 
     @property
     def reports(self) -> dict[str, str]:
-        """What the node reported through its context."""
+        """Reports that the node made through its context."""
         return dict(self._body.reports)
 
     def step(self, **inputs: Any) -> Any:

@@ -23,7 +23,7 @@ NO_TENSORS: Mapping[str, Payload] = MappingProxyType({})
 
 
 class Validity(enum.IntEnum):
-    """What a (stream, unit) turned out to be. ``REAL``, ``EMPTY``, ``MISSING`` and ``END`` are settlements;
+    """Outcome of a (stream, unit). ``REAL``, ``EMPTY``, ``MISSING`` and ``END`` are settlements;
     ``REPEATED`` and ``CONCEALED`` mark a substitute made downstream of one."""
 
     REAL = 0
@@ -68,7 +68,7 @@ class Packet(msgspec.Struct, frozen=True):
 
     @property
     def is_payload(self) -> bool:
-        """Whether there is something to look at: real, repeated or concealed."""
+        """True if there is a payload: real, repeated or concealed."""
         return self.validity in (Validity.REAL, Validity.REPEATED, Validity.CONCEALED)
 
     @property

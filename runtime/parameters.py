@@ -36,7 +36,7 @@ class Parameter:
 
     @property
     def is_required(self) -> bool:
-        """Whether a value must be given."""
+        """True if a value must be given."""
         return self.default is ...
 
     def checked(self, where: str, value: Any) -> Any:

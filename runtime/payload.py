@@ -1,4 +1,4 @@
-"""What a packet carries for one tensor, and the kinds of memory that it may lie in.
+"""Payloads of packets, tensor by tensor, and the kinds of memory that they may lie in.
 
 Today there is one, the memory of this machine (`HOST`), and payloads are numpy arrays. An array of a device is a
 payload as it is once its memory is a `Home` of `HOMES`: bodies, packets, files and views need nothing that is not here.
@@ -40,7 +40,7 @@ class Home(Protocol):
     name: str
 
     def owns(self, value: object) -> bool:
-        """Whether a value is a payload that lies here."""
+        """True if a value is a payload that lies here."""
         ...
 
     def adopt(self, value: Payload) -> Payload:
@@ -56,7 +56,7 @@ class Home(Protocol):
         ...
 
     def to_host(self, payload: Payload) -> Array:
-        """What it holds, in the memory of this machine; a copy only where it lies elsewhere."""
+        """Copy or view of it in the memory of this machine; a copy only where it lies elsewhere."""
         ...
 
 
@@ -66,7 +66,7 @@ class HostMemory:
     name = "host"
 
     def owns(self, value: object) -> bool:
-        """Whether it is a numpy array."""
+        """True if it is a numpy array."""
         return isinstance(value, np.ndarray)
 
     def adopt(self, value: Payload) -> Array:
@@ -94,12 +94,12 @@ HOMES: list[Home] = [HOST]
 
 
 def home_of(value: object) -> Home | None:
-    """Where a value lies; None for one that is no payload, a list or a number for example."""
+    """Home of a value; None for one that is no payload, a list or a number for example."""
     return next((home for home in HOMES if home.owns(value)), None)
 
 
 def on_host(payload: Payload) -> Array:
-    """What a payload holds, in the memory of this machine."""
+    """Payload in the memory of this machine."""
     home = home_of(payload)
     assert home is not None, type(payload)
     return home.to_host(payload)

@@ -1,4 +1,4 @@
-"""Where somebody's code failed, in words: the line of theirs that raised, and what it said."""
+"""Places in somebody's code where it failed, in words: the line of theirs that raised, and its message."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def raised(error: BaseException, called: Callable[..., Any] | None = None) -> st
 
 
 def message_of(error: BaseException) -> str:
-    """What an exception says, as text that any terminal and any socket takes; short, whatever it is."""
+    """Message of an exception, as text that any terminal and any socket takes; short, whatever it is."""
     try:
         text = str(error)
     except Exception as worse:  # the exception's own text fails: its name has to do

@@ -86,7 +86,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Port:
-    """What inlets and outlets have in common. Use `Input` and `Output`.
+    """Base of inlets and outlets. Use `Input` and `Output`.
 
     Args:
         kind: video, audio, latent, text, tokens, context or any. ``context`` makes the stream a *log*:
@@ -121,7 +121,7 @@ class Port:
 
     @property
     def is_log(self) -> bool:
-        """Whether the stream is ordered and lossless: never timed out, never dropped."""
+        """True if the stream is ordered and lossless: never timed out, never dropped."""
         return self.kind == "context"
 
 

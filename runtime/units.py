@@ -17,7 +17,7 @@ MS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class UnitClock:
-    """How media time is cut into units.
+    """Division of media time into units.
 
     Attributes:
         fps: pictures per second, exact (``Fraction(30000, 1001)`` is welcome).

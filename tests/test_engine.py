@@ -291,7 +291,7 @@ def test_an_interrupt_ends_sources_where_they_are_and_everything_flows_out(tmp_p
 
 @pytest.mark.parametrize("serial", [True, False])
 def test_a_second_interrupt_ends_a_virtual_run_at_once(tmp_path, monkeypatch, serial):
-    monkeypatch.setattr("wangraph.runtime.engine.local.LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("wangraph.runtime.engine.local.POLL_EVERY_S", 0.0)
 
     def settled(interrupts):
         run = Run(looped(tmp_path / "out").plan(), Options(clock="virtual", serial=serial))

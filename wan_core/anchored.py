@@ -61,7 +61,7 @@ class AnchoredSequence:
         self._bias = _bias(geometry, config, tokens, age, prefix | sink).to(like.device, self.dtype)
 
     def attend(self, layer: int, qk: Tensor, v: Tensor) -> Tensor:
-        """As in `attention.Memory`."""
+        """See `attention.Memory`."""
         geometry, length = self.geometry, qk.shape[1]
         qk = qk.to(self._by.cos.dtype)
         q, k = qk[:, :, : -geometry.kv_heads], rotate(qk[:, :, -geometry.kv_heads :], self._by)
@@ -80,7 +80,7 @@ class AnchoredSequence:
 
 
 def _bias(geometry: Geometry, config: CacheConfig, tokens: Tokens, age: Tensor, anchors: Tensor) -> Tensor:
-    """What is added to scores, [KV, G*T, T]: ALiBi, and minus infinity where nothing is seen."""
+    """Bias added to scores, [KV, G*T, T]: ALiBi, and minus infinity where nothing is seen."""
     seen = visible(tokens, tokens) & (anchors[None] | remembered(age, age, config.seen_units))
     near = anchors[None] & (age[None] < age[:, None])
     reference = torch.where(near, tokens.slices[:, None], tokens.unit[None])

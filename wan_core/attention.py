@@ -31,7 +31,7 @@ HIDDEN = -1e4
 
 
 class Memory(Protocol):
-    """What the queries of one pass meet."""
+    """Keys and values that the queries of one pass meet."""
 
     def attend(self, layer: int, qk: Tensor, v: Tensor) -> Tensor:
         """Un-rotated queries and keys [B, T, H + KV, D] and values [B, T, KV, D] of a layer -> [B, T, H * D]."""
@@ -39,7 +39,7 @@ class Memory(Protocol):
 
 
 class Attention(nn.Module):
-    """What is learned of attention: `project`, then a `Memory`, then ``out``, [B, T, H * D] -> [B, T, width]."""
+    """Learned part of attention: `project`, then a `Memory`, then ``out``, [B, T, H * D] -> [B, T, width]."""
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Attention(nn.Module):
 
 
 class Geometry:
-    """How heads are folded and which channels they carry; made once per model from its configuration.
+    """Folding of heads and the channels they carry; made once per model from its configuration.
 
     Args:
         config: of the backbone.
@@ -161,7 +161,7 @@ class WholeSequence:
         self.chunks = [self._mask(tokens, seen, *(per_unit * unit for unit in span)) for span in spans]
 
     def attend(self, layer: int, qk: Tensor, v: Tensor) -> Tensor:
-        """As in `Memory`. Rotates in the precision of the weights; bf16 softmax products are slower on CPUs."""
+        """See `Memory`. Rotates in the precision of the weights; bf16 softmax products are slower on CPUs."""
         rotated = rotate(qk.to(self.rotation.cos.dtype), self.rotation)
         q, k = rotated[:, :, : -self.geometry.kv_heads], rotated[:, :, -self.geometry.kv_heads :].transpose(1, 2)
         keys = torch.cat([k, self.channels.expand(*k.shape[:2], -1, -1)], -1).to(self.dtype)

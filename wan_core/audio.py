@@ -32,7 +32,7 @@ MEMORY_HOPS = 6
 
 @dataclass
 class AudioEncoderState(State):
-    """What the encoder keeps.
+    """State of the encoder.
 
     Attributes:
         samples: the last hop, [B, hop].
@@ -45,7 +45,7 @@ class AudioEncoderState(State):
 
 @dataclass
 class AudioDecoderState(State):
-    """What the decoder keeps.
+    """State of the decoder.
 
     Attributes:
         hidden: the past of each convolution.

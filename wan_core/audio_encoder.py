@@ -1,4 +1,4 @@
-"""How the thinker hears: a causal convolutional encoder on the user's log-mel, trained jointly with the backbone.
+"""Encoder of the user's sound: causal convolutions on log-mel, trained jointly with the backbone.
 
 User audio is never generated, so it needs no codec, only what matters for answering.
 

@@ -1,4 +1,4 @@
-"""What a checkpoint holds, read from its header alone. Imports no torch, reads no weight.
+"""Contents of a checkpoint, read from its header alone. Imports no torch, reads no weight.
 
 A checkpoint is named by a preset (``tiny``: the weights shipped with the package, else random ones), by a
 ``.safetensors`` file, or by a folder of them. Tensors are named ``part.name`` (``video_codec.encoder.mix.weight``);
@@ -74,7 +74,7 @@ class CheckpointInfo:
 
     @property
     def vocabulary(self) -> Vocabulary | None:
-        """What its tokens and events stand for; None: its words are those of a language model's tokenizer.
+        """Meaning of its tokens and events; None: its words are those of a language model's tokenizer.
 
         Raises:
             ModelError: it cannot be read, has more entries than the preset has rows, or there are two.
@@ -146,7 +146,7 @@ class CheckpointInfo:
 
 
 def shipped_folder() -> Path:
-    """Where the weights that come with the package are."""
+    """Folder of the weights that come with the package."""
     return Path(str(resources.files(__package__))) / "weights"
 
 
@@ -184,7 +184,7 @@ def preset_of(checkpoint: str | Path) -> Preset:
 
 
 def vocabulary_of(checkpoint: str | Path) -> Vocabulary | None:
-    """What the tokens of a checkpoint stand for; None: its words are those of a language model's tokenizer.
+    """Meaning of a checkpoint's tokens; None: its words are those of a language model's tokenizer.
 
     Raises:
         ModelError: not found, not readable, without a known preset, or with a vocabulary that cannot be used.

@@ -106,7 +106,7 @@ CACHE_CHANNELS = 2
 
 @dataclass(frozen=True)
 class CacheConfig:
-    """How much history the keys and values of one session hold. Memory is taken ``chunk_units`` at a time.
+    """Length of the history in the keys and values of one session. Memory is taken ``chunk_units`` at a time.
 
     Policy ``full``: everything, up to ``cap_units``; from there on every unit replaces the oldest one, so that neither
     memory nor time per unit grows any further.
@@ -150,7 +150,7 @@ class CacheConfig:
 
     @property
     def sink_reach(self) -> int:
-        """How far away the sinks may get, counted from unit 0."""
+        """Greatest distance of the sinks, counted from unit 0."""
         return self.sink_units + self.window_units
 
 

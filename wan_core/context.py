@@ -48,7 +48,7 @@ class ContextState(State):
 
     @property
     def last_digest(self) -> bytes:
-        """Of the last slice."""
+        """Digest of the last slice."""
         return self.digest.numpy().tobytes()
 
     def reset(self, rows: Sequence[int] | None = None, first_unit: int = 0) -> None:
@@ -76,7 +76,7 @@ def append_slice(cache: KVCache, state: ContextState, slice_: KVSlice) -> None:
 
 @torch.inference_mode()
 def take_slice(cache: KVCache, state: ContextState, slice_: KVSlice) -> None:
-    """As `append_slice`, of a slice that fits and follows.
+    """Take a slice that fits and follows; see `append_slice`.
 
     Raises:
         ModelError: it holds NaN or infinity, as its writer computed them; the state is then as before.

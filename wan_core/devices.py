@@ -1,4 +1,4 @@
-"""What device holds a preset in real time: bounds from operations and bytes. Imports no torch.
+"""Devices that hold a preset in real time: bounds from operations and bytes. Imports no torch.
 
 A bound is not a measurement: it leaves out starting kernels, transfers and everything small, and a real run is slower.
 What it shows to be impossible is impossible.
@@ -45,7 +45,7 @@ DEVICES = (
 
 @dataclass(frozen=True)
 class Work:
-    """What one part of the system does in one unit."""
+    """Work of one part of the system in one unit."""
 
     flops: int
     bytes_read: int
@@ -93,7 +93,7 @@ def load(cost: ModelCost, minutes: float, steps: int, number_bytes: int) -> Load
 
 @dataclass(frozen=True)
 class Fit:
-    """Whether a device holds it.
+    """Fit of a preset to a device.
 
     Attributes:
         ms: of think, solve and codecs.

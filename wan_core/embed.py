@@ -35,7 +35,7 @@ Absent = Mapping[str, Tensor]
 
 @dataclass
 class UserTrack:
-    """What the user did in U units; a field that is None is absent in all of them.
+    """Inputs of the user in U units; a field that is None is absent in all of them.
 
     Attributes:
         video: codec latents [B, U, h, w, channels].
@@ -52,7 +52,7 @@ class UserTrack:
 
 @dataclass
 class AgentTrack:
-    """What the agent showed and said in U units; a field that is None is absent in all of them.
+    """Responses of the agent in U units, shown and spoken; a field that is None is absent in all of them.
 
     Attributes:
         audio: codec latents [B, U, latents, channels].
@@ -67,7 +67,7 @@ class AgentTrack:
 
 @dataclass
 class PrefixTrack:
-    """What is told before unit 0, in P units: who the agent is, how it looks and sounds, where it is.
+    """Prefix of a session before unit 0, in P units: who the agent is, how it looks and sounds, where it is.
 
     Attributes:
         user: typed text, and sights and sounds of the prefix.
@@ -80,7 +80,7 @@ class PrefixTrack:
 
 @dataclass
 class DecisionTrack:
-    """What the agent decided in U units; absent where it did not answer.
+    """Decisions of the agent in U units; absent where it did not answer.
 
     Attributes:
         event: [B, U, 2] int64, numbers of a state and of a gesture.

@@ -18,7 +18,7 @@ from .text import Language, TypedText
 
 @dataclass
 class UserUnit:
-    """What the user did in one unit. A field that is None is absent: lost, or there is no such device.
+    """Inputs of the user in one unit. A field that is None is absent: lost, or there is no such device.
 
     Attributes:
         video: codec latents [B, h, w, channels].
@@ -37,7 +37,7 @@ class UserUnit:
 
 @dataclass
 class ResponseUnit:
-    """What the agent showed and said in one unit, as everybody saw and heard it; None is absent.
+    """Response of the agent in one unit, as everybody saw and heard it; None is absent.
 
     Attributes:
         audio: codec latents [B, latents, channels].
@@ -76,7 +76,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Thought:
-    """What came of one unit.
+    """Result of thinking one unit.
 
     Attributes:
         slice: for the context log.

@@ -1,4 +1,4 @@
-"""How the model sees its user: a causal network from the pictures of a unit to one small latent picture.
+"""Eyes of the model: a causal network from the pictures of a unit to one small latent picture.
 
 User pictures are never generated, so what sees them need not be able to draw them. The codec of the agent's own face
 is learned on drawings; eyes are learned on people, and give for a real picture the latent that the codec gives for a
@@ -35,13 +35,13 @@ NARROW, HIDDEN = 32, 256
 
 @dataclass
 class EyesState(State):
-    """What eyes keep: the features of the unit before, ``features.steps`` [B, 1, D]."""
+    """State of the eyes: the features of the unit before, ``features.steps`` [B, 1, D]."""
 
     features: Past
 
 
 class Sight(Protocol):
-    """What sees a user: eyes, or the encoder of a video codec; states are its own."""
+    """Encoder that sees a user: eyes, or that of a video codec; states are its own."""
 
     def new_encoder_state(self, batch: int = 1) -> Any:
         """The beginning."""

@@ -31,7 +31,7 @@ METHODS = ("euler", "heun")
 
 @dataclass(frozen=True)
 class Solver:
-    """How a response is solved from noise.
+    """Solver of a response from noise.
 
     Attributes:
         steps: 1 or more; ``steps`` predictions by ``euler``, ``2 * steps - 1`` by ``heun``.
@@ -66,7 +66,7 @@ class Solver:
 
 
 class Latents(NamedTuple):
-    """What the agent says and shows in one unit, or in some units ([B, U, ...]), in the codecs' normalised scale.
+    """Latents of the agent's voice and face in one unit, or in some ([B, U, ...]), in the codecs' normalised scale.
 
     Attributes:
         audio: [B, latents, channels].
@@ -98,7 +98,7 @@ def velocity(z: Tensor, x: Tensor, t: Tensor) -> Tensor:
 
 
 def loss_weight(t: Tensor) -> Tensor:
-    """What makes a squared error of x one of the velocity: ``1 / max(t, MIN_TIME)^2``."""
+    """Factor from a squared error of x to one of the velocity: ``1 / max(t, MIN_TIME)^2``."""
     return t.clamp_min(MIN_TIME).square().reciprocal()
 
 

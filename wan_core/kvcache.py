@@ -205,7 +205,7 @@ class KVCache:
         state.lingering = 0
 
     def _place(self, slices: int) -> int:
-        """Where in the ring the slice goes that comes after so many."""
+        """Place in the ring of the slice that comes after so many."""
         return slices % self.ring_units
 
     def _keep_sink(self, state: KVState, fresh: Tensor) -> None:
@@ -221,7 +221,7 @@ class KVCache:
                 state.keys[row, :, :, source, HIDDEN_CHANNEL] = HIDDEN
 
     def _place_anchors(self, state: KVState) -> None:
-        """Where anchors stand while a slice is written.
+        """Places of anchors while a slice is written.
 
         An anchor of unit j, counted from where its row began, stands at ``j + max(0, age - reach)``: its distance
         from the present unit is ``min(age, reach) - j``. To ALiBi it is as near as the present unit.
@@ -287,7 +287,7 @@ class CachePass:
         self.queries, self.folded = room[..., :width], room.flatten(2, 3)
 
     def attend(self, layer: int, qk: Tensor, v: Tensor) -> Tensor:
-        """As in `attention.Memory`."""
+        """See `attention.Memory`."""
         geometry, kv_heads = self.cache.geometry, self.cache.kv_heads
         keys, values, new_keys, new_values, unrotated = self.layers[layer]
         q, k = torch.split(rotate(qk, self.by), [qk.shape[2] - kv_heads, kv_heads], 2)

@@ -1,4 +1,4 @@
-"""What the thinker sends for each unit, and for each unit of a prefix: one slice of keys and values, and its place.
+"""Slice of keys and values that the thinker sends for each unit, and for each unit of a prefix, with its place.
 
 # B batch, L layers, KV key-value heads, N tokens of a slice, D head width
 """

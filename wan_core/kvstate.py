@@ -1,4 +1,4 @@
-"""What a session remembers: keys and values of the past, preallocated.
+"""Memory of a session: keys and values of the past, preallocated.
 
 Layout of the token axis:  ``[ sinks | prefix | ring | lingering | pending | room for noisy tokens ]``.
 
@@ -38,7 +38,7 @@ REBASE_UNITS = 32
 
 @dataclass
 class KVState(State):
-    """What a batch of sessions remembers. Written in place by `KVCache`.
+    """Memory of a batch of sessions. Written in place by `KVCache`.
 
     Attributes:
         keys: [B, L, KV, C, E], rotated at their absolute unit (anchors: where they stand for the present unit).
@@ -91,7 +91,7 @@ class KVState(State):
 
     @property
     def is_coming(self) -> bool:
-        """Whether a prefix has come in part, and the rest of it has not."""
+        """True if a prefix has come in part, and the rest of it has not."""
         return self.coming_keys.shape[-2] > 0
 
     @property
@@ -141,7 +141,7 @@ class KVState(State):
 
 
 def base_of(unit: Tensor) -> Tensor:
-    """What the unit channel counts from at this unit."""
+    """Unit from which the unit channel counts at this unit."""
     return unit - unit % REBASE_UNITS
 
 

@@ -1,4 +1,4 @@
-"""What the codecs have in common: a Gaussian over latents, and their scale as the model sees them."""
+"""Base of the codecs: a Gaussian over latents, and their scale as the model sees them."""
 
 from __future__ import annotations
 

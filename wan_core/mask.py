@@ -1,4 +1,4 @@
-"""Who sees whom: the block-causal mask, from order keys.
+"""Block-causal mask of who sees whom, from order keys.
 
 Within unit i the groups are ordered ``u_i = 3i``, ``s_i = 3i + 1``, ``y_i = 3i + 2``. Tokens travel in *slices*:
 slice k is ``[y_{k-1}, u_k, s_k]``, in training followed by the noisy tokens of y_k.
@@ -25,7 +25,7 @@ from .config import Position, SlotConfig
 
 
 class Tokens(NamedTuple):
-    """Where some tokens stand.
+    """Places of some tokens.
 
     Attributes:
         unit: [T] unit they belong to.
@@ -91,7 +91,7 @@ def tokens_of(
 
 
 class TailMask:
-    """Who sees whom among the newest T tokens, behind a history of any length that all of them see.
+    """Mask among the newest T tokens, behind a history of any length that all of them see.
 
     The mask of a pass is a view of one buffer, so that none is made per unit.
 

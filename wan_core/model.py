@@ -32,7 +32,7 @@ from .transformer import Transformer
 
 @dataclass
 class Predictions:
-    """What the model says of every unit of a sequence.
+    """Predictions of the model for every unit of a sequence.
 
     Attributes:
         state_logits: [B, U, states].
@@ -71,7 +71,7 @@ class DuplexModel(nn.Module):
 
     @property
     def is_local(self) -> bool:
-        """Whether the word is read without a pass through the backbone of its own."""
+        """True if the word is read without a pass through the backbone of its own."""
         return self.preset.text_decode == "local"
 
     @property
@@ -86,7 +86,7 @@ class DuplexModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.embed.null.device
 
     def forward(
@@ -153,7 +153,7 @@ class DuplexModel(nn.Module):
     def _memory(
         self, tokens: Tokens, origin: int, has_prefix: bool, per_unit: int, dtype: torch.dtype | None
     ) -> Memory:
-        """What a whole sequence meets: itself, under the mask."""
+        """Memory of a whole sequence: itself, under the mask."""
         config = self.preset.cache
         if has_prefix or config.n_sinks:
             return AnchoredSequence(self.geometry, config, tokens, origin, self.embed.null, dtype)
@@ -181,7 +181,7 @@ class DuplexModel(nn.Module):
         return self.read_words(user_hidden + self.embed.event(event))
 
     def read_words(self, hidden: Tensor) -> Tensor:
-        """What the word is read from [..., d] -> logits [..., V]."""
+        """Logits of the word [..., V] from what it is read from [..., d]."""
         if self.text_head is None:
             return F.linear(hidden, self.embed.s_text.weight)
         logits: Tensor = self.text_head(hidden)
@@ -243,7 +243,7 @@ def laid_out(model: DuplexModel) -> DuplexModel:
 
 
 def _text_head(preset: Preset) -> nn.Module | None:
-    """What reads words: a small network, the matrix of a language model, or (None) the table of words itself."""
+    """Reader of words: a small network, the matrix of a language model, or (None) the table of words itself."""
     width = preset.backbone.width
     if preset.tie_embeddings:
         return None

@@ -1,4 +1,4 @@
-"""What a preset costs, by arithmetic from its configuration alone: weights, memory, operations. Imports no torch.
+"""Cost of a preset, by arithmetic from its configuration alone: weights, memory, operations. Imports no torch.
 
 Operations are floating-point ones, two for each multiplication with its addition, of matrix products and convolutions
 only: the rest is small. *Thinking* is all that the thinker's backbone does in one unit; a *solver step* is one
@@ -61,7 +61,7 @@ class ModelCost:
 
     @property
     def model_parameters(self) -> int:
-        """Of `model.DuplexModel`: everything but the codecs."""
+        """Number of weights of `model.DuplexModel`: everything but the codecs."""
         return self._embeddings() + self._backbone() + self._heads()
 
     @property
@@ -93,12 +93,12 @@ class ModelCost:
 
     @property
     def cap_minutes(self) -> float:
-        """How long the cache grows."""
+        """Time for which the cache grows."""
         return self.cap_units * self.preset.unit_seconds / 60
 
     @property
     def at_cap(self) -> str:
-        """What becomes of a session that goes on when its cache is full."""
+        """Words for what becomes of a session that goes on when its cache is full."""
         cache = self.preset.cache
         if cache.n_sinks:
             return f"keeps the first {cache.n_sinks} units and the last {cache.ring_units}, forgets those between"
@@ -223,7 +223,7 @@ def _video_layers(c: VideoCodecConfig) -> tuple[list[tuple[int, int, int, int]],
 
 
 def video_codec_parameters(config: VideoCodecConfig) -> int:
-    """Of `video.VideoCodec`, or of the public codec."""
+    """Number of weights of `video.VideoCodec`, or of the public codec."""
     if config.kind == "wan2.1":
         return WAN_VAE_PARAMETERS
     encoder, decoder = _video_layers(config)
@@ -253,7 +253,7 @@ def _audio_layers(c: AudioCodecConfig) -> tuple[list[tuple[int, int, bool]], lis
 
 
 def audio_codec_parameters(config: AudioCodecConfig) -> int:
-    """Of `audio.AudioCodec`, or of the public codec."""
+    """Number of weights of `audio.AudioCodec`, or of the public codec."""
     if config.kind == "mimi":
         return MIMI_PARAMETERS
     encoder, decoder = _audio_layers(config)

@@ -25,7 +25,7 @@ PLACES = 6
 
 
 class Modulation(NamedTuple):
-    """What one layer does to the noisy tokens of one pass.
+    """Modulation of the noisy tokens of one pass by one layer.
 
     Attributes:
         table: [B, U, 1, 6, d].
@@ -42,7 +42,7 @@ class Modulation(NamedTuple):
         return self._of_noisy(x, 1 + self.table[..., half + SCALE, :], self.table[..., half + SHIFT, :])
 
     def after(self, y: Tensor, half: int) -> Tensor:
-        """What half a block adds to the stream, [B, N, d]: times ``1 + g``."""
+        """Gate of what half a block adds to the stream, [B, N, d]: times ``1 + g``."""
         return self._of_noisy(y, 1 + self.table[..., half + GATE, :], None)
 
     def _of_noisy(self, x: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:

@@ -113,7 +113,7 @@ def predict_clean(model: DuplexModel, cache: KVState, unit: int, z: Latents, t: 
 
 
 def _noisy_pass(model: DuplexModel, cache: KVState, unit: int) -> CachePass:
-    """What noisy tokens of the unit meet. It is never kept, so every step of a solve can use the same."""
+    """Memory for noisy tokens of the unit. It is never kept, so every step of a solve can use the same."""
     ahead = unit - cache.units[0]  # -1: the slice of their unit is closed
     offsets = model.noisy_offsets + model.preset.stride * ahead
     return CachePass(model.cache, cache, offsets, model.noisy_mask)

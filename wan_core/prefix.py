@@ -39,7 +39,7 @@ def prefix_of(model: DuplexModel, prefix: Sequence[PrefixUnit], batch: int) -> t
 
 
 def _memory(model: DuplexModel, tokens: Tokens, per_unit: int) -> Memory:
-    """What the units of a prefix see of each other: the earlier ones as near as the present one to ALiBi."""
+    """Memory among the units of a prefix: the earlier ones are as near as the present one to ALiBi."""
     if bool(model.geometry.slopes.any()):
         return AnchoredSequence(model.geometry, model.preset.cache, tokens, 0, model.embed.null)
     # the same without ALiBi, and its masks do not grow with the heads: slices of public models are long
@@ -60,7 +60,7 @@ class _Recorder:
         self.values: list[Tensor] = []
 
     def attend(self, layer: int, qk: Tensor, v: Tensor) -> Tensor:
-        """As in `attention.Memory`."""
+        """See `attention.Memory`."""
         self.keys.append(qk[:, :, -self._kv_heads :])
         self.values.append(v)
         return self._memory.attend(layer, qk, v)

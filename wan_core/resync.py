@@ -1,4 +1,4 @@
-"""How a side of the context log that has lost the thread finds it again: the other side sends slices once more.
+"""Resynchronisation of a side of the context log that has lost its past: the other side sends slices once more.
 
     log.append(slice)                     the writer keeps what it has sent
     need = follow(cache, state, slices)   the reader takes what follows; else: the place in the log of what it needs
@@ -78,7 +78,7 @@ class ContextLog:
         return found
 
     def slices_up_to_newest(self, place: int, most: int) -> list[KVSlice]:
-        """As `slices_since`, and the newest slice in any case: a reader then sees whether others are missing."""
+        """Slices as of `slices_since`, and the newest in any case: a reader then sees whether others are missing."""
         found = self.slices_since(place, most)
         return found if self._last is None or (found and found[-1].start == self._last.start) else [*found, self._last]
 

@@ -25,7 +25,7 @@ from .errors import ModelError
 
 @dataclass
 class State:
-    """What a stateful module knows about the past.
+    """State of a module: what it knows about the past.
 
     Subclasses are dataclasses whose fields are tensors with the batch first, ints common to all rows (positions),
     other States, or tuples of States. They own their tensors: no field is a view of what a caller gave.
@@ -75,7 +75,7 @@ class State:
             setattr(self, item.name, getattr(later, item.name))
 
     def _saved(self, key: str) -> Tensor | int:
-        """What of a field is saved; states with room to spare override this and the next two."""
+        """Part of a field that is saved; states with room to spare override this and the next two."""
         value: Tensor | int = getattr(self, key)
         return value
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Language(Protocol):
-    """What typed lines and spoken tokens are read with: a vocabulary, or a language model's tokenizer."""
+    """Words of typed lines and spoken tokens: a vocabulary, or a language model's tokenizer."""
 
     @property
     def pad(self) -> int:
@@ -24,7 +24,7 @@ class Language(Protocol):
         ...
 
     def new_reader(self) -> Callable[[int], str]:
-        """What is displayed for each token of a session, in turn; ``""`` for nothing."""
+        """Reader of a session's tokens, each as it is displayed, in turn; ``""`` for nothing."""
         ...
 
 
@@ -44,7 +44,7 @@ class NumberedTokens:
 
 
 class TypedText:
-    """What the user has typed and the model has not read yet: first in, first out, one token per unit.
+    """Typed text that the model has not read yet: first in, first out, one token per unit.
 
     Attributes:
         waiting: tokens still to be read, the next one first.

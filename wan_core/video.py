@@ -25,14 +25,14 @@ from .streaming import State
 
 @dataclass
 class VideoEncoderState(State):
-    """What the encoder keeps: the features of the unit before, ``features.steps`` [B, 1, D, h, w]."""
+    """State of the encoder: the features of the unit before, ``features.steps`` [B, 1, D, h, w]."""
 
     features: Past
 
 
 @dataclass
 class VideoDecoderState(State):
-    """What the decoder keeps: the raw latent of the unit before, ``latents.steps`` [B, 1, h, w, Z]."""
+    """State of the decoder: the raw latent of the unit before, ``latents.steps`` [B, 1, h, w, Z]."""
 
     latents: Past
 

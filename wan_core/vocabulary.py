@@ -1,4 +1,4 @@
-"""What a model's tokens stand for: the words that are typed and said, the states and gestures of its events.
+"""Meaning of a model's tokens: the words that are typed and said, the states and gestures of its events.
 
 A vocabulary is data: that of a preset is ``vocabularies/NAME.json`` beside this file, that of a checkpoint is in its
 header. Tokens are places in it, and weights are learned by place: entries are never moved. Imports no torch.
@@ -79,7 +79,7 @@ class Vocabulary:
         return [piece for piece in pieces if self._token(piece) == UNKNOWN]
 
     def word_of(self, token: int) -> str:
-        """What is displayed of a token that the agent says: a word, ``""`` for nothing, a dash where it breaks off.
+        """Word displayed for a token that the agent says, ``""`` for nothing, a dash where it breaks off.
 
         Raises:
             IndexError: no such token.
@@ -87,7 +87,7 @@ class Vocabulary:
         return _DISPLAYED[token] if token in _DISPLAYED else self.words[token]
 
     def new_reader(self) -> Callable[[int], str]:
-        """As `word_of`; a token beyond the vocabulary, of a model with a larger table, is displayed by its number."""
+        """Reader of tokens as by `word_of`; one beyond the vocabulary, of a larger table, is displayed by number."""
         return lambda token: self.word_of(token) if token < len(self.words) else f"<{token}>"
 
     def state(self, name: str) -> int:
@@ -107,7 +107,7 @@ class Vocabulary:
         return self.gestures.index(name)
 
     def to_json(self) -> str:
-        """As it is kept in a checkpoint's header; `from_json` reads it again."""
+        """JSON as a checkpoint's header keeps it; `from_json` reads it again."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     def _token(self, piece: str) -> int:

@@ -57,7 +57,7 @@ class PictureReader:
         self._pull()
 
     def has_more(self, frame: int) -> bool:
-        """Whether the file still shows a picture at frame number ``frame``."""
+        """True if the file still shows a picture at frame number ``frame``."""
         self.skip_to(frame)
         return self._ahead is not None or self.end_frame > frame
 
@@ -96,7 +96,7 @@ class PictureReader:
         self._ahead = shown_from, source
 
     def _length(self, source: Any) -> Fraction:
-        """How long the source shows a picture, in frames of the clock, rounded to the nearest."""
+        """Length for which the source shows a picture, in frames of the clock, rounded to the nearest."""
         length = source.duration * source.time_base if source.duration else 1 / (self._stream.average_rate or 25)
         return Fraction(length) * self._fps + Fraction(1, 2)
 

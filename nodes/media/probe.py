@@ -1,4 +1,4 @@
-"""What a media file holds, known before it is played."""
+"""Contents of a media file, known before it is played."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class MediaInfo:
 
     @property
     def has_video(self) -> bool:
-        """Whether there is a picture."""
+        """True if there is a picture."""
         return self.width > 0
 
 
@@ -136,7 +136,7 @@ def decoded(container: Any, stream: Any, on_damage: Callable[[str], None]) -> It
 
 
 def is_stray(at: Fraction, last: Fraction, info: MediaInfo) -> bool:
-    """Whether a time stamp is damaged: far after the one before it, and after the file's stated end."""
+    """True if a time stamp is damaged: far after the one before it, and after the file's stated end."""
     beyond = info.duration_s is not None and at > info.start + Fraction(info.duration_s) + 1
     return beyond and at > last + LONGEST_HOLE_S
 

@@ -43,7 +43,7 @@ class SoundReader:
         self._pull()
 
     def has_more(self, sample: int) -> bool:
-        """Whether there is sound at or after sample number ``sample``; nothing is lost by asking."""
+        """True if there is sound at or after sample number ``sample``; nothing is lost by asking."""
         while self.end_sample <= sample and self._pull():
             pass
         return self.end_sample > sample

@@ -35,7 +35,7 @@ def flash_square(height: int, width: int) -> tuple[slice, slice]:
 
 
 def background(height: int, width: int) -> Image:
-    """What stands still: a soft gradient with a frame around the square that flashes."""
+    """Still part of the picture: a soft gradient with a frame around the square that flashes."""
     y, x = np.mgrid[0:height, 0:width]
     image = np.empty((height, width, 3), np.uint8)
     image[..., 0] = 30 + 50 * x // width

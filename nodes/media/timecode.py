@@ -53,7 +53,7 @@ def _cells(frame: int) -> list[int]:
 
 
 def _edges(shape: tuple[int, ...]) -> tuple[list[int], list[int]]:
-    """Where the rows and the columns of cells begin and end, in pixels."""
+    """Pixels at which the rows and the columns of cells begin and end."""
     height, width = shape[:2]
     ys = [height * row // (BAND * ROWS) for row in range(ROWS + 1)]
     return ys, [width * column // COLUMNS for column in range(COLUMNS + 1)]

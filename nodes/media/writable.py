@@ -1,4 +1,4 @@
-"""Whether a file can be written, asked before anything is."""
+"""Check whether a file can be written, made before anything is."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How packets travel between processes: headers over ZeroMQ, payloads in shared memory. Imports the basics only."""
+"""Packets between processes: headers over ZeroMQ, payloads in shared memory. Imports the basics only."""

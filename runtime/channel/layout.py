@@ -1,4 +1,4 @@
-"""Which bytes of a process's shared segment hold what: computed from the plan, the same in every process.
+"""Layout of a process's shared segment: which bytes hold what, computed from the plan, the same in every process.
 
 A segment is one file: a page-aligned *lease table* first, then the *payload*. Every shared stream has a region in the
 payload, ``window + 2`` slots of equal size: the window may be held by readers, one slot is being written and one is
@@ -29,7 +29,7 @@ SPARE_SLOTS = 2
 
 @dataclass(frozen=True, slots=True)
 class TensorPlace:
-    """Where one tensor lies inside a slot."""
+    """Place of one tensor inside a slot."""
 
     offset: int
     max_bytes: int
@@ -108,7 +108,7 @@ def layout(streams: Iterable[StreamPlan], process: str) -> SegmentLayout:
 
 
 def is_shared(stream: StreamPlan) -> bool:
-    """Whether the payload travels in slots: by plan, with a reader, and with a known bound."""
+    """True if the payload travels in slots: by plan, with a reader, and with a known bound."""
     return stream.carrier == "shared" and bool(stream.readers) and bool(stream.max_bytes)
 
 

@@ -175,7 +175,7 @@ class Inbox:
 
     @property
     def has_more(self) -> bool:
-        """Whether the message that `receive` gave a packet of holds another one."""
+        """True if the message that `receive` gave a packet of holds another one."""
         return bool(self._ready)
 
     def wake(self) -> None:

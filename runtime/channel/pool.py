@@ -82,11 +82,11 @@ class Slot:
         return root
 
     def holds(self, start: int) -> bool:
-        """Whether an array whose first byte is at this address lies within the slot."""
+        """True if an array whose first byte is at this address lies within the slot."""
         return self._root() is not None and 0 <= start - self._address < self.region.slot_bytes
 
     def offset(self, tensor: str) -> int:
-        """Where a tensor lies inside the slot, in bytes."""
+        """Place of a tensor inside the slot, in bytes."""
         return self.region.tensors[tensor].offset
 
 
@@ -182,7 +182,7 @@ class Pool:
                     self._segment.leases[region.lease(index, reader)] = _FREE
 
     def holders(self, stream: str) -> dict[str, int]:
-        """How many of the stream's slots each process holds; empty when nobody holds any."""
+        """Number of the stream's slots that each process holds; empty when nobody holds any."""
         region = self._regions.get(stream)
         if region is None:
             return {}

@@ -18,7 +18,7 @@ Way = Literal["shared", "inline"]
 
 
 class Publisher:
-    """What a process's lanes send through; any thread, one thread at a time per stream."""
+    """Sending end of a process's lanes; any thread, one thread at a time per stream."""
 
     def __init__(self, process: str, outbox: Outgoing, pool: Pool | None) -> None:
         """``pool``: None for a process that shares nothing."""

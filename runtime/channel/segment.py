@@ -27,7 +27,7 @@ _LACKING = (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT)
 
 
 def shared_folder() -> Path:
-    """Where segments are made: the kernel's shared memory, the folder for temporary files where there is none."""
+    """Folder of segments: the kernel's shared memory, the folder for temporary files where there is none."""
     return SHARED_FOLDER if SHARED_FOLDER.is_dir() else Path(tempfile.gettempdir())
 
 

@@ -1,4 +1,4 @@
-"""How messages travel between processes. Today over ZeroMQ, by the ipc of one machine (`link`)."""
+"""Interface of the sockets between processes. Today over ZeroMQ, by the ipc of one machine (`link`)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Incoming(Protocol):
 
     @property
     def has_more(self) -> bool:
-        """Whether the message that `receive` gave a packet of holds another one."""
+        """True if the message that `receive` gave a packet of holds another one."""
         ...
 
     def wake(self) -> None:

@@ -1,4 +1,4 @@
-"""What goes over a socket: a versioned header, then the tensors that do not lie in shared memory.
+"""Wire format of a packet: a versioned header, then the tensors that do not lie in shared memory.
 
     frame 0     b"WG", protocol version, kind; then the msgpack body: a header, or a list of them (packets that one
                 call of a body made for the same readers)
@@ -129,7 +129,7 @@ def encode_all(parts: Sequence[tuple[Packet, Slot | None]], owner: str) -> list[
 
 
 def _placed(packet: Packet, slot: Slot | None, frames: list[Frame]) -> tuple[TensorHeader, ...]:
-    """Where the tensors of a packet are: in its slot, or in frames that are added here."""
+    """Places of a packet's tensors: in its slot, or in frames that are added here."""
     tensors = []
     for name, array in packet.on_host.items():
         dtype = _NAMES.get(array.dtype) or _NAMES.get(array.dtype.newbyteorder("="))

@@ -112,7 +112,7 @@ class Body:
 
     @property
     def wants_start(self) -> bool:
-        """Whether the node is to learn when unit 0 begins."""
+        """True if the node is to learn when unit 0 begins."""
         return self.node.is_live
 
     def start(self, timebase: Timebase) -> None:
@@ -213,7 +213,7 @@ class Body:
     # Out
 
     def _outputs(self, where: str, given: Outputs | None) -> Outputs:
-        """What ``step`` returned; None only from a node that has no outputs, where it is not a forgotten return."""
+        """Outputs that ``step`` returned; None only of a node without outputs: elsewhere it is a forgotten return."""
         if given is None and self._ports[1]:
             raise NodeError(f"{where}: step returned None (expected a mapping of outputs, {{}} for none), add a return")
         return {} if given is None else given

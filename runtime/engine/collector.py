@@ -1,4 +1,4 @@
-"""What comes out of a run while it goes on: records, packets and reports, and where they go."""
+"""Results of a run while it goes on: records, packets and reports, and where they go."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Watcher(Protocol):
 
 @dataclass
 class RunResult:
-    """What a run was like.
+    """Result of a run that has ended.
 
     Attributes:
         summary: as ``wangraph run --json`` prints it.
@@ -247,7 +247,7 @@ class Collector:
             self._records.append(subscription)
         return subscription
 
-    def look_again(self) -> None:
+    def poll_again(self) -> None:
         """Wake whoever waits for something about the run."""
         self._bell.ring()
 

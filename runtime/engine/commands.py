@@ -1,4 +1,4 @@
-"""What is asked of a run while it goes on. From any thread, or from a signal handler."""
+"""Commands to a run while it goes on. From any thread, or from a signal handler."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Commands:
 
     @property
     def wants_end(self) -> bool:
-        """Whether the run is to end."""
+        """True if the run is to end."""
         return self.stops > 0 or self.is_ended
 
     def put(self, command: Command) -> None:

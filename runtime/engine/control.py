@@ -1,4 +1,4 @@
-"""What the supervisor and a process say to each other, and the socket they say it over.
+"""Messages between the supervisor and a process, and the socket that carries them.
 
 supervisor                      process
    | <---- Hello (pid) ------------|   it runs
@@ -127,7 +127,7 @@ class Ready(msgspec.Struct, tag="ready", frozen=True):
 
 
 class Batch(msgspec.Struct, tag="batch", frozen=True):
-    """What happened since the last one, and how the process is doing. ``statuses``: while somebody watches."""
+    """News of a process since its last batch, and its state. ``statuses``: while somebody watches."""
 
     records: list[Happening]
     cpu_s: float

@@ -55,7 +55,7 @@ class SerialExecutor:
         return body.run(fire)
 
     def end(self, begun: object) -> Result:
-        """What it returned."""
+        """Wait for the body; give what it returned."""
         assert isinstance(begun, Result)
         return begun
 

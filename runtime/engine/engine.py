@@ -1,4 +1,4 @@
-"""What runs a plan: processes of their own under a supervisor, or the calling process."""
+"""Interface of what runs a plan: processes of their own under a supervisor, or the calling process."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Engine(Protocol):
 
     @property
     def usage(self) -> Usage:
-        """How the processes are doing."""
+        """Resources that each process uses."""
         ...
 
     @property
     def statuses(self) -> list[NodeStatus]:
-        """Where every node is, as far as `watch` had it reported."""
+        """State of every node, as far as `watch` had it reported."""
         ...
 
     def watch(self, for_ms: int) -> None:

@@ -57,11 +57,11 @@ class Fault(msgspec.Struct, frozen=True):
     factor: float = 1.0
 
     def strikes(self, fire: Fire) -> bool:
-        """Whether it falls into this call."""
+        """True if the fault falls into this call."""
         return fire.last >= self.first and (self.last is None or fire.first <= self.last)
 
     def extra_ns(self, cost_ns: int) -> int:
-        """How much longer a call takes that would have taken ``cost_ns``."""
+        """Time by which a call takes longer that would have taken ``cost_ns``."""
         return self.stall_ns + round(cost_ns * max(0.0, self.factor - 1))
 
     def __str__(self) -> str:

@@ -159,11 +159,11 @@ class ProcessHost:
 
     @property
     def hands_out(self) -> bool:
-        """Whether packets are handed out."""
+        """True if packets are handed out."""
         return self._taps is not None
 
     def batch(self) -> Batch:
-        """What happened since the last call, with stalls noticed on the way."""
+        """Records since the last call, with stalls noticed on the way."""
         self.poll()
         with self._lock:
             scheduler = self._scheduler
@@ -203,12 +203,12 @@ class ProcessHost:
 
     @property
     def is_watched(self) -> bool:
-        """Whether somebody wants to know soon where nodes stand."""
+        """True if somebody wants to know soon where nodes stand."""
         return time.monotonic() < self._watched_until
 
     @property
     def reports(self) -> list[tuple[str, str, str]]:
-        """What the nodes reported: (node, key, text)."""
+        """Reports of the nodes: (node, key, text)."""
         return [(name, key, text) for name, body in self._bodies.items() for key, text in body.reports]
 
     def _make_scheduler(self, begin: Begin) -> Scheduler:
@@ -302,7 +302,7 @@ class ProcessHost:
             del packet, packets  # slots are free as soon as the scheduler lets go of them
 
     def _arrive(self, packets: list[Packet]) -> None:
-        """What came in one message: taken in as a whole before anything fires."""
+        """Take in the packets of one message, all of them before anything fires."""
         with self._lock:
             assert self._scheduler is not None
             now = self._now()
@@ -399,7 +399,7 @@ class ProcessHost:
 
 
 class _Requests:
-    """What nodes of this process ask of the run, on its way to the supervisor."""
+    """Requests of this process's nodes to the run, on their way to the supervisor."""
 
     def __init__(self, forward: Callable[[NodeRequest], None]) -> None:
         self._forward = forward

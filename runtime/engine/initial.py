@@ -1,4 +1,4 @@
-"""What delayed inputs get before their stream begins."""
+"""Packets of delayed inputs before their stream begins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..plan.plan import Plan
 
 
 def initial_packets(graph: Plan) -> dict[tuple[str, str], Packet]:
-    """What delayed inlets get before their stream begins: zeros, or the tensors of a ``.npy``/``.npz`` file.
+    """Packets of delayed inlets before their stream begins: zeros, or the tensors of a ``.npy``/``.npz`` file.
 
     Raises:
         UserError: a file that is missing or has another shape than the stream.

@@ -1,4 +1,4 @@
-"""How a process of a run is started and watched: here, as a child of this process."""
+"""Start and watch of a run's processes: here, as children of this process."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ POLL_EVERY_S = 0.25
 
 
 class _Requests:
-    """What nodes ask of the run: it is left where a user's commands are."""
+    """Requests of nodes to the run: they are left where a user's commands are."""
 
     def __init__(self, commands: Commands, note: Callable[[str], None]) -> None:
         self._commands, self._note = commands, note
@@ -131,7 +131,7 @@ class LocalEngine:
 
     @property
     def origin_ns(self) -> int:
-        """When the bodies began to run; in virtual time, where units have no instant, only for orientation."""
+        """Instant at which the bodies began to run; in virtual time, where units have no instant, for orientation."""
         return self._began_ns
 
     @property
@@ -145,7 +145,7 @@ class LocalEngine:
 
     @property
     def statuses(self) -> list[NodeStatus]:
-        """Where every node stands."""
+        """State of every node."""
         return statuses(self._scheduler)
 
     def _tick(self, now: int) -> None:

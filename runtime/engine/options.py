@@ -1,4 +1,4 @@
-"""How a run is made: everything that may be chosen before it begins."""
+"""Options of a run: everything that may be chosen before it begins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ClockName = Literal["system", "virtual"]
 
 @dataclass(frozen=True)
 class Options:
-    """How to run.
+    """Options of one run.
 
     Attributes:
         units: sources end after so many units; None: when they have no more.
@@ -52,12 +52,12 @@ class Options:
 
     @property
     def in_processes(self) -> bool:
-        """Whether the run has processes of its own; one that follows decisions, which no clock holds, has none."""
+        """True if the run has processes of its own; one that follows decisions, which no clock holds, has none."""
         return not self.serial and self.clock == "system" and self.log is None
 
 
 class RunArguments(TypedDict, total=False):
-    """How to run a graph from Python; all may be left out.
+    """Arguments for running a graph from Python; all may be left out.
 
     Attributes:
         units: sources end after so many units.

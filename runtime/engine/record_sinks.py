@@ -1,4 +1,4 @@
-"""What a run writes while it goes on: its trace, the flight recorder's, a recording, and spans for a collector."""
+"""Files and feeds of a run while it goes on: its trace, the flight recorder's, a recording, spans for a collector."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class RecordSinks:
 
     @property
     def recording(self) -> dict[str, Any] | None:
-        """What was recorded, for the summary; None when nothing is."""
+        """Totals of what was recorded, for the summary; None when nothing is."""
         if self._recorder is None:
             return None
         recorder = self._recorder

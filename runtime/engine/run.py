@@ -107,7 +107,7 @@ class Run:
 
     @property
     def state(self) -> State:
-        """Where the run is: ``starting``; ``ready``, every node open and warm; ``running``; ``ended``."""
+        """Phase of the run: ``starting``; ``ready``, every node open and warm; ``running``; ``ended``."""
         engine = self.collector.engine
         if self._has_ended:
             return "ended"
@@ -279,7 +279,7 @@ class Run:
         return subscription
 
     def records(self, backlog: int | None = RECORDS) -> Subscription[Record]:
-        """What the run leaves behind of each step, from now on, as its trace holds it; several times a second."""
+        """Records of each step, from now on, as the run's trace holds them; several times a second."""
         subscription = self.collector.hand_out_records(backlog)
         if self._has_ended:
             subscription.close()
@@ -287,7 +287,7 @@ class Run:
 
     @property
     def timebase(self) -> Timebase | None:
-        """When units are on the machine's monotonic clock; None before the run's clock has begun."""
+        """Units on the machine's monotonic clock; None before the run's clock has begun."""
         engine = self.collector.engine
         return Timebase(engine.origin_ns, self.plan.clock) if engine is not None and engine.origin_ns else None
 
@@ -305,17 +305,17 @@ class Run:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What the run was like, as ``wangraph run --json`` prints it; empty before its end."""
+        """Summary of the run, as ``wangraph run --json`` prints it; empty before its end."""
         return self.collector.result.summary
 
     @property
     def reports(self) -> list[tuple[str, str, str]]:
-        """What nodes reported: (node, key, text); empty before the run's end."""
+        """Reports of the nodes: (node, key, text); empty before the run's end."""
         return self.collector.result.reports
 
     @property
     def log(self) -> list[Event]:
-        """What was decided so far."""
+        """Decisions so far."""
         return self.collector.result.log
 
     @property
@@ -325,12 +325,12 @@ class Run:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether `stop` or a signal asked the run to end."""
+        """True if `stop` or a signal asked the run to end."""
         return self._commands.stops > 0
 
     @property
     def exit_code(self) -> int:
-        """Of a command that does nothing but run it: 130 after Ctrl-C or `stop`, 143 after SIGTERM, else 0."""
+        """Exit code of a command that only runs it: 130 after Ctrl-C or `stop`, 143 after SIGTERM, else 0."""
         if not self.is_stopped:
             return 0
         return 143 if self._signal == signal.SIGTERM else 130
@@ -354,7 +354,7 @@ class Run:
         self._error = failure or unwritten
         self._has_ended = True
         self._end.ring()
-        self.collector.look_again()
+        self.collector.poll_again()
 
     def _make_engine(self) -> Engine:
         make = Supervisor if self.options.in_processes else LocalEngine

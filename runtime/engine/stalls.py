@@ -1,4 +1,4 @@
-"""Where nodes stand, and stalls: a node that is a unit over its due, and what it waits for. Looked for once a unit, a
+"""State of the nodes, and stalls: a node that is a unit over its due, and what it waits for. Looked for once a unit, a
 stall is told within two."""
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class StallWatch:
         return [f"node '{first.plan.name}': {doing}; {late_ns / 1e6:.0f} ms over its due"]
 
     def _due(self, state: NodeState) -> int:
-        """What is off the paced path has no due: its units come at their deadline, and nobody hears a unit of delay."""
+        """Instant after which a unit is late. Off the paced path there is no due: a unit comes at its deadline, and one
+        more unit of delay disturbs nobody."""
         due = state.plan.due_ns
         after = due if due is not None else self._plan.latency_ns + 2 * self._plan.clock.period_ns
         return self._plan.release_ns(state.cursor) + after

@@ -55,7 +55,7 @@ def _finish(future: asyncio.Future[None]) -> None:
 
 
 class Subscription(Generic[T]):
-    """What a run hands out of one kind, packets of a stream for example, in order, until it ends or `close` is called.
+    """Items of one kind that a run hands out, packets of a stream for example, in order, until its end or `close`.
 
     Iterate over it, with ``for`` in a thread or ``async for`` in a task; one consumer at a time. What is not consumed
     waits here: at most ``backlog`` items, the newest; older ones are dropped and counted.

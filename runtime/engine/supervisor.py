@@ -173,7 +173,7 @@ class Supervisor:
 
     @property
     def statuses(self) -> list[NodeStatus]:
-        """Where every node stands, as told lately by processes that `watch` asked."""
+        """State of every node, as processes reported it lately that `watch` asked."""
         return [status for child in self._children.values() for status in child.statuses]
 
     @property
@@ -236,7 +236,7 @@ class Supervisor:
                 self._escalate()
 
     def _is_stuck(self) -> bool:
-        """Whether a stop does not come to its end: in order, a slow reader may take as long as it moves."""
+        """True if a stop does not come to its end: in order, a slow reader may take as long as it moves."""
         if self._stop_wanted_at is None:
             return False
         if self._stopping_at_once:

@@ -1,4 +1,4 @@
-"""What a process asks the kernel for: its own usage, sharp timers, an end with its parent."""
+"""Requests of a process to the kernel: its own usage, sharp timers, an end with its parent."""
 
 from __future__ import annotations
 

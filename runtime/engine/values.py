@@ -15,7 +15,7 @@ from ..ports import DTYPE_BYTES, Port, TensorSpec
 
 
 def value_of(contract: Port, packet: Packet | None) -> Any:
-    """What a body sees of a packet: an array, a str, tensors by name, or None where there is no payload."""
+    """Value of a packet as a body gets it: an array, a str, tensors by name, or None where there is no payload."""
     if packet is None or not packet.is_payload:
         return None
     if contract.kind == "text":
@@ -29,7 +29,7 @@ def text_of(packet: Packet) -> str | None:
 
 
 class Contract:
-    """What one port may carry: its declaration, with the sizes that the plan resolved.
+    """Contract of one port: its declaration, with the sizes that the plan resolved.
 
     Args:
         declared: the port as its node declares it.

@@ -1,1 +1,1 @@
-"""What a graph will do before it runs: profiles, resources, simulation, verdict. Imports `engine` and below."""
+"""Forecast of a graph before it runs: profiles, resources, simulation, verdict. Imports `engine` and below."""

@@ -1,4 +1,4 @@
-"""How much of a body's time holds the interpreter, which shuts out every other lane of its process.
+"""Share of a body's time that holds the interpreter, which shuts out every other lane of its process.
 
 Beside the body a thread counts in plain Python, which it can do only while it has the interpreter. What it computes
 while nobody else wants the interpreter says how much it could; what it lacks of that beside the body, the body held.
@@ -107,7 +107,7 @@ class _Meter:
         call()
 
     def end(self, begun: object) -> Result:
-        """What it returned."""
+        """Stop the measurement; give what it returned."""
         assert isinstance(begun, Result)
         return begun
 

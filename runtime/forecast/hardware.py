@@ -1,4 +1,4 @@
-"""What bodies of a simulation share: the interpreter of a process, a device, the cores of a machine."""
+"""Shared hardware of a simulation: the interpreter of a process, a device, the cores of a machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Server:
     free_at: list[int] = field(default_factory=list)
 
     def done_at(self, now: int, work_ns: int) -> int:
-        """When work that comes now will be done."""
+        """Instant at which work that comes now will be done."""
         if not self.free_at:
             self.free_at = [0] * self.n
         done = max(now, self.free_at[0]) + work_ns
@@ -27,7 +27,7 @@ class _Server:
 
 
 class Hardware:
-    """What a profile says of it; each serves first what came first."""
+    """Servers that bodies share, as a profile describes them; each serves first what came first."""
 
     def __init__(self, plan: Plan, profile: Profile, draws: Draws) -> None:
         self._plan = plan
@@ -36,7 +36,7 @@ class Hardware:
         self._servers: dict[str, _Server] = {}
 
     def end_ns(self, node: NodePlan, cost_ns: int, now: int) -> int:
-        """When a body that starts now and costs so much will be done."""
+        """Instant at which a body that starts now and costs so much will be done."""
         ends = [now + cost_ns]
         if hold := self._draws.hold_ns(node, cost_ns):
             ends.append(self._server(f"interpreter {node.process}").done_at(now, hold))

@@ -1,4 +1,4 @@
-"""What is done to a simulated run: sessions that join and leave, processes that die and come back, fences."""
+"""Incidents of a simulated run: sessions that join and leave, processes that die and come back, fences."""
 
 from __future__ import annotations
 

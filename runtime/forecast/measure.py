@@ -137,7 +137,7 @@ def _transfers(log: Sequence[Record]) -> dict[str, Column]:
 
 
 def _lateness(plan: Plan, log: Sequence[Record], firings: Mapping[str, Sequence[Firing]]) -> Column:
-    """How late after release the first unit of a source was there, of those whose bodies were done or not yet begun."""
+    """Delay after release of a source's first unit, among those whose bodies were done or not yet begun."""
     column: Column = {}
     sources = {n.name: n for n in plan.nodes.values() if n.is_source}
     ready = {name: {f.last: f.finished_ns for f in firings[name]} for name in sources}

@@ -40,7 +40,7 @@ DEFAULT_TRANSFER_MS = 1.0
 
 @dataclass(frozen=True)
 class NodeCost:
-    """What one node costs, in milliseconds; see the module. ``source`` says where the figures come from."""
+    """Cost of one node, in milliseconds; see the module. ``source`` says where the figures come from."""
 
     cost_ms: float
     source: str
@@ -59,7 +59,7 @@ class NodeCost:
 
 @dataclass(frozen=True)
 class Delay:
-    """How long something takes on its way, in milliseconds."""
+    """Time that something takes on its way, in milliseconds."""
 
     ms: float
     source: str
@@ -68,7 +68,7 @@ class Delay:
 
 @dataclass(frozen=True)
 class Lateness:
-    """How much later than asked for the clock wakes a process, in milliseconds."""
+    """Delay with which the clock wakes a process, in milliseconds."""
 
     late_ms: float = 0.0
     source: str = "assumed"

@@ -219,7 +219,7 @@ def _is_time(value: Any) -> bool:
 
 
 def _plain(entry: NodeCost | Delay | Lateness | Machine) -> dict[str, Any]:
-    """What differs from the defaults, times to the microsecond."""
+    """Fields that differ from the defaults, times to the microsecond."""
     plain = {}
     for key, value in vars(entry).items():
         if value is None or value == () or (key in ("per_unit_ms", "hold_ms") and not value):

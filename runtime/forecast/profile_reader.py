@@ -36,7 +36,7 @@ class Reader:
                 )
 
     def mark(self, key: str) -> Mark:
-        """Where the value of ``key`` stands, or the mapping itself."""
+        """Place of the value of ``key``, or of the mapping itself."""
         child = self.item.get(key)
         return self.item.mark if child is None else child.mark
 

@@ -38,7 +38,7 @@ def profile_run(plan: Plan, units: int, holds: Mapping[str, float] | None = None
 
 
 def gil_shares(plan: Plan, units: int) -> dict[str, float]:
-    """How much of each node's cost holds the interpreter; nothing where a live device cannot be opened twice."""
+    """Share of each node's cost that holds the interpreter; nothing where a live device cannot be opened twice."""
     if any(resolve(node.target).is_live for node in plan.nodes.values()):
         return {}
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

@@ -1,4 +1,4 @@
-"""What a profile says of a graph before anything runs: loads, loops, the critical path, slack, and room to grow.
+"""Figures that follow from a profile before anything runs: loads, loops, the critical path, slack, and room to grow.
 
 Sums over typical costs. They can prove that a graph is *infeasible* (a loop, a resource or a path takes longer than
 it may), never that it holds: that takes the scheduler itself, simulated.
@@ -25,7 +25,7 @@ Resource = Literal["lane", "interpreter", "device", "machine"]
 
 @dataclass(frozen=True)
 class Load:
-    """How much of each unit a resource is busy. ``parts``: milliseconds by node."""
+    """Share of each unit in which a resource is busy. ``parts``: milliseconds by node."""
 
     kind: Resource
     name: str
@@ -40,7 +40,7 @@ class Load:
 
     @property
     def reason(self) -> str:
-        """Why it is too much, in words."""
+        """Words for why it is too much."""
         parts = ", ".join(f"{name} {ms:.6g}" for name, ms in self.parts.items() if ms)
         return (
             f"infeasible: because {self.kind} {self.name} is busy {self.busy_ms:.6g} ms of every unit "
@@ -96,7 +96,7 @@ class NodeForecast:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What the sums say, with every node at the best entry of its ladder.
+    """Sums of a profile, with every node at the best entry of its ladder.
 
     Attributes:
         infeasible: what cannot be, even with every node at its cheapest entry; one sentence for each reason.
@@ -139,7 +139,7 @@ def _forecast(plan: Plan, profile: Profile, costs: Mapping[str, float]) -> Forec
     timing = compute_timing(nodes, edges, plan.clock, plan.latency_ns)
     loads = _loads(plan, profile, costs)
     # Lanes are among the loads, in the same words: named once.
-    told = [text for text in timing.infeasible if not text.startswith("infeasible: because lane ")]
+    others = [text for text in timing.infeasible if not text.startswith("infeasible: because lane ")]
     late_ns = round(profile.clock.late_ms * MS)
     start, before = _starts(plan, nodes, edges, late_ns)
     paths = () if not all(x.is_feasible for x in timing.loops) else _paths(plan, nodes, edges, start, before, late_ns)
@@ -148,7 +148,7 @@ def _forecast(plan: Plan, profile: Profile, costs: Mapping[str, float]) -> Forec
         loads=loads,
         loops=timing.loops,
         paths=paths,
-        infeasible=(*told, *(load.reason for load in loads if load.ratio > 1)),
+        infeasible=(*others, *(load.reason for load in loads if load.ratio > 1)),
     )
 
 
@@ -234,7 +234,7 @@ def _starts(
 
 
 def _first(plan: Plan, node: NodePlan, cost_ns: int, late_ns: int) -> int:
-    """When a node may start whatever it waits for: a paced one at its due, a source as far ahead as it needs to.
+    """Earliest start of a node, whatever it waits for: a paced one at its due, a source as far ahead as it needs to.
 
     What the clock alone decides comes as late as the clock does.
     """

@@ -36,7 +36,7 @@ class Draws:
         self._typical = profile.typical if profile.rows else {}
 
     def cost_ns(self, node: NodePlan, fire: Fire) -> int:
-        """What a call costs: a step by its level and history, an absorb by its units; a gap costs nothing."""
+        """Cost of a call: a step by its level and history, an absorb by its units; a gap costs nothing."""
         cost = self._profile.nodes[node.name]
         if fire.mode == "gap":
             return 0
@@ -52,12 +52,12 @@ class Draws:
         return int(max(0.0, ms) * MS)
 
     def hold_ns(self, node: NodePlan, cost_ns: int) -> int:
-        """How much of a call of that cost holds the interpreter."""
+        """Part of a call of that cost that holds the interpreter."""
         cost = self._profile.nodes[node.name]
         return int(cost_ns * min(1.0, cost.hold_ms / cost.cost_ms)) if cost.cost_ms else 0
 
     def transfer_ns(self, stream: StreamPlan, reader: str, unit: int, session: int = 0) -> int:
-        """How long a packet travels to a process."""
+        """Time of a packet on its way to a process."""
         key = self._profile.transfer_key(stream, reader)
         if key is None:
             return int(DEFAULT_TRANSFER_MS * MS)
@@ -67,14 +67,14 @@ class Draws:
         return int(self._value(key, unit, delay.ms, delay.p95_ms, what, session) * MS)
 
     def late_ns(self, process: str, unit: int) -> int:
-        """How much later than asked for a process wakes."""
+        """Delay with which a process wakes."""
         clock = self._profile.clock
         if not clock.late_ms and CLOCK not in self._column:
             return 0
         return int(self._value(CLOCK, unit, clock.late_ms, clock.p95_ms, f"{CLOCK}/{process}") * MS)
 
     def message_ns(self, process: str, number: int) -> int:
-        """How long a message between the supervisor and a process takes: less than `MESSAGE_MS`."""
+        """Time of a message between the supervisor and a process: less than `MESSAGE_MS`."""
         return int(self._uniform(f"message/{process}", number) * MESSAGE_MS * MS)
 
     def chance(self, what: str, at_ns: int) -> float:

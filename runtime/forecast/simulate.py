@@ -32,7 +32,7 @@ from .simulation import Simulation
 
 @dataclass(frozen=True)
 class Simulated:
-    """What a simulated run was like: its records in order of time, and its summary as ``--json`` prints it."""
+    """Outcome of a simulated run: its records in order of time, and its summary as ``--json`` prints it."""
 
     records: list[Record]
     summary: dict[str, Any]
@@ -40,7 +40,7 @@ class Simulated:
 
     @property
     def holds(self) -> bool:
-        """Whether every unit was there in time, and every due was kept, as far as the graph can keep it."""
+        """True if every unit was there in time, and every due was kept, as far as the graph can keep it."""
         return not self.first_late and not self.summary["misses"]
 
     @cached_property

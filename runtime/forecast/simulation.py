@@ -97,9 +97,9 @@ class Simulation:
         self._make_scheduler = make_scheduler
         self._period_ns = plan.clock.period_ns
         self._queue: list[tuple[int, Kind, int, str, int, Callable[[int], None]]] = []
-        self._n_queued = self._n_reports = self._n_told = 0
+        self._n_queued = self._n_reports = self._n_messages = 0
         self._arrived: dict[tuple[str, str, int], int] = {}
-        self._told: dict[str, int] = {}
+        self._arrives_at: dict[str, int] = {}
         self._generation = 0
         names = [name for name in plan.processes if plan.nodes_in(name)]
         self._processes = {name: _Process(name) for name in names}
@@ -253,14 +253,14 @@ class Simulation:
         )  # fmt: skip
 
     def _way_to(self, process: str, now: int) -> int:
-        """When a message is there: none overtakes another."""
-        at = max(self._told.get(process, now), now + self._delay_ns(process))
-        self._told[process] = at
+        """Instant at which a message is there: none overtakes another."""
+        at = max(self._arrives_at.get(process, now), now + self._delay_ns(process))
+        self._arrives_at[process] = at
         return at
 
     def _delay_ns(self, process: str) -> int:
-        self._n_told += 1
-        return self._draws.message_ns(process, self._n_told)
+        self._n_messages += 1
+        return self._draws.message_ns(process, self._n_messages)
 
     # Records
 
@@ -286,7 +286,7 @@ class Simulation:
             self._watcher.record(events)
 
     def _settle_orphans(self, now: int) -> None:
-        """What the watcher settles by time, and when it does so next."""
+        """Settle what the watcher settles by time; gives the instant at which it does so next."""
         self.records += self._watcher.advance(now)
         at = self._watcher.custody.next_ns
         if at is not None and at != self._orphans_at:

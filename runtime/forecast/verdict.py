@@ -1,4 +1,4 @@
-"""Whether a graph can keep its clock: *infeasible* by the sums; *does not hold* or *feasible* by simulation; *unproven*
+"""Verdict on a graph and its clock: *infeasible* by the sums; *does not hold* or *feasible* by simulation; *unproven*
 where it held with nothing but declared budgets."""
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FAILED: tuple[Word, ...] = ("infeasible", "does not hold")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What can be said before a run, and why. ``reasons``: whole sentences, each beginning with the word."""
+    """Verdict before a run, with its reasons. ``reasons``: whole sentences, each beginning with the word."""
 
     word: Word
     reasons: tuple[str, ...]

@@ -84,7 +84,7 @@ class Watcher:
         self.custody.record(events)
 
     def advance(self, now: int) -> list[Settlement]:
-        """What was settled here by now."""
+        """Settle what is due here by now; gives it."""
         self.custody.advance(now)
         return self.custody.drain()
 

@@ -1,1 +1,1 @@
-"""What a run leaves behind, and everything that reads it: figures, explanations, views. Imports `plan`, `schedule`."""
+"""Traces of a run, and everything that reads them: figures, explanations, views. Imports `plan`, `schedule`."""

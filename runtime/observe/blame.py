@@ -1,4 +1,4 @@
-"""Who made a unit miss: from what was missing to the one thing that took longer than it usually does.
+"""Search for the culprit of a miss: from what was missing to the one thing that took longer than it usually does.
 
 That is a body, the lane in front of it, the way between two processes, the clock, or a process that is gone.
 """
@@ -24,7 +24,7 @@ MAX_CAUSES = 200
 
 @dataclass(frozen=True)
 class Culprit:
-    """Who made a unit miss. ``because``: from what was missing to the culprit, a sentence each."""
+    """Culprit of a missed unit. ``because``: from what was missing to the culprit, a sentence each."""
 
     kind: Kind
     node: str
@@ -34,7 +34,7 @@ class Culprit:
 
 
 def blame(history: History, lost: MissingInput) -> Culprit:
-    """Who is at fault that an inlet did not get its unit in time."""
+    """Find the culprit for which an inlet did not get its unit in time."""
     return _Blame(history).missing(lost, ())
 
 
@@ -45,58 +45,58 @@ class _Blame:
         self.history = history
         self._seen: set[tuple[str, int]] = set()
 
-    def missing(self, lost: MissingInput, told: tuple[str, ...]) -> Culprit:
+    def missing(self, lost: MissingInput, chain: tuple[str, ...]) -> Culprit:
         """A stream's unit settled as missing."""
         history, taken, reader = self.history, lost.unit, self.history.plan.nodes[lost.node]
         stream = history.plan.streams[lost.stream]
         node, firing = history.plan.nodes[stream.node], history.firings[stream.node].get(taken)
         settled = history.settled.get((stream.name, taken))
-        told = (*told, f"{reader.name} got no {lost.port} of unit {taken} from {stream.name}")
+        chain = (*chain, f"{reader.name} got no {lost.port} of unit {taken} from {stream.name}")
         at = settled.at_ns if settled is not None else history.plan.release_ns(taken) + history.plan.latency_ns
         if not self._enter(node, taken):
-            return Culprit("unknown", node.name, taken, f"{node.name} of unit {taken} waited for itself", told)
+            return Culprit("unknown", node.name, taken, f"{node.name} of unit {taken} waited for itself", chain)
         if firing is None or firing.started_ns > at:
-            return self._not_begun(node, taken, at, firing, told)
+            return self._not_begun(node, taken, at, firing, chain)
         if firing.mode == "step":
-            return self._late(stream.name, reader.process, firing, at, told)
+            return self._late(stream.name, reader.process, firing, at, chain)
         before = self._lost_input(node, taken)
         if before is not None:
-            return self.missing(before, (*told, f"{node.name} could not do without it"))
+            return self.missing(before, (*chain, f"{node.name} could not do without it"))
         return self._late_start(
-            node, taken, firing, (*told, f"{node.name} did not answer unit {taken} ({firing.mode})")
+            node, taken, firing, (*chain, f"{node.name} did not answer unit {taken} ({firing.mode})")
         )
 
-    def _not_begun(self, node: NodePlan, unit: int, at: int, firing: Firing | None, told: tuple[str, ...]) -> Culprit:
+    def _not_begun(self, node: NodePlan, unit: int, at: int, firing: Firing | None, chain: tuple[str, ...]) -> Culprit:
         """The unit was given up before its body began."""
         history, failure = self.history, self.history.failure
         if firing is None and failure is not None and failure.text.startswith(f"process '{node.process}' "):
-            return Culprit("gone", node.name, unit, failure.text.partition(" while ")[0], told)
+            return Culprit("gone", node.name, unit, failure.text.partition(" while ")[0], chain)
         if firing is None and history.last_sign_ns(node.process) < at - 2 * history.plan.clock.period_ns:
             text = f"process {node.process} gave no sign of life after {history.last_sign_ns(node.process) / 1e9:.3f} s"
-            return Culprit("gone", node.name, unit, text, told)
+            return Culprit("gone", node.name, unit, text, chain)
         lost = self._lost_input(node, unit)
         if lost is not None:
-            return self.missing(lost, told)
+            return self.missing(lost, chain)
         open_inlet = next((i for i in node.inputs if (t := history.seen_ns(i, node, unit)) is None or t > at), None)
         if open_inlet is not None:
-            return self._arrived_late(node, open_inlet, unit, told)
+            return self._arrived_late(node, open_inlet, unit, chain)
         other = history.running_at(node, at)
         if other is not None:
-            return self._busy(node, other, told)
+            return self._busy(node, other, chain)
         if firing is None and failure is not None:
             text = f"{node.name} had not answered unit {unit} when the run failed"
-            return Culprit("computing", node.name, unit, text, told)
-        return self._late_start(node, unit, firing, told) if firing else self._unknown(node, unit, told)
+            return Culprit("computing", node.name, unit, text, chain)
+        return self._late_start(node, unit, firing, chain) if firing else self._unknown(node, unit, chain)
 
-    def _late(self, stream: str, reader: str, firing: Firing, at: int, told: tuple[str, ...]) -> Culprit:
+    def _late(self, stream: str, reader: str, firing: Firing, at: int, chain: tuple[str, ...]) -> Culprit:
         """The body answered: too late, or what it answered did not get there."""
         node, unit = self.history.plan.nodes[firing.node], firing.last
         if firing.finished_ns <= at and (stream, reader, unit) not in self.history.transfers:
             lost = f"{node.name} answered unit {unit} in time, and its answer was lost"
-            return Culprit("lost", node.name, unit, f"{lost}{self._injected(node, firing)}", told)
-        return self._slow(stream, reader, firing, told)
+            return Culprit("lost", node.name, unit, f"{lost}{self._injected(node, firing)}", chain)
+        return self._slow(stream, reader, firing, chain)
 
-    def _slow(self, stream: str, reader: str, firing: Firing, told: tuple[str, ...]) -> Culprit:
+    def _slow(self, stream: str, reader: str, firing: Firing, chain: tuple[str, ...]) -> Culprit:
         """An answer came late: because it travelled long, or its body took long, or began late; whatever is most."""
         history, node, unit = self.history, self.history.plan.nodes[firing.node], firing.last
         cost = firing.finished_ns - firing.started_ns - history.usual_cost_ns[node.name]
@@ -106,12 +106,12 @@ class _Blame:
             usual, took = history.usual_transfer_ns[stream, reader], transfer.arrived_ns - transfer.sent_ns
             if took - usual > max(cost, began):
                 text = f"{stream} of unit {unit} travelled {_of(took, usual)}"
-                return Culprit("travel", node.name, unit, text, told)
+                return Culprit("travel", node.name, unit, text, chain)
         if cost >= began:
-            return self._computing(node, firing, told)
-        return self._late_start(node, unit, firing, (*told, f"{node.name} began unit {unit} late"))
+            return self._computing(node, firing, chain)
+        return self._late_start(node, unit, firing, (*chain, f"{node.name} began unit {unit} late"))
 
-    def _late_start(self, node: NodePlan, unit: int, firing: Firing, told: tuple[str, ...]) -> Culprit:
+    def _late_start(self, node: NodePlan, unit: int, firing: Firing, chain: tuple[str, ...]) -> Culprit:
         """The body began late: its lane was busy, or what it takes in came late."""
         history, may_ns = self.history, may_start_ns(node, firing)
         waited = max(0, firing.started_ns - may_ns)
@@ -120,59 +120,59 @@ class _Blame:
         if queued >= upstream:
             other = history.in_front_of(node, firing)
             if other is not None:
-                return self._busy(node, other, told)
+                return self._busy(node, other, chain)
             kind: Kind = "clock" if node.is_source or may_ns > firing.ready_ns else "queue"
             text = f"{node.name} of unit {unit} was ready, and started {waited / MS:.1f} ms later"
-            return Culprit(kind, node.name, unit, text, told)
+            return Culprit(kind, node.name, unit, text, chain)
         last = history.last_seen(node, unit)
         if last is None:
             text = f"{node.name} of unit {unit} began {upstream / MS:.1f} ms later after its release than usual"
-            return Culprit("clock", node.name, unit, text, told)
-        return self._arrived_late(node, last[0], unit, (*told, f"{node.name} waited for {last[0].stream}"))
+            return Culprit("clock", node.name, unit, text, chain)
+        return self._arrived_late(node, last[0], unit, (*chain, f"{node.name} waited for {last[0].stream}"))
 
-    def _arrived_late(self, reader: NodePlan, inlet: InputPlan, unit: int, told: tuple[str, ...]) -> Culprit:
+    def _arrived_late(self, reader: NodePlan, inlet: InputPlan, unit: int, chain: tuple[str, ...]) -> Culprit:
         """An input came late, though not too late to be taken."""
         history, taken = self.history, awaited_unit(inlet, unit)
         stream = history.plan.streams[inlet.stream]
         node, firing = history.plan.nodes[stream.node], history.firings[stream.node].get(taken)
         settled = history.settled.get((stream.name, taken))
         if firing is None or (settled is not None and settled.validity == Validity.MISSING):
-            return self.missing(MissingInput(reader.name, inlet.port, stream.name, taken), told)
+            return self.missing(MissingInput(reader.name, inlet.port, stream.name, taken), chain)
         if not self._enter(node, taken):
-            return self._unknown(node, taken, told)
-        return self._slow(stream.name, reader.process, firing, told)
+            return self._unknown(node, taken, chain)
+        return self._slow(stream.name, reader.process, firing, chain)
 
-    def _busy(self, node: NodePlan, other: Firing, told: tuple[str, ...]) -> Culprit:
+    def _busy(self, node: NodePlan, other: Firing, chain: tuple[str, ...]) -> Culprit:
         """A lane was busy: with a body that took longer than usual, or with one that itself began late."""
         blocker = self.history.plan.nodes[other.node]
-        told = (*told, f"{node.name} could not begin: its lane was busy with {other.node} of unit {other.last}")
+        chain = (*chain, f"{node.name} could not begin: its lane was busy with {other.node} of unit {other.last}")
         cost = other.finished_ns - other.started_ns - self.history.usual_cost_ns[other.node]
         if cost >= self._beginning_excess(blocker, other.last, other) or not self._enter(blocker, other.last):
-            return self._computing(blocker, other, told)
-        return self._late_start(blocker, other.last, other, told)
+            return self._computing(blocker, other, chain)
+        return self._late_start(blocker, other.last, other, chain)
 
-    def _computing(self, node: NodePlan, firing: Firing, told: tuple[str, ...]) -> Culprit:
+    def _computing(self, node: NodePlan, firing: Firing, chain: tuple[str, ...]) -> Culprit:
         took, usual = firing.finished_ns - firing.started_ns, self.history.usual_cost_ns[node.name]
         text = f"{node.name} computed {_of(took, usual)} on unit {firing.last}{self._injected(node, firing)}"
-        return Culprit("computing", node.name, firing.last, text, told)
+        return Culprit("computing", node.name, firing.last, text, chain)
 
     def _injected(self, node: NodePlan, firing: Firing) -> str:
-        """What was done to this body on purpose, as its run noted it."""
+        """Words for what was done to this body on purpose, as its run noted it."""
         struck = (n for n in self.history.notes if n.kind == "injected" and n.text.startswith(f"node '{node.name}',"))
-        told = [n.text for n in struck if firing.started_ns <= n.at_ns <= firing.finished_ns]
-        return f" (injected: {told[0]})" if told else ""
+        texts = [n.text for n in struck if firing.started_ns <= n.at_ns <= firing.finished_ns]
+        return f" (injected: {texts[0]})" if texts else ""
 
-    def _unknown(self, node: NodePlan, unit: int, told: tuple[str, ...]) -> Culprit:
+    def _unknown(self, node: NodePlan, unit: int, chain: tuple[str, ...]) -> Culprit:
         text = f"the trace does not say why {node.name} of unit {unit} came late"
-        return Culprit("unknown", node.name, unit, text, told)
+        return Culprit("unknown", node.name, unit, text, chain)
 
     def _beginning_excess(self, node: NodePlan, unit: int, firing: Firing) -> float:
-        """How much later than usual a body began after release."""
+        """Delay with which a body began, beyond what is usual after release."""
         usual = self.history.usual_ready_ns[node.name] + self.history.usual_wait_ns[node.name]
         return firing.started_ns - self.history.plan.release_ns(unit) - usual
 
     def _lost_input(self, node: NodePlan, unit: int) -> MissingInput | None:
-        """What a node did not get and could not do without."""
+        """Input that a node did not get and could not do without."""
         for inlet in node.inputs:
             taken = presented_unit(inlet, unit)
             outcome = self.history.settled.get((inlet.stream, taken))

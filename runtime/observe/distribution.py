@@ -69,7 +69,7 @@ class Distribution:
         return twin
 
     def quantiles(self, *, with_max: bool = True, low: bool = False) -> dict[str, float]:
-        """As `quantiles` of all values."""
+        """Quantiles as of `quantiles` of all values."""
         if not self._buckets:
             return quantiles(self._values, with_max=with_max, low=low)
         return _named(self.quantile, with_max=with_max, low=low)

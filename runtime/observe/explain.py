@@ -1,4 +1,4 @@
-"""Where a unit's time went, and who made it miss: read from a trace, told in words.
+"""Path of a unit's time, and the culprit of its miss: read from a trace, put into words.
 
 A path goes backwards from the presentation: what came last, who made it, what that waited for, until release. Its
 parts add up to the time from there to the presentation.
@@ -42,12 +42,12 @@ class Step:
 
     @property
     def ns(self) -> int:
-        """How long it took."""
+        """Length of the step."""
         return self.to_ns - self.from_ns
 
     @property
     def excess_ns(self) -> float:
-        """How much longer than usual."""
+        """Time beyond what is usual."""
         return self.ns - self.usual_ns
 
 
@@ -97,7 +97,7 @@ def worst(history: History, n: int) -> list[int]:
 
 
 def path(history: History, unit: int) -> tuple[Step, ...]:
-    """What the presentation of a unit waited for, from release on; empty when it was not presented."""
+    """Steps that the presentation of a unit waited for, from release on; empty when it was not presented."""
     presented = [(f, n) for n in history.presenters if (f := history.firings[n.name].get(unit)) is not None]
     if not presented:
         return ()
@@ -113,13 +113,13 @@ def path(history: History, unit: int) -> tuple[Step, ...]:
         if at is None or (steps and steps[-1].from_ns <= release):
             break
         at = _before(history, *at, steps)
-    told, limit = [], steps[0].to_ns
+    cut, limit = [], steps[0].to_ns
     for step in steps:
         if step.to_ns < release or (step.to_ns == release and step.part not in ("due", "queue")):
             continue
-        told.append(_clipped(step, release, limit))
-        limit = told[-1].from_ns
-    return _joined(told[::-1], release)
+        cut.append(_clipped(step, release, limit))
+        limit = cut[-1].from_ns
+    return _joined(cut[::-1], release)
 
 
 def _before(history: History, node: NodePlan, unit: int, steps: list[Step]) -> tuple[NodePlan, int] | None:
@@ -173,7 +173,7 @@ def _of_firing(history: History, node: NodePlan, unit: int, firing: Firing, unti
 
 
 def _waits(history: History, node: NodePlan, unit: int, firing: Firing) -> list[Step]:
-    """What a body waited for when all was there, the later first: its lane or the clock; a paced one its due before."""
+    """Waits of a body when all was there, the later first: its lane or the clock; a paced one its due before."""
     may_ns, steps = may_start_ns(node, firing), []
     if firing.started_ns - may_ns > NOTICED_NS:
         part: Part = "queue"
@@ -211,7 +211,7 @@ def _joined(steps: list[Step], release: int) -> tuple[Step, ...]:
 
 
 def _clipped(step: Step, release: int, limit: int) -> Step:
-    """What lies before release belongs to the unit before; what nobody waited for any more, to nobody."""
+    """Cut a step to the part that this unit waited for: not before its release, and not after the next step began."""
     to_ns = min(step.to_ns, limit)
     from_ns = min(max(step.from_ns, release), to_ns)
     if (from_ns, to_ns) == (step.from_ns, step.to_ns):

@@ -11,7 +11,7 @@ from .statistics import Statistics
 
 
 class Newest(msgspec.Struct, frozen=True):
-    """What a follower gets.
+    """Answer to a follower.
 
     Attributes:
         header: as the run's trace would begin.

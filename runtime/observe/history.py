@@ -21,7 +21,7 @@ from .trace_file import open_trace
 
 
 class History:
-    """What a run recorded. Times are nanoseconds after the origin.
+    """Records of a run, by node and unit. Times are nanoseconds after the origin.
 
     Attributes:
         outcomes: of every unit that was presented, in order.
@@ -84,7 +84,7 @@ class History:
 
     @cached_property
     def failure(self) -> Note | None:
-        """What ended the run before its time."""
+        """Failure that ended the run before its time."""
         return next((note for note in self.notes if note.kind == "failed"), None)
 
     @cached_property
@@ -94,7 +94,7 @@ class History:
         return [unit for unit in units if unit not in self.outcomes and self.lacking(unit)]
 
     def lacking(self, unit: int) -> list[MissingInput]:
-        """What was missing when a unit was presented; of one never presented, what did not come."""
+        """Inputs that were missing when a unit was presented; of one never presented, those that did not come."""
         if unit in self.outcomes:
             return list(self.outcomes[unit].missing)
         inlets = [(n, i) for n in self.presenters if unit not in self.firings[n.name] for i in n.inputs]
@@ -112,7 +112,7 @@ class History:
     # What happened to a stream's unit
 
     def seen_ns(self, inlet: InputPlan, node: NodePlan, unit: int) -> int | None:
-        """When the node's process knew the outcome of what its unit takes from an inlet; None if it never did."""
+        """Instant at which the node's process knew the outcome of what its unit takes from an inlet; None: never."""
         taken = awaited_unit(inlet, unit)
         arrived = self.transfers.get((inlet.stream, node.process, taken))
         settled = self.settled.get((inlet.stream, taken))
@@ -131,22 +131,22 @@ class History:
         return inlet, at
 
     def running_at(self, node: NodePlan, at_ns: int) -> Firing | None:
-        """What the node's lane was running then."""
+        """Firing that ran in the node's lane then."""
         lane = self._lanes[node.process, node.lane]
         place = bisect_right(lane, at_ns, key=lambda f: f.started_ns) - 1
         return lane[place] if place >= 0 and lane[place].finished_ns > at_ns else None
 
     def in_front_of(self, node: NodePlan, firing: Firing) -> Firing | None:
-        """What kept the lane busy longest while a body could have started; None when nothing did."""
+        """Firing that kept the lane busy longest while a body could have started; None when nothing did."""
         times = self._in_front_of(node, firing)
         return max(times, key=lambda pair: pair[0])[1] if times else None
 
     def kept_ns(self, node: NodePlan, firing: Firing) -> int:
-        """How long the lane was busy while a body could have started."""
+        """Time for which the lane was busy while a body could have started."""
         return sum(ns for ns, _ in self._in_front_of(node, firing))
 
     def _in_front_of(self, node: NodePlan, firing: Firing) -> list[tuple[int, Firing]]:
-        """What the lane ran meanwhile, each with how long; the last first."""
+        """Firings of the lane meanwhile, each with how long; the last first."""
         lane, since_ns = self._lanes[node.process, node.lane], may_start_ns(node, firing)
         found = []
         for other in reversed(lane[: bisect_right(lane, firing.started_ns, key=lambda f: f.started_ns)]):
@@ -158,7 +158,7 @@ class History:
         return found
 
     def last_sign_ns(self, process: str) -> int:
-        """When a process last recorded that a body was done."""
+        """Instant at which a process last recorded that a body was done."""
         return self._last_ns[process]
 
     # What is usual

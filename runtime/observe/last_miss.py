@@ -1,4 +1,4 @@
-"""Who made the last unit miss, found while the run goes on: from the last records alone, and only on request."""
+"""Culprit of the last missed unit, found while the run goes on: from the last records alone, and only on request."""
 
 from __future__ import annotations
 

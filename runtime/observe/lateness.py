@@ -1,4 +1,4 @@
-"""What is late: a body that finished after its due; a paced one, which waits for its due, when it began well after."""
+"""Rule of lateness: a body finished after its due; a paced one, which waits for its due, began well after it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ wakes a thread up to a tick of its kernel (4 ms at 250 Hz) after it should, and 
 
 
 def is_late(node: NodePlan, firing: Firing) -> bool:
-    """Whether a body that answered was late."""
+    """True if a body that answered was late."""
     if firing.mode != "step" or firing.verdict == "end":
         return False
     return past_due_ns(node, firing) > LATE_NS if node.paced else firing.verdict == "late"
 
 
 def past_due_ns(node: NodePlan, firing: Firing) -> int:
-    """How long after its due a body finished; a paced one: began. 0 without a due."""
+    """Time after its due at which a body finished; a paced one: began. 0 without a due."""
     at = firing.started_ns if node.paced else firing.finished_ns
     return 0 if firing.due_ns is None else at - firing.due_ns
 

@@ -37,7 +37,7 @@ class MetricsServer:
                 "install it: pip install 'wangraph[metrics]'"
             ) from error
         self._latest: dict[str, Any] | None = None
-        self._asked = threading.Event()
+        self._scraped = threading.Event()
         self._fresh = threading.Event()
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
@@ -50,15 +50,15 @@ class MetricsServer:
 
     def serve(self, statistics: Statistics, engine: Watched) -> None:
         """Make figures if somebody has asked."""
-        if self._asked.is_set():
-            self._asked.clear()
+        if self._scraped.is_set():
+            self._scraped.clear()
             self._latest = snapshot(statistics, engine)
             self._fresh.set()
 
     def collect(self) -> Iterable[Metric]:
-        """What a scrape gets; called by the library, in a thread of its server."""
+        """Give a scrape its figures; called by the library, in a thread of its server."""
         self._fresh.clear()
-        self._asked.set()
+        self._scraped.set()
         self._fresh.wait(PATIENCE_S)
         return [] if self._latest is None else list(families(self._latest))
 

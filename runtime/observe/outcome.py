@@ -1,4 +1,4 @@
-"""What became of one unit, and which nodes present it. Everything that counts misses or latencies reads these."""
+"""Outcome of one unit, and the nodes that present it. Everything that counts misses or latencies reads these."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Status = Literal["real", "concealed", "missed"]
 
 
 class UnitKey(NamedTuple):
-    """What tells one unit of a run from all others."""
+    """Name of one unit of a run among all others."""
 
     unit: int
 
@@ -68,17 +68,17 @@ class Outcome(msgspec.Struct, frozen=True):
 
     @property
     def is_real(self) -> bool:
-        """Whether the answer itself was presented."""
+        """True if the answer itself was presented."""
         return self.status == "real"
 
     @property
     def is_missed(self) -> bool:
-        """Whether something was not there when it was presented."""
+        """True if something was not there when it was presented."""
         return self.status == "missed"
 
     @property
     def kept_its_deadline(self) -> bool:
-        """Whether the answer itself was presented, and in time."""
+        """True if the answer itself was presented, and in time."""
         return self.is_real and not self.late_ns
 
     @property

@@ -1,4 +1,4 @@
-"""What a run leaves behind: fixed records of every step, and the trace file that holds them.
+"""Records of every step of a run, of fixed size, and the trace file that holds them.
 
 A trace is JSON lines: one `Header`, then records in the order in which the supervisor collected them, then one
 `Footer` (absent when the run was killed: everything before it is still readable). All times are nanoseconds after
@@ -61,7 +61,7 @@ class Note(msgspec.Struct, tag="note", frozen=True):
 
 
 class NodeStatus(msgspec.Struct, frozen=True):
-    """Where a node is: the first unit it has not seen, what it does or waits for in words, and how many settled units
+    """State of a node: the first unit it has not seen, what it does or waits for in words, and how many settled units
     of its inputs it has not consumed. Reported while somebody watches; no part of a trace."""
 
     node: str
@@ -82,7 +82,7 @@ Record = Header | Firing | Settlement | Transfer | Fenced | Updated | Note | Foo
 
 
 def at_ns(record: Record) -> int:
-    """When a record was made, after the origin."""
+    """Instant at which a record was made, after the origin."""
     if isinstance(record, Firing):
         return record.finished_ns
     if isinstance(record, Transfer):

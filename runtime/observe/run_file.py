@@ -1,4 +1,4 @@
-"""How a run is found from another terminal: a small file per run, in a folder of the user's own."""
+"""Discovery of a run from another terminal: a small file per run, in a folder of the user's own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RunFile(msgspec.Struct, frozen=True):
 
 
 def runs_folder() -> Path:
-    """Where run files lie: ``XDG_RUNTIME_DIR``, else a folder of this user among the temporary ones.
+    """Folder of run files: ``XDG_RUNTIME_DIR``, else a folder of this user among the temporary ones.
 
     Raises:
         RunError: the folder is not this user's alone, or cannot be made.
@@ -78,7 +78,7 @@ def publish(run: RunFile) -> Path:
 
 
 def is_published(run: RunFile) -> bool:
-    """Whether its file is there still: it is removed when the run ends, before its process does."""
+    """True if its file is there still: it is removed when the run ends, before its process does."""
     return (runs_folder() / f"{run.name}.json").exists()
 
 
@@ -116,7 +116,7 @@ def find_run(name: str, runs: list[RunFile], who: str = "top") -> RunFile:
 
 
 def born(pid: int) -> str:
-    """When a process was started, in ticks after boot; empty when there is none."""
+    """Instant at which a process was started, in ticks after boot; empty when there is none."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):

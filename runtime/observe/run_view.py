@@ -37,7 +37,7 @@ _SILENT = frozenset({Validity.CONCEALED, Validity.EMPTY, Validity.MISSING})
 
 @dataclass(slots=True)
 class _Unit:
-    """What is known of one unit. It counts as presented once a presenter's firing is here.
+    """Knowledge of one unit. It counts as presented once a presenter's firing is here.
 
     ``given_up`` and ``came`` are times by stream: when it was settled as missing, when its payload was there.
     """
@@ -168,7 +168,7 @@ class RunView:
                 entry.came[stream] = max(at_ns, entry.came.get(stream, at_ns))
 
     def _entry(self, unit: int) -> _Unit | None:
-        """Where facts of a unit go; None when it is closed, or too far ahead of its presentation."""
+        """Entry for facts of a unit; None when it is closed, or too far ahead of its presentation."""
         entry = self._units.get(unit)
         if entry is None and unit > self._closed_up_to and len(self._units) < AHEAD:
             entry = self._units[unit] = _Unit()
@@ -219,12 +219,12 @@ class RunView:
         )
 
     def _presented_ns(self, entry: _Unit) -> int | None:
-        """When the last presenter presented it."""
+        """Instant at which the last presenter presented it."""
         steps = [(self._presenters[name], f) for name, f in entry.firings.items() if f.mode == "step"]
         return max((f.started_ns if node.paced else f.finished_ns for node, f in steps), default=None)
 
     def _whole_ns(self, entry: _Unit) -> int | None:
-        """When the whole answer was there: what was given up counts from when it came; None if it never did.
+        """Instant at which the whole answer was there: what was given up counts from when it came; None: never.
 
         What was there before it was given up did not get through (a fence dropped it, its packet was lost).
         """
@@ -259,7 +259,7 @@ def outcomes_of(plan: Plan, records: Iterable[Record]) -> list[Outcome]:
 
 
 def _repeated(times: int, entry: _Unit) -> int:
-    """How often in a row the picture has been repeated by this unit."""
+    """Number of times in a row that the picture has been repeated by this unit."""
     if entry.picture is None:
         return times
     return times + 1 if entry.picture in _MADE_UP else 0

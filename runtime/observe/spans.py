@@ -237,7 +237,7 @@ class SpanSender:
 
 
 class _Tally:
-    """What arrived. ``until``: when nothing more is sent, because the run is over."""
+    """Count of what arrived. ``until``: when nothing more is sent, because the run is over."""
 
     def __init__(self) -> None:
         self.n_arrived = 0

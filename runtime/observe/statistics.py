@@ -1,4 +1,4 @@
-"""What a run was like, computed from its records alone: the live view, the summary and ``--json`` read it.
+"""Figures of a run, computed from its records alone: the live view, the summary and ``--json`` read them.
 
 Units are read by `RunView` and added up by `Totals`; the rest is per node and per edge. What is kept does not grow with
 the run.
@@ -106,7 +106,7 @@ class Statistics:
 
     @property
     def notes(self) -> list[Note]:
-        """What was noted: all of it, or the first and the last with a word on how many are left out."""
+        """Notes of the run: all of them, or the first and the last with a word on how many are left out."""
         left_out = self._n_notes - len(self._first_notes) - len(self._last_notes)
         if not left_out:
             return [*self._first_notes, *self._last_notes]
@@ -201,7 +201,7 @@ class Statistics:
             self._last_notes.append(note)
 
     def _overtaken(self) -> list[Note]:
-        """What the figures of units do not know."""
+        """Records that the figures of units do not count any more."""
         if not self._view.n_overtaken:
             return []
         text = f"{self._view.n_overtaken} records came more than {OPEN_S} s after their units, which do not show them"

@@ -35,7 +35,7 @@ PATIENCE_S = 1.0
 
 
 class Watched(Protocol):
-    """What runs the graph, as far as those who look at it need to know."""
+    """Interface of what runs the graph, for those who watch it."""
 
     @property
     def usage(self) -> dict[str, dict[str, float | int]]:
@@ -44,7 +44,7 @@ class Watched(Protocol):
 
     @property
     def statuses(self) -> list[NodeStatus]:
-        """Where every node stands."""
+        """State of every node."""
         ...
 
     def watch(self, for_ms: int) -> None:

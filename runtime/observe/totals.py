@@ -104,7 +104,7 @@ class Totals:
         return self.in_time / self.units if self.units else None
 
     def counts(self) -> dict[str, Any]:
-        """What every reader says of the units, by the field's words where it has them."""
+        """Counts of units, by the field's words where it has them."""
         attained, first_ns = self.deadline_attainment, self.first_real_ns
         return {
             "real": self.real,

@@ -102,7 +102,7 @@ def find_input(value: str, folder: Path | None, graph_folder: Path) -> str:
 
 
 def find_init(edge: Edge, graph_folder: Path) -> str | None:
-    """What comes before unit 0 of an edge: a word, or a file as `find_input` finds it; None without a delay."""
+    """Initial packets of an edge: a word for them, or a file as `find_input` finds it; None without a delay."""
     if edge.init is None or edge.init in INITS:
         return edge.init
     return find_input(edge.init, edge.folder, graph_folder)

@@ -177,7 +177,7 @@ def target_of(cls: type[Node]) -> str:
 
 
 def is_portable(target: str) -> bool:
-    """Whether other processes can find it too."""
+    """True if other processes can find it too."""
     return "<locals>" not in target and not target.startswith("__main__:")
 
 
@@ -190,7 +190,7 @@ def _described(value: object) -> str:
 
 
 def _is_importable(module: str) -> bool:
-    """Whether a fresh process would find it: what is in `sys.modules` may have got there by other ways."""
+    """True if a fresh process would find it: what is in `sys.modules` may have got there by other ways."""
     top = module.partition(".")[0]
     spec = next(filter(None, (finder.find_spec(top, None) for finder in sys.meta_path)), None)
     return spec is not None and ("." in module or spec.origin == getattr(sys.modules[module], "__file__", None))

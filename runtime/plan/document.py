@@ -55,7 +55,7 @@ for _kind, _pattern in RESOLVERS.items():
 
 
 def scalar(text: str) -> Any:
-    """What a plain scalar means: None, a bool, an int, a float or the string itself."""
+    """Value of a plain scalar: None, a bool, an int, a float or the string itself."""
     if _NULL.match(text):
         return None
     if _BOOL.match(text):

@@ -27,7 +27,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class Exports:
-    """What can be given to a graph and what it gives, by name, and the nodes that it can then do without."""
+    """Open ends of a graph by name, inputs and outputs, and the nodes that it can then do without."""
 
     inputs: Mapping[str, Exported] = field(default_factory=dict)
     outputs: Mapping[str, Exported] = field(default_factory=dict)

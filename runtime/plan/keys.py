@@ -197,7 +197,7 @@ def many(section: type[Section]) -> ValueKind:
 
 
 def reference(section: type[Section]) -> Schema:
-    """Where the schema of a section stands."""
+    """Reference to the schema of a section."""
     return {"$ref": f"#/definitions/{section.noun}"}
 
 

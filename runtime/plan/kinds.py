@@ -1,4 +1,4 @@
-"""What a key of the graph file may hold: how each kind of value is read, written and described to editors."""
+"""Kinds of values in a graph file: how each is read, written and described to editors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAME = re.compile(r"[A-Za-z_][\w-]*(/[A-Za-z_][\w-]*)*\Z")
 
 @dataclass(frozen=True)
 class At:
-    """Where a value stands: whose key it is, as messages call them; without a key, the owner itself is the value."""
+    """Place of a value: whose key it is, as messages call them; without a key, the owner itself is the value."""
 
     owner: str
     key: str

@@ -1,4 +1,4 @@
-"""Where things were written, and how mistakes are gathered: `Mark`, `Item`, `Problems`."""
+"""Marks of where things were written, and the gathering of mistakes: `Mark`, `Item`, `Problems`."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Item:
 
     @property
     def is_mapping(self) -> bool:
-        """Whether it holds items by key."""
+        """True if it holds items by key."""
         return isinstance(self.value, dict)
 
     @property
     def is_list(self) -> bool:
-        """Whether it holds items in a row."""
+        """True if it holds items in a row."""
         return isinstance(self.value, list)
 
     def get(self, key: str) -> Item | None:

@@ -56,19 +56,19 @@ def substitute(item: Item, params: Mapping[str, Item], problems: Problems) -> It
         return item
     match = _WHOLE.match(item.value)
     if match is not None:
-        found = _look_up(match[1] or match[2], match[3], match[2] is not None, item, params, problems)
+        found = _resolved(match[1] or match[2], match[3], match[2] is not None, item, params, problems)
         return replace(found, key_mark=item.key_mark)
 
     def text(inside: re.Match[str]) -> str:
         if inside[0] == "$$":
             return "$"
-        found = _look_up(inside[1], inside[2], True, item, params, problems).value
+        found = _resolved(inside[1], inside[2], True, item, params, problems).value
         return str(found).lower() if isinstance(found, bool) else str(found)
 
     return replace(item, value=_INSIDE.sub(text, item.value))
 
 
-def _look_up(
+def _resolved(
     name: str, default: str | None, in_braces: bool, item: Item, params: Mapping[str, Item], problems: Problems
 ) -> Item:
     if name in params:

@@ -119,12 +119,12 @@ class NodePlan:
 
     @property
     def is_source(self) -> bool:
-        """Whether it takes nothing in: fires at release."""
+        """True if it takes nothing in: fires at release."""
         return not self.inputs
 
     @property
     def is_sink(self) -> bool:
-        """Whether it gives nothing out: a run is complete when every sink has ended."""
+        """True if it gives nothing out: a run is complete when every sink has ended."""
         return not self.outputs
 
     @property

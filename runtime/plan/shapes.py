@@ -33,7 +33,7 @@ class Size:
 
 
 class Shapes:
-    """What is known of every symbol of a graph; `unify` in flow order, then ask `tensors`."""
+    """Solutions for every symbol of a graph; `unify` in flow order, then ask `tensors`."""
 
     def __init__(self, clock: UnitClock, bound: Mapping[str, Bound], problems: Problems) -> None:
         self._clock = clock

@@ -197,7 +197,7 @@ class NodeSpec(Section):
         )
 
     def at(self, key: str) -> Mark:
-        """Where ``key`` of this node was written, or the node itself."""
+        """Mark of ``key`` of this node, or of the node itself."""
         return self.marks.get(key, self.mark)
 
 

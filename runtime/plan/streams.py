@@ -76,7 +76,7 @@ def _cost(node: NodePlan) -> str:
 
 
 def _own_lane(spec: GraphSpec, nodes: Mapping[str, NodePlan], node: NodePlan) -> str:
-    """What to write so that a node has a lane of its own."""
+    """Advice on what to write so that a node has a lane of its own."""
     declared = spec.processes.get(node.process, ProcessSpec(node.process)).lanes
     taken = {n.lane for n in nodes.values() if n.process == node.process}
     free = next(lane for lane in ("play", node.name, f"{node.name}_out") if lane not in taken)
@@ -170,9 +170,9 @@ def by_stream(edges: Sequence[BoundEdge]) -> dict[str, list[BoundEdge]]:
 
 
 def _settle_ns(nodes: Mapping[str, NodePlan], edges: Sequence[BoundEdge], clock: UnitClock, settler: str) -> int | None:
-    """When the settler stops waiting: the earliest of the readers' latest starts; unit k serves a reader's unit
-    ``k + delay``, and with look-ahead its unit ``k - look_ahead``. A reader that answers with a substitute has to be
-    woken for it, and one in another process has to be told."""
+    """Instant at which the settler stops waiting: the earliest of the readers' latest starts; unit k serves a reader's
+    unit ``k + delay``, and with look-ahead its unit ``k - look_ahead``. A reader that answers with a substitute has to
+    be woken for it, and one in another process has to get a message."""
     times = []
     for edge in edges:
         reader = nodes[edge.consumer]

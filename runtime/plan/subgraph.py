@@ -148,7 +148,7 @@ def _open(name: str, node: Item, open_inner: OpenInner, problems: Problems) -> E
 
 
 def _inner(graph: Expanded, problems: Problems) -> _Inner:
-    """What of a graph goes into another one, and how it is seen there."""
+    """Part of a graph that goes into another one, as it is seen there."""
     exports = ExportsSpec.parse(graph.tree.get("exports") or Item({}, graph.tree.mark), "exports", problems)
     all_nodes = graph.tree.below("nodes")
     alone = {name for named in exports.standalone for name in _all_of(named, all_nodes)}
@@ -286,7 +286,7 @@ def _with_lanes(own: Item, other: Item) -> Item:
 
 
 def _clock(tree: Item) -> UnitClock | None:
-    """What a graph says of the clock; its mistakes are noted when it is read."""
+    """Clock of a graph; its mistakes are noted when it is read."""
     item = tree.get("clock")
     return None if item is None or item.value is None else ClockSpec.parse(item, "clock", Problems()).unit_clock()
 

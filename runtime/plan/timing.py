@@ -1,4 +1,4 @@
-"""When each node must have finished, computed backwards from the paced nodes; and whether the budgets can be kept.
+"""Dues of the nodes, computed backwards from the paced nodes; and whether the budgets can be kept.
 
 Times are nanoseconds after release(k). A paced node fires at ``latency``. Everything before it:
 
@@ -32,7 +32,7 @@ MAX_LOOPS = 200
 
 @dataclass(frozen=True)
 class TimedNode:
-    """What timing needs to know of a node. ``ahead``: a source that may run before release."""
+    """Node as timing needs it. ``ahead``: a source that may run before release."""
 
     name: str
     cost_ns: int = 0
@@ -43,7 +43,7 @@ class TimedNode:
 
 @dataclass(frozen=True)
 class TimedEdge:
-    """What timing needs to know of an edge. ``crosses``: between two processes, which takes ``transfer_ns``.
+    """Edge as timing needs it. ``crosses``: between two processes, which takes ``transfer_ns``.
     ``is_forgiving``: something may stand in for a unit that is lost on it; ``give_up_ns``: how long before that the
     reader no longer waits."""
 
@@ -58,7 +58,7 @@ class TimedEdge:
 
     @property
     def hop_ns(self) -> int:
-        """How long a packet is on its way; 0 inside a process."""
+        """Time of a packet on its way; 0 inside a process."""
         return self.transfer_ns if self.crosses else 0
 
 
@@ -81,18 +81,18 @@ class Loop:
 
     @property
     def left_ns(self) -> int:
-        """What its delays give beyond what it needs."""
+        """Time that its delays give beyond what it needs."""
         return self.budget_ns - self.cost_ns - self.give_up_ns
 
     @property
     def is_feasible(self) -> bool:
-        """Whether its delays pay for it."""
+        """True if its delays pay for it."""
         return self.left_ns >= 0
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What follows from the budgets.
+    """Instants that follow from the budgets.
 
     Attributes:
         due_ns: by node; None where no paced node or sink follows.
@@ -166,7 +166,7 @@ class _Dues:
         return self.due[name] - (0 if node.paced else node.cost_ns)
 
     def bound(self, edge: TimedEdge) -> int:
-        """When the producer must have finished for this consumer."""
+        """Latest instant for the producer, for the sake of this consumer."""
         shift = self.clock.pts_ns(edge.delay) - self.clock.pts_ns(edge.look_ahead)
         return self.latest_start(edge.consumer) + shift - edge.hop_ns - edge.give_up_ns
 

@@ -45,7 +45,7 @@ class BoundEdge:
 
     @property
     def late(self) -> Late:
-        """What stands in for a unit that is late.
+        """Word for what stands in for a unit that is late.
 
         On a delayed edge what came before unit 0 has shown what may stand in: nothing, or a value, that is the last one
         then. Were it a gap, one lost unit would go around a loop for ever.
@@ -56,12 +56,12 @@ class BoundEdge:
 
     @property
     def is_forgiving(self) -> bool:
-        """Whether its reader answers a unit that is lost on it."""
+        """True if its reader answers a unit that is lost on it."""
         return self.late in ("hold", "empty")
 
     @property
     def mark(self) -> Mark:
-        """Where it was written."""
+        """Mark of where it was written."""
         return self.spec.mark
 
 

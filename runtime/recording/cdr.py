@@ -1,4 +1,4 @@
-"""How packets lie in a recording: CDR, little-endian, under ``ros2msg`` schemas, so that other viewers can read them.
+"""Encoding of packets in a recording: CDR, little-endian, under ``ros2msg`` schemas, so that other viewers can read
 
 A packet is one message `PACKET_SCHEMA`. Pictures (``uint8``, F H W 3) are kept as one `sensor_msgs/msg/Image` per
 frame, which viewers draw; the packet that follows them says how many of them are its own.

@@ -55,7 +55,7 @@ class Expectation:
             self._compare()
 
     def first_change(self, log: Iterable[Event]) -> Change | None:
-        """What differs first, by unit and then in the order in which data flows; None when all is as recorded.
+        """First difference, by unit and then in the order in which data flows; None when all is as recorded.
 
         Args:
             log: what the replay decided.

@@ -32,7 +32,7 @@ _EVENT_OF = {topic: kind for kind, topic in TOPICS.items()}
 
 @dataclass(frozen=True)
 class Recording:
-    """What a recording holds.
+    """Contents of a recording.
 
     Attributes:
         plan: the graph that was recorded.

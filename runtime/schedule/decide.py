@@ -1,4 +1,4 @@
-"""What the scheduler decides: a call of a body (`Fire`), and at which level of effort (`LevelChooser`)."""
+"""Decisions of the scheduler: a call of a body (`Fire`), and at which level of effort (`LevelChooser`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who decides which units of a stream, and the messages by which that passes from one process to another.
+"""Duty to decide units of a stream, and the messages by which that passes from one process to another.
 
 Every unit of a stream has one process that decides its outcome. In a run in which nobody dies that is the plan's
 settler for all of them; a death and a return each move a border (`takeover` says where).
@@ -15,7 +15,7 @@ from .window import Settled, Span
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What a process knows of a stream.
+    """Knowledge that a process has of a stream.
 
     It knows every unit from ``first_unit``, where the stream began for it, to ``head``, and those ``kept``, which it
     can still hand over: some below the head, some that settled ahead of their turn. ``end``: once it is known.
@@ -27,7 +27,7 @@ class Known(msgspec.Struct, frozen=True):
     end: Settled | None = None
 
     def has(self, unit: int) -> bool:
-        """Whether the unit has an outcome here."""
+        """True if the unit has an outcome here."""
         is_over = self.end is not None and unit >= self.end.packet.unit
         return self.first_unit <= unit < self.head or unit in self.kept or is_over
 
@@ -94,6 +94,6 @@ Answer = Mapping[str, Known]
 
 
 def given_up_ns(plan: Plan, stream: StreamPlan) -> int:
-    """When, after its release, a unit that nobody makes settles as missing: as planned, at its deadline where the plan
-    waits for ever, and never before it could have been there."""
+    """Instant, after its release, at which a unit that nobody makes settles as missing: as planned, at its deadline
+    where the plan waits for ever, and never before it could have been there."""
     return max(0, plan.latency_ns if stream.settle_ns is None else stream.settle_ns)

@@ -1,4 +1,4 @@
-"""Where nodes end, as far as it can be known in a process before their ends arrive there."""
+"""Ends of nodes, as far as they can be known in a process before the packets of the end arrive there."""
 
 from __future__ import annotations
 

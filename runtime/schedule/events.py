@@ -1,4 +1,4 @@
-"""What the scheduler decided, in the order in which it did: the decision log.
+"""Log of the scheduler's decisions, in the order in which it made them.
 
 A replay reads from it who fired with which units, mode and level, and how every (stream, unit) was settled. All
 times are nanoseconds after the run's origin. Every record names its session, and the incarnation: which life of a

@@ -1,4 +1,4 @@
-"""What stands behind a node's inlets for one unit: settled or not, ended, lost, substituted."""
+"""Inputs of a node for one unit: settled or not, ended, lost, substituted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..plan.plan import InputPlan, NodePlan
 from .decide import Given
 from .window import Settled, StreamWindow
 
-Look = Callable[[str, int], Settled | None]
+Lookup = Callable[[str, int], Settled | None]
 """The outcome of (stream, unit); None while it is open."""
 
 Blank = Callable[[str, int, Validity], Packet]
@@ -21,7 +21,7 @@ class Inlets:
 
     Args:
         windows: by stream.
-        look: how to find an outcome.
+        lookup: how to find an outcome.
         blank: makes what stands before a stream begins.
         initial: what delayed inlets get before the first unit, by (stream, init).
         first_unit: the first unit of every stream here; those before it are `initial`, whatever they were elsewhere.
@@ -31,21 +31,21 @@ class Inlets:
     def __init__(
         self,
         windows: Mapping[str, StreamWindow],
-        look: Look,
+        lookup: Lookup,
         blank: Blank,
         initial: Mapping[tuple[str, str], Packet],
         first_unit: int = 0,
         begins_ns: int = 0,
     ) -> None:
         self._windows = windows
-        self._look = look
+        self._lookup = lookup
         self._blank = blank
         self._initial = initial
         self._first_unit = first_unit
         self._begins_ns = begins_ns
 
     def given(self, node: NodePlan, unit: int) -> dict[str, Given] | None:
-        """What has settled for every inlet; None while one is open."""
+        """Settled packets of every inlet; None while one is open."""
         given: dict[str, Given] = dict.fromkeys(node.optional_inputs)
         for inlet in node.inputs:
             first = unit - inlet.delay
@@ -57,7 +57,7 @@ class Inlets:
         return given
 
     def ready_ns(self, node: NodePlan, unit: int) -> int | None:
-        """When the last inlet of a unit settled; None for a node without inlets."""
+        """Instant at which the last inlet of a unit settled; None for a node without inlets."""
         return max((self._settled_at(inlet, unit) for inlet in node.inputs), default=None)
 
     def open_inlets(self, node: NodePlan, unit: int) -> list[InputPlan]:
@@ -65,7 +65,7 @@ class Inlets:
         return [inlet for inlet in node.inputs if self._is_open(inlet, unit)]
 
     def n_open(self, node: NodePlan, unit: int) -> int:
-        """How many packets of those that a unit takes in have not settled."""
+        """Number of packets that a unit takes in and that have not settled."""
         n_open = 0
         for inlet in node.inputs:
             window, first = self._windows[inlet.stream], unit - inlet.delay
@@ -97,20 +97,20 @@ class Inlets:
         if unit < self._first_unit:
             start = self._initial.get((inlet.stream, inlet.init or "empty"))
             return start if start is not None else self._blank(inlet.stream, unit, Validity.EMPTY)
-        settled = self._look(inlet.stream, unit)
+        settled = self._lookup(inlet.stream, unit)
         return None if settled is None else settled.packet
 
     def _settled_at(self, inlet: InputPlan, unit: int) -> int:
-        settled = self._look(inlet.stream, unit - inlet.delay + inlet.look_ahead)
+        settled = self._lookup(inlet.stream, unit - inlet.delay + inlet.look_ahead)
         return self._begins_ns if settled is None else settled.at_ns
 
     def _is_open(self, inlet: InputPlan, unit: int) -> bool:
         last = unit - inlet.delay + inlet.look_ahead
-        return last >= self._first_unit and self._look(inlet.stream, last) is None
+        return last >= self._first_unit and self._lookup(inlet.stream, last) is None
 
 
 def is_lost(node: NodePlan, given: Mapping[str, Given]) -> bool:
-    """Whether a required input is missing: one for which nothing may stand in."""
+    """True if a required input is missing: one for which nothing may stand in."""
     required = [inlet.port for inlet in node.inputs if inlet.late in ("gap", "wait")]
     return any(_first(given[port]).validity is Validity.MISSING for port in required)
 

@@ -17,7 +17,7 @@ WATCHER = ""
 
 @dataclass
 class Tally:
-    """Which units of a stream are recorded: all below ``head``, those ``ahead``, and all from its end on."""
+    """Units of a stream that are recorded: all below ``head``, those ``ahead``, and all from its end on."""
 
     head: int
     ahead: set[int] = field(default_factory=set)
@@ -40,7 +40,7 @@ class Tally:
         return max(self.head, max(self.ahead, default=-1) + 1, ended_at + 1)
 
     def has(self, unit: int) -> bool:
-        """Whether a unit is recorded."""
+        """True if a unit is recorded."""
         return unit < self.head or unit in self.ahead or (self.ended_at is not None and unit >= self.ended_at)
 
 
@@ -78,7 +78,7 @@ class Ledger:
         return tuple(span for span, holder in self.spans[stream] if holder == process)
 
     def concerns(self, stream: str, process: str) -> bool:
-        """Whether a process makes a stream, or decides any of it."""
+        """True if a process makes a stream, or decides any of it."""
         return self.plan.streams[stream].process == process or bool(self.spans_of(stream, process))
 
     def pass_on(self, stream: str, holder: str, heir: str, from_unit: int) -> None:
@@ -117,7 +117,7 @@ class Ledger:
 
     @property
     def next_ns(self) -> int | None:
-        """When the next orphan settles."""
+        """Instant at which the next orphan settles."""
         streams = self.plan.streams.values() if self.is_agreed else ()
         orphans = (self._next_orphan(stream) for stream in streams)
         return min((orphan[1] for orphan in orphans if orphan is not None), default=None)
@@ -130,7 +130,7 @@ class Ledger:
         return Settlement(stream, unit, validity, at_ns, n_bytes, self.number, incarnation)
 
     def _is_past_end(self, stream: StreamPlan, unit: int) -> bool:
-        """Whether a stream ends here: at the limit, unless somebody decides what follows or its end is recorded."""
+        """True if a stream ends here: at the limit, unless somebody decides what follows or its end is recorded."""
         is_last = self.spans[stream.name][-1][0].first <= unit and self.tallies[stream.name].ended_at is None
         return is_last and self.limit is not None and unit >= self.limit
 

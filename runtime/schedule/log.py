@@ -53,6 +53,6 @@ class DecisionLog:
         self._events.append(event)
 
     def drain(self) -> list[Event]:
-        """What was decided since the last call."""
+        """Decisions since the last call."""
         drained, self._events = self._events, []
         return drained

@@ -1,4 +1,4 @@
-"""Where a node stands, and the queue of nodes that can go on in a lane."""
+"""State of a node, and the queue of nodes that can go on in a lane."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ class _ReplayStreams(Streams):
         super().publish(packet, now)
 
     def settle(self, packet: Packet, now: int) -> Packet | None:
-        """As the log says, where that is another outcome."""
+        """Settle as the log says, where that is another outcome."""
         planned = self._outcomes.get((packet.stream, packet.unit))
         if planned in (Validity.MISSING, Validity.END) and packet.validity is not planned:
             packet = self.blank(packet.stream, packet.unit, planned)

@@ -1,4 +1,4 @@
-"""What a node does next: the table of situations (ARCHITECTURE.md), for one node at one instant.
+"""Next call of a node: the table of situations (ARCHITECTURE.md), for one node at one instant.
 
 Nothing changes here but the level chooser and the changes of parameters that a call takes with it: the scheduler does
 what is decided.
@@ -40,7 +40,7 @@ class Rules:
         self._session = session
 
     def is_over(self, state: NodeState, unit: int) -> bool:
-        """Whether a node ends at a unit: a source at its limit, another where nothing comes any more."""
+        """True if a node ends at a unit: a source at its limit, another where nothing comes any more."""
         if state.plan.is_source:
             return self._ends.limit is not None and unit >= self._ends.limit
         return state.ends_at is not None and unit >= state.ends_at
@@ -63,7 +63,7 @@ class Rules:
         return self._fire(state, "step", unit, unit, now, given)
 
     def opens(self, state: NodeState) -> int | None:
-        """When a node can go on, time alone deciding; None: not before something settles."""
+        """Instant at which a node can go on, time alone deciding; None: not before something settles."""
         node, unit = state.plan, state.cursor
         if self.is_over(state, unit):
             return AT_ONCE
@@ -75,16 +75,16 @@ class Rules:
         return AT_ONCE if due is None else due
 
     def due(self, node: NodePlan, unit: int) -> int | None:
-        """When a node must have finished a unit."""
+        """Instant at which a node must have finished a unit."""
         return None if node.due_ns is None else self._plan.release_ns(unit) + node.due_ns
 
     def is_behind(self, node: NodePlan, unit: int, now: int) -> bool:
-        """Whether it is too late to begin a unit. A paced node never is: it presents what there is."""
+        """True if it is too late to begin a unit. A paced node never is: it presents what there is."""
         latest = node.latest_start_ns
         return latest is not None and not node.paced and now > self._plan.release_ns(unit) + latest
 
     def urgency(self, state: NodeState) -> Urgency:
-        """What decides between nodes of one lane."""
+        """Order between nodes of one lane."""
         due = self.due(state.plan, state.cursor)
         return (not state.plan.on_loop, float("inf") if due is None else due, state.plan.depth, state.plan.name)
 

@@ -37,7 +37,7 @@ from .timers import Timers
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a body gave: packets by (port, unit). ``ended``: a source had nothing more."""
+    """Packets that a body gave, by (port, unit). ``ended``: a source had nothing more."""
 
     packets: Mapping[tuple[str, int], Packet] = field(default_factory=dict)
     ended: bool = False
@@ -218,7 +218,7 @@ class Scheduler:
         return None
 
     def choose_all(self, idle: Iterable[str], now: int) -> list[Fire]:
-        """What these idle lanes run now, at most one body each, until nothing more follows from what was decided."""
+        """Calls for these idle lanes, at most one body each, until nothing more follows from what was decided."""
         waiting, chosen, seen = list(idle), [], -1
         while seen != self._log.n_decided:
             seen = self._log.n_decided
@@ -232,13 +232,13 @@ class Scheduler:
         return chosen
 
     def wakeup(self, now: int) -> int | None:
-        """When time alone will give `advance` or `choose` something to do, after both were called for ``now``."""
+        """Instant at which time alone gives `advance` or `choose` something to do; both were called for ``now``."""
         times = [at for at in (self._streams.next_ns, self._alarms.next_ns) if at is not None]
         return max(now + 1, min(times)) if times else None
 
     @property
     def done(self) -> bool:
-        """Whether every node here has ended, nothing made ahead waits for its release, and nobody sends any more.
+        """True if every node here has ended, nothing made ahead waits for its release, and nobody sends any more.
 
         A process that left earlier would not take what others still send it, over feedback.
         """
@@ -254,7 +254,7 @@ class Scheduler:
         return self._streams.drain()
 
     def take_events(self) -> list[Event]:
-        """What was decided since the last call: the decision log, in order."""
+        """Decisions since the last call: the decision log, in order."""
         return self._log.drain()
 
     def waiting_for(self, node: str) -> str:

@@ -208,7 +208,7 @@ class Streams:
                 window.incarnation = max(window.incarnation, incarnation + 1)
 
     def known(self, streams: Iterable[str]) -> dict[str, Known]:
-        """What is known here of these streams: of the node that makes one, also that it has ended."""
+        """Knowledge of these streams here: of the node that makes one, also that it has ended."""
         found = {}
         for name in streams:
             window, end = self.windows[name], self.windows[name].end
@@ -239,7 +239,7 @@ class Streams:
 
     @property
     def next_ns(self) -> int | None:
-        """When time alone will give `advance` something to do."""
+        """Instant at which time alone will give `advance` something to do."""
         times = [at for at in (self._held.next_ns, self._timeouts.next_ns) if at is not None]
         return min(times, default=None)
 
@@ -260,7 +260,7 @@ class Streams:
         return self._order[window.plan.name]
 
     def _time_out(self, window: StreamWindow) -> int | None:
-        """When the first open unit of a window settles as missing."""
+        """Settle the first open unit of a window as missing when its time is out; gives that instant."""
         unit, after = window.head, window.plan.settle_ns
         if unit < window.unmade_until:
             after = given_up_ns(self.plan, window.plan)

@@ -1,4 +1,4 @@
-"""What becomes of a dead process's streams, and how it comes back: the rules, for whoever watches the processes.
+"""Rules for a dead process's streams, and for its return, for whoever watches the processes.
 
 **Death.** The dead decided some streams (`duty`), and its last decisions may have reached some of its readers and not
 others. Settled is settled: whoever took an outcome in has acted on it. So
@@ -56,7 +56,7 @@ Messages = dict[str, list[Message]]
 
 @dataclass(frozen=True)
 class Answers:
-    """What processes answered, each to its messages in their order, and when the last answer came."""
+    """Answers of processes, each to its messages in their order, and when the last answer came."""
 
     now: int
     by_process: Mapping[str, Sequence[Answer]]
@@ -66,7 +66,7 @@ Protocol = Generator[Messages, Answers, None]
 
 
 class Custody:
-    """Who decides what, in every session, as processes die and come back.
+    """Custody of streams in every session, as processes die and come back.
 
     Attributes:
         processes: those that have nodes.
@@ -97,7 +97,7 @@ class Custody:
         ledger.is_agreed = True
 
     def has(self, session: int) -> bool:
-        """Whether a session has begun, or is about to."""
+        """True if a session has begun, or is about to."""
         return session in self._ledgers
 
     def record(self, events: Iterable[Event]) -> None:
@@ -132,13 +132,13 @@ class Custody:
         for ledger in self._ledgers.values():
             ledger.made_from[process] = FOREVER
             concerned = [name for name in self.plan.streams if ledger.concerns(name, process)]
-            for survivor, asked in questions.items():
+            for survivor, mine in questions.items():
                 streams = tuple(name for name in concerned if survivor in self._readers[name])
-                asked.append(Bury(ledger.number, process, self.lives[process], streams))
+                mine.append(Bury(ledger.number, process, self.lives[process], streams))
         answers = yield questions
         orders: Messages = {}
         for place, ledger in enumerate(self._ledgers.values()):
-            known = {p: said[place] for p, said in answers.by_process.items() if p not in self._dead}
+            known = {p: answer[place] for p, answer in answers.by_process.items() if p not in self._dead}
             for name in self.plan.streams:
                 if ledger.concerns(name, process):
                     here = {p: streams[name] for p, streams in known.items() if name in streams}
@@ -150,7 +150,7 @@ class Custody:
         self._dead.discard(process)
         self.lives[process] += 1
         for ledger in list(self._ledgers.values()):
-            before, asked_at, took_ns, has_begun = dict(ledger.spans), now, 0, False
+            before, sent_at, took_ns, has_begun = dict(ledger.spans), now, 0, False
             while process not in self._dead:
                 first = max(ledger.first_unit, self._first_after(now + took_ns))
                 if ledger.limit is not None and first >= ledger.limit:
@@ -163,14 +163,14 @@ class Custody:
                 ledger.spans = dict(before)  # an earlier try was for an earlier unit
                 self._give_back(ledger, process, first)
                 answers = yield self._change(ledger, process, first, [])
-                now, asked_at, took_ns = answers.now, answers.now, answers.now - asked_at
+                now, sent_at, took_ns = answers.now, answers.now, answers.now - sent_at
                 if self._is_future(first, now):
                     yield {process: [*self._orders_of_newcomer(ledger, process, first, answers), Go(ledger.number)]}
                     break
 
     def join(self, session: int, first_unit: int, limit: int | None, now: int) -> Protocol:
         """Begin a session, at ``first_unit`` or as soon after it as all can."""
-        asked_at, took_ns = now, 0
+        sent_at, took_ns = now, 0
         while True:
             first_unit = max(first_unit, self._first_after(now + took_ns))
             if limit is not None and first_unit >= limit:
@@ -187,7 +187,7 @@ class Custody:
                         nothing = {p: Known(first_unit, first_unit, {}) for p in self._readers[name] if p in begins}
                         self._pass_on(ledger, name, process, nothing, begins)
             answers = yield begins
-            now, asked_at, took_ns = answers.now, answers.now, answers.now - asked_at
+            now, sent_at, took_ns = answers.now, answers.now, answers.now - sent_at
             if self._is_future(first_unit, now):
                 ledger.is_agreed = True
                 yield {p: [Go(session)] for p in self.living if p in begins}
@@ -203,12 +203,12 @@ class Custody:
 
     @property
     def next_ns(self) -> int | None:
-        """When time alone will give `advance` something to do."""
+        """Instant at which time alone will give `advance` something to do."""
         times = [at for ledger in self._ledgers.values() if (at := ledger.next_ns) is not None]
         return min(times, default=None)
 
     def drain(self) -> list[Settlement]:
-        """What was settled, or found to be settled, here since the last call: for the trace."""
+        """Outcomes that were settled, or found to be settled, here since the last call: for the trace."""
         drained, self._records = self._records, []
         return drained
 
@@ -235,7 +235,7 @@ class Custody:
     def _only_recorded(
         self, ledger: Ledger, name: str, spans: Sequence[Span], known: Mapping[str, Known]
     ) -> dict[int, Settled]:
-        """What is recorded of these units and no survivor has: their packets died on the way."""
+        """Outcomes of these units that are recorded and that no survivor has: their packets died on the way."""
         tally, found = ledger.tallies[name], {}
         for unit in range(min(knows.head for knows in known.values()), tally.top):
             if tally.has(unit) and _in(unit, spans) and not any(knows.has(unit) for knows in known.values()):
@@ -281,8 +281,8 @@ class Custody:
         return {**messages, process: own} if own else messages
 
     def _orders_of_newcomer(self, ledger: Ledger, process: str, first: int, answers: Answers) -> list[Order]:
-        """Which streams nobody makes, or not yet, where it begins; and what had ended before it came."""
-        reports = [said[0] for p, said in answers.by_process.items() if p not in self._dead]
+        """Streams that nobody makes, or not yet, where a newcomer begins; and what had ended before it came."""
+        reports = [answer[0] for p, answer in answers.by_process.items() if p not in self._dead]
         orders = []
         for name, readers in self._readers.items():
             if process in readers:
@@ -300,7 +300,7 @@ class Custody:
 
 
 def reach_units(plan: Plan) -> int:
-    """How many units before its release a packet may be sent at most.
+    """Number of units before its release that a packet may be sent at most.
 
     What sources make ahead waits for its release, but their end does not. A node that takes in the past alone runs
     ahead by its smallest delay, and lets those after it do so, too.
@@ -320,7 +320,7 @@ def _order(ledger: Ledger, stream: str, process: str, outcomes: tuple[Settled, .
 
 
 def _in_common(ledger: Ledger, stream: str, spans: Sequence[Span], known: Mapping[str, Known]) -> dict[int, Settled]:
-    """What any survivor knows of these units and keeps, in order; the end at its unit."""
+    """Outcomes of these units that any survivor knows and keeps, in order; the end at its unit."""
     common: dict[int, Settled] = {}
     for knows in known.values():
         end = () if knows.end is None else ((knows.end.packet.unit, knows.end),)

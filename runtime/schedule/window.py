@@ -99,7 +99,7 @@ class StreamWindow:
         return True
 
     def decides(self, unit: int) -> bool:
-        """Whether a unit is decided here."""
+        """True if a unit is decided here."""
         # Every packet comes through here several times: a generator would cost two calls more each time.
         for first, until in self.spans:  # noqa: SIM110
             if first <= unit < until:
@@ -117,7 +117,7 @@ class StreamWindow:
         return self._end
 
     def is_stale(self, packet: Packet) -> bool:
-        """Whether a fence has overtaken this packet; an end is none of the content that fences drop."""
+        """True if a fence has overtaken this packet; an end is none of the content that fences drop."""
         if packet.validity is Validity.END:
             return False
         return any(packet.generation < generation and packet.unit >= first for generation, first in self._fences)
@@ -134,7 +134,7 @@ class StreamWindow:
         self._fences = fences[covering:]
 
     def last_real_before(self, unit: int) -> Packet | None:
-        """What ``late: hold`` shows: the newest real packet older than ``unit``."""
+        """Packet that ``late: hold`` shows: the newest real packet older than ``unit``."""
         older = [u for u, s in self._units.items() if u < unit and s.packet.validity is Validity.REAL]
         return self._units[max(older)].packet if older else self._held
 

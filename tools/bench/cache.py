@@ -39,7 +39,7 @@ STATM = Path("/proc/self/statm")
 
 @dataclass(frozen=True)
 class Scale:
-    """What is measured; tests measure less."""
+    """Sizes of the measurement; tests measure less."""
 
     preset: str = "tiny"
     history_s: float = 300.0

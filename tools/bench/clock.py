@@ -1,4 +1,4 @@
-"""How punctual the clock is: when a source is called, and done, after the release of its unit, at 25 units a second.
+"""Punctuality of the clock: when a source is called, and done, after the release of its unit, at 25 units a second.
 
 Measured with the engine itself: one process, a source and a sink, both empty.
 """

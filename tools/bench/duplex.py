@@ -76,7 +76,7 @@ def measure(plan: Plan, units: int) -> Round:
 
 
 def figures(summary: dict[str, Any], plan: Plan, started_ns: int) -> Round:
-    """What is kept of a run's summary.
+    """Figures that are kept of a run's summary.
 
     Args:
         started_ns: when the command was started, on the machine's monotonic clock.

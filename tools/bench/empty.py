@@ -104,7 +104,7 @@ class EmptyPlayout(Empty):
 
 
 def emptied(spec: GraphSpec, width: int, height: int) -> Settings:
-    """What makes an empty graph of a graph: the same nodes, edges, placement and times, no bodies."""
+    """Graph without bodies: the same nodes, edges, placement and times."""
     settings: Settings = {}
     for name, node in spec.nodes.items():
         kind = resolve(known_types()[node.type])

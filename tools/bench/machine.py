@@ -46,7 +46,7 @@ def kept_busy(n_processes: int) -> Iterator[None]:
 
 
 def machine_line(machine: dict[str, Any]) -> str:
-    """As benches print it."""
+    """Line on the machine, as benches print it."""
     load = "unknown" if machine["load_1m"] is None else f"{machine['load_1m']:.2f}"
     return (
         f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}, "

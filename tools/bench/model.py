@@ -1,4 +1,4 @@
-"""How long the model takes for a unit, stage by stage, as the history grows: full history, and sinks with a window.
+"""Time of the model for a unit, stage by stage, as the history grows: full history, and sinks with a window.
 
 Weights are random and the history is made of random keys: neither changes how long anything takes.
 """
@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Scale:
-    """What is measured; tests measure less."""
+    """Sizes of the measurement; tests measure less."""
 
     preset: str = PRESET
     histories_s: tuple[float, ...] = HISTORIES_S
@@ -136,7 +136,7 @@ class Session:
         return UserUnit(video[:, 0], mel[:, 0], torch.zeros(1, dtype=torch.int64))
 
     def think(self, user: UserUnit) -> Thought:
-        """What the thinker makes of it, and of the last response."""
+        """Think one unit, from what was encoded and the last response."""
         return self.thinker.step(self.thinking, user, self.response)
 
     def decode(self, latents: Latents) -> None:
@@ -241,12 +241,12 @@ def stages(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
 
 
 def window_is_full(cache: CacheConfig, histories_s: tuple[float, ...], unit_s: float) -> list[bool]:
-    """Whether nothing more is remembered after these."""
+    """True if nothing more is remembered after these."""
     return [history / unit_s >= cache.sink_units + cache.window_units for history in histories_s]
 
 
 def crossing(x: tuple[float, ...], y: list[float], limit: float) -> float | None:
-    """Where the straight line nearest to the points meets the limit, 0 when it begins above; None: it never does."""
+    """Point at which the line nearest to the points meets the limit, 0 when it begins above; None: it never does."""
     slope, base = statistics.linear_regression(x, y) if len(x) > 1 else (0.0, y[0])
     return round(max(0.0, (limit - base) / slope), 1) if slope > 0 else None
 

@@ -1,4 +1,4 @@
-"""What the runtime itself costs: processor time per unit of the duplex graph without bodies.
+"""Cost of the runtime itself: processor time per unit of the duplex graph without bodies.
 
 Packets have their full size. Times are slopes between two moments of a run, process by process, so that starting
 and ending do not count.
@@ -37,7 +37,7 @@ SUPERVISOR = "supervisor"
 
 
 class Sample(NamedTuple):
-    """What a process had done by a moment: units (mean of its nodes), calls of bodies, and processor seconds."""
+    """State of a process by a moment: units (mean of its nodes), calls of bodies, and processor seconds."""
 
     units: float
     firings: int
@@ -128,7 +128,7 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS, on_round: OnRound = igno
 
 
 def variants() -> dict[str, Plan]:
-    """What is measured, by name."""
+    """Plans that are measured, by name."""
     return {
         "as shipped": empty_graph(GRAPH, WIDTH, HEIGHT).plan(),
         "pictures cross": empty_graph(GRAPH, WIDTH, HEIGHT, VIDEO_CROSSES).plan(),

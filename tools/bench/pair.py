@@ -38,7 +38,7 @@ class Clock(Protocol):
 
 
 class Side(Protocol):
-    """What of a `model.Session` both measurements need."""
+    """Part of a `model.Session` that both measurements need."""
 
     performer: Performer
     performing: PerformerState
@@ -50,7 +50,7 @@ class Side(Protocol):
         ...
 
     def think(self, user: UserUnit) -> Thought:
-        """What the thinker makes of it."""
+        """Think one unit, from what was encoded."""
         ...
 
     def decode(self, latents: Latents) -> None:
@@ -100,7 +100,7 @@ def remote(make: Any, arguments: tuple[Any, ...]) -> Iterator[Remote]:
 
 @torch.inference_mode()
 def _perform(there: Connection, make: Any, arguments: tuple[Any, ...]) -> None:
-    """What the performer's process does."""
+    """Run the performer's process."""
     session: Side = make(*arguments)
     there.send("ready")
     while (context := there.recv()) is not LEAVE:

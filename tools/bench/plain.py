@@ -34,7 +34,7 @@ class PlainPass:
         self.bias = bias.masked_fill(~seen, float("-inf"))
 
     def attend(self, layer: int, qk: Tensor, v: Tensor) -> Tensor:
-        """As in `wan_core.attention.Memory`."""
+        """See `wan_core.attention.Memory`."""
         geometry = self.plain.model.geometry
         rotated = rotate(qk, self.by)
         q, k = rotated[:, :, : -geometry.kv_heads], rotated[:, :, -geometry.kv_heads :]

@@ -1,4 +1,4 @@
-"""How well a simulation by a profile predicts: graphs of different shapes, profiled before and after a run."""
+"""Accuracy of a simulation by a profile: graphs of different shapes, profiled before and after a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What recording costs, and a disk that stalls: raw pictures of the duplex graph into MCAP, at 25 fps.
+"""Cost of recording, and a disk that stalls: raw pictures of the duplex graph into MCAP, at 25 fps.
 
 The graph has no bodies; what enters and what leaves it is recorded, two pictures a frame and their sound. Cost is the
 difference between a run that is recorded and one that is not, all processes together. Then once more into a pipe

@@ -1,4 +1,4 @@
-"""What every bench has in common: rounds, the best of them, and how figures are printed."""
+"""Base of every bench: rounds, the best of them, and how figures are printed."""
 
 from __future__ import annotations
 

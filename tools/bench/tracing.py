@@ -1,4 +1,4 @@
-"""What it costs that everything is recorded: on the way of a unit, and after it.
+"""Cost of recording every step: on the way of a unit, and after it.
 
 On the way: the scheduler of the duplex graph without bodies, driven through virtual time by turns as it is and
 without making records. After it: the records of these units encoded, decoded, counted and written to a trace, as
@@ -58,7 +58,7 @@ class Answers:
         self.n_calls = 0
 
     def begin(self, body: Body, lane: str, fire: Fire) -> object:
-        """What the call would return."""
+        """Begin a call; keep what it would return."""
         self.n_calls += 1
         clock, unit = self._plan.clock, fire.last
         times = (clock.pts_ns(unit), clock.duration_ns(unit))
@@ -69,7 +69,7 @@ class Answers:
         """No body is there to call."""
 
     def end(self, begun: object) -> Result:
-        """What `begin` said."""
+        """End the call; give what `begin` kept."""
         assert isinstance(begun, Result)
         return begun
 

@@ -1,4 +1,4 @@
-"""What each decision is worth: the same training without it, on the same codecs and dialogues, and what is then lost.
+"""Worth of each decision: the same training without it, on the same codecs and dialogues, and what is then lost.
 
 Reduced runs: each variant learns for its share of the hours, without the stage ``roll``, from random weights or from
 those of a checkpoint. The table says so.
@@ -121,7 +121,7 @@ def _learned(context: TrainingContext, variant: Variant, tracks: Tracks) -> tupl
 
 
 def stage_of(variant: Variant) -> str:
-    """What its state and its curves are called."""
+    """Name of its state and its curves."""
     return "ablation-" + variant.name.replace(" ", "-")
 
 

@@ -1,4 +1,4 @@
-"""Who may come in: the token of the link, the page's own origin, and how much one visitor may send."""
+"""Admission of requests: the token of the link, the page's own origin, and how much one visitor may send."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Access:
         self._is_local = is_loopback(host)
 
     def knows(self, token: str) -> bool:
-        """Whether it is the token, in a time that does not tell how much of it was right."""
+        """True if it is the token, in a time that does not tell how much of it was right."""
         return hmac.compare_digest(token.encode(), self.token.encode())
 
     def token_of(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
@@ -38,7 +38,7 @@ class Access:
         return headers.get(TOKEN_HEADER) or bearer.removeprefix("Bearer ").strip() or query.get("token", "")
 
     def refusal(self, headers: Mapping[str, str]) -> str:
-        """Why a request is refused whatever token it has; empty if it is not.
+        """Reason to refuse a request whatever token it has; empty if there is none.
 
         A page of another site could reach a server on this machine: by its name (a browser says so in ``Origin``), or
         by a name of its own that leads to this machine (which stands in ``Host``).
@@ -54,7 +54,7 @@ class Access:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address or name is this machine and nothing else."""
+    """True if an address or name is this machine and nothing else."""
     if host in ("localhost", "ip6-localhost"):
         return True
     try:
@@ -64,7 +64,7 @@ def is_loopback(host: str) -> bool:
 
 
 class Allowance:
-    """How much somebody may send: so much a second, and a burst on top.
+    """Allowance of a sender: so much a second, and a burst on top.
 
     Args:
         per_s: what comes back every second.
@@ -76,7 +76,7 @@ class Allowance:
         self._left, self._at_s = burst, 0.0
 
     def spend(self, amount: float, now_s: float) -> bool:
-        """Whether it was allowed; what was not is not spent."""
+        """Spend some of it; False, with nothing spent, where it is not enough."""
         self._left = min(self._burst, self._left + (now_s - self._at_s) * self._per_s)
         self._at_s = now_s
         if amount > self._left:

@@ -1,4 +1,4 @@
-"""Who is in and who waits: so many visits at once, the others in the order in which they came."""
+"""Admission of visits: so many at once, the others in the order in which they came."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Admission:
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """Number of those who wait."""
         return len(self._queue)
 
     async def enter(self, on_place: Callable[[int, int], None]) -> None:

@@ -65,7 +65,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """How a graph is served.
+    """Options of a server.
 
     Attributes:
         host: address to listen on.
@@ -155,7 +155,7 @@ class Server:
 
     @property
     def link(self) -> str:
-        """What a visitor opens."""
+        """Link that a visitor opens."""
         scheme = "https" if self.options.tls else "http"
         host = self.options.host if self.options.host not in ("0.0.0.0", "::") else "localhost"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/#token={self.options.token}"
@@ -318,19 +318,19 @@ class Server:
                     continue
                 if len(message.data) > MAX_TEXT_BYTES:
                     raise ValueError("too long")
-                said = read_message(message.data.encode())
+                message_in = read_message(message.data.encode())
             except (ValueError, msgspec.MsgspecError):
                 n_strange += 1
                 if n_strange > MAX_STRANGE:
                     self.lobby.counts.refuse("garbage")
                     return Over("garbage", "messages made no sense (expected those of docs/live.md)")
                 continue
-            if isinstance(said, Bye):
+            if isinstance(message_in, Bye):
                 visit.left_ns = 0  # long ago: nobody comes back
                 await visit.detach(channel)
                 visit.left_ns = 0
                 return Over("bye", "goodbye")
-            await visit.handle(said)
+            await visit.handle(message_in)
         return None
 
     def _welcome(self, visit: Visit, *, is_resumed: bool) -> Welcome:

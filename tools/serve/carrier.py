@@ -1,4 +1,4 @@
-"""How media reach a visitor and come from one: the interface of WebRTC and of the plain socket."""
+"""Interface of what carries media to a visitor and back: WebRTC, or the plain socket."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Channel(Protocol):
         ...
 
     def waiting_bytes(self) -> int:
-        """How much has not left yet."""
+        """Bytes that have not left yet."""
         ...
 
 
@@ -48,7 +48,7 @@ class SocketChannel:
         self._put(data)
 
     def waiting_bytes(self) -> int:
-        """What is queued here, and what waits in the operating system's way out."""
+        """Bytes that are queued here, and those that wait in the operating system's way out."""
         transport = self._request.transport
         return self._queued_bytes + (transport.get_write_buffer_size() if transport is not None else 0)
 

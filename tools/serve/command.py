@@ -23,19 +23,19 @@ def serve(served: ServedGraph, options: ServerOptions) -> int:
 
 
 async def _serve(served: ServedGraph, options: ServerOptions) -> int:
-    loop, asked = asyncio.get_running_loop(), asyncio.Event()
+    loop, wants_end = asyncio.get_running_loop(), asyncio.Event()
     received: list[int] = []
 
     def end(number: int) -> None:
         received.append(number)
-        asked.set()
+        wants_end.set()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, end, number)
     server = Server(served, options)
     click.echo(f"opens {served.name} ...", err=True)
     starting = asyncio.create_task(server.start())
-    waiting = asyncio.create_task(asked.wait())
+    waiting = asyncio.create_task(wants_end.wait())
     await asyncio.wait([starting, waiting], return_when=asyncio.FIRST_COMPLETED)
     if starting.done():
         starting.result()

@@ -29,7 +29,7 @@ DEFAULT_SIZE, DEFAULT_RATE_HZ = (320, 240), 16000
 
 @dataclass(frozen=True)
 class Recording:
-    """Where a visit is written: a folder of its own, in which are ``visit.mp4``, ``visit.mcap`` and ``visit.trace``."""
+    """Folder of a visit's recording: ``visit.mp4``, ``visit.mcap`` and ``visit.trace``."""
 
     folder: Path
 

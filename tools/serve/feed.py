@@ -1,4 +1,4 @@
-"""What a visitor sends, handed to the graph unit by unit, just before each unit is complete."""
+"""Units of what a visitor sends, handed to the graph just before each is complete."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def metrics_text(lobby: Lobby) -> str:
-    """What ``GET /metrics`` answers.
+    """Answer to ``GET /metrics``.
 
     Raises:
         MissingExtra: the package ``prometheus-client`` is not installed.

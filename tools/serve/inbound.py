@@ -1,4 +1,4 @@
-"""What comes from a visitor, cut into the units of a graph: pictures of any size and rate, sound of any rate and clock.
+"""Units of a visitor's media, cut as the graph wants them: pictures of any size and rate, sound of any rate and clock.
 
     carrier -> sender.video, sender.audio      when it comes
     unit(k) -> {"video": [F, H, W, 3] or None, "audio": [S] or None}      once unit k is complete
@@ -51,7 +51,7 @@ KEPT_PICTURES = 16
 
 @dataclass(frozen=True, slots=True)
 class InboundFigures:
-    """What has become of a visitor's media so far.
+    """Counts of a visitor's media so far.
 
     Attributes:
         pictures: that came.
@@ -95,20 +95,20 @@ class Inbound:
         self._ignored = 0
 
     def sender(self) -> Received:
-        """Where a new carrier puts what it receives. From its first picture on, those of the carriers before it are
+        """Sink for what a new carrier receives. From its first picture on, those of the carriers before it are
         ignored, and from its first sound on, theirs: so a visit can change over in the middle of a word."""
         self._senders += 1
         return _Sender(self, self._senders)
 
     def devices(self, camera: Device, microphone: Device) -> None:
-        """What the visitor sends from now on. What is not on is nothing, whatever still comes of it."""
+        """Set what the visitor sends from now on. What is not on is nothing, whatever still comes of it."""
         if self._seen is not None:
             self._seen.turn(camera == "on")
         if self._heard is not None:
             self._heard.turn(microphone == "on")
 
     def unit(self, unit: int) -> Unit:
-        """What belongs to a unit, once; asked for in ascending order, when the unit is complete."""
+        """Give what belongs to a unit, once; called in ascending order, when the unit is complete."""
         begin_ns = self._origin_ns + self._clock.pts_ns(unit)
         end_ns = self._origin_ns + self._clock.release_ns(unit)
         n = self._clock.unit_frames
@@ -119,7 +119,7 @@ class Inbound:
         }
 
     def figures(self) -> InboundFigures:
-        """What has become of everything so far."""
+        """Counts of everything so far."""
         seen, heard = self._seen or _Seen(1, 1), self._heard or _Heard(16_000, 1)
         return InboundFigures(
             pictures=seen.n_came,

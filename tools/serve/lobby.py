@@ -33,7 +33,7 @@ CHECK_S = 0.25
 
 @dataclass
 class Counts:
-    """What has happened so far, for ``/metrics``."""
+    """Counts of what has happened so far, for ``/metrics``."""
 
     visits: int = 0
     resumed: int = 0

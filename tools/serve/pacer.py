@@ -57,7 +57,7 @@ class _Queued:
 
 @dataclass(slots=True)
 class PacerFigures:
-    """What has become of everything that was put.
+    """Figures of everything that was put.
 
     Attributes:
         units: that were put.

@@ -1,4 +1,4 @@
-"""Which units of the graph's sound a visitor has heard, and which were cut off before they reached the ear."""
+"""Units of the graph's sound that a visitor has heard, and those that were cut off before they reached the ear."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PlayedUnits:
             self._decide(self._next)
 
     def flushed(self, first: int) -> None:
-        """What was handed out of this unit and later is dropped unheard."""
+        """Drop what was handed out of this unit and later: it is not heard any more."""
         for unit in self._sent:
             if unit >= first:
                 self._sent[unit] = False

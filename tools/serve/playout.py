@@ -1,4 +1,4 @@
-"""What the graph gives, handed to a visitor: pictures and sound to the pacer, words and states as messages."""
+"""Way of what the graph gives to a visitor: pictures and sound to the pacer, words and states as messages."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Playout:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether an interruption goes on."""
+        """True if an interruption goes on."""
         return self._quiet_from is not None
 
     def _take_event(self, packet: Packet) -> None:

@@ -1,4 +1,4 @@
-"""What goes over a visitor's WebSocket, ``/live``: JSON messages, and media as binary ones. See docs/live.md.
+"""Messages over a visitor's WebSocket, ``/live``: JSON, and media as binary ones. See docs/live.md.
 
 The socket is the visit: its end ends the visit, after a time in which the same visitor may come back. Each text message
 is one of the structs below, named by its ``type``. Each binary message is a `Media`: a head of 16 bytes, then bytes.
@@ -64,7 +64,7 @@ class Socket(_Message, frozen=True):
 
 
 class Devices(_Message, frozen=True):
-    """What the visitor sends. What is off or absent is nothing to the graph: no black picture, no silence.
+    """Devices of the visitor. What is off or absent is nothing to the graph: no black picture, no silence.
 
     Attributes:
         camera: ``on``, ``off`` or ``absent``.
@@ -94,7 +94,7 @@ class Change(_Message, frozen=True):
 
 
 class Played(_Message, frozen=True):
-    """What has come out of the visitor's loudspeaker and screen, said a few times a second.
+    """Units that have come out of the visitor's loudspeaker and screen, sent a few times a second.
 
     Attributes:
         audio: unit of the newest sound that was heard; -1 for none.
@@ -180,7 +180,7 @@ class AudioFormat(msgspec.Struct, frozen=True):
 
 
 class EndFormats(msgspec.Struct, frozen=True):
-    """What goes through one end of the graph; None: not this."""
+    """Formats at one end of the graph; None: not this."""
 
     video: VideoFormat | None = None
     audio: AudioFormat | None = None
@@ -189,7 +189,7 @@ class EndFormats(msgspec.Struct, frozen=True):
 
 
 class About(msgspec.Struct, frozen=True):
-    """What can be known before a visit: the JSON of ``GET /about``, asked with the token in `TOKEN_HEADER`.
+    """Facts to know before a visit: the JSON of ``GET /about``, asked with the token in `TOKEN_HEADER`.
 
     401 for a wrong token. A visitor agrees to be recorded, and chooses parameters, before their `Hello`.
 
@@ -251,7 +251,7 @@ class Answer(_Message, frozen=True):
 
 
 class Carried(_Message, frozen=True):
-    """Which carrier the media take from now on: ``webrtc`` or ``socket``."""
+    """Carrier of the media from now on: ``webrtc`` or ``socket``."""
 
     name: Literal["webrtc", "socket"]
 
@@ -265,7 +265,7 @@ class Caption(_Message, frozen=True):
 
 
 class State(_Message, frozen=True):
-    """What the agent does from this unit on: ``idle``, ``listening``, ``speaking``, or what its graph calls it."""
+    """State of the agent from this unit on: ``idle``, ``listening``, ``speaking``, or what its graph calls it."""
 
     unit: int
     name: str
@@ -278,7 +278,7 @@ class Flush(_Message, frozen=True):
 
 
 class Times(_Message, frozen=True):
-    """How long one unit took, and where.
+    """Times of one unit: how long it took, and where.
 
     Attributes:
         unit: its number.

@@ -1,4 +1,4 @@
-"""How long each unit of a visit took, and where, for the page's latency strip."""
+"""Times of each unit of a visit, for the page's latency strip."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Strip:
         self._view = RunView(plan)
         self._place = {name: i for i, name in enumerate(nodes)}
         self._work: dict[int, list[float]] = {}
-        self._told = -1
+        self._reported = -1
 
     def add(self, records: Iterable[Record]) -> list[Times]:
         """Take in records; the units that can be told by now."""
@@ -43,15 +43,15 @@ class Strip:
         if not presented:
             return []
         newest = presented[-1].unit
-        fresh = [o for o in presented if self._told < o.unit <= newest - SETTLED_UNITS]
+        fresh = [o for o in presented if self._reported < o.unit <= newest - SETTLED_UNITS]
         times = [self._times(outcome) for outcome in fresh]
         if fresh:
-            self._told = fresh[-1].unit
-            self._work = {unit: work for unit, work in self._work.items() if unit > self._told}
+            self._reported = fresh[-1].unit
+            self._work = {unit: work for unit, work in self._work.items() if unit > self._reported}
         return times
 
     def _add_work(self, firing: Firing) -> None:
-        if firing.last <= self._told or firing.verdict == "end":
+        if firing.last <= self._reported or firing.verdict == "end":
             return
         if len(self._work) >= KEPT_UNITS and firing.last not in self._work:
             del self._work[min(self._work)]

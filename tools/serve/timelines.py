@@ -53,7 +53,7 @@ class Timelines:
         return response
 
     async def steps(self, request: web.Request) -> web.StreamResponse:
-        """What is new, as server-sent events, until the visit ends."""
+        """News as server-sent events, until the visit ends."""
         feed = self._feed(request.match_info["visit"])
         if feed is None:
             return web.Response(status=404, text="no such visit, or it is over\n")

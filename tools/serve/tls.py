@@ -9,7 +9,7 @@ from ...runtime.errors import UserError
 
 
 def ssl_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """What a server needs to speak TLS.
+    """TLS context of a server.
 
     Raises:
         UserError: one of the files cannot be read, or they do not belong together.

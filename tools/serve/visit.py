@@ -332,7 +332,7 @@ class Visit:
         return {f"{hop}: {where}": n for hop, counts in hops.items() for where, n in counts.items() if n}
 
     def params(self) -> list[LiveParam]:
-        """What can be changed, with its value now."""
+        """Parameters that can be changed, with their values now."""
         values = self._values
         return [msgspec.structs.replace(p, value=values.get((p.node, p.name), p.value)) for p in self._served.params]
 
@@ -359,7 +359,7 @@ class Visit:
 
 
 class _Received:
-    """What a carrier receives goes to the visit's units; how it fares, to the visit."""
+    """Receiver for a carrier: media go to the visit's units; how it fares, to the visit."""
 
     def __init__(self, visit: Visit) -> None:
         self._visit, self._sender = visit, visit.inbound.sender()

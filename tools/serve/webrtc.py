@@ -44,7 +44,7 @@ _MEDIA = re.compile(r"^m=(audio|video) (\d+) ", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class WebRtcOptions:
-    """How the server's side of all connections is set up.
+    """Options for the server's side of all connections.
 
     Attributes:
         ice_servers: STUN and TURN servers, as a browser's configuration has them: ``urls``, ``username`` and
@@ -218,7 +218,7 @@ class WebRtcCarrier:
             await sender.set_parameters(parameters)
 
     def _can_send(self, what: str) -> bool:
-        """Whether there has been a connection. In a break sound goes on: a hole would delay all that comes after."""
+        """True if there has been a connection. In a break sound goes on: a hole would delay all that comes after."""
         if self._is_closed or not self._was_connected:
             self._count(f"{what}, not connected")
             return False

@@ -1,4 +1,4 @@
-"""How figures of units are printed: never without how many units they are of."""
+"""Print of figures of units: never without how many units they are of."""
 
 from __future__ import annotations
 

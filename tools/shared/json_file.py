@@ -1,4 +1,4 @@
-"""What ``--json FILE`` means wherever it is written: a file, or standard output."""
+"""Meaning of ``--json FILE`` wherever it is written: a file, or standard output."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def _nodes(statistics: Statistics) -> RenderableType:
 
 
 def _bar(statistics: Statistics, name: str) -> Text:
-    """How much of the time up to its due the node needed lately."""
+    """Bar of how much of the time up to its due the node needed lately."""
     node = statistics.plan.nodes[name]
     slack = statistics.slack[name].recent
     if node.due_ns is None or not slack or node.due_ns <= 0:

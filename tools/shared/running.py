@@ -1,4 +1,4 @@
-"""What verbs that run a graph have in common: a live view, the summary, the exit code."""
+"""Parts of verbs that run a graph: a live view, the summary, the exit code."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ quiet_option = click.option("--quiet", is_flag=True, help="No live view and no s
 
 
 def units_of(plan: Plan, units: int | None, duration: float | None) -> int | None:
-    """How many units to run, from ``--units`` or ``--duration``.
+    """Number of units to run, from ``--units`` or ``--duration``.
 
     Raises:
         UserError: both are given.

@@ -1,4 +1,4 @@
-"""What ``wangraph run`` says at the end."""
+"""Text of ``wangraph run`` at the end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def print_summary(run: Run) -> None:
 
 
 def _timing(summary: dict[str, Any]) -> list[str]:
-    """How well the clock was kept, and the latencies of the units that were real."""
+    """Lines on how well the clock was kept, and the latencies of the units that were real."""
     first_ms = summary["time_to_first_unit_ms"]
     first = "" if first_ms is None else f", time to first unit {first_ms:.0f} ms"
     names = {"latency_ms": "latency", "model_latency_ms": "model latency", "slack_ms": "slack"}
@@ -64,7 +64,7 @@ def _headline(summary: dict[str, Any]) -> str:
 
 
 def _unbudgeted(summary: dict[str, Any]) -> str:
-    """What a punctual run does not say: that nothing was known of its costs."""
+    """Warning that a punctual run does not give: that nothing was known of its costs."""
     costless, n = len(summary["unbudgeted"]), len(summary["nodes"])
     have = "has no budget and costs 0" if costless == 1 else "have no budget and cost 0"
     return f"  [yellow]virtual clock[/]: {costless} of {n} nodes {have}"

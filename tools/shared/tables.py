@@ -1,4 +1,4 @@
-"""How verbs print tables and type names."""
+"""Print of tables and type names."""
 
 from __future__ import annotations
 

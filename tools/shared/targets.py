@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kind:
-    """What a verb writes, and whether a file is that already."""
+    """Kind of file that a verb writes, and whether a file is that already."""
 
     name: str
     fits: Callable[[Path], bool]
@@ -101,7 +101,7 @@ def check_targets(plan: Plan, targets: Sequence[Target], also_read: Mapping[str,
 
 
 def _read(plan: Plan) -> list[tuple[str, Path]]:
-    """What a run of a graph reads, and the file."""
+    """Files that a run of a graph reads."""
     inputs = [(f"what node '{node}' reads", path) for node, path in _files(plan, "input")]
     sources = [(node.name, node.target.rpartition(":")[0]) for node in plan.nodes.values()]
     code = [(f"the code of node '{node}'", Path(file)) for node, file in sources if file.endswith(".py")]

@@ -46,7 +46,7 @@ def judged(plan: Plan, reference: str | None) -> dict[str, Any]:
 
 
 def warnings(plan: Plan, profile: Profile) -> list[str]:
-    """What to know of a profile before its figures are believed."""
+    """Warnings about a profile before its figures are believed."""
     return [text] if (text := profile.foreign_to(plan)) else []
 
 

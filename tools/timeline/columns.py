@@ -214,7 +214,7 @@ def facts_of(run: Run) -> dict[str, Any]:
 
 
 def _weights(news: object) -> str | None:
-    """What the nodes said of their weights (``model: tiny, trained ...``), each thing once, after its parts."""
+    """Words of the nodes on their weights (``model: tiny, trained ...``), each thing once, after its parts."""
     if not isinstance(news, dict):
         return None if news is None else str(news)
     parts: dict[str, list[str]] = {}
@@ -273,7 +273,7 @@ def _sends(run: Run, index: dict[str, int], transfers: Iterable[Transfer]) -> li
 
 
 def _settled(run: Run, news: Run, stream: StreamPlan) -> Settled:
-    """What cannot be told from firings and transfers."""
+    """Outcomes that cannot be told from firings and transfers."""
     outcomes, bodies = news.settled.get(stream.name, {}), run.bodies[stream.node]
     arrived = run.arrived.get((stream.name, stream.settler), {})
     found = []

@@ -118,7 +118,7 @@ class Run:
         return self._view.first_open
 
     def outcomes(self, since: int = 0) -> dict[int, Outcome]:
-        """What became of the units presented, from ``since`` on; those from `first_open` on may still change."""
+        """Outcomes of the units presented, from ``since`` on; those from `first_open` on may still change."""
         closed = {unit: self._closed[unit] for unit in self.units(since) if unit in self._closed}
         return closed | {outcome.unit: outcome for outcome in self._view.open() if outcome.unit >= since}
 
@@ -136,11 +136,11 @@ class Run:
         return range(max(since, self.first_unit), self.n_units)
 
     def release_ns(self, unit: int) -> int:
-        """When ``unit`` is complete."""
+        """Instant at which ``unit`` is complete."""
         return self.plan.release_ns(unit)
 
     def deadline_ns(self, unit: int) -> int:
-        """When the answer to ``unit`` begins to play."""
+        """Instant at which the answer to ``unit`` begins to play."""
         return self.release_ns(unit) + self.plan.latency_ns
 
     def source(self, inlet: InputPlan) -> str:

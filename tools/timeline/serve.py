@@ -40,7 +40,7 @@ BEAT_S = 10.0
 
 
 class Feed:
-    """What is known of the run, for any number of pages. `take` in one thread, the rest in any."""
+    """Knowledge of the run, for any number of pages. `take` in one thread, the rest in any."""
 
     def __init__(self, header: Header, name: str) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""Who made units miss, as ``wangraph explain`` tells it."""
+"""Culprits of missed units, as ``wangraph explain`` names them."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def command(graph: str, sets: tuple[str, ...], timing: bool, reference: str | No
 
 
 def describe(checked: Checked) -> dict[str, Any]:
-    """What `check` found, as JSON holds it; times in milliseconds after release."""
+    """Findings of `check`, as JSON holds them; times in milliseconds after release."""
     plan, timing = checked.plan, checked.timing
     return {
         "graph": plan.name,
@@ -102,7 +102,7 @@ def _node(node: NodePlan, earliest_ns: int) -> dict[str, Any]:
 
 
 def _facts(node: NodePlan) -> dict[str, int | float | str]:
-    """What the node's class tells of it in advance."""
+    """Facts that the node's class tells in advance."""
     from ...runtime.errors import GraphError
     from ...runtime.places import raised
     from ...runtime.plan.catalogue import resolve

@@ -240,7 +240,7 @@ def _priorities() -> list[Finding]:
 
 
 def _may_raise() -> bool:
-    """Whether the process holds CAP_SYS_NICE; without capabilities, whether it is root."""
+    """True if the process holds CAP_SYS_NICE; without capabilities, whether it is root."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:

@@ -141,7 +141,7 @@ def _print(out: Console, history: History, explanation: Explanation) -> None:
 
 
 def _presented(found: dict[str, Any]) -> str:
-    """Whether a unit was there, and when: what stood in for a missed one was there at once, and says nothing."""
+    """Words for whether a unit was there, and when: what stood in for a missed one was there at once."""
     if found["status"] == "missed":
         latency = found["latency_ms"]
         return "missed, its answer " + ("never came" if latency is None else f"came {latency:.1f} ms after release")

@@ -144,7 +144,7 @@ def _nodes(now: dict[str, Any]) -> RenderableType:
 
 
 def _doing(node: dict[str, Any]) -> str:
-    """What a node does or waits for; its own unit has a column already."""
+    """Words for what a node does or waits for; its own unit has a column already."""
     doing: str = node["doing"]
     return doing.removeprefix(f"unit {node['unit']} ").replace(f" of unit {node['unit']}", "")
 

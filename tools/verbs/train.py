@@ -38,7 +38,7 @@ _MORE = (
 
 
 def _options(function: F) -> F:
-    """What every stage takes."""
+    """Options of every stage."""
     for option in reversed(_MORE):
         function = option(function)
     return function
@@ -104,7 +104,7 @@ def codecs(**options: Any) -> None:
 )
 @_from_option
 def eyes(origin: str, **options: Any) -> None:
-    """What sees users, on people before cameras; without photographs the video codec does.
+    """Train what sees users, on people before cameras; without photographs the video codec does.
 
     \b
     wangraph train eyes --preset tiny --life DIR --resume

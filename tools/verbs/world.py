@@ -46,7 +46,7 @@ _size_option = click.option(
 
 
 def _users_options(function: F) -> F:
-    """What users do, and whose voices they have."""
+    """Options for what users do, and whose voices they have."""
     scenario = click.option("--scenario", default="everything", show_default=True, help="How users behave.")
     voices = click.option("--voices", type=_FOLDER, metavar="DIR", help="Recorded people: WORD_PERSON_TAKE.wav")
     life = click.option(

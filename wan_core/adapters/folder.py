@@ -1,4 +1,4 @@
-"""What is in a folder of public weights, read from its ``config.json`` alone. Imports no torch.
+"""Contents of a folder of public weights, read from its ``config.json`` alone. Imports no torch.
 
 A folder is one that ``save_pretrained`` writes, or a download of the same layout: ``config.json`` and
 ``*.safetensors`` beside it.
@@ -41,7 +41,7 @@ def require(package: str) -> ModuleType:
 
 
 def is_installed(package: str) -> bool:
-    """Whether `require` would find it; imports nothing."""
+    """True if `require` would find it; imports nothing."""
     return find_spec(package) is not None
 
 
@@ -69,7 +69,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def kind_of(path: str | Path) -> Kind:
-    """What the folder holds.
+    """Kind of what the folder holds.
 
     Raises:
         ModelError: not readable, or something that there is no adapter for.

@@ -31,7 +31,7 @@ from .loading import from_folder, quiet
 
 @dataclass
 class Window(State):
-    """What one attention keeps: the last W - 1 steps, zeros where there were fewer.
+    """Memory of one attention: the last W - 1 steps, zeros where there were fewer.
 
     Attributes:
         keys: [B, W-1, H, D], rotated.
@@ -44,7 +44,7 @@ class Window(State):
 
 @dataclass
 class MimiState(State):
-    """What one half of the codec keeps.
+    """State of one half of the codec.
 
     Attributes:
         convolutions: the past of each of them in the order in which they run, [B, T, C].

@@ -78,7 +78,7 @@ def fill_from_qwen(model: DuplexModel, path: str | Path) -> tuple[str, ...]:
 
 @torch.inference_mode()
 def text_logits(model: DuplexModel, tokens: Tensor) -> Tensor:
-    """What the model says next after each of these words, as a language model: [B, T] -> [B, T, V].
+    """Logits of the next word after each of these, as a language model: [B, T] -> [B, T, V].
 
     Raises:
         ModelError: the model reads words another way.

@@ -42,13 +42,13 @@ class Finding:
 
     @property
     def is_equal(self) -> bool:
-        """Whether it is rounding; NaN is not."""
+        """True if the difference is rounding; NaN is not."""
         return self.difference <= TOLERANCE
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What is in the folder, and how it did."""
+    """Contents of the folder, and how it did."""
 
     kind: Kind
     parameters: int
@@ -57,7 +57,7 @@ class Verified:
 
     @property
     def is_right(self) -> bool:
-        """Whether every comparison holds."""
+        """True if every comparison holds."""
         return all(finding.is_equal for finding in self.findings)
 
 

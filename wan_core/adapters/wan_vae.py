@@ -31,7 +31,7 @@ BLACK = -1.0
 
 @dataclass
 class FeatureState(State):
-    """What one half of the codec keeps.
+    """State of one half of the codec.
 
     Attributes:
         features: the past of each of its convolutions, [B, frames, C, H, W]. Of a row that has not begun they do not

@@ -74,7 +74,7 @@ class AudioTask:
         self.module: nn.Module = nn.ModuleDict({"audio_codec": codec, "probe": self.probe})
 
     def loss(self, generator: torch.Generator, progress: float) -> Loss:
-        """As in `loop.Task`."""
+        """See `loop.Task`."""
         codec, true = self.codec, self.draw(generator)
         posterior, _ = codec.posterior(true, codec.new_encoder_state(len(true)))
         raw = posterior.sample(generator_on(true.device, generator))
@@ -112,7 +112,7 @@ class VideoTask:
         self.module: nn.Module = nn.ModuleDict({"video_codec": codec, "probe": self.probe})
 
     def loss(self, generator: torch.Generator, progress: float) -> Loss:
-        """As in `loop.Task`."""
+        """See `loop.Task`."""
         codec, (true, pose) = self.codec, self.draw(generator)
         posterior, _ = codec.posterior(true, codec.new_encoder_state(len(true)))
         raw = posterior.sample(generator_on(true.device, generator))
@@ -140,7 +140,7 @@ def fit_video_scale(codec: VideoCodec, frames: Tensor) -> None:
 
 @dataclass(frozen=True)
 class Probe:
-    """How well a linear probe tells classes apart, on latents that it was not fitted on.
+    """Score of a linear probe that tells classes apart, on latents that it was not fitted on.
 
     Attributes:
         name: what it tells.

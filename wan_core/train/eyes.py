@@ -74,7 +74,7 @@ class EyesTask:
         self.module: nn.Module = nn.ModuleDict({"eyes": eyes})
 
     def loss(self, generator: torch.Generator, progress: float) -> Loss:
-        """As in `loop.Task`."""
+        """See `loop.Task`."""
         frames, latents, pose = self.draw(generator)
         frames = self._disturbed(frames, generator)
         found, _ = self.eyes.encode(frames, self.eyes.new_encoder_state(len(frames)))

@@ -87,7 +87,7 @@ def load_understanding(checkpoint: str | Path, heads: Mapping[str, Head]) -> Und
 
 
 class Difficulty(nn.Module):
-    """How wrong the decisions in each kind of dialogue were lately; harder ones are drawn more often."""
+    """Error of the decisions in each kind of dialogue lately; harder ones are drawn more often."""
 
     error: Tensor
 
@@ -102,7 +102,7 @@ class Difficulty(nn.Module):
             self.error[number] = keep * self.error[number] + (1 - keep) * value
 
     def weights(self) -> Tensor:
-        """Of each scenario, one on the mean: half even, half by error."""
+        """Weight of each scenario, one on the mean: half even, half by error."""
         return 0.5 + 0.5 * self.error / self.error.mean().clamp_min(1e-6)
 
 
@@ -137,7 +137,7 @@ class InteractTask:
         self.corruptor = Corruptor(mel, corruption or Corruption())
 
     def loss(self, generator: torch.Generator, progress: float) -> Loss:
-        """As in `loop.Task`."""
+        """See `loop.Task`."""
         with torch.autocast("cpu", enabled=False):  # it cannot stack the data's float16
             batch = self.draw(generator, progress, self.learner.difficulty.weights())
         chance = generator_on(self.learner.model.device, generator)
@@ -196,7 +196,7 @@ def decision_losses(found: Predictions, batch: Sequences, where: Tensor | None =
 
 @torch.no_grad()
 def decision_error(found: Predictions, batch: Sequences) -> Tensor:
-    """Of each row [B], the mean cross entropies of the state where it changes and of the words; 0 where none is."""
+    """Error of each row [B]: mean cross entropies of the state where it changes and of the words; 0 where none is."""
     wanted = (
         (found.state_logits, batch.event[..., 0], changes(batch.event)),
         (found.text_logits, batch.text, batch.text != PAD),
@@ -222,7 +222,7 @@ def forgotten_before(history: AgentTrack) -> Tensor | None:
 def flow_losses(
     found: Predictions, batch: Sequences, t: Tensor, where: Tensor | None = None, is_open: Tensor | None = None
 ) -> dict[str, Tensor]:
-    """Of sound and picture, as errors of the velocity.
+    """Losses of sound and picture, as errors of the velocity.
 
     Args:
         found: of the model.

@@ -12,7 +12,7 @@ from .schedule import AVERAGE_STEPS, Average, Recipe
 
 
 class Loss(NamedTuple):
-    """How wrong a task is on one batch: the number to make small, and what to write down of it."""
+    """Loss of a task on one batch: the number to make small, and what to write down of it."""
 
     total: Tensor
     parts: dict[str, Tensor]
@@ -41,7 +41,7 @@ def generator_on(device: torch.device, generator: torch.Generator) -> torch.Gene
 
 
 def is_bf16_fast(device: torch.device) -> bool:
-    """Whether products of bfloat16 are worth it: a processor without AVX-512 takes thirty times as long for them."""
+    """True if products of bfloat16 are worth it: a processor without AVX-512 takes thirty times as long for them."""
     return device.type != "cpu" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
@@ -72,7 +72,7 @@ class Loop:
 
     @property
     def is_done(self) -> bool:
-        """Whether all steps are taken."""
+        """True if all steps are taken."""
         return self.step_count >= self.total
 
     def step(self) -> dict[str, float]:

@@ -45,7 +45,7 @@ def psnr_db(found: Tensor, true: Tensor) -> Tensor:
 
 
 def weighted_cross_entropy(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-    """Of logits [..., C] and classes [...], mean by weights [...]."""
+    """Cross entropy of logits [..., C] and classes [...], mean by weights [...]."""
     each = F.cross_entropy(logits.float().flatten(0, -2), target.flatten(), reduction="none")
     return (each * weights.flatten()).sum() / weights.sum().clamp_min(1e-6)
 

@@ -86,7 +86,7 @@ class Partners(Protocol):
 
 @dataclass(frozen=True)
 class Rollout:
-    """What the model did, beside what the ideal agents did.
+    """Doings of the model, beside those of the ideal agents.
 
     Attributes:
         ideal: the dialogue, with the ideal agents' answers.
@@ -127,7 +127,7 @@ class RollTask:
         self.corruptor = Corruptor(recorded.corruptor.mel, _ROLLED)
 
     def loss(self, generator: torch.Generator, progress: float) -> Loss:
-        """As in `loop.Task`."""
+        """See `loop.Task`."""
         model = self.learner.model
         is_near = bool(torch.rand((), generator=generator) < 0.5)
         with torch.autocast(model.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""How large a step is, and the average of the weights over the last steps."""
+"""Size of a step, and the average of the weights over the last steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a task is optimised (AdamW).
+    """Recipe by which a task is optimised (AdamW).
 
     Attributes:
         rate: learning rate between warm-up and cool-down.
@@ -41,7 +41,7 @@ class Recipe:
         return self.rate * min(1.0, (step + 1) / warmup) * min(1.0, max(self.floor, left))
 
     def keep_at(self, total: int) -> float:
-        """What the averaged weights keep of themselves every `AVERAGE_STEPS` steps."""
+        """Share that the averaged weights keep of themselves every `AVERAGE_STEPS` steps."""
         return 1 - AVERAGE_STEPS / max(AVERAGE_STEPS, min(self.average * total, LONGEST_AVERAGE))
 
 

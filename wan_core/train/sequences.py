@@ -62,7 +62,7 @@ def prompt_track(tokens: Tensor) -> PrefixTrack:
 
 @dataclass(frozen=True)
 class Corruption:
-    """How much of a sequence is disturbed; 0 everywhere leaves it alone.
+    """Amount of disturbance of a sequence; 0 everywhere leaves it alone.
 
     Attributes:
         history_noise: largest standard deviation of noise on the remembered response, in ``noisy_share`` of the rows.
@@ -122,7 +122,7 @@ class Corruptor:
         return UserTrack(batch.user_video, self._degraded(batch.user_audio, generator), batch.user_text, absent)
 
     def history(self, batch: Sequences, generator: torch.Generator) -> AgentTrack:
-        """What the model remembers of its own responses: noisy, and with holes."""
+        """History of its own responses as the model remembers it: noisy, and with holes."""
         amount, (rows, units) = self.corruption, batch.shape
         sigma = amount.history_noise * self._uniform((rows, units), batch, generator)
         sigma = sigma * self._chance((rows, 1), amount.noisy_share, batch, generator)

@@ -44,7 +44,7 @@ def save_state(path: Path, state: Mapping[str, Any], identity: Mapping[str, str 
 
 
 def load_state(path: Path, identity: Mapping[str, str | int]) -> dict[str, Any]:
-    """What `save_state` wrote.
+    """Load what `save_state` wrote.
 
     Raises:
         ModelError: not there, damaged, or of another training.

@@ -1,4 +1,4 @@
-"""What to say to a turn: the world's rule, as far as words alone carry it."""
+"""Answer to a turn: the world's rule, as far as words alone carry it."""
 
 from __future__ import annotations
 

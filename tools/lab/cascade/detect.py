@@ -1,4 +1,4 @@
-"""Whether the user talks, from loudness alone, and when a turn is over: after a silence of so many milliseconds."""
+"""Detection of the user's voice, from loudness alone, and of a turn's end: after a silence of so many milliseconds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PAUSE_MS = 160  # a silence for so long, and the user no longer talks, although
 
 @dataclass
 class Listening:
-    """What is known of the user's voice up to a frame.
+    """Knowledge of the user's voice up to a frame.
 
     Attributes:
         floor: loudness of the room.
@@ -78,7 +78,7 @@ class Detect(Node):
         return Listening()
 
     def step(self, state: Listening, unit: Unit, samples: Sound | None = None) -> Outputs:
-        """What is known at the end of the unit: ``voice`` [3]."""
+        """Give what is known at the end of the unit: ``voice`` [3]."""
         assert samples is not None
         ended = -1
         for number, level in enumerate(loudness(samples, FRAME_MS * MS)):
@@ -88,4 +88,4 @@ class Detect(Node):
         return {"voice": voice}
 
     def gap(self, state: Listening, units: Sequence[Unit]) -> None:
-        """What was not heard changes nothing."""
+        """Lost units change nothing."""

@@ -23,7 +23,7 @@ LONGEST = 20 * RATE
 
 @dataclass
 class Turn:
-    """What was heard of the turn so far."""
+    """Sound of the turn so far."""
 
     sound: Sound = field(default_factory=lambda: np.zeros(0, np.float32))
 
@@ -64,4 +64,4 @@ class Listen(Node):
         return {"text": " ".join(words) or None}
 
     def gap(self, state: Turn, units: Sequence[Unit]) -> None:
-        """What was not heard is not in the turn."""
+        """Lost units are not in the turn."""

@@ -24,7 +24,7 @@ STRENGTH = np.float32(0.9)
 
 @dataclass
 class Speech:
-    """What is being said.
+    """Sound that is being played.
 
     Attributes:
         track: sound to come.

@@ -1,4 +1,4 @@
-"""Which words a user said: a linear model of sound, and the best way through chains of words.
+"""Recognition of a user's words: a linear model of sound, and the best way through chains of words.
 
 Each word is a chain of states, silence is one more. A state's score is linear in some frames of cepstra around a
 moment (Gaussians of one covariance, in closed form), and the words of a turn are the chain that scores best
@@ -177,7 +177,7 @@ class _Phrase:
 
     @cached_property
     def features(self) -> Plane:
-        """Of the sound."""
+        """Features of the sound."""
         return features(self.sound)
 
 

@@ -76,7 +76,7 @@ class Weights:
 
     @property
     def sees(self) -> Sight:
-        """What sees users."""
+        """Eyes or video codec that sees users."""
         return self.eyes or self.video
 
     @property
@@ -125,7 +125,7 @@ class ModelAgent:
         self._front_end = LogMel(weights.model.preset.mel)
 
     def begin(self, specs: Sequence[DialogueSpec]) -> None:
-        """As in `talk.Agent`."""
+        """See `talk.Agent`."""
         rows, weights = len(specs), self.weights
         self._sessions = [spec.seed for spec in specs]
         self._thinking: ThinkerState = self._thinker.new_state(rows)
@@ -142,7 +142,7 @@ class ModelAgent:
 
     @torch.inference_mode()
     def step(self, users: Sequence[UserUnit]) -> list[Answer]:
-        """As in `talk.Agent`."""
+        """See `talk.Agent`."""
         self._late.append(users)
         users = self._late.pop(0) if len(self._late) > self._behind else [_nobody(user) for user in users]
         seen, self._eyes = self.weights.sees.encode(as_pictures([user.frames for user in users]), self._eyes)
@@ -172,7 +172,7 @@ class IdealAgent:
         self.weights, self._bank = weights, bank
 
     def begin(self, specs: Sequence[DialogueSpec]) -> None:
-        """As in `talk.Agent`."""
+        """See `talk.Agent`."""
         rows, weights = len(specs), self.weights
         self._personas: list[Persona] = [spec.persona for spec in specs]
         self._oracles = [Oracle(spec.seed, self._bank, spec.persona) for spec in specs]
@@ -183,7 +183,7 @@ class IdealAgent:
 
     @torch.inference_mode()
     def step(self, users: Sequence[UserUnit]) -> list[Answer]:
-        """As in `talk.Agent`."""
+        """See `talk.Agent`."""
         weights = self.weights
         answers = [oracle.step(user.cues) for oracle, user in zip(self._oracles, users, strict=True)]
         looks = [persona.looks for persona in self._personas]
@@ -213,11 +213,11 @@ class AblatedVision:
         self._agent = agent
 
     def begin(self, specs: Sequence[DialogueSpec]) -> None:
-        """As in `talk.Agent`."""
+        """See `talk.Agent`."""
         self._agent.begin(specs)
 
     def step(self, users: Sequence[UserUnit]) -> list[Answer]:
-        """As in `talk.Agent`."""
+        """See `talk.Agent`."""
         others = [*users[1:], users[0]]
         return self._agent.step([replace(u, frames=other.frames) for u, other in zip(users, others, strict=True)])
 

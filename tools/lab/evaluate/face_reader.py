@@ -102,6 +102,6 @@ def _flat(frames: NDArray[np.uint8], box: tuple[slice, slice]) -> Plane:
 
 
 def count_events(values: Sequence[float] | Plane, threshold: float) -> int:
-    """How often values rise above a threshold."""
+    """Number of times that values rise above a threshold."""
     above = np.asarray(values) > threshold
     return int((above[1:] & ~above[:-1]).sum() + (above[0] if len(above) else 0))

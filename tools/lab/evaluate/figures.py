@@ -1,4 +1,4 @@
-"""What is measured, as figures with intervals: Wilson's for counts, bootstrap by dialogue for everything else.
+"""Figures with intervals: Wilson's for counts, bootstrap by dialogue for everything else.
 
 They know how dialogues differ, and that those of one user are alike; not that there are few voices, of which others
 might do better or worse.

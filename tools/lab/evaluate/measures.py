@@ -66,7 +66,7 @@ def in_sound(net: Recogniser) -> Words:
 
 
 def onset_of(turn: Turn, found: Sequence[Stretch]) -> int | None:
-    """Where the answer to a turn begins; None: too early, too late, or never."""
+    """Onset of the answer to a turn; None: too early, too late, or never."""
     if stretch_at(list(found), turn.end) is not None:
         return None
     return first_onset(list(found), turn.end, turn.end + ANSWER_MS * MS)
@@ -109,14 +109,14 @@ def false_starts(talks: Sequence[Talk], words: Words) -> Figure:
 
 
 def _starts(talk: Talk, words: Words) -> list[bool]:
-    """Of each pause, whether it was taken for the end."""
+    """For each pause inside a turn, one truth: the agent took it for the turn's end."""
     found = stretches(talk.samples)
     pauses = [pause for turn in turns(talk) for pause in turn.pauses]
     return [_speaks(talk, words, [s for s in found if s.start <= end and s.end > start]) for start, end in pauses]
 
 
 def _speaks(talk: Talk, words: Words, early: Sequence[Stretch]) -> bool:
-    """Whether there is more to what was heard too early than a backchannel."""
+    """True if there is more to a false start than a backchannel."""
     if not early:
         return False
     sources = (listen(talk, early[0].start - UNIT, early[-1].end) for listen in (words, in_text))
@@ -214,7 +214,7 @@ _REPLY_MS = 1200
 
 
 def _event(talk: Talk, kind: str) -> tuple[int, int, int] | None:
-    """When it happens, until when the agent should be silent, and by when it should have become so.
+    """Times of an event: when it happens, until when the agent should be silent, and by when it should have become so.
 
     An interruption may be over before the agent could tell it from a backchannel: there it may end a little later.
     """
@@ -254,7 +254,7 @@ def stopped(found: Sequence[Broken | None]) -> Figure:
 
 
 def stopped_ms(found: Sequence[Broken | None], q: float = 0.5) -> Figure:
-    """How soon."""
+    """Time from an interruption to the agent's silence, of those that it heeds."""
     return quantile([[math.inf if event is None else event.stopped_ms] for event in telling(found)], q)
 
 
@@ -310,7 +310,7 @@ def _named(talk: Talk, words: Words) -> list[bool]:
 
 
 def lips(talks: Sequence[Talk]) -> tuple[Figure, Figure]:
-    """How far the sound is behind the mouth (negative: the mouth is late), and how alike their curves are."""
+    """Delay of the sound behind the mouth (negative: the mouth is late), and how alike their curves are."""
     found = [_lips(talk) for talk in talks]
     pairs = [pair for pair in found if pair is not None]
     return mean([[lag] for lag, _ in pairs], "ms"), mean([[alike] for _, alike in pairs])
@@ -340,7 +340,7 @@ _REACH = 6
 
 
 def _correlation(voice: Sound, mouth: NDArray[np.float32], where: NDArray[np.bool_], shift: int) -> float:
-    """Of the mouth with the voice ``shift`` frames later."""
+    """Correlation of the mouth with the voice ``shift`` frames later."""
     moved = np.roll(voice, -shift)
     inner = where.copy()
     inner[:_REACH] = inner[len(inner) - _REACH :] = False
@@ -350,7 +350,7 @@ def _correlation(voice: Sound, mouth: NDArray[np.float32], where: NDArray[np.boo
 
 
 def _peak(scores: Sequence[float], best: int) -> float:
-    """Where, between the neighbours of the best, a parabola has its top: -0.5..0.5."""
+    """Top of a parabola through the best value and its neighbours: -0.5..0.5."""
     if not 0 < best < len(scores) - 1:
         return 0.0
     left, top, right = scores[best - 1 : best + 2]
@@ -359,7 +359,7 @@ def _peak(scores: Sequence[float], best: int) -> float:
 
 
 def gestures(talks: Sequence[Talk], name: str, threshold: float) -> Figure:
-    """How often a minute the agent blinks, or nods."""
+    """Rate a minute at which the agent blinks, or nods."""
     return ratio(
         [[(float(count_events(talk.face[name], threshold)), _minutes(talk))] for talk in talks if talk.face],
         "per minute",
@@ -373,7 +373,7 @@ def looks_like(talk: Talk) -> str:
 
 
 def unasked(talks: Sequence[Talk]) -> Figure:
-    """How often a minute the agent begins to speak although nothing asks for it: no turn ended in the 2 s before."""
+    """Rate a minute of speech that nothing asks for: no turn ended in the 2 s before it begins."""
     rows = []
     for talk in talks:
         reasons = [cue.at for cue in talk.cues if cue.kind in ("end", "typed", "card", "pause")]

@@ -1,4 +1,4 @@
-"""How far back a model remembers: what was seen and heard d units ago is exchanged, and its present state compared.
+"""Reach of a model's memory: what was seen and heard d units ago is exchanged, and its present state compared.
 
 Its decisions and responses are the same in both, so that only the user's past differs.
 """
@@ -37,7 +37,7 @@ LEAST = 0.05
 
 @dataclass(frozen=True)
 class Memory:
-    """What is left of the past.
+    """Share of the past that is left.
 
     Attributes:
         effects: by distance, how far the model's state is from what it would be, relative to its size.

@@ -1,4 +1,4 @@
-"""What an evaluation was of, and how long one unit takes: from index time to the clock."""
+"""Provenance of an evaluation, and the time of one unit: from index time to the clock."""
 
 from __future__ import annotations
 

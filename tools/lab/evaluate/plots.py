@@ -77,7 +77,7 @@ def ready(folder: Path) -> None:
 
 
 def _timing(plt: Any, rows: Mapping[str, Findings], path: Path) -> Path:
-    """How soon answers begin after a turn, and how soon an interruption is given way to."""
+    """Delays of answers after a turn, and of giving way to an interruption."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 3.8))
     wanted = (("onset ms", "from the end of a turn to the answer"), ("stop ms", "from an interruption to silence"))
     for axis, (name, title) in zip(axes, wanted, strict=True):
@@ -99,7 +99,7 @@ def _cumulate(axis: Axes, values: Sequence[float], row: str) -> None:
 
 
 def _lips(plt: Any, rows: Mapping[str, Findings], path: Path) -> Path:
-    """How far the sound is behind the mouth, dialogue by dialogue."""
+    """Delay of the sound behind the mouth, dialogue by dialogue."""
     figure, axis = plt.subplots(figsize=(6, 3.6))
     for row in reversed(list(rows)[:2]):  # the ideal agent, and who is judged in front of it
         values = rows[row].values.get("lip lag ms", [])

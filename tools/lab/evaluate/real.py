@@ -158,7 +158,7 @@ def _unit(video: CuedVideo, unit: int, size: int) -> UserUnit:
 
 
 def figures_of(talks: Sequence[Talk]) -> dict[str, Figure]:
-    """What counts of videos."""
+    """Figures that count for videos."""
     return {
         "answered": answered(talks),
         "onset, median": onset_ms(talks),
@@ -190,7 +190,7 @@ def cuts(talks: Sequence[Talk]) -> Figure:
 
 
 def summary(talks: Sequence[Talk], videos: Sequence[CuedVideo]) -> list[str]:
-    """What was answered in each video, a line each."""
+    """Answers in each video, a line each."""
     lines = []
     for talk, video in zip(talks, videos, strict=True):
         answerable = turns(talk)

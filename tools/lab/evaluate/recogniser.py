@@ -55,7 +55,7 @@ class Recogniser(nn.Module):
         self.head = nn.Conv1d(width, 1 + len(CLASSES), 1)
 
     def forward(self, samples: Tensor) -> Tensor:
-        """Of whole units."""
+        """Class scores of whole units."""
         mel, _ = self.mel(samples.reshape(len(samples), -1, UNIT), self.mel.new_state(len(samples)))
         x = mel.flatten(1, 2).transpose(1, 2)
         for number, layer in enumerate(self.layers):
@@ -106,7 +106,9 @@ def fit(bank: Bank, path: Path, seed: int = 0) -> float:
         raise MediaError(f"{path}: cannot be written ({error}), choose another file") from error
     maker = _Maker(bank)
     clips = [maker.clip(rng) for _ in range(_TESTED)]
-    return sum([CLASSES.index(w) + 1 for w, _ in net.eval().words(sound)] == said for sound, said in clips) / _TESTED
+    return (
+        sum([CLASSES.index(w) + 1 for w, _ in net.eval().words(sound)] == spoken for sound, spoken in clips) / _TESTED
+    )
 
 
 _TESTED = 200

@@ -40,7 +40,7 @@ class Measure:
     learned: bool = False
 
     def limit(self, reference: Figure | None) -> float | None:
-        """What the goal comes to."""
+        """Number that the goal comes to."""
         if self.goal is None or (self.over != "nothing" and (reference is None or math.isnan(reference.value))):
             return None
         if self.over == "nothing" or reference is None:
@@ -48,7 +48,7 @@ class Measure:
         return self.goal * reference.value if self.over == "times" else self.goal + reference.value
 
     def is_met(self, found: Figure, reference: Figure | None) -> bool | None:
-        """Whether the worse end of the interval reaches the goal; None: there is none, or none that is known.
+        """True if the worse end of the interval reaches the goal; None: there is none, or none that is known.
 
         An agent that leaves nothing to be measured (it never lets the user speak) misses it.
         """
@@ -108,7 +108,7 @@ MEASURES: tuple[Measure, ...] = (
 
 
 def judged(measure: Measure, found: Figure, reference: Figure | None) -> bool | None:
-    """Whether a goal is met; both ends of a rate of gestures must be within their share of the reference."""
+    """True if a goal is met; both ends of a rate of gestures must be within their share of the reference."""
     if measure.name in ("blinks", "nods"):
         if reference is None or math.isnan(reference.value) or measure.goal is None:
             return None
@@ -126,7 +126,7 @@ NOT_JUDGED = (
 
 
 def goal_met(row: str, measure: Measure, found: Figure, reference: Figure | None) -> bool | None:
-    """As `judged`, of a row of the table; None, too, where the measure knows the shipped agents only."""
+    """Judgement of a row of the table, as `judged`; None, too, where the measure knows the shipped agents only."""
     return None if measure.learned and row in OTHER_AGENTS else judged(measure, found, reference)
 
 

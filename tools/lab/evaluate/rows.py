@@ -50,7 +50,7 @@ ROWS_AT_ONCE = 48
 
 @dataclass(frozen=True)
 class Setting:
-    """What an evaluation is of; equal settings give equal figures.
+    """Setting of an evaluation; equal settings give equal figures.
 
     Attributes:
         checkpoint: preset, file or folder.
@@ -81,7 +81,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Tools:
-    """What every job needs, made once in each process."""
+    """Tools of every job, made once in each process."""
 
     voices: Voices
     net: Recogniser
@@ -90,7 +90,7 @@ class Tools:
     agents: Mapping[Row, Callable[[], Agent]]
 
     def runner(self, row: Row, setting: Setting) -> Runner:
-        """What runs dialogues with the agent of a row."""
+        """Runner of dialogues with the agent of a row."""
         if row == "graph":
             return graph_runner(setting.graph, dict(setting.sets), self.voices.bank, self.read, self.size)
 
@@ -163,7 +163,7 @@ R = TypeVar("R")
 
 
 def side_by_side(work: Callable[[J], R], jobs: Sequence[J], processes: int) -> Iterator[R]:
-    """What ``work``, a function of a module, makes of each job, as soon as it is done; each process on one thread."""
+    """Results of ``work``, a function of a module, for each job, as soon as it is done; each process on one thread."""
     one = functools.partial(_one, work)
     if processes < 2:
         yield from map(one, jobs)

@@ -101,7 +101,7 @@ def labels(checkpoints: Sequence[str]) -> dict[str, str]:
 
 
 def spread(measure: Measure, found: Sequence[Found]) -> Spread:
-    """What a measure comes to over several checkpoints, each judged against its own reference."""
+    """Spread of a measure over several checkpoints, each judged against its own reference."""
     figures = [rows["model"].figures[measure.name] for rows in found]
     met = [
         judged(measure, figure, rows["reference"].figures.get(measure.name))
@@ -142,6 +142,6 @@ def _as_json(found: Mapping[str, Found], facts: Mapping[str, Any]) -> dict[str, 
 
 
 def _spreads(found: Mapping[str, Found]) -> dict[Measure, Spread]:
-    """Of every measure; all checkpoints have the same ones."""
+    """Spread of every measure; all checkpoints have the same ones."""
     rows = list(found.values())
     return {measure: spread(measure, rows) for measure in MEASURES if measure.name in rows[0]["model"].figures}

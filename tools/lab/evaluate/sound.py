@@ -1,4 +1,4 @@
-"""When somebody is heard: stretches of sound between silences, from samples alone."""
+"""Stretches of sound between silences, from samples alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Stretch:
 
 
 def stretches(samples: Sound, pause_ms: int = PAUSE_MS) -> list[Stretch]:
-    """What is heard in ``samples`` (of whole units), clicks apart."""
+    """Stretches of sound in ``samples`` (of whole units), clicks apart."""
     loud = np.flatnonzero(loudness(samples, _STEP) > AUDIBLE)
     found: list[Stretch] = []
     for place in loud.tolist():
@@ -42,7 +42,7 @@ def stretch_at(found: list[Stretch], sample: int) -> Stretch | None:
 
 
 def first_onset(found: list[Stretch], after: int, until: int) -> int | None:
-    """Where sound first begins after ``after`` and up to ``until``; None where it does not."""
+    """First onset of sound after ``after`` and up to ``until``; None where there is none."""
     return next((stretch.start for stretch in found if after < stretch.start <= until), None)
 
 

@@ -156,7 +156,7 @@ def hold(
 
 
 def _faces(answers: Sequence[Answer], read: Read) -> dict[int, dict[str, NDArray[np.float32]]]:
-    """What is read from the pictures of each row that shows any, read at once."""
+    """Readings of the pictures of each row that shows any, made at once."""
     shown = {row: answer.frames for row, answer in enumerate(answers) if answer.frames is not None}
     if not shown:
         return {}

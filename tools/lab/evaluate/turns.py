@@ -1,4 +1,4 @@
-"""What a user asked in a dialogue, and what should have been answered: from the cues alone."""
+"""Turns of a user in a dialogue, and the answers that are due: from the cues alone."""
 
 from __future__ import annotations
 
@@ -98,6 +98,6 @@ def _interrupts(cue: Cue) -> bool:
 
 
 def _next_word(cues: Sequence[Cue], place: int, end: int) -> int:
-    """When the user's next word after the pause at ``place`` is complete: till then an answer is too early."""
+    """Instant at which the user's next word after the pause at ``place`` is complete: before it an answer is early."""
     following = next((cue for cue in cues[place + 1 :] if cue.kind == "word"), None)
     return end if following is None else following.at

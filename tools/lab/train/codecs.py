@@ -127,7 +127,7 @@ def _read(checkpoint: str | Path) -> tuple[AudioCodec, VideoCodec]:
 
 
 def pixel_weights(size: int) -> Tensor:
-    """How much each pixel [S, S] counts: eyes and mouth more."""
+    """Weight of each pixel [S, S]: eyes and mouth more."""
     weights = torch.ones(size, size)
     for left, right, top, bottom in _BOXES:
         x0, x1, y0, y1 = (round((edge + 1) / 2 * size) for edge in (left, right, top, bottom))
@@ -187,7 +187,7 @@ def _learn(context: TrainingContext, stage: str, loop: Loop) -> float:
 
 
 def _is_taken(context: TrainingContext) -> bool:
-    """Whether the model has begun to learn on these codecs: with any others it would have to begin anew."""
+    """True if the model has begun to learn on these codecs: with any others it would have to begin anew."""
     try:
         load_state(context.out / "interact.state", context.identity("interact"))
     except ModelError:

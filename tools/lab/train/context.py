@@ -117,7 +117,7 @@ class TrainingContext:
         return frozenset(speaker.name for speaker in bank.split("train") if speaker.synthesiser == "people")
 
     def identity(self, stage: str) -> dict[str, str | int]:
-        """What a state must be of to be gone on with."""
+        """Identity of a training: a state of another one cannot be gone on with."""
         made_of = {"voices": self.recordings, "hold_out": ",".join(self.hold_out)}
         if self.life:
             made_of["life"] = self.pictures
@@ -227,7 +227,7 @@ class TrainingContext:
         return drive
 
     def share(self, stage: str) -> float:
-        """Of the hours; what codecs and eyes would take goes to the others where there are codecs, or no eyes."""
+        """Share of the hours for one stage. Where codecs or eyes are there already, others get their share."""
         shares = self.plan.shares
         spared = sum(shares[codec] for codec in CODEC_STAGES) if self.origin else 0.0
         spared += 0.0 if self.life else shares["eyes"]
@@ -266,7 +266,7 @@ class TrainingContext:
 
 
 def digest_of(path: Path) -> str:
-    """Of a checkpoint's weights, whenever they were written; empty when there is no such file."""
+    """Digest of a checkpoint's weights, whenever they were written; empty when there is no such file."""
     if not path.exists():
         return ""
     with path.open("rb") as file:
@@ -275,7 +275,7 @@ def digest_of(path: Path) -> str:
 
 
 def digest_of_weights(tensors: Mapping[str, Tensor]) -> str:
-    """Of weights in memory, by name."""
+    """Digest of weights in memory, by name."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())

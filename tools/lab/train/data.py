@@ -51,7 +51,7 @@ SCENARIO_NAMES = tuple(SCENARIOS)
 
 @dataclass(frozen=True)
 class DataSpec:
-    """Which dialogues; equal specs are equal data.
+    """Choice of dialogues; equal specs are equal data.
 
     Attributes:
         kind: media, views or tracks.
@@ -97,7 +97,7 @@ class DataSpec:
 
     @property
     def digest(self) -> str:
-        """Of all that the data depend on, except how many shards there are; not of where the recordings are."""
+        """Digest of all that the data depend on, except how many shards there are; not of where the recordings are."""
         facts = {**asdict(self), "dialogues": None, "world": WORLD_VERSION, "labels": LABELS_VERSION}
         facts["voices"], facts["life"] = facts.pop("recordings"), facts.pop("pictures")
         facts["speakers"] = [speaker.name for speaker in synthetic_speakers()]
@@ -118,7 +118,7 @@ class DataSpec:
         return Bank(Path(self.voices) if self.voices else None, HELD_OUT.union(self.hold_out), life=life)
 
     def path(self, folder: Path, shard: int) -> Path:
-        """Where a shard is."""
+        """Path of a shard."""
         return folder / f"{self.kind}-{self.preset}-{self.digest}-{shard:04}.safetensors"
 
 
@@ -128,7 +128,7 @@ def missing(spec: DataSpec, folder: Path) -> list[int]:
 
 
 def _holds(path: Path, dialogues: int) -> bool:
-    """Whether a shard has so many; one that cannot be read counts as whole, `load` says what to do with it."""
+    """True if a shard has so many; one that cannot be read counts as whole, `load` says what to do with it."""
     import safetensors
 
     if not path.exists():

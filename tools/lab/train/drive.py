@@ -33,7 +33,7 @@ DRAWN_EVERY = 5
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to learn: ``steps`` when given, else as many as fit into ``seconds``."""
+    """Length of a training: ``steps`` when given, else as many as fit into ``seconds``."""
 
     seconds: float
     steps: int | None = None
@@ -73,12 +73,12 @@ class Drive:
 
     @property
     def state_path(self) -> Path:
-        """Where the state is kept."""
+        """Path of the state."""
         return self.folder / f"{self.name}.state"
 
     @property
     def curve_path(self) -> Path:
-        """Where the curves are kept."""
+        """Path of the curves."""
         return self.folder / f"{self.name}.csv"
 
     def resume(self) -> bool:
@@ -201,7 +201,7 @@ def progress(console: Console) -> Progress:
 
 
 def _means(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Of each part, those that are not a number left out."""
+    """Mean of each part, those that are not a number left out."""
     means = {}
     for name in rows[0]:
         values = [row[name] for row in rows if not math.isnan(row[name])]

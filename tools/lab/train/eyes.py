@@ -71,7 +71,7 @@ def first_eyes(context: TrainingContext, codec: VideoCodec, latents: Tensor) -> 
 
 
 def load_eyes(context: TrainingContext, video: VideoCodec) -> VideoCodec | Eyes:
-    """What sees users in this training: its eyes, those of the checkpoint that it begins with, or the codec.
+    """Encoder that sees users in this training: its eyes, those of the checkpoint that it begins with, or the codec.
 
     Raises:
         UserError: there are photographs, and no eyes that were learned on them.
@@ -118,7 +118,7 @@ class Users:
 
 
 def reader_of(data: dict[str, Tensor]) -> tuple[Reader, Tensor]:
-    """What tells the pose from latents of drawings, and how much each of its numbers varies."""
+    """Reader of the pose from latents of drawings, and how much each of its numbers varies."""
     pose = data["user_pose"].float().flatten(0, 1)
     is_known = ~pose.isnan().any(1)
     latents = data["latents"].float().flatten(0, 1).flatten(1)

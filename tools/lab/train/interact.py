@@ -82,7 +82,7 @@ def basics_of(context: TrainingContext) -> float:
 
 
 def recipe_of(context: TrainingContext) -> Recipe:
-    """How it is learned: gently where much is known."""
+    """Recipe of the training: gentle where much is known."""
     return replace(INTERACT_RECIPE, rate=INTERACT_RECIPE.rate * BEGUN_RATE) if context.origin else INTERACT_RECIPE
 
 

@@ -69,7 +69,7 @@ class WorldPartners:
         self._size = video.config.height
 
     def begin(self, generator: torch.Generator) -> PrefixTrack | None:
-        """As in `roll.Partners`."""
+        """See `roll.Partners`."""
         seeds = torch.randint(SEEDS, (self.rows,), generator=generator).tolist()
         kinds = torch.randint(len(SCENARIO_NAMES), (self.rows,), generator=generator).tolist()
         echoes = (torch.rand(self.rows, generator=generator) < ECHO_SHARE).tolist()
@@ -96,7 +96,7 @@ class WorldPartners:
         return self._prefix
 
     def step(self, sound: Tensor | None) -> Meeting:
-        """As in `roll.Partners`."""
+        """See `roll.Partners`."""
         sounds = [None] * self.rows if sound is None else list(sound.float().clamp(-1, 1).cpu().numpy())
         users = [world.step(sound) for world, sound in zip(self._worlds, sounds, strict=True)]
         agents = [oracle.step(user.cues) for oracle, user in zip(self._oracles, users, strict=True)]
@@ -130,7 +130,7 @@ class WorldPartners:
         )
 
     def sequences(self) -> Sequences:
-        """As in `roll.Partners`."""
+        """See `roll.Partners`."""
         rows = [
             tensors_of(record(users, agents, world.person, persona, self._bank, size=0))
             for users, agents, world, persona in zip(

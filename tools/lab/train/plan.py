@@ -1,4 +1,4 @@
-"""What is learned for how long: the shares of the hours, the sizes of data and batches, preset by preset."""
+"""Plan of a training: the shares of the hours, the sizes of data and batches, preset by preset."""
 
 from __future__ import annotations
 

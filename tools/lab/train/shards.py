@@ -80,7 +80,7 @@ class Media:
         return Clips(pictures, torch.stack(poses).to(self.device).float())
 
     def _speech(self, audio: Tensor) -> Tensor:
-        """How often each window is drawn, [N * starts]: seldom where nobody speaks."""
+        """Weights by which windows are drawn, [N * starts]: small where nobody speaks."""
         loud = torch.stack([row.float().div(32767).square().mean(1).sqrt() for row in audio])
         return torch.where(loud.unfold(1, self.units, 1).amax(2) > 0.02, 1.0, 0.08).flatten().double()
 
@@ -153,7 +153,7 @@ class Tracks:
         )
 
     def _weights(self, progress: float, difficulty: Tensor, is_prompted: bool) -> Tensor:
-        """How often each dialogue is drawn, [N]; agents who are told nothing are the first persona."""
+        """Weights by which dialogues are drawn, [N]; agents without a persona prompt are the first persona."""
         scenario, persona = self.data["scenario"].long(), self.data["persona"].long()
         if progress < self.basics_until and bool(self._is_basic[scenario].any()):
             difficulty = difficulty * self._is_basic

@@ -62,7 +62,7 @@ def view_of(seed: int, units: int, material: Material, codec: VideoCodec) -> dic
 
 
 def plain(pose: Pose) -> Pose:
-    """What of a pose the eyes shall tell: no moods, and no breath."""
+    """Part of a pose that the eyes shall tell: no moods, and no breath."""
     still = Pose.still(len(pose))
     kept = ("mouth", "blink", "gaze_x", "gaze_y", "nod", "hand", "card", "card_colour")
     for name in kept:
@@ -71,7 +71,7 @@ def plain(pose: Pose) -> Pose:
 
 
 def doings(rng: np.random.Generator, units: int) -> Pose:
-    """What somebody does in some units: far more than in a dialogue, in any mixture."""
+    """Poses of somebody for some units: far more happens than in a dialogue, in any mixture."""
     face = Mover(rng)
     voice = _babble(rng, units + WARM_UNITS)
     poses = []

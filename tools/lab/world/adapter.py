@@ -29,7 +29,7 @@ DEFAULT_SIZE = 64
 
 @dataclass(frozen=True)
 class WorldAdapter:
-    """How a graph is connected to a user of the world; what is None is found out, see `adapt`.
+    """Connection of a graph to a user of the world; what is None is found out, see `adapt`.
 
     Attributes:
         user: the node that is replaced.

@@ -144,7 +144,7 @@ class PresentUser(WorldUser):
     def step(
         self, state: World, unit: Unit, tick: NDArray[Any] | None = None, agent: Sound | None = None
     ) -> dict[str, Any]:
-        """As of `WorldUser`; the unit is kept."""
+        """Step the `WorldUser`; the unit is kept."""
         self._user.units.append(state.step(agent))
         return self.as_outputs(self._user.units[-1])
 

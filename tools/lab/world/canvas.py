@@ -129,7 +129,7 @@ class Canvas:
         return cover
 
     def pictures(self) -> NDArray[np.uint8]:
-        """What was drawn, as [T, S, S, 3] uint8."""
+        """Finished drawing, as [T, S, S, 3] uint8."""
         bytes_ = np.clip(self.planes * 255.0 + 0.5, 0.0, 255.0).astype(np.uint8)
         return np.ascontiguousarray(bytes_.transpose(0, 2, 3, 1))
 

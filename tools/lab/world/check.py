@@ -31,7 +31,7 @@ Talk: TypeAlias = tuple[list[UserUnit], list[AgentUnit], Oracle]
 
 @dataclass
 class Report:
-    """What was checked, and every way in which the world was found unfair."""
+    """Report of what was checked, and every way in which the world was found unfair."""
 
     dialogues: int = 0
     units: int = 0
@@ -42,7 +42,7 @@ class Report:
 
     @property
     def is_fair(self) -> bool:
-        """Whether nothing was found."""
+        """True if nothing was found."""
         return not self.faults
 
     def text(self) -> str:

@@ -58,7 +58,7 @@ class Conversation:
 
 
 def arrivals(configs: Iterable[UserConfig]) -> list[Arrival]:
-    """How each user arrives; voices are read once for users that share them."""
+    """Makers of each user; voices are read once for users that share them."""
     banks: dict[tuple[object, ...], Bank] = {}
 
     def arrival(config: UserConfig) -> Arrival:
@@ -71,7 +71,7 @@ def arrivals(configs: Iterable[UserConfig]) -> list[Arrival]:
 
 
 def written(texts: Iterable[str | None]) -> NDArray[np.int64]:
-    """What an agent wrote in each unit as one token a unit [U]: further words of a unit come in those that follow."""
+    """Text of an agent as one token a unit [U]: further words of a unit come in those that follow."""
     waiting: list[int] = []
     tokens = []
     for text in texts:
@@ -85,13 +85,13 @@ _CONTROL = {VOCABULARY.word_of(token): [token] for token in (STOP, UNKNOWN)}
 
 
 def unknown_in(texts: Iterable[str | None]) -> tuple[str, ...]:
-    """What `written` makes UNKNOWN of, in order, each once."""
+    """Words that `written` makes UNKNOWN of, in order, each once."""
     words = dict.fromkeys(piece.strip(punctuation).lower() for text in texts for piece in (text or "").split())
     return tuple(word for word in words if UNKNOWN in VOCABULARY.tokens_of(word))
 
 
 def warning_of(where: str, unknown: Sequence[str]) -> str:
-    """What there is to say of an agent that writes such words."""
+    """Warning about an agent that writes such words."""
     more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
     return (
         f"{where}: found {', '.join(map(repr, unknown[:_NAMED]))}{more} in the agent's text (expected words of "

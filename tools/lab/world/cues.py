@@ -1,4 +1,4 @@
-"""What passes between a user and an agent: units of sound, picture and text, and the truth about them.
+"""Units between a user and an agent: sound, picture and text, and the truth about them.
 
 A *cue* is something that can be heard or seen in the user's unit, with the sample at which it is complete. The ideal
 agent answers cues, never intentions; evaluation measures from them.

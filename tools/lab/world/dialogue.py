@@ -24,7 +24,7 @@ from .voices import Bank, Split
 
 @dataclass(frozen=True)
 class Dialogue:
-    """What was heard, seen, said and done, unit by unit.
+    """Units of one dialogue: what could be heard and seen, and what was done.
 
     Attributes:
         user_audio, agent_audio: [U * 2560] float32 at 16 kHz.

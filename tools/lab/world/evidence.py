@@ -1,4 +1,4 @@
-"""Whether what the agent must tell apart can be told apart: pairs of users who differ in one intention only."""
+"""Evidence that what the agent must tell apart can be told apart: pairs of users who differ in one intention only."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PLAIN = 24  # a pixel that changed by more than this, of 255, is seen to
 
 @dataclass(frozen=True)
 class Evidence:
-    """How far apart two things are that the agent must tell apart: the least of all pairs, and what it must reach."""
+    """Distance of two things that the agent must tell apart: the least of all pairs, and what it must reach."""
 
     what: str
     value: float

@@ -56,7 +56,7 @@ _RESTING = 0.01  # a hand, or a card, that is raised no further is not drawn
 
 @dataclass(frozen=True)
 class Pose:
-    """What a person does, one value per frame ([T] float32 each).
+    """Motion of a person, one value per frame ([T] float32 each).
 
     Attributes:
         mouth: how far it is open, 0..1.
@@ -178,7 +178,7 @@ def paint_person(canvas: Canvas, pose: Pose, who: Looks) -> None:
 
 
 def render_each(poses: Sequence[Pose], looks: Sequence[NDArray[np.float32]], size: int) -> list[NDArray[np.uint8]]:
-    """As `render` for each of several people, all poses equally long; together they cost a third."""
+    """Pictures as of `render` for each of several people, all poses equally long; together they cost a third."""
     frames = len(poses[0])
     some = max(1, PIXELS_AT_ONCE // (frames * size * size))
     drawn: list[NDArray[np.uint8]] = []
@@ -189,7 +189,7 @@ def render_each(poses: Sequence[Pose], looks: Sequence[NDArray[np.float32]], siz
 
 
 class _Head:
-    """Where the parts of the head are: its centre, and points on it that turn, tilt and nod along."""
+    """Parts of the head: its centre, and points on it that turn, tilt and nod along."""
 
     def __init__(self, pose: Pose, who: Looks) -> None:
         self.x: Plane = 0.05 * pose.gaze_x + 0.05 * pose.tilt
@@ -336,7 +336,7 @@ def _card(canvas: Canvas, pose: Pose, who: Looks) -> None:
 
 
 def _raised(y: Plane, level: Plane) -> Plane:
-    """Where something is raised to; far below what any picture shows as long as it is not."""
+    """Height to which something is raised; far below what any picture shows as long as it is not."""
     raised: Plane = np.where(level > _RESTING, y, 9.0).astype(np.float32)
     return raised
 

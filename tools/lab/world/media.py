@@ -94,7 +94,7 @@ def write_both(dialogue: Dialogue, path: Path) -> None:
 
 
 def captions(dialogue: Dialogue) -> str:
-    """What both say, write and show, as SubRip text; each line stays for a second."""
+    """Captions of both sides, spoken, written and shown, as SubRip text; each line stays for a second."""
     lines = [(cue.at / RATE, _line_of(cue.kind, cue.words)) for cue in dialogue.cues]
     lines += [
         (unit * UNIT / RATE, f"agent: {VOCABULARY.word_of(int(token))}")

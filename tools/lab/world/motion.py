@@ -1,4 +1,4 @@
-"""How faces move: each part follows its target without jumping, frame by frame."""
+"""Motion of faces: each part follows its target without jumping, frame by frame."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Mover:
         self._gestures: dict[str, list[float]] = {"blink": [], "nod": []}
 
     def aim(self, **targets: float) -> None:
-        """Where parts of the face go from the next frame on: ``smile``, ``gaze_x``, ``brow``, ``hand``, ``card``..."""
+        """Set targets of the face from the next frame on: ``smile``, ``gaze_x``, ``brow``, ``hand``, ``card``..."""
         self._targets.update(targets)
 
     def show(self, colour: str) -> None:
@@ -66,7 +66,7 @@ class Mover:
 
     @property
     def is_nodding(self) -> bool:
-        """Whether the last nod is still going on."""
+        """True if the last nod is still going on."""
         return bool(self._gestures["nod"])
 
 
@@ -77,6 +77,6 @@ def visible_after(pace: str) -> int:
 
 
 def voiced(samples: Sound) -> NDArray[np.bool_]:
-    """Whether a dry voice is on, per frame [4]."""
+    """True if a dry voice is on, per frame [4]."""
     on: NDArray[np.bool_] = loudness(samples) > 0.005
     return on

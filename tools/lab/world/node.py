@@ -88,7 +88,7 @@ def replayed(config: UserConfig, agent_audio: Sound, bank: Bank | None = None) -
 
 
 def typed(token: int) -> str | None:
-    """What a text port carries for a token: a word and a blank, the line's end, or nothing."""
+    """Text of a token on a text port: a word and a blank, the line's end, or nothing."""
     return None if token == PAD else "\n" if token == ENTER else f"{VOCABULARY.words[token]} "
 
 

@@ -1,4 +1,4 @@
-"""When the agent's voice begins and ends, as somebody who talks with it hears it."""
+"""Onset and end of the agent's voice, as somebody who talks with it perceives them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STEP = 10 * MS
 
 
 class OnsetDetector:
-    """When the agent's sound begins and ends, from its samples alone."""
+    """Detector of the beginning and the end of the agent's sound, from its samples alone."""
 
     def __init__(self) -> None:
         self.onset: int | None = None

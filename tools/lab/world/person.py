@@ -1,4 +1,4 @@
-"""Who a user is: looks, voice and the way it is bent, room."""
+"""User of the world: looks, voice and the way it is bent, room."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LONGEST_STRETCH = 1.7
 
 @dataclass(frozen=True)
 class Person:
-    """Who the user is: looks, voice and how it is bent, room.
+    """Identity of a user: looks, voice and how it is bent, room.
 
     Attributes:
         speaker: whose voice; ``rate`` and ``tract`` bend it, ``stretch`` makes words longer that are `SHORT_WORD_S`.

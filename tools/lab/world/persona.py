@@ -1,4 +1,4 @@
-"""Who the agent is: voice, looks and rule. Given to it before a dialogue begins."""
+"""Persona of the agent: voice, looks and rule. Given to it before a dialogue begins."""
 
 from __future__ import annotations
 

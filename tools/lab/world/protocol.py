@@ -1,4 +1,4 @@
-"""What the world and an agent write to each other over a WebSocket: messages as bytes and back. Pure; see
+"""Messages between the world and an agent over a WebSocket: as bytes and back. Pure; see
 `docs/benchmark.md` for the protocol in words.
 
 A message is a JSON text; that of a unit is followed by one binary message: the unit's sound as 16-bit samples, then
@@ -35,7 +35,7 @@ Pictures: TypeAlias = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Handshake:
-    """How an agent wants to exchange units, by its first message.
+    """Handshake of an agent: how it wants to exchange units, by its first message.
 
     Attributes:
         name: of the agent.

@@ -45,5 +45,5 @@ def read_sound(path: Path) -> Sound:
 
 
 def unreadable(path: Path) -> MediaError:
-    """What there is to say of a file that is no recording."""
+    """Message about a file that is no recording."""
     return MediaError(f"{path}: not a readable recording (expected a WAV file), remove or replace it")

@@ -11,7 +11,7 @@ from .signal import MS, RATE, UNIT, Sound, Track, convolve, high_pass, low_pass
 
 @dataclass(frozen=True)
 class Room:
-    """How a user's voice reaches the agent.
+    """Room that a user's voice passes on its way to the agent.
 
     Attributes:
         reverb_s: seconds in which the reverberation falls by 60 dB; 0 is none.
@@ -60,7 +60,7 @@ class Room:
 
 
 class Microphone:
-    """What the agent hears of a user, unit by unit: words are added where they begin, then each unit is taken once."""
+    """Microphone of a user, unit by unit: words are added where they begin, then each unit is taken once."""
 
     def __init__(self, room: Room, seed: int) -> None:
         self._room, self._seed = room, seed

@@ -1,4 +1,4 @@
-"""What a user intends: acts, one after the other, and what the user does while the agent answers each of them.
+"""Script of a user: acts, one after the other, and what the user does while the agent answers each of them.
 
 A script knows nothing of the agent. When an act begins, and whether its reaction happens at all, is for `user` to
 find out from what the agent really says.
@@ -21,7 +21,7 @@ ReactionKind = Literal["interrupt", "backchannel", "hand"]
 
 @dataclass(frozen=True)
 class Reaction:
-    """What the user does ``after_ms`` of the agent's answer, if it is still going on; ``phrases`` are what is said."""
+    """Reaction of the user ``after_ms`` of the agent's answer, if it is still going on; ``phrases`` are its words."""
 
     kind: ReactionKind
     after_ms: int
@@ -52,13 +52,13 @@ class Act:
 
     @property
     def is_answered(self) -> bool:
-        """Whether the agent has something to say to it."""
+        """True if the agent has something to say to it."""
         return self.kind in ("ask", "type", "card")
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """How often users do what; ``acts`` are relative weights, the others probabilities."""
+    """Scenario: how often users do what; ``acts`` are relative weights, the others probabilities."""
 
     acts: dict[ActKind, float] = field(default_factory=lambda: {"ask": 1.0})
     interrupt: float = 0.0

@@ -39,7 +39,7 @@ LISTEN_MS = 6000
 
 @dataclass
 class _Agenda:
-    """What is certain to happen: cues, typed tokens and moves of the face, each at its time."""
+    """Agenda of what is certain to happen: cues, typed tokens and moves of the face, each at its time."""
 
     cues: list[Cue] = field(default_factory=list)
     typed: list[tuple[int, int]] = field(default_factory=list)
@@ -100,7 +100,7 @@ class World:
 
     @property
     def is_over(self) -> bool:
-        """Whether a finite script has come to its end."""
+        """True if a finite script has come to its end."""
         return self._act is None and self._phase == "idle"
 
     def step(self, agent: Sound | None = None) -> UserUnit:

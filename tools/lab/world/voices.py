@@ -130,7 +130,7 @@ class Bank:
         return is_kept_back or bool(self._held_out & {speaker.name, speaker.synthesiser, speaker.voice})
 
     def material(self, split: Split) -> Material:
-        """What users of one side of the split are made of, besides voices; nothing where there is no such folder.
+        """Material for users of one side of the split, besides voices; nothing where there is no such folder.
 
         Raises:
             MediaError: a file of the folder cannot be read.
@@ -214,13 +214,13 @@ def keep(path: Path, arrays: Mapping[str, NDArray[np.float32]]) -> None:
 
 
 def _key(speaker: Speaker) -> str:
-    """What a speaker's words depend on."""
+    """Key of all that a speaker's words depend on."""
     words = sorted({*USER_WORDS, *AGENT_WORDS})
     return hashlib.sha256(repr((_RECIPE, astuple(speaker), words)).encode()).hexdigest()[:16]
 
 
 def digest_of_recordings(folder: Path) -> str:
-    """Of the recorded people that `Bank` finds in a folder: names and contents of their files, wherever it is.
+    """Digest of the recorded people that `Bank` finds in a folder: names and contents of their files, wherever it is.
 
     Raises:
         MediaError: the folder has no recordings, or one that cannot be read (named).
@@ -262,6 +262,6 @@ def _synthesised(speaker: Speaker, words: Sequence[str]) -> list[Sound]:
 
 
 def _spelled(speaker: Speaker, word: str) -> str:
-    """What the synthesiser is given to read."""
+    """Spelling that the synthesiser is given to read."""
     by_language = SPELLED.get(speaker.voice.partition("+")[0], {})
     return _SPELLING[speaker.synthesiser].get(word) or by_language.get(word, word)

@@ -149,7 +149,7 @@ class _Line:
         self._until = 0.0
 
     def at(self, unit: int) -> None:
-        """What comes now belongs to this unit."""
+        """Note that what comes now belongs to this unit."""
         self.where = f"{self._url}, unit {unit}"
 
     def send(self, *messages: str | bytes) -> None:

@@ -16,7 +16,7 @@ AGENT_WORDS = (*DIGITS, *COLOURS, *ANSWERS, BACKCHANNELS[0])
 
 
 def answer(word: str, card: str | None, rule: int = 1) -> str:
-    """What the agent answers to a word: a digit plus ``rule``; yes or no to a colour, as the ``card`` in view is it."""
+    """Answer of the agent to a word: a digit plus ``rule``; yes or no to a colour, as the ``card`` in view is it."""
     if word in DIGITS:
         return DIGITS[(DIGITS.index(word) + rule) % 10]
     return "yes" if word == card else "no"

@@ -54,7 +54,7 @@ export_option = click.option(
 
 
 def dialogues_option(default: int, most: int | None = None) -> Callable[[F], F]:
-    """How many dialogues are held."""
+    """Option for the number of dialogues."""
     return click.option(
         "--dialogues",
         type=click.IntRange(min=2, max=most),
@@ -65,7 +65,7 @@ def dialogues_option(default: int, most: int | None = None) -> Callable[[F], F]:
 
 
 def people_options(function: F) -> F:
-    """Whose voices the users have."""
+    """Options for the voices of the users."""
     hold_out = click.option(
         "--hold-out", multiple=True, metavar="NAME", help="Speakers kept from its training, besides the usual."
     )
@@ -74,7 +74,7 @@ def people_options(function: F) -> F:
 
 
 def solver_options(function: F) -> F:
-    """How a checkpoint's responses are solved."""
+    """Options for how a checkpoint's responses are solved."""
     steps = click.option(
         "--steps", type=click.IntRange(min=1), default=6, show_default=True, help="Steps of the solver."
     )

@@ -1,4 +1,4 @@
-"""What lies between a mouth and the model besides a room: noise, music, gain control, clipping, telephones, packets
+"""Way of sound from a mouth to the model besides a room: noise, music, gain control, clipping, telephones, packets
 that are lost, and what an echo canceller leaves.
 """
 
@@ -150,7 +150,7 @@ class LiveMicrophone(Microphone):
 
 
 def companded(sound: Sound) -> Sound:
-    """As telephones carry it: eight bits, finer where it is soft (G.711, mu-law)."""
+    """Sound as telephones carry it: eight bits, finer where it is soft (G.711, mu-law)."""
     squeezed = np.sign(sound) * np.log1p(255 * np.abs(sound)) / np.log(256)
     rounded = np.rint(squeezed * 127) / 127
     plain: Sound = (np.sign(rounded) * np.expm1(np.abs(rounded) * np.log(256)) / 255).astype(np.float32)

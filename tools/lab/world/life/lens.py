@@ -19,7 +19,7 @@ _DCT = np.asarray(
 
 @dataclass(frozen=True)
 class Lens:
-    """How a camera renders what is before it.
+    """Rendering of what is before a camera.
 
     Attributes:
         exposure: of the brightness; ``lift`` is how much middle tones are raised, or lowered.
@@ -123,7 +123,7 @@ def _mixed(x: Plane, axis: int) -> Plane:
 
 
 def _compressed(x: Plane, coarseness: float) -> Plane:
-    """As blocks of 8 x 8 whose cosines are rounded, colours more coarsely than light."""
+    """Picture in blocks of 8 x 8 whose cosines are rounded, colours more coarsely than light."""
     size = x.shape[-1]
     light = x.mean(1, keepdims=True)
     parts = np.concatenate([light, x - light], 1)

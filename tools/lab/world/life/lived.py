@@ -1,4 +1,4 @@
-"""What can happen with a user of this kind: nobody holds up cards before a camera that is off."""
+"""Acts that can happen with a user of this kind: nobody holds up cards before a camera that is off."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class Sitting:
 
 @dataclass(frozen=True)
 class Material:
-    """What users of one side of the split are made of; anything may be missing.
+    """Material for users of one side of the split; anything may be missing.
 
     Attributes:
         portraits, clips, sittings: people.
@@ -113,7 +113,7 @@ NOTHING = Material()
 
 
 def is_held_out(name: str) -> bool:
-    """Whether a person, a place or a sound of this name is kept from training."""
+    """True if a person, a place or a sound of this name is kept from training."""
     return hashlib.blake2b(name.encode(), digest_size=2).digest()[0] % SHARE == 0
 
 
@@ -150,7 +150,7 @@ def read_material(folder: Path, split: Split) -> Material:
 
 
 def digest_of_material(folder: Path) -> str:
-    """Of names and sizes of all files of the folder, wherever it is."""
+    """Digest of names and sizes of all files of the folder, wherever it is."""
     digest = hashlib.blake2b(digest_size=6)
     for part in PARTS:
         for path in sorted((folder / part).rglob("*")):

@@ -25,7 +25,7 @@ _WHITE_CLOTH = 0.5  # darker cloth keeps its colour
 
 @dataclass(frozen=True)
 class Manner:
-    """How a photographed person is shown and moves.
+    """Manner in which a photographed person is shown and moves.
 
     Attributes:
         x, y: where the face is, -1..1; ``size`` is the way from its eyes to its mouth.
@@ -71,7 +71,7 @@ class Manner:
 
 
 def cloth_colour(rng: np.random.Generator) -> tuple[float, float, float]:
-    """Of a shirt: any, now and then one as strong as a card's."""
+    """Colour of a shirt: any, now and then one as strong as a card's."""
     import colorsys
 
     if rng.random() < 0.25:
@@ -136,7 +136,7 @@ class Sitter:
         laid(canvas, canvas.patch(0.0, 0.0, 2.0, 2.0), layer)
 
     def _head(self, canvas: Canvas, pose: Pose, frame: int) -> tuple[Plane, Plane]:
-        """Where the pixels of the canvas are on the face, before anything in it moves: [T, S, S] each."""
+        """Places on the face of the canvas's pixels, before anything in it moves: [T, S, S] each."""
         manner, column = self.manner, canvas.column
         seconds = (frame + np.arange(len(pose), dtype=np.float32)) / 25
         drift_x = 0.03 * np.sin(2 * np.pi * 0.07 * seconds + manner.sway)
@@ -150,7 +150,7 @@ class Sitter:
         return dx * cos + dy * sin, dy * cos - dx * sin
 
     def _source(self, x: Plane, y: Plane, canvas: Canvas, pose: Pose, frame: int) -> tuple[Plane, Plane, Plane]:
-        """Where each of these pixels is taken from, and how far it is inside the open mouth."""
+        """Places that each of these pixels is taken from, and how far it is inside the open mouth."""
         column, manner = canvas.column, self.manner
         wander = manner.idle * np.sin(2 * np.pi * 0.19 * (frame + np.arange(len(pose))) / 25 + manner.sway)
         yaw = column(manner.turn * pose.gaze_x + wander)

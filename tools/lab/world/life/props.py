@@ -1,4 +1,4 @@
-"""What users hold up, and what only looks like it: cards of many looks, palms, fists, mugs, posters, screens."""
+"""Props that users hold up, and what only resembles them: cards of many looks, palms, fists, mugs, posters, screens."""
 
 # T frames, S side in pixels
 
@@ -48,7 +48,7 @@ def other_colour(rng: np.random.Generator) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class CardLooks:
-    """How a card is made, whatever its colour: aspect, border and its grey, roundness, print, shine."""
+    """Style of a card, whatever its colour: aspect, border and its grey, roundness, print, shine."""
 
     aspect: float
     border: float
@@ -167,7 +167,7 @@ class Hand:
 
 
 class Schedule:
-    """When something that means nothing is to be seen: now and then, whatever anybody says.
+    """Schedule of things to be seen that mean nothing: now and then, whatever anybody says.
 
     Args:
         rng: draws the times.
@@ -185,6 +185,6 @@ class Schedule:
         self._times, self._levels = np.asarray(times), np.asarray(levels)
 
     def at(self, frame: int, count: int) -> Plane:
-        """How far it is there, 0..1, [T] from this frame on."""
+        """Presence of the thing, 0..1, [T] from this frame on."""
         level: Plane = np.interp(frame + np.arange(count), self._times, self._levels).astype(np.float32)
         return level

@@ -44,7 +44,7 @@ _SIGHTLESS = ("frozen", "nobody", "black", "off")
 
 @dataclass(frozen=True)
 class View:
-    """What the camera films.
+    """View of a camera: what is before it.
 
     Attributes:
         kind: a ``drawn`` or a photographed (``photo``) face that does all that the user does; a ``clip`` of somebody
@@ -66,16 +66,16 @@ class View:
 
     @property
     def shows_gaze(self) -> bool:
-        """Whether it can be seen where the user looks."""
+        """True if it can be seen where the user looks."""
         return self.kind in ("drawn", "photo")
 
     @property
     def shows_card(self) -> bool:
-        """Whether a card that is held up can be seen."""
+        """True if a card that is held up can be seen."""
         return self.kind not in _SIGHTLESS
 
     def is_on(self, unit: int) -> bool:
-        """Whether there is a picture in this unit."""
+        """True if there is a picture in this unit."""
         return self.kind != "off" or unit < self.off_from
 
     @classmethod
@@ -135,7 +135,7 @@ class Scene:
         return self._camera.take(canvas.planes)
 
     def visible(self, pose: Pose, frame: int) -> tuple[Pose, bool]:
-        """What of ``pose`` these pictures show, the first being number ``frame``; and whether the mouth is known."""
+        """Part of ``pose`` that these pictures show, from number ``frame`` on; and whether the mouth is known."""
         kind = self.view.kind
         if kind in ("drawn", "photo"):
             return (replace(pose, gaze_x=-pose.gaze_x) if self._camera.lens.is_mirrored else pose), True
@@ -308,7 +308,7 @@ class Scene:
         ]  # fmt: skip
 
     def _is_inside(self, x: float, y: float) -> bool:
-        """Whether this point of a drawing is in the picture."""
+        """True if this point of a drawing is in the picture."""
         there = self._manner.x + self._zoom * x, self._manner.y + self._zoom * (y + 0.15)
         return max(map(abs, there)) < 0.8
 
@@ -386,7 +386,7 @@ class _Distraction:
 
 
 def backdrop(rng: np.random.Generator, material: Material, size: int) -> Plane:
-    """What is behind a user, [3, S, S]: part of a real room, or a wall of any colour."""
+    """Background of a user, [3, S, S]: part of a real room, or a wall of any colour."""
     if material.rooms and rng.random() < 0.75:
         room = material.rooms[rng.integers(len(material.rooms))]
         picture = room[rng.integers(len(room))]
