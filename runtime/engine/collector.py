@@ -247,7 +247,7 @@ class Collector:
             self._records.append(subscription)
         return subscription
 
-    def poll_again(self) -> None:
+    def wake_waiters(self) -> None:
         """Wake whoever waits for something about the run."""
         self._bell.ring()
 

@@ -354,7 +354,7 @@ class Run:
         self._error = failure or unwritten
         self._has_ended = True
         self._end.ring()
-        self.collector.poll_again()
+        self.collector.wake_waiters()
 
     def _make_engine(self) -> Engine:
         make = Supervisor if self.options.in_processes else LocalEngine

@@ -53,7 +53,7 @@ _TO_VISITOR = msgspec.json.Decoder(protocol.ToVisitor)
 
 @dataclass(frozen=True, slots=True)
 class TalkOptions:
-    """What a visitor does.
+    """Options of a visitor.
 
     Attributes:
         link: that `wangraph serve` printed.
@@ -156,11 +156,11 @@ class _Conversation:
 
     async def run(self, token: str) -> TalkFigures:
         """Say hello, talk, leave."""
-        figures, asked_ns = self._measures.figures, time.monotonic_ns()
+        figures, began_ns = self._measures.figures, time.monotonic_ns()
         await self._send(protocol.Hello(token=token))
         welcome = await self._welcomed()
         self._began_ns = time.monotonic_ns()
-        figures.visit, figures.waited_s = welcome.visit, (self._began_ns - asked_ns) / NS
+        figures.visit, figures.waited_s = welcome.visit, (self._began_ns - began_ns) / NS
         try:
             await self._talk(welcome)
         finally:

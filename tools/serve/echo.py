@@ -1,4 +1,4 @@
-"""How long a visitor's own sound takes to come back where a graph mirrors it, from what was sent and heard."""
+"""Time that a visitor's own sound takes to come back from a graph that mirrors it, from what was sent and heard."""
 
 from __future__ import annotations
 

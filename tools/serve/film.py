@@ -1,4 +1,4 @@
-"""What came back to a visitor as an MP4, written by a thread: an encoder in the event loop would delay the media."""
+"""MP4 of what came back to a visitor, written by a thread: an encoder in the event loop would delay the media."""
 
 from __future__ import annotations
 

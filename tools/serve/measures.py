@@ -1,4 +1,4 @@
-"""What one visit was like, measured by the visitor: how late, how even, how soon silent."""
+"""Figures of one visit, measured by the visitor: how late, how even, how soon silent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOUD_PEAK = 100
 
 @dataclass
 class TalkFigures:
-    """What one visit was like; None where there was nothing to measure.
+    """Figures of one visit; None where there was nothing to measure.
 
     Attributes:
         visit: its name.
@@ -76,7 +76,7 @@ class Measures:
         self._interrupted_ns = self._loud_ns = 0
 
     def times(self, times: Times) -> None:
-        """What became of a unit."""
+        """Note the outcome of a unit."""
         self._outcomes[times.outcome] += 1
         if times.answered_ms >= 0:
             self._answers.append(times.answered_ms)
@@ -86,7 +86,7 @@ class Measures:
         self._pings.append(now_ms() - sent_ms)
 
     def sound(self, sent: Samples | None, heard: Samples, now_ns: int) -> None:
-        """What was sent in a tick (None: nothing, which counts as silence) and what was heard."""
+        """Note what was sent in a tick (None: nothing, which counts as silence) and what was heard."""
         if self._interrupted_ns and now_ns - self._interrupted_ns < NS and np.abs(heard).max(initial=0) > LOUD_PEAK:
             self._loud_ns = now_ns
         if self._n_heard < KEPT_SOUND_S * RATE_HZ:

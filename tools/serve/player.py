@@ -26,7 +26,7 @@ KEPT = 20_000
 
 @dataclass
 class PlayerFigures:
-    """How well it went.
+    """Figures of the playing.
 
     Attributes:
         shown: pictures that came and were new.
@@ -98,7 +98,7 @@ class Player:
             self.figures.skew_ms.append(heard_ms - unit * self._unit_ms - part * 1000 / self._fps)
 
     def play(self, now_ns: int) -> Samples:
-        """What is heard from the last call until now; silence where nothing is there."""
+        """Sound that is heard from the last call until now; silence where nothing is there."""
         begin_ns, self._played_ns = now_ns if self._played_ns is None else self._played_ns, now_ns
         wanted = now_ns * RATE_HZ // (1000 * MS) - begin_ns * RATE_HZ // (1000 * MS)
         if self.first_picture_ns is not None:
