@@ -31,7 +31,7 @@ LATENCY_S = 0.04
 SILENT_NS = 3_000_000_000
 """A stream whose device has not called for this long has lost it: ALSA tells nobody. PulseAudio may pause for 2 s."""
 
-LOOK_S = 0.25
+POLL_S = 0.25
 
 CARDS = Path("/proc/asound/cards")
 
@@ -177,7 +177,7 @@ class SoundStream:
         Raises:
             DeviceAbsent: the device is gone, or PortAudio has to look for devices anew.
         """
-        while not stopped.wait(LOOK_S):
+        while not stopped.wait(POLL_S):
             if not self._stream.active or monotonic_ns() - self._called_ns > SILENT_NS:
                 raise DeviceAbsent("it gives nothing any more")
             if PORTAUDIO.is_outdated():

@@ -16,7 +16,7 @@ from ...runtime.ports import Input
 from ..media.pictures import Image, Scaler
 from .upkeep import Device, DeviceAbsent, Upkeep, monotonic_ns
 
-LOOK_S = 0.01
+POLL_S = 0.01
 """Pause between two looks at the clock: a picture is shown at most this late."""
 
 CAPTION_UNITS = 25
@@ -185,7 +185,7 @@ class Window(Node):
 
     def _draw(self, screen: Screen) -> None:
         """Show pictures as their times come, until the end."""
-        while not self._upkeep.stopped.wait(LOOK_S):
+        while not self._upkeep.stopped.wait(POLL_S):
             if not screen.is_open():
                 self._ctx.stop("the window was closed")
                 self._upkeep.stopped.set()
