@@ -29,9 +29,18 @@ Unit = dict[str, NDArray[np.uint8] | NDArray[np.float32] | None]
 FROZEN_NS = 1_000_000_000
 """A picture older than this is no longer what the visitor looks like: a camera, or the way from it, has stopped."""
 
-DELAY_S = 0.04
-"""Of sound, between its arrival and its unit: two pieces of 20 ms, so one may come a piece late. It is also what a
-camera's picture is late by, from the middle of its frame to the frame's end, so lips stay with the voice."""
+HEAD_S = 0.02
+"""Of sound, beyond one piece of it, between its arrival and its unit's end: a unit is cut 12 ms before its end, and a
+piece may be 8 ms late."""
+
+LONGEST_PIECE_S = 0.06
+"""A longer piece waits no longer than this one."""
+
+LATER_S, LATEST_S = 0.02, 0.12
+"""Each hole that a late piece leaves makes the delay longer by this, up to that: the way is more uneven."""
+
+EVEN_S = 40.0
+"""After so long without a hole the delay is shorter again by half a step."""
 
 LONGEST_DELAY_S = 1.0
 """After a stall of the way, sound comes in a burst; what is more than this behind is dropped, oldest first."""
@@ -40,10 +49,10 @@ QUIET_PEAK = 100
 """Of 32768, -50 dB: sound below it is left out while there is a surplus, so that a delay ends in the next pause."""
 
 SURPLUS_S = 0.06
-"""Above `DELAY_S`: jitter alone does not reach it."""
+"""Above the delay that is wanted: jitter alone does not reach it."""
 
 SETTLE_S = 3.0
-"""Between two leaps over quiet sound: the measured delay follows each within a second or so."""
+"""After quiet sound was left out: the measured delay follows within a second or so."""
 
 KEPT_PICTURES = 16
 """Enough for a unit at 60 pictures a second; none is needed twice."""
@@ -59,7 +68,8 @@ class InboundFigures:
         sound_delay_ms: from the arrival of sound to its unit's end, averaged.
         sound_drift_ppm: how much faster than ours the visitor's clock of samples runs.
         silent_ms: silence that stands for sound which came too late.
-        dropped_ms: sound that was never given to the graph: a surplus after a stall, or waiting at a switch.
+        dropped_ms: sound that was never given to the graph: a surplus after a stall, or waiting at a switch. Not what
+            came before the first unit.
         quiet_ms: quiet sound that was left out to catch up.
         ignored: pictures and pieces of sound from a carrier that has been replaced.
     """
@@ -254,6 +264,8 @@ class _Heard:
         self._before_s = (0.0, 0.0)  # dropped and silent, of resamplers that were replaced
         self._left_out_until_s = 0.0  # of quiet sound, in all, by what the delay was at the last unit
         self._settled_ns = 0
+        self._base_s = self._even_s = 0.0  # the delay that is enough on an even way; since when there was no hole
+        self._holes = 0
 
     @property
     def delay_s(self) -> float:
@@ -282,11 +294,12 @@ class _Heard:
         if not self._is_on:
             return
         if self._resampler is None or self._resampler.rate_in != rate_hz or self._sender != sender:
-            self._change_over(rate_hz, sender)
+            self._change_over(rate_hz, sender, len(samples) / rate_hz)
         resampler = self._resampler
         assert resampler is not None
         if self.quiet_s < self._left_out_until_s and np.abs(samples).max(initial=0) < QUIET_PEAK:
             self.quiet_s += len(samples) / rate_hz
+            self._settled_ns = at_ns + int(SETTLE_S * NS)
             return
         resampler.put(np.multiply(samples, 1 / 32768, dtype=np.float32), at_ns)
 
@@ -295,19 +308,33 @@ class _Heard:
         if not self._is_on or self._resampler is None:
             return None
         unit = self._resampler.read(self._n_samples, end_ns)
-        surplus_s = self._resampler.delay_s - DELAY_S
+        self._adapt(self._resampler)
+        surplus_s = self._resampler.delay_s - self._resampler.target_delay_s
         if surplus_s < SURPLUS_S:
             self._left_out_until_s = 0.0
         elif end_ns >= self._settled_ns:
             self._left_out_until_s = self.quiet_s + surplus_s
-            self._settled_ns = end_ns + int(SETTLE_S * NS)
         return unit
 
-    def _change_over(self, rate_hz: int, sender: int) -> None:
+    def _adapt(self, resampler: DriftResampler) -> None:
+        """Wait longer where pieces come too late for their unit, and less again where they do not."""
+        target_s = resampler.target_delay_s
+        if resampler.n_silent > self._holes:
+            resampler.target_delay_s = max(target_s, min(target_s + LATER_S, LATEST_S))
+            self._even_s = 0.0
+        elif (even_s := self._even_s + self._n_samples / self._rate_hz) < EVEN_S:
+            self._even_s = even_s
+        else:
+            resampler.target_delay_s = max(self._base_s, target_s - LATER_S / 2)
+            self._even_s = 0.0
+        self._holes = resampler.n_silent
+
+    def _change_over(self, rate_hz: int, sender: int, piece_s: float) -> None:
         """Hear another source. What waits of the old one is dropped: it ends where the new one begins."""
         if self._resampler is not None:
             self._resampler.clear()
             self._before_s = (self.dropped_s, self.silent_s)
-        self._resampler = DriftResampler(rate_hz, self._rate_hz, DELAY_S, LONGEST_DELAY_S)
-        self._sender = sender
+        self._base_s = HEAD_S + min(piece_s, LONGEST_PIECE_S)
+        self._resampler = DriftResampler(rate_hz, self._rate_hz, self._base_s, LONGEST_DELAY_S)
+        self._sender, self._holes, self._even_s = sender, 0, 0.0
         self._left_out_until_s = 0.0
