@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+from typing import TextIO
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -11,10 +13,20 @@ VARIABLE = "WANGRAPH_LOG_LEVEL"
 """Environment variable by which the processes of a run hear of the level; scripts that call `run` may set it."""
 
 
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is now: a live view puts itself there, to write above its drawing."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def set_level(level: str) -> None:
     """Tell what is at least of this level, here and in the processes that are started from now on."""
     os.environ[VARIABLE] = level
-    logging.basicConfig(level=level.upper(), format="%(levelname).1s %(name)s: %(message)s")
+    handler = _StandardError()
+    handler.setFormatter(logging.Formatter("%(levelname).1s %(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
 
 
 def take_level() -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,6 +30,8 @@ from wangraph.runtime.engine.options import Options
 from wangraph.runtime.engine.run import Run
 from wangraph.runtime.engine.supervisor import Supervisor
 from wangraph.runtime.errors import NodeError, ProcessLost, RunError, StartError, UserError
+from wangraph.runtime.observe.explain import explain
+from wangraph.runtime.observe.history import read_history
 from wangraph.runtime.observe.records import Footer, Header, read_trace
 from wangraph.runtime.packet import Validity
 from wangraph.runtime.plan.catalogue import resolve
@@ -36,6 +39,7 @@ from wangraph.runtime.recording.reader import open_recording
 from wangraph.runtime.schedule.events import Fenced, Firing, Settlement
 from wangraph.runtime.schedule.scheduler import Scheduler
 from wangraph.runtime.units import MS
+from wangraph.tools.timeline.facts import read_run
 
 UNITS = 12
 
@@ -353,52 +357,102 @@ def test_a_stall_is_reported_by_node_unit_and_reason(tmp_path):
     assert told[0].endswith(" ms over its due")
 
 
-def test_a_process_that_must_be_killed_to_end_is_no_run_that_ended_in_order(tmp_path, monkeypatch):
-    from wangraph.runtime.engine import supervisor
+class StopsAtStall:
+    """Stops a run in order once a stall was told; keeps how long the run took from there."""
 
-    monkeypatch.setattr(supervisor, "STOP_DEADLINE_S", 0.2)
-    gate = tmp_path / "gate"
-    os.mkfifo(gate)
-    hanging = Run(looped(tmp_path / "out", toys.Hangs, gate=str(gate)).plan(), Options(UNITS))
+    def __init__(self, run):
+        self.run, self.stopped_at = run, 0.0
+        run.collector.watcher = self
 
-    class Impatient:
-        def poll(self, statistics, usage):
-            if any(note.kind == "stall" for note in statistics.notes) and not hanging.is_stopped:
-                hanging.stop()
+    def poll(self, statistics, usage):
+        if any(note.kind == "stall" for note in statistics.notes) and not self.run.is_stopped:
+            self.before_stop(usage)
+            self.run.stop()
 
-    hanging.collector.watcher = Impatient()
-    with pytest.raises(
-        RunError, match=r"^process '\w+' \(pid \d+\): found still running 0.2 s after it was told to end at once"
-    ):
-        hanging.start().wait()
+    def before_stop(self, usage):
+        """For tests that do something to the processes first."""
 
 
-def test_a_stop_that_is_stuck_is_told_and_its_recording_is_not_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(supervisor_module, "STOP_DEADLINE_S", 2.0)
+def warnings_of(result):
+    return [note["text"] for note in result.summary["notes"] if note["kind"] == "warning"]
+
+
+@pytest.fixture
+def hanging(tmp_path):
+    """A run whose node 'mix' hangs in unit 3, in a process of its own, recorded."""
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     plan = looped(tmp_path / "out", toys.Hangs, gate=str(gate)).plan()
-    stuck = Run(plan, Options(UNITS, record=tmp_path / "run.mcap"))
-    lost = (
-        "process 'main', 'far': nothing fired for 2 s after the stop (expected an end), it was ended at once and what "
-        "was under way is lost"
+    return Run(plan, Options(UNITS, record=tmp_path / "run.mcap", trace=tmp_path / "run.trace"))
+
+
+def test_a_body_that_hangs_holds_up_no_stop_and_is_named(tmp_path, hanging):
+    StopsAtStall(hanging)
+    result = hanging.start().wait()
+    (warning,) = warnings_of(result)
+    assert re.fullmatch(
+        r"node 'mix', unit 3: computing since \d+ ms, for \d+\.\d s; it was left, what it held is lost", warning
     )
-
-    class Patient:
-        opened = False
-
-        def poll(self, statistics, usage):
-            texts = {note.kind: note.text for note in statistics.notes}
-            if "stall" in texts and not stuck.is_stopped:
-                stuck.stop()
-            if texts.get("warning") == lost and not self.opened:
-                self.opened = True
-                gate.open("wb").close()
-
-    stuck.collector.watcher = Patient()
-    result = stuck.start().wait()
-    assert lost in [note["text"] for note in result.summary["notes"]]
+    assert [(call["node"], call["unit"]) for call in result.summary["unfinished"]] == [("mix", 3)]
     assert not open_recording(tmp_path / "run.mcap").is_whole
+    assert_clean(tmp_path)
+
+
+def test_a_process_that_does_not_answer_a_stop_is_killed_and_what_it_computed_is_named(tmp_path, hanging):
+    class Freezes(StopsAtStall):
+        def before_stop(self, usage):
+            os.kill(usage["far"]["pid"], signal.SIGSTOP)
+
+    Freezes(hanging)
+    (warning,) = warnings_of(hanging.start().wait())
+    assert re.fullmatch(
+        r"process 'far' did not answer and was killed; node 'mix', unit 3: computing since \d+ ms, for \d+\.\d s; "
+        r"it was left, what it held is lost",
+        warning,
+    )
+    assert_clean(tmp_path)
+
+
+def test_a_call_that_lasts_longer_than_stall_s_ends_the_run_and_the_readers_blame_it(tmp_path):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    graph = looped(tmp_path / "out", toys.Hangs, gate=str(gate))
+    plan = graph.plan()
+    plan = replace(plan, nodes={**plan.nodes, "mix": replace(plan.nodes["mix"], stall_ns=900_000_000)})
+    stuck = Run(plan, Options(UNITS, trace=tmp_path / "run.trace"))
+    with pytest.raises(RunError) as caught:
+        stuck.start().wait()
+    assert re.fullmatch(
+        r"node 'mix', unit 3: computing since \d+ ms, for \d\.\d s \(expected 0\.9 s at most\), the run was ended; "
+        r"if the body needs longer, give its node a larger stall_s",
+        str(caught.value),
+    )
+    history = read_history(tmp_path / "run.trace")
+    assert [(call.node, call.first) for call in history.unfinished] == [("mix", 3)]
+    culprits = {(c.kind, c.node, c.unit) for unit in (3, 4) for c in explain(history, unit).culprits}
+    assert culprits == {("computing", "mix", 3)}
+    drawn = read_run(tmp_path / "run.trace").bodies["mix"][3]
+    assert (drawn.verdict, drawn.finished_ns - drawn.started_ns > 900_000_000) == ("unfinished", True)
+
+
+def test_a_process_that_says_nothing_is_told_while_the_run_goes_on(tmp_path, hanging, monkeypatch):
+    monkeypatch.setattr(supervisor_module, "SILENT_S", 0.6)
+    told = []
+
+    class Freezes:
+        def poll(self, statistics, usage):
+            notes = [note.text for note in statistics.notes if note.kind == "stall"]
+            if any("'mix'" in text for text in notes) and not told:
+                os.kill(usage["far"]["pid"], signal.SIGSTOP)
+            told[:] = notes
+            if any(text.startswith("process 'far'") for text in notes) and not hanging.is_stopped:
+                hanging.stop()
+
+    hanging.collector.watcher = Freezes()
+    hanging.start().wait()
+    silence = next(text for text in told if text.startswith("process 'far'"))
+    what = r"no sign of life for \d\.\d s; node 'mix', unit 3: computing since \d+ ms, for \d\.\d s"
+    assert re.fullmatch(f"process 'far': {what}", silence)
 
 
 def test_a_stop_in_order_waits_for_whoever_moves(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from wangraph.runtime.engine.stalls import StallWatch
+from wangraph.runtime.engine.stalls import Stall, StallWatch
 
 PERIOD = 160_000_000
 
@@ -24,7 +24,9 @@ def watch(cursor: int):
 def test_a_stall_is_told_once_while_the_node_stands():
     stalls, _ = watch(5)
     told = [stalls.poll(unit * PERIOD) for unit in range(5, 40)]
-    assert [text for texts in told for text in texts] == ["node 'file': waiting for unit 5; 320 ms over its due"]
+    assert [stall.text for stalls in told for stall in stalls] == [
+        "node 'file': waiting for unit 5; 320 ms over its due"
+    ]
 
 
 def test_a_node_that_falls_behind_is_told_whenever_it_is_twice_as_late():
@@ -32,7 +34,7 @@ def test_a_node_that_falls_behind_is_told_whenever_it_is_twice_as_late():
     late = []
     for unit in range(200):
         node.cursor = unit // 2
-        late += [text.rpartition("; ")[2] for text in stalls.poll(unit * PERIOD)]
+        late += [stall.text.rpartition("; ")[2] for stall in stalls.poll(unit * PERIOD)]
     assert late == [f"{ms} ms over its due" for ms in (320, 640, 1280, 2560, 5120, 10240)]
 
 
@@ -41,4 +43,4 @@ def test_a_node_that_has_caught_up_is_told_anew():
     assert stalls.poll(10 * PERIOD)
     node.cursor = 10
     assert not stalls.poll(11 * PERIOD)
-    assert stalls.poll(15 * PERIOD) == ["node 'file': waiting for unit 10; 320 ms over its due"]
+    assert stalls.poll(15 * PERIOD) == [Stall("node 'file': waiting for unit 10; 320 ms over its due", None)]

@@ -18,6 +18,7 @@ import re
 import sys
 import tempfile
 from pathlib import Path
+from typing import Protocol
 
 from ..errors import RunError, UserError
 from .layout import SegmentLayout
@@ -39,6 +40,25 @@ def plain_name(run: str, process: str) -> str:
     return f"wangraph-{run}-{plain}"
 
 
+class Room(Protocol):
+    """What a file is made for.
+
+    Attributes:
+        process: who produces into it.
+        n_bytes: how much memory it needs.
+    """
+
+    @property
+    def process(self) -> str:
+        """See above."""
+        ...
+
+    @property
+    def n_bytes(self) -> int:
+        """See above."""
+        ...
+
+
 class SegmentFile:
     """The supervisor's hold on one segment.
 
@@ -47,7 +67,7 @@ class SegmentFile:
         path: what the processes give to `Segment`.
     """
 
-    def __init__(self, run: str, layout: SegmentLayout, folder: Path | None = None, *, named: bool = False) -> None:
+    def __init__(self, run: str, layout: Room, folder: Path | None = None, *, named: bool = False) -> None:
         """Create the file with all its memory, so that a lack of it shows here and not at unit 500.
 
         Args:
@@ -198,7 +218,7 @@ def free_bytes(folder: Path) -> int:
     return stat.f_bavail * stat.f_frsize
 
 
-def _too_little(folder: Path, layout: SegmentLayout) -> UserError:
+def _too_little(folder: Path, layout: Room) -> UserError:
     free, wanted = free_bytes(folder) // 10**6, -(-layout.n_bytes // 10**6)
     return UserError(
         f"shared memory: found {free} MB free in {folder} (expected {wanted} MB for process '{layout.process}'), "

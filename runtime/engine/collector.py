@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,12 @@ from .subscription import Bell, Subscription
 
 Listener = tuple[frozenset[str], Callable[[Packet], None]]
 """Streams, and what takes their packets as they settle; in a run with processes, called in a thread of its own."""
+
+
+ALARMING = ("stall", "warning")
+"""Kinds of notes that somebody may have to act on."""
+
+_logger = logging.getLogger("wangraph.run")
 
 
 class Watcher(Protocol):
@@ -109,6 +116,7 @@ class Collector:
             self.statistics.add(records)
             for subscription in self._records:
                 subscription.put_all(records)
+        self._log(records)
         if self.options.keep_log:
             self.result.log += [r for r in records if isinstance(r, Event)]
         if self._sinks is not None:
@@ -161,6 +169,14 @@ class Collector:
     def _count(self, notes: Sequence[Note]) -> None:
         with self._lock:
             self.statistics.add(notes)
+        self._log(notes)
+
+    def _log(self, records: Sequence[Record]) -> None:
+        """What is wrong is told when it happens, not only in the summary."""
+        for record in records:
+            if isinstance(record, Note) and record.kind in ALARMING:
+                unit = max(0, self.plan.clock.unit_at(record.at_ns))
+                _logger.warning("%.3f s, unit %d: %s: %s", record.at_ns / 1e9, unit, record.kind, record.text)
 
     def _epoch_ns(self) -> int | None:
         """The beginning of unit 0 in nanoseconds since 1970; None while there is none."""

@@ -25,19 +25,19 @@ from typing import Any
 import msgspec
 import zmq
 
-from ..observe.records import NodeStatus, Note, Transfer
+from ..observe.records import NodeStatus, Note, Transfer, Unfinished
 from ..schedule.events import Fenced, Firing, Settlement, Updated
 from .faults import Fault
 
-Happening = Firing | Settlement | Transfer | Fenced | Updated | Note
+Happening = Firing | Unfinished | Settlement | Transfer | Fenced | Updated | Note
 
 
 class Setup(msgspec.Struct, tag="setup", frozen=True):
     """Everything a process needs before it opens its nodes.
 
     ``segments`` are files by producing process, ``addresses`` where each process listens. ``taps`` are streams to hand
-    to ``tap_address``, packet by packet. ``incarnation`` says which life of the process begins here, ``session`` in
-    which conversation it takes part.
+    to ``tap_address``, packet by packet. ``calls`` is the file of the `CallBoard`. ``incarnation`` says which life of
+    the process begins here, ``session`` in which conversation it takes part.
     """
 
     process: str
@@ -50,6 +50,7 @@ class Setup(msgspec.Struct, tag="setup", frozen=True):
     faults: list[Fault] = []
     session: int = 0
     incarnation: int = 0
+    calls: str = ""
 
 
 class Begin(msgspec.Struct, tag="begin", frozen=True):
@@ -151,13 +152,14 @@ class NodeRequest(msgspec.Struct, tag="request", frozen=True):
 
 
 class Finished(msgspec.Struct, tag="finished", frozen=True):
-    """All nodes are closed. ``reports`` as in `Ready`, with those of closing; ``hands_out``: packets were handed out,
-    and their end follows."""
+    """All nodes are closed but those that were ``left`` in a call that did not end, told in words. ``reports`` as in
+    `Ready`, with those of closing; ``hands_out``: packets were handed out, and their end follows."""
 
     reports: list[tuple[str, str, str]]
     cpu_s: float
     rss_mb: float
     hands_out: bool = False
+    left: list[str] = []
 
 
 ToProcess = Setup | Begin | Halt | RaiseFence | Change | Deliver | HandOut | Watch

@@ -18,13 +18,14 @@ import numpy as np
 from ..channel.endpoint import Endpoint
 from ..errors import WangraphError
 from ..node import Timebase
-from ..observe.records import Note, Transfer
+from ..observe.records import Note, Transfer, Unfinished
 from ..packet import Array, Packet
 from ..plan.catalogue import resolve
 from ..plan.plan import Plan, from_plain
 from ..schedule.decide import Fire
 from ..schedule.scheduler import Result, Scheduler, lane_of
 from .body import Body
+from .calls import CallBoard, stuck_error, unfinished
 from .clock import SystemClock
 from .control import (
     Batch,
@@ -41,6 +42,7 @@ from .control import (
 from .faults import make_body
 from .initial import initial_packets
 from .lane import Lane
+from .leaving import Leaving
 from .stalls import StallWatch, statuses
 from .system import sharpen_timers, usage
 from .taps import TapSender
@@ -70,7 +72,7 @@ class ProcessHost:
         self._leaving = False
         self._listener: threading.Thread | None = None
         self._timer: threading.Thread | None = None
-        self._noticed: list[Transfer | Note] = []
+        self._noticed: list[Transfer | Note | Unfinished] = []
         self._copied: set[str] = set()
         self._watched_until = 0.0
         self._setup = setup
@@ -83,8 +85,10 @@ class ProcessHost:
             n.name: make_body(resolve(n.target)(**n.params), n, self.plan, setup.faults, self._struck)
             for n in self.plan.nodes_in(self.process)
         }
+        self._calls = CallBoard(self.plan, setup.calls)
         self._endpoint = Endpoint(self.plan, self.process, setup.segments, setup.addresses)
         self._lanes = {name: self._lane(name) for name in dict.fromkeys(lane_of(b.plan) for b in self._bodies.values())}
+        self.leaving = Leaving(self.plan, self._lanes.values(), self._lock, self._now)
         self._opened: set[str] = set()
         self.all_open = threading.Event()
 
@@ -105,7 +109,7 @@ class ProcessHost:
                 self._post(name, partial(body.start, timebase))
         with self._lock:
             self.clock = SystemClock(begin.origin_ns)
-            self._scheduler = scheduler = self._make_scheduler(begin)
+            self._scheduler = self.leaving.scheduler = scheduler = self._make_scheduler(begin)
             self._stalls = StallWatch(self.plan, scheduler)
             for change in self._early:
                 change(scheduler)
@@ -121,6 +125,7 @@ class ProcessHost:
     def halt(self, at_once: bool) -> None:
         """End sources where they are, or leave all lanes as soon as their bodies are done."""
         with self._lock:
+            self.leaving.begin()
             if self._scheduler is None:
                 self._leave()
                 self.ended.set()  # nothing fires that could end by itself
@@ -169,29 +174,43 @@ class ProcessHost:
             scheduler = self._scheduler
             records: list[Happening] = [*(scheduler.take_events() if scheduler else ()), *self._noticed]
             self._noticed = []
-            stand = statuses(scheduler) if scheduler and self.is_watched else []
+            stand = statuses(scheduler, self._now()) if scheduler and self.is_watched else []
         return Batch(records, *usage(), stand)
 
     def poll(self) -> bool:
-        """Look for stalls; whether there is a new one, which the next batch tells."""
+        """Look for stalls; whether there is a new one, which the next batch tells. A stuck call fails the run."""
         with self._lock:
             if self._stalls is None:
                 return False
             now = self._now()
-            stalls = [Note(now, self.process, "stall", text) for text in self._stalls.poll(now)]
-            self._noticed += stalls
+            stalls, stuck = self._stalls.poll(now), self._stalls.stuck(now)
+            self._noticed += [Note(now, self.process, "stall", stall.text) for stall in stalls]
+            self._noticed += unfinished(self.plan, [stall.call for stall in stalls if stall.call], now)
+        if stuck is not None and not self.failed.is_set():
+            self._fail(stuck_error(*unfinished(self.plan, [stuck], now), self.plan.nodes[stuck.node].stall_ns))
         return bool(stalls)
 
     def watch(self, for_ms: int) -> None:
         """Say in the next batches where every node stands."""
         self._watched_until = time.monotonic() + for_ms / 1000
 
-    def close(self) -> None:
-        """Wait for the lanes to close their nodes, then free sockets and memory."""
+    def close(self, report: Callable[[], None]) -> list[str]:
+        """Wait for the lanes to close their nodes, then free sockets and memory.
+
+        A call that does not end holds nobody up: its lane is left, and nothing here may be freed then.
+
+        Args:
+            report: called meanwhile, several times a second.
+
+        Returns:
+            What was left, in words.
+        """
         with self._lock:
             self._leave()
-        for lane in self._lanes.values():
-            lane.thread.join()
+        left, calls = self.leaving.join(report)
+        self._noticed += calls
+        if left:
+            return left
         if self._timer is not None:
             self._timer.join()
         if self._listener is not None:
@@ -200,6 +219,8 @@ class ProcessHost:
         if self._taps is not None:
             self._taps.close()
         self._endpoint.close()
+        self._calls.close()
+        return []
 
     @property
     def is_watched(self) -> bool:
@@ -223,9 +244,16 @@ class ProcessHost:
     def _lane(self, name: str) -> Lane:
         bodies = {n: b for n, b in self._bodies.items() if lane_of(b.plan) == name}
         return Lane(
-            name, bodies, self._lock, opening=lambda node: self._notify(Opening(node)), open_body=self._open_body,
-            opened=self._lane_opened, finish=self._finish, failed=self._fail,
-        )  # fmt: skip
+            name,
+            bodies,
+            self._lock,
+            self._calls,
+            opening=lambda node: self._notify(Opening(node)),
+            open_body=self._open_body,
+            opened=self._lane_opened,
+            finish=self._finish,
+            failed=self._fail,
+        )
 
     def _open_body(self, body: Body) -> None:
         body.open(self.plan.processes[self.process].threads, self._endpoint.publisher.empty, _Requests(self._forward))
@@ -386,14 +414,13 @@ class ProcessHost:
                 self._warn_of_copies(stream.name, packet.unit)
 
     def _warn_of_copies(self, stream: str, unit: int) -> None:
-        """No slot was free: somebody keeps packets for longer than their window. Said once per stream."""
+        """No slot was free: a reader is behind, or keeps packets for longer than their window. Said once per stream."""
         self._copied.add(stream)
         pool, clock = self._endpoint.pool, self.clock
         holders = pool.holders(stream) if pool is not None else {}
-        who = ", ".join(f"process '{name}' holds {n}" for name, n in holders.items()) or "the payload fits no slot"
-        text = (
-            f"'{stream}': unit {unit} was copied through the socket, {who}; a node that keeps arrays should copy them"
-        )
+        who = ", ".join(f"process '{name}' holds {n}" for name, n in holders.items())
+        why = f"{who}: of units that a node there has not come to, or in arrays that one keeps and should copy"
+        text = f"'{stream}': unit {unit} was copied through the socket, {why if who else 'the payload fits no slot'}"
         with self._lock:
             self._noticed.append(Note(clock.now() if clock else 0, self.process, "warning", text))
 

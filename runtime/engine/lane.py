@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from ..schedule.decide import Fire
 from ..schedule.scheduler import Result
 from .body import Body
+from .calls import CallBoard
 
 _log = logging.getLogger("wangraph.lane")
 
@@ -20,8 +21,12 @@ Finish = Callable[["Lane", Fire, Result], None]
 class Lane:
     """Opens its nodes, runs what `give` hands to it, closes them; all in its own thread.
 
+    Attributes:
+        doing: in words, what its thread does besides the calls of the scheduler and closing its nodes; empty: nothing.
+
     Args:
         name: ``process/lane``.
+        calls: where the call that goes on is written down.
         bodies: its nodes, in data-flow order.
         lock: the process's lock; held by the caller of `give` and `leave`.
         opening: called in the thread before each node is opened, with its name.
@@ -36,6 +41,7 @@ class Lane:
         name: str,
         bodies: Mapping[str, Body],
         lock: threading.Lock,
+        calls: CallBoard,
         *,
         opening: Callable[[str], None],
         open_body: Callable[[Body], None],
@@ -46,6 +52,8 @@ class Lane:
         self.name = name
         self.bodies = bodies
         self.is_idle = False
+        self.doing = ""
+        self._calls = calls
         self._lock = lock
         self._given: SimpleQueue[Fire | Callable[[], None] | None] = SimpleQueue()
         self._opening, self._open_body = opening, open_body
@@ -71,17 +79,26 @@ class Lane:
         try:
             for name, body in self.bodies.items():
                 self._opening(name)
+                self.doing = f"node '{name}': being opened"
                 self._open_body(body)
+            self.doing = ""
             with self._lock:
                 self.is_idle = True
             self._opened(self)
             while (given := self._given.get()) is not None:
                 if isinstance(given, Fire):
-                    self._finish(self, given, self.bodies[given.node].run(given))
+                    self._calls.begin(self.name, given)
+                    result = self.bodies[given.node].run(given)
+                    self._calls.end(self.name)
+                    self._finish(self, given, result)
                 else:
+                    self.doing = "a call between two units"
                     given()
+                    self.doing = ""
         except BaseException as error:
             self._fail(error)
+        self._calls.end(self.name)
+        self.doing = ""
         for body in self.bodies.values():
             try:
                 body.close()

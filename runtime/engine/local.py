@@ -146,7 +146,7 @@ class LocalEngine:
     @property
     def statuses(self) -> list[NodeStatus]:
         """State of every node."""
-        return statuses(self._scheduler)
+        return statuses(self._scheduler, self._now)
 
     def _tick(self, now: int) -> None:
         self._now = now

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 from ..errors import WangraphError
 from . import system
@@ -63,12 +64,28 @@ def main(process: str, address: str, parent: int) -> None:
         control.close()
         return
     _serve(host, control, pending, parent)
-    host.close()
+    left = host.close(_reporting(host, control))
     for message in pending:
         control.send(message)
     control.send(host.batch())
-    control.send(Finished(host.reports, *usage(), host.hands_out))
+    control.send(Finished(host.reports, *usage(), host.hands_out, left))
     control.close()
+    if left:
+        sys.stdout.flush()
+        os._exit(0)  # the end of the interpreter could wait for what does not end
+
+
+def _reporting(host: ProcessHost, control: ProcessEnd) -> Callable[[], None]:
+    """Sends records as regularly as before, as a sign of life: closing nodes may take its time."""
+    next_batch = time.monotonic()
+
+    def report() -> None:
+        nonlocal next_batch
+        if (now := time.monotonic()) >= next_batch:
+            next_batch = now + REPORT_EVERY_MS / 1000
+            control.send(host.batch())
+
+    return report
 
 
 def _serve(host: ProcessHost, control: ProcessEnd, pending: list[HostMessage], parent: int) -> None:
@@ -81,7 +98,7 @@ def _serve(host: ProcessHost, control: ProcessEnd, pending: list[HostMessage], p
         message, payload = control.receive(patience_ms) or (None, b"")
         if message is not None:
             _do(host, message, payload)
-        if isinstance(message, Halt) and message.at_once:
+        if (isinstance(message, Halt) and message.at_once) or host.leaving.is_held_up:
             return
         while pending:
             control.send(pending.pop(0))

@@ -1,29 +1,40 @@
 """State of the nodes, and stalls: a node that is a unit over its due, and what it waits for. Looked for once a unit, a
-stall is told within two."""
+stall is told within two. A call that goes on for longer than its node's ``stall_s`` is stuck."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ..observe.records import NodeStatus
 from ..plan.plan import Plan
+from ..schedule.decide import Fire
 from ..schedule.node_state import NodeState
 from ..schedule.scheduler import Scheduler
 
 PATIENCE_UNITS = 1
 
 
-def statuses(scheduler: Scheduler) -> list[NodeStatus]:
+def statuses(scheduler: Scheduler, now: int) -> list[NodeStatus]:
     """Every node of a process: the unit it is at, what it does or waits for, and what has settled ahead of it."""
     return [
         NodeStatus(
             name,
             state.cursor,
-            scheduler.waiting_for(name),
+            scheduler.waiting_for(name) + _since(state, now),
             sum(max(0, scheduler.windows[i.stream].head + i.delay - state.cursor) for i in state.plan.inputs),
             scheduler.session,
             scheduler.incarnation,
         )
         for name, state in scheduler.nodes.items()
     ]
+
+
+@dataclass(frozen=True)
+class Stall:
+    """A stall in words, and the call that does not end; None where the node waits."""
+
+    text: str
+    call: Fire | None
 
 
 class StallWatch:
@@ -35,8 +46,13 @@ class StallWatch:
         self._scheduler = scheduler
         self._reported: dict[str, tuple[int, int]] = {}
 
-    def poll(self, now: int) -> list[str]:
-        """New stalls in words, the one that others wait for first; usually empty."""
+    def stuck(self, now: int) -> Fire | None:
+        """A call that has gone on for longer than its node may; it will not come back."""
+        calls = (state.running for state in self._scheduler.nodes.values())
+        return next((c for c in calls if c and now - c.started_ns > self._plan.nodes[c.node].stall_ns), None)
+
+    def poll(self, now: int) -> list[Stall]:
+        """New stalls, the one that others wait for first; usually empty."""
         stalled = [s for s in self._scheduler.nodes.values() if not s.ended and self._is_over(s, now)]
         names = {s.plan.name for s in stalled}
         self._reported = {name: reported for name, reported in self._reported.items() if name in names}
@@ -48,10 +64,8 @@ class StallWatch:
         if first.cursor == cursor or late_ns < 2 * reported_ns:
             return []
         self._reported[first.plan.name] = (first.cursor, late_ns)
-        doing = self._scheduler.waiting_for(first.plan.name)
-        if first.running is not None:
-            doing += f" since {(now - first.running.started_ns) / 1e6:.0f} ms"
-        return [f"node '{first.plan.name}': {doing}; {late_ns / 1e6:.0f} ms over its due"]
+        doing = self._scheduler.waiting_for(first.plan.name) + _since(first, now)
+        return [Stall(f"node '{first.plan.name}': {doing}; {late_ns / 1e6:.0f} ms over its due", first.running)]
 
     def _due(self, state: NodeState) -> int:
         """Instant after which a unit is late. Off the paced path there is no due: a unit comes at its deadline, and one
@@ -62,3 +76,7 @@ class StallWatch:
 
     def _is_over(self, state: NodeState, now: int) -> bool:
         return now > self._due(state) + PATIENCE_UNITS * self._plan.clock.period_ns
+
+
+def _since(state: NodeState, now: int) -> str:
+    return "" if state.running is None else f" since {(now - state.running.started_ns) / 1e6:.0f} ms"

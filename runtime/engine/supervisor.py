@@ -6,7 +6,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import zmq
 
@@ -14,9 +14,10 @@ from ..channel.layout import layouts
 from ..channel.link import local_addresses
 from ..channel.segment import SegmentFile, create_segments
 from ..errors import ProcessLost, RunError, StartError, WangraphError, error_of
-from ..observe.records import NodeStatus, Note
+from ..observe.records import NodeStatus, Note, Unfinished
 from ..plan.plan import Plan, to_plain
 from ..schedule.events import Firing
+from .calls import CallBoard, room_for, stuck_error
 from .commands import Command, Commands, Fence, Report, Send, Tap, Update
 from .control import (
     Batch,
@@ -53,6 +54,13 @@ POLL_MS = 250
 DRAIN_MS = 1000
 """How long what a process said last may be on its way when the process is gone already."""
 
+SILENT_S = 2.0
+"""How long a process may say nothing before that is told: it reports several times a second, unless a body keeps even
+its main thread from running."""
+
+SILENT_STOP_S = 1.2
+"""How long a process may say nothing after a stop: it is killed then."""
+
 STOP_DEADLINE_S = 10.0
 """How long an ordered stop may go without anything fired (beyond the graph's latency, for which what was made may wait)
 before the processes are told to end at once, and how long after that they are killed."""
@@ -72,6 +80,9 @@ class _Child:
         self.is_ready = False
         self.is_finished = False
         self.hands_out = False
+        self.is_killed = False
+        self.sign_at = time.monotonic()
+        self.reported_s = 0.0
         self.cpu_s = 0.0
         self.rss_mb = 0.0
         self.statuses: list[NodeStatus] = []
@@ -110,6 +121,7 @@ class Supervisor:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._address = f"ipc://@wangraph-{self._run}.supervisor"  # with a dot, as the name of no process has
         self._control = SupervisorEnd(self._context, self._address)
+        self._calls: CallBoard | None = None
         self._tapped = list(taps)
         self._taps: TapReceiver | None = None
         self._poller = zmq.Poller()
@@ -125,13 +137,16 @@ class Supervisor:
     def run(self) -> None:
         """Run to the end, see `Engine`."""
         segments: dict[str, SegmentFile] = {}
+        calls: SegmentFile | None = None
         self._control.register(self._poller)
         self._poller.register(self._commands.fileno(), zmq.POLLIN)
         try:
             segments = create_segments(self._run, layouts(self.plan))
-            self._start({name: file.path for name, file in segments.items()})
+            calls = SegmentFile(self._run, room_for(self.plan))
+            self._calls = CallBoard(self.plan, calls.path)
+            self._start({name: file.path for name, file in segments.items()}, calls.path)
             self._until(lambda c: c.is_ready, time.monotonic() + START_DEADLINE_S)
-            for file in segments.values():
+            for file in (*segments.values(), calls):
                 file.unlink()
             self.is_ready = self._error is None
             self._serve_commands()  # before unit 0: who asked for packets gets the first one
@@ -147,7 +162,9 @@ class Supervisor:
                 self._taps.close(c.name for c in self._children.values() if c.hands_out)
             self._control.close()
             self._context.destroy(linger=200)
-            for file in segments.values():
+            if self._calls is not None:
+                self._calls.close()
+            for file in (*segments.values(), *([calls] if calls else [])):
                 file.close()
         if self._error is not None:
             raise self._error
@@ -186,7 +203,7 @@ class Supervisor:
 
     # Phases
 
-    def _start(self, segments: dict[str, str]) -> None:
+    def _start(self, segments: dict[str, str], calls: str) -> None:
         names = [name for name in self.plan.processes if self.plan.nodes_in(name)]
         addresses = local_addresses(self._run, names)
         plain = to_plain(self.plan)
@@ -195,7 +212,7 @@ class Supervisor:
         for name in names:
             self._setups[name] = Setup(
                 name, plain, segments, addresses, self.options.units, self._tapped, self._tap_address,
-                list(self.options.faults),
+                list(self.options.faults), calls=calls,
             )  # fmt: skip
             arguments = (name, self._address, str(os.getpid()))
             child = self._children[name] = _Child(name, self._launcher.start(self.plan.processes[name], arguments))
@@ -227,6 +244,7 @@ class Supervisor:
                 if child.launched.fileno() in ready:
                     self._on_exit(child)
             self._serve_commands()
+            self._check_signs()
             if deadline is not None and time.monotonic() > deadline:
                 self._give_up()
                 return
@@ -234,6 +252,48 @@ class Supervisor:
                 if self._stopping_at_once:
                     return
                 self._escalate()
+
+    def _check_signs(self) -> None:
+        """Report processes that say nothing; after a stop, or where a call has gone on for too long, end them."""
+        now_s = time.monotonic()
+        for child in self._children.values():
+            if child.is_finished or child.is_killed:
+                continue
+            if self._stop_wanted_at is not None:
+                if now_s - max(child.sign_at, self._stop_wanted_at) > SILENT_STOP_S:
+                    self._kill_silent(child)
+            elif self._origin_ns and child.is_ready and now_s - child.sign_at > max(SILENT_S, 2 * child.reported_s):
+                child.reported_s = now_s - child.sign_at
+                self._report_silence(child)
+
+    def _report_silence(self, child: _Child) -> None:
+        calls = self._calls_of(child)
+        text = f"process '{child.name}': no sign of life for {child.reported_s:.1f} s; {_in_words(calls)}"
+        self._observer.take([Note(max(0, self._now_ns()), "supervisor", "stall", text), *calls])
+        for call in calls:
+            if call.at_ns - call.started_ns > (stall_ns := self.plan.nodes[call.node].stall_ns):
+                self._fail(stuck_error(call, stall_ns))
+
+    def _kill_silent(self, child: _Child) -> None:
+        """A body keeps its process from ending, from answering even: what it holds is lost."""
+        calls = self._calls_of(child)
+        child.is_killed = True
+        child.launched.kill()
+        if child.is_ready:
+            self._give_up_on([f"process '{child.name}' did not answer and was killed; {_in_words(calls)}"], calls)
+
+    def _give_up_on(self, texts: Sequence[str], calls: Sequence[Unfinished] = ()) -> None:
+        """Some of what was under way is lost, and that is reported."""
+        self.gave_up = True
+        now = max(0, self._now_ns())
+        notes = [Note(now, "supervisor", "warning", f"{text}; it was left, what it held is lost") for text in texts]
+        self._observer.take([*notes, *calls])
+        self.stop(at_once=True)
+
+    def _calls_of(self, child: _Child) -> list[Unfinished]:
+        """What a process was computing."""
+        known = self._calls is not None and self._origin_ns
+        return self._calls.of(child.name, self._now_ns()) if known and self._calls else []
 
     def _is_stuck(self) -> bool:
         """True if a stop does not come to its end: in order, a slow reader may take as long as it moves."""
@@ -244,7 +304,7 @@ class Supervisor:
         return time.monotonic() > self._moved_at + STOP_DEADLINE_S + self.plan.latency_ns / 1e9
 
     def _escalate(self) -> None:
-        """An ordered stop is stuck: what is under way is lost, and that is told."""
+        """An ordered stop is stuck: what is under way is lost, and that is reported."""
         self.gave_up = True
         stuck = ", ".join(f"'{c.name}'" for c in self._children.values() if not c.is_finished)
         text = (
@@ -289,6 +349,7 @@ class Supervisor:
 
     def _handle(self, name: str, message: object) -> None:
         child = self._children[name]
+        child.sign_at, child.reported_s = time.monotonic(), 0.0
         if isinstance(message, Hello):
             stopped = self._stop_wanted_at is not None
             self._control.send(name, Halt(at_once=True) if stopped else self._setups[name])
@@ -308,6 +369,8 @@ class Supervisor:
             child.cpu_s, child.rss_mb = message.cpu_s, message.rss_mb
             self.reports += [r for r in message.reports if r not in self.reports]
             child.hands_out = message.hands_out
+            if message.left:
+                self._give_up_on(message.left)
         elif isinstance(message, NodeRequest):
             self._request(message)
         elif isinstance(message, Failed):
@@ -331,10 +394,15 @@ class Supervisor:
         if child.is_finished:
             return
         child.is_finished = True
+        if child.is_killed:
+            return
+        calls = self._calls_of(child)
+        self._observer.take(calls)
+        doing = " ".join([child.doing, *(_of_call(call) for call in calls[:1])])
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         self._fail(
             ProcessLost(
-                f"process '{child.name}' (pid {child.launched.pid}): {how} while {child.doing} "
+                f"process '{child.name}' (pid {child.launched.pid}): {how} while {doing} "
                 "(expected to live as long as the run), the other processes were stopped in order"
             )
         )
@@ -365,3 +433,11 @@ class Supervisor:
             f"process '{child.name}' (pid {child.launched.pid}): found still {child.doing} {STOP_DEADLINE_S:g} s after "
             "it was told to end at once (expected to end), it was killed and what it held is lost"
         )
+
+
+def _in_words(calls: Sequence[Unfinished]) -> str:
+    return "; ".join(call.text for call in calls) or "no node was computing"
+
+
+def _of_call(call: Unfinished) -> str:
+    return call.text.partition(":")[0]

@@ -69,6 +69,9 @@ class _Blame:
     def _not_begun(self, node: NodePlan, unit: int, at: int, firing: Firing | None, chain: tuple[str, ...]) -> Culprit:
         """The unit was given up before its body began."""
         history, failure = self.history, self.history.failure
+        stuck = history.running_at(node, at)
+        if stuck is not None and stuck.verdict == "unfinished":
+            return self._busy(node, stuck, told)
         if firing is None and failure is not None and failure.text.startswith(f"process '{node.process}' "):
             return Culprit("gone", node.name, unit, failure.text.partition(" while ")[0], chain)
         if firing is None and history.last_sign_ns(node.process) < at - 2 * history.plan.clock.period_ns:
@@ -153,6 +156,10 @@ class _Blame:
 
     def _computing(self, node: NodePlan, firing: Firing, chain: tuple[str, ...]) -> Culprit:
         took, usual = firing.finished_ns - firing.started_ns, self.history.usual_cost_ns[node.name]
+        if firing.verdict == "unfinished":
+            text = f"{node.name} is stuck in unit {firing.last} since {firing.started_ns / 1e9:.3f} s"
+            text += f", for {_of(took, usual)}{self._injected(node, firing)}"
+            return Culprit("computing", node.name, firing.last, text, told)
         text = f"{node.name} computed {_of(took, usual)} on unit {firing.last}{self._injected(node, firing)}"
         return Culprit("computing", node.name, firing.last, text, chain)
 

@@ -15,7 +15,7 @@ from ..plan.plan import InputPlan, NodePlan, Plan
 from ..schedule.events import Firing, Settlement
 from .lateness import may_start_ns
 from .outcome import MissingInput, Outcome, awaited_unit, presented_unit, presenters, real_latencies_ns
-from .records import Note, Record, Transfer
+from .records import Note, Record, Transfer, Unfinished, at_ns
 from .run_view import outcomes_of
 from .trace_file import open_trace
 
@@ -36,10 +36,14 @@ class History:
         self.settled: dict[tuple[str, int], Settlement] = {}
         self.transfers: dict[tuple[str, str, int], Transfer] = {}
         self.notes: list[Note] = []
+        self._unfinished: dict[tuple[str, int], Unfinished] = {}
         self._lanes: dict[tuple[str, str], list[Firing]] = defaultdict(list)
         self._last_ns: dict[str, int] = defaultdict(int)
         for record in records:
             self._add(record)
+        until_ns = max(map(at_ns, records), default=0)
+        for call in self._unfinished.values():
+            self._add_call(call.as_firing(until_ns))
         for firings in self._lanes.values():
             firings.sort(key=lambda f: f.started_ns)
 
@@ -47,12 +51,11 @@ class History:
         if isinstance(record, Firing):
             node = self.plan.nodes[record.node]
             self._last_ns[node.process] = max(self._last_ns[node.process], record.finished_ns)
-            if record.verdict == "end":
-                return
-            for unit in range(record.first, record.last + 1):
-                self.firings[record.node][unit] = record
-            if record.mode != "skip":
-                self._lanes[node.process, node.lane].append(record)
+            self._unfinished.pop((record.node, record.first), None)
+            if record.verdict != "end":
+                self._add_call(record)
+        elif isinstance(record, Unfinished):
+            self._unfinished[record.node, record.first] = record
         elif isinstance(record, Settlement):
             self.settled[record.stream, record.unit] = record
         elif isinstance(record, Transfer):
@@ -60,7 +63,19 @@ class History:
         elif isinstance(record, Note):
             self.notes.append(record)
 
+    def _add_call(self, firing: Firing) -> None:
+        node = self.plan.nodes[firing.node]
+        for unit in range(firing.first, firing.last + 1):
+            self.firings[firing.node][unit] = firing
+        if firing.mode != "skip":
+            self._lanes[node.process, node.lane].append(firing)
+
     # Units
+
+    @property
+    def unfinished(self) -> list[Unfinished]:
+        """Calls that had not ended when the records do, the oldest first."""
+        return sorted(self._unfinished.values(), key=lambda call: call.started_ns)
 
     @cached_property
     def n_units(self) -> int:
@@ -200,7 +215,7 @@ class History:
     def _medians(self, value: Callable[[Firing], int]) -> dict[str, float]:
         found = {}
         for name, firings in self.firings.items():
-            values = [value(f) for f in firings.values() if f.mode == "step"]
+            values = [value(f) for f in firings.values() if f.mode == "step" and f.verdict != "unfinished"]
             found[name] = statistics.median(values) if values else 0.0
         return found
 

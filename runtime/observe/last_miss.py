@@ -30,7 +30,7 @@ class LastMiss:
         return self._found
 
     def _blame(self, statistics: Statistics, missed: Outcome) -> None:
-        plan, records = statistics.plan, list(statistics.recent)
+        plan, records = statistics.plan, [*statistics.unfinished.values(), *statistics.recent]
         deadline = plan.release_ns(missed.unit) + plan.latency_ns
         self._is_final = max(map(at_ns, records), default=0) > deadline + AFTER_NS
         history = History(plan, records)

@@ -15,7 +15,7 @@ def is_late(node: NodePlan, firing: Firing) -> bool:
     """True if a body that answered was late."""
     if firing.mode != "step" or firing.verdict == "end":
         return False
-    return past_due_ns(node, firing) > LATE_NS if node.paced else firing.verdict == "late"
+    return past_due_ns(node, firing) > LATE_NS if node.paced else firing.verdict in ("late", "unfinished")
 
 
 def past_due_ns(node: NodePlan, firing: Firing) -> int:

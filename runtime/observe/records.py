@@ -17,7 +17,7 @@ import msgspec
 
 from ..._version import __version__
 from ..errors import UserError
-from ..plan.plan import Plan, to_plain
+from ..plan.plan import Mode, Plan, to_plain
 from ..schedule.events import Fenced, Firing, Settlement, Updated
 from .machine import machine
 
@@ -51,6 +51,37 @@ class Transfer(msgspec.Struct, tag="transfer", frozen=True, gc=False, omit_defau
     incarnation: int = 0
 
 
+class Unfinished(msgspec.Struct, tag="unfinished", frozen=True, omit_defaults=True):
+    """A call of a body that went on at ``at_ns``: it is stuck, or its process came to an end without it. The rest as of
+    a `Firing`. A later one of the same call, or its firing, replaces it."""
+
+    node: str
+    first: int
+    last: int
+    mode: Mode
+    level: int
+    ready_ns: int
+    started_ns: int
+    at_ns: int
+    due_ns: int | None
+    session: int = 0
+    incarnation: int = 0
+
+    @property
+    def text(self) -> str:
+        """In words, what goes on and since when."""
+        units = f"unit {self.first}" + (f"..{self.last}" if self.last > self.first else "")
+        for_s = (self.at_ns - self.started_ns) / 1e9
+        return f"node '{self.node}', {units}: computing since {self.started_ns / 1e6:.0f} ms, for {for_s:.1f} s"
+
+    def as_firing(self, until_ns: int) -> Firing:
+        """A firing with the verdict ``unfinished``, as if it had lasted until then."""
+        return Firing(
+            self.node, self.first, self.last, self.mode, self.level, self.ready_ns, self.started_ns,
+            max(until_ns, self.at_ns), self.due_ns, "unfinished", self.session, self.incarnation,
+        )  # fmt: skip
+
+
 class Note(msgspec.Struct, tag="note", frozen=True):
     """Something worth telling: a stall, a warning, a node's report."""
 
@@ -78,7 +109,7 @@ class Footer(msgspec.Struct, tag="footer", frozen=True):
     summary: dict[str, Any]
 
 
-Record = Header | Firing | Settlement | Transfer | Fenced | Updated | Note | Footer
+Record = Header | Firing | Unfinished | Settlement | Transfer | Fenced | Updated | Note | Footer
 
 
 def at_ns(record: Record) -> int:
@@ -87,7 +118,7 @@ def at_ns(record: Record) -> int:
         return record.finished_ns
     if isinstance(record, Transfer):
         return record.arrived_ns
-    if isinstance(record, Settlement | Fenced | Updated | Note):
+    if isinstance(record, Settlement | Fenced | Updated | Note | Unfinished):
         return record.at_ns
     return 0
 

@@ -16,7 +16,7 @@ from ..units import MS
 from .distribution import RECENT, Distribution
 from .lateness import is_late
 from .outcome import Outcome
-from .records import Note, Record, Transfer
+from .records import Note, Record, Transfer, Unfinished
 from .run_view import OPEN_S, RunView
 from .totals import Totals
 
@@ -36,6 +36,7 @@ class Statistics:
             through them, ``levels``: steps by level, ``busy_total_ns``: time in its body.
         busy, wait, slack: of a node's steps (``busy``: of all its calls).
         transfers: by stream, the way to another process.
+        unfinished: by node, the call that it is stuck in.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -51,6 +52,7 @@ class Statistics:
         self.wait = {name: Distribution() for name in plan.nodes}
         self.slack = {name: Distribution() for name in plan.nodes}
         self.transfers: dict[str, Distribution] = defaultdict(Distribution)
+        self.unfinished: dict[str, Unfinished] = {}
         self._bytes: Counter[str] = Counter()
         self._view = RunView(plan)
         self._closed = Totals(plan.clock.period_ns, plan.clock.unit_frames)
@@ -67,6 +69,8 @@ class Statistics:
         for record in records:
             if isinstance(record, Firing):
                 self._add_firing(record)
+            elif isinstance(record, Unfinished):
+                self.unfinished[record.node] = record
             elif isinstance(record, Settlement):
                 self._bytes[record.stream] += record.n_bytes
             elif isinstance(record, Transfer):
@@ -129,6 +133,15 @@ class Statistics:
             "unbudgeted": self.plan.unbudgeted,
             "nodes": {name: self._node(name) for name in self.plan.nodes},
             "edges": self._edges(),
+            "unfinished": [
+                {
+                    "node": call.node,
+                    "unit": call.first,
+                    "since_ms": round(call.started_ns / MS, 1),
+                    "for_ms": round((call.at_ns - call.started_ns) / MS, 1),
+                }
+                for call in self.unfinished.values()
+            ],
             "notes": [
                 {"at_ms": round(n.at_ns / MS, 1), "kind": n.kind, "text": n.text}
                 for n in [*self.notes, *self._overtaken()]
@@ -139,6 +152,7 @@ class Statistics:
 
     def _add_firing(self, firing: Firing) -> None:
         node = self.plan.nodes[firing.node]
+        self.unfinished.pop(firing.node, None)
         if firing.verdict == "end":
             return
         units = firing.last - firing.first + 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import GraphError, UserError, listing
 from ..plan.plan import Plan, from_plain
 from ..schedule.events import Firing
-from .records import Header, Record, read_trace
+from .records import Header, Record, Unfinished, read_trace
 
 AHEAD_UNITS = 1000
 """No body goes through a unit that is released so much later."""
@@ -36,7 +36,7 @@ def open_trace(path: Path) -> tuple[Header, Plan, Iterator[Record]]:
 
 def _checked(path: Path, plan: Plan, records: Iterable[Record]) -> Iterator[Record]:
     for record in records:
-        if isinstance(record, Firing) and record.node not in plan.nodes:
+        if isinstance(record, Firing | Unfinished) and record.node not in plan.nodes:
             nodes = listing(plan.nodes)
             raise UserError(f"{path}: found a firing of '{record.node}' (the plan has: {nodes}), record it again")
         if isinstance(record, Firing):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..units import MS
+from ..units import MS, NS
 from .bind import Bound, bind, check_outside, check_written
 from .exports import Exports, check_exports
 from .marks import Problems
@@ -207,6 +207,7 @@ def _plan_nodes(
             due_ns=timing.due_ns[name],
             enforced=name in timing.enforced,
             ladder=node.spec.ladder,
+            stall_ns=round(node.spec.stall_s * NS),
         )
     return nodes
 

@@ -95,6 +95,7 @@ class NodePlan:
         due_ns: when it must have finished unit k; None when no paced node or sink follows.
         enforced: whether missing the due costs the unit (ancestors of a paced node) or is only counted.
         ladder: levels from the best to the cheapest; empty when the node has none.
+        stall_ns: a call that goes on for longer ends the run.
     """
 
     name: str
@@ -116,6 +117,7 @@ class NodePlan:
     due_ns: int | None = None
     enforced: bool = False
     ladder: tuple[dict[str, Any], ...] = ()
+    stall_ns: int = 30 * NS
 
     @property
     def is_source(self) -> bool:

@@ -178,6 +178,12 @@ class NodeSpec(Section):
     ladder: tuple[dict[str, Any], ...] = key(
         levels(), (), help="levels of effort from the best to the cheapest; one is chosen for each unit"
     )
+    stall_s: float = key(
+        number(86_400, is_zero_allowed=False),
+        30.0,
+        remedy="for example 30",
+        help="a call that takes so many seconds is stuck: it ends the run, which names node and unit",
+    )
     mark: Mark = NOWHERE
     marks: Mapping[str, Mark] = field(default_factory=dict)
     folder: Path | None = None

@@ -324,6 +324,9 @@ class Scheduler:
         self._log.n_decided += 1
         state.cursor = unit
         self._streams.end(state.plan.name, state.outlets, unit, now)
+        for stream in {i.stream for i in state.plan.inputs}:
+            if all(reader.ended for reader, _ in self._readers[stream]):
+                self._streams.forget_all(stream)  # nobody would forget what still comes
         self._forget(state.plan)
 
     def _change(self, change: Updated) -> None:

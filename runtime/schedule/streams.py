@@ -85,7 +85,7 @@ class Streams:
                 if process is None or stream.settler == process:
                     window.spans = (Span(first_unit, FOREVER),)
                 self.windows[name] = window
-        self._read = read
+        self._unread = {name for name in self.windows if name not in read}
         self._order = {name: place for place, name in enumerate(self.windows)}
         self.n_arriving = sum(window.plan.node not in here for window in self.windows.values())
         self._here = frozenset(here)
@@ -171,9 +171,14 @@ class Streams:
             if self._tap is not None:
                 self._tap(packet)
             self._log.settled(packet, now)
-        if packet.stream not in self._read:
+        if packet.stream in self._unread:
             window.forget(window.head)  # not beyond: what settled ahead of its turn is not to settle twice
         return packet
+
+    def forget_all(self, stream: str) -> None:
+        """Keep nothing of a stream any more: all who read it here have ended."""
+        self._unread.add(stream)
+        self.windows[stream].forget(self.windows[stream].head)
 
     def end(self, node: str, outlets: Iterable[str], unit: int, now: int) -> None:
         """A node here gives nothing from ``unit`` on."""

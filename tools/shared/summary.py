@@ -29,6 +29,9 @@ def print_summary(run: Run) -> None:
     for node, key, text in run.reports:
         if key not in ("weights", "wrote"):
             console.print(f"  {escape(node)}: {escape(key)}: {escape(text)}")
+    for call in summary["unfinished"]:
+        text = f"node '{call['node']}', unit {call['unit']}: stuck since {call['since_ms']:.0f} ms"
+        console.print(f"  [red]unfinished[/] {escape(text)}, for {call['for_ms'] / 1000:.1f} s", soft_wrap=True)
     for note in [note for note in summary["notes"] if note["kind"] != "failed"][:10]:  # the error is told after this
         console.print(f"  [yellow]{note['kind']}[/] at {note['at_ms']:.0f} ms: {escape(note['text'])}", soft_wrap=True)
     for path in summary["wrote"]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ...runtime.observe.lateness import is_late, past_due_ns
 from ...runtime.observe.outcome import Outcome
-from ...runtime.observe.records import Footer, Header, Note, Record, Transfer
+from ...runtime.observe.records import Footer, Header, Note, Record, Transfer, Unfinished, at_ns
 from ...runtime.observe.run_view import RunView
 from ...runtime.observe.totals import Totals
 from ...runtime.observe.trace_file import open_trace
@@ -52,6 +52,7 @@ class Run:
         self.n_units = self.n_late = 0
         self.first_unit = 0
         self.records: list[Record] = []
+        self._unfinished: dict[tuple[str, int], Unfinished] = {}
         self._begun = False
         self._view = RunView(plan)
         self._closed: dict[int, Outcome] = {}
@@ -66,6 +67,7 @@ class Run:
         """The newest records alone, with the outcomes of their units: those follow from records before them, too."""
         rest = Run(self.header, self.plan)
         rest._keep(self.records[-n_records:])
+        rest._unfinished = self._unfinished
         rest._view, rest.is_whole, rest.summary = self._view, self.is_whole, self.summary
         rest._close([outcome for unit, outcome in self._closed.items() if unit >= rest.first_unit])
         return rest
@@ -80,7 +82,10 @@ class Run:
             self.records.append(record)
             match record:
                 case Firing():
+                    self._unfinished.pop((record.node, record.first), None)
                     self._fired(record)
+                case Unfinished():
+                    self._unfinished[record.node, record.first] = record
                 case Settlement():
                     self.settled.setdefault(record.stream, {})[record.unit] = record
                 case Transfer():
@@ -106,6 +111,14 @@ class Run:
         if firing.mode == "step" and firing.due_ns is not None and (not node.paced or is_late(node, firing)):
             late = past_due_ns(node, firing) if node.paced else max(firing.finished_ns, firing.ready_ns) - firing.due_ns
             self.lateness[firing.last] = max(late, self.lateness.get(firing.last, late))
+
+    def end(self) -> None:
+        """Nothing more will come: calls that have not ended last to the end of the records."""
+        until_ns = max(map(at_ns, self.records), default=0)
+        for call in self._unfinished.values():
+            self._fired(call.as_firing(until_ns))
+        self._unfinished = {}
+        self.sort()
 
     def sort(self) -> None:
         """Bring each node's firings into the order in which they started."""
@@ -157,7 +170,7 @@ def read_run(path: Path) -> Run:
     header, plan, records = open_trace(path)
     run = Run(header, plan)
     run.add(list(records))
-    run.sort()
+    run.end()
     return run
 
 

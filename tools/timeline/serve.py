@@ -82,6 +82,7 @@ class Feed:
     def end(self) -> None:
         """Nothing more will come."""
         with self._changed:
+            self._run.end()
             self._has_ended = True
             self._changed.notify_all()
 

@@ -1,0 +1,126 @@
+"""The calls that go on in a run, where also the supervisor sees them: a few bytes of shared memory for each lane.
+
+A process that hangs in a library, or is killed, can say nothing any more. What its lanes were computing stands here,
+written before a body is called and taken back after it, without a lock or a message.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import get_args
+
+from ..errors import RunError
+from ..observe.records import Unfinished
+from ..plan.plan import Mode, NodePlan, Plan
+from ..schedule.decide import Fire
+from ..schedule.scheduler import lane_of
+from ..units import NS
+
+_MODES: tuple[Mode, ...] = get_args(Mode)
+_NODE = struct.Struct("<q")
+_CALL = struct.Struct("<6q")
+_SLOT = _NODE.size + _CALL.size
+
+
+@dataclass(frozen=True)
+class BoardRoom:
+    """How much shared memory the calls of a plan need."""
+
+    n_bytes: int
+    process: str = "calls"
+
+
+def room_for(plan: Plan) -> BoardRoom:
+    """A slot for every lane."""
+    return BoardRoom(max(1, len(_lanes(plan))) * _SLOT)
+
+
+class CallBoard:
+    """Calls by lane. Each slot has one writer, the thread of its lane.
+
+    A slot holds the node's number, counted from 1, and the call; number 0: none goes on. The number is written last and
+    taken back first, so that a call is never read together with another one's node.
+
+    Args:
+        plan: whose lanes.
+        path: the file that all processes of the run map.
+    """
+
+    def __init__(self, plan: Plan, path: str) -> None:
+        self._plan = plan
+        self._nodes = list(plan.nodes)
+        self._number = {name: number for number, name in enumerate(self._nodes, start=1)}
+        self._place = {lane: place * _SLOT for place, lane in enumerate(_lanes(plan))}
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self._bytes = mmap.mmap(fd, room_for(plan).n_bytes)
+        finally:
+            os.close(fd)
+
+    def begin(self, lane: str, fire: Fire) -> None:
+        """A body is about to be called."""
+        place, mode = self._place[lane], _MODES.index(fire.mode)
+        call = (mode, fire.level, fire.first, fire.last, fire.ready_ns, fire.started_ns)
+        _CALL.pack_into(self._bytes, place + _NODE.size, *call)
+        _NODE.pack_into(self._bytes, place, self._number[fire.node])
+
+    def end(self, lane: str) -> None:
+        """It is done."""
+        _NODE.pack_into(self._bytes, self._place[lane], 0)
+
+    def of(self, process: str, now: int) -> list[Unfinished]:
+        """The calls that go on in a process, the oldest first."""
+        lanes = dict.fromkeys(lane_of(node) for node in self._plan.nodes_in(process))
+        found = []
+        for lane in lanes:
+            (number,) = _NODE.unpack_from(self._bytes, self._place[lane])
+            if 0 < number <= len(self._nodes):
+                mode, *rest = _CALL.unpack_from(self._bytes, self._place[lane] + _NODE.size)
+                node = self._plan.nodes[self._nodes[number - 1]]
+                found.append(_unfinished(self._plan, node, _MODES[mode], *rest, now=now))
+        return sorted(found, key=lambda call: call.started_ns)
+
+    def close(self) -> None:
+        """Unmap it."""
+        self._bytes.close()
+
+
+def unfinished(plan: Plan, fires: Iterable[Fire], now: int) -> list[Unfinished]:
+    """Records of calls that go on, the oldest first."""
+    found = [
+        _unfinished(plan, plan.nodes[f.node], f.mode, f.level, f.first, f.last, f.ready_ns, f.started_ns, now=now)
+        for f in fires
+    ]
+    return sorted(found, key=lambda call: call.started_ns)
+
+
+def stuck_error(call: Unfinished, stall_ns: int) -> RunError:
+    """Why a run ends whose body does not come back."""
+    return RunError(
+        f"{call.text} (expected {stall_ns / NS:g} s at most), the run was ended; "
+        "if the body needs longer, give its node a larger stall_s"
+    )
+
+
+def _unfinished(
+    plan: Plan,
+    node: NodePlan,
+    mode: Mode,
+    level: int,
+    first: int,
+    last: int,
+    ready_ns: int,
+    started_ns: int,
+    *,
+    now: int,
+) -> Unfinished:
+    due = None if node.due_ns is None else plan.release_ns(last) + node.due_ns
+    return Unfinished(node.name, first, last, mode, level, ready_ns, started_ns, now, due)
+
+
+def _lanes(plan: Plan) -> list[str]:
+    return list(dict.fromkeys(lane_of(node) for node in plan.nodes.values()))
