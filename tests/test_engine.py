@@ -265,7 +265,7 @@ def test_a_node_that_cannot_open_stops_the_run_before_the_clock_starts(tmp_path)
 
 def test_a_process_that_ends_by_itself_is_named_and_the_rest_is_stopped_in_order(tmp_path):
     expected = (
-        r"^process 'far' \(pid \d+\): ended with exit code 7 while running "
+        r"^process 'far' \(pid \d+\): ended with exit code 7 while running node 'mix', unit 3 "
         r"\(expected to live as long as the run\), the other processes were stopped in order$"
     )
     with pytest.raises(ProcessLost, match=expected):

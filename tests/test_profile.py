@@ -20,6 +20,7 @@ from schedule_toys import Early, Paced
 from wangraph import Graph
 from wangraph.runtime.engine.faults import parse_fault
 from wangraph.runtime.errors import RunError, UserError
+from wangraph.runtime.forecast.body_shares import Share, _Meter
 from wangraph.runtime.forecast.measure import SKIPPED, measured
 from wangraph.runtime.forecast.profile import CLOCK, Delay, Lateness, Machine, NodeCost, Profile
 from wangraph.runtime.forecast.profile_file import load_profile, write_profile
@@ -225,6 +226,30 @@ def test_an_interpreter_a_device_and_a_machine_can_be_too_busy():
         "infeasible: because machine small is busy 162 ms of every unit (user 1, see 70, think 40, act 30, show 20, "
         "play 1; expected 160 or less), move a process to another machine",
     )
+
+
+def test_a_machine_is_loaded_by_what_computes_and_not_by_what_waits():
+    plan, small = toys.agent(), {"small": Machine(("main", "far"), 1, "assumed")}
+    profile = replace(toys.profile(see=70), machines=small)
+    waits = replace(profile, nodes={**profile.nodes, "see": NodeCost(70, "x", cpu_ms=1)})
+    assert waits.nodes["see"].wait_ms == 69
+    assert forecast(plan, waits).infeasible == ()
+    assert [load.busy_ms for load in forecast(plan, waits).loads if load.kind == "machine"] == [93]
+    wide = replace(profile, nodes={**profile.nodes, "see": NodeCost(40, "x", cpu_ms=80, threads=2)})
+    assert wide.nodes["see"].wait_ms == 0
+    assert [load.busy_ms for load in forecast(plan, wide).loads if load.kind == "machine"] == [172]
+
+
+def test_what_a_body_did_alone_and_beside_a_counting_thread_gives_its_shares():
+    meter = _Meter()
+    meter._free = [(1.0, 0.5)]
+    meter._beside = {"asleep": [(0.1, 0.05)], "torch": [(0.1, 0.05)], "python": [(0.2, 0.05)]}
+    meter._alone = {"asleep": [(0.1, 0.001, 0.001)], "torch": [(0.1, 0.19, 0.1)], "python": [(0.1, 0.1, 0.1)]}
+    shares = meter.shares()
+    meter.close()
+    assert shares["asleep"] == Share(hold=0.0, cpu=pytest.approx(0.01), threads=1.0)
+    assert shares["torch"] == Share(hold=0.0, cpu=pytest.approx(1.9), threads=pytest.approx(1.9))
+    assert shares["python"] == Share(hold=pytest.approx(1.0), cpu=pytest.approx(1.0), threads=1.0)
 
 
 def test_a_cheaper_level_saves_what_the_best_one_cannot():

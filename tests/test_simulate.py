@@ -185,6 +185,15 @@ def test_a_machine_runs_no_more_bodies_than_it_has_cores():
     assert (two["see"], two["aside"]) == (50 * MS, 30 * MS)
 
 
+def test_bodies_that_sleep_share_a_core_and_one_of_two_threads_takes_two():
+    asleep = {n: NodeCost(ms, "x", cpu_ms=1) for n, ms in (("see", 50), ("aside", 30))}
+    wide = {"see": NodeCost(50, "x", cpu_ms=100, threads=2), "aside": NodeCost(30, "x", cpu_ms=30)}
+    ends = sides(nodes={**toys.profile().nodes, **asleep}, machines={"m": Machine(("main",), 1, "x")})
+    assert (ends["see"], ends["aside"]) == (50 * MS, 30 * MS)
+    ends = sides(nodes={**toys.profile().nodes, **wide}, machines={"m": Machine(("main",), 2, "x")})
+    assert max(ends["see"], ends["aside"]) == 80 * MS
+
+
 def test_nodes_on_one_device_take_turns():
     plan = toys.agent(far=False, latency_ms=900, extra=True)
     nodes = {n: replace(node, device="cuda:0") if n in ("see", "aside") else node for n, node in plan.nodes.items()}

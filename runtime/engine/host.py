@@ -187,7 +187,8 @@ class ProcessHost:
             self._noticed += [Note(now, self.process, "stall", stall.text) for stall in stalls]
             self._noticed += unfinished(self.plan, [stall.call for stall in stalls if stall.call], now)
         if stuck is not None and not self.failed.is_set():
-            self._fail(stuck_error(*unfinished(self.plan, [stuck], now), self.plan.nodes[stuck.node].stall_ns))
+            (call,) = unfinished(self.plan, [stuck], now)
+            self._fail(stuck_error(call, self.plan.nodes[call.node].stall_ns))
         return bool(stalls)
 
     def watch(self, for_ms: int) -> None:

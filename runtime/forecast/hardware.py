@@ -48,8 +48,10 @@ class Hardware:
         known = self._profile.machines.get(machine)
         if known is not None and known.cores is not None:
             cores = self._server(f"cores {machine}", known.cores)
-            threads = min(known.cores, self._plan.processes[node.process].threads)
-            ends += [cores.done_at(now, cost_ns) for _ in range(threads)]
+            cost = self._profile.nodes[node.name]
+            threads = min(known.cores, round(cost.threads))
+            busy_ns = round(cost_ns * cost.load_ms / cost.cost_ms / cost.threads) if cost.cost_ms else cost_ns
+            ends += [cores.done_at(now, busy_ns) for _ in range(threads)]
         return max(ends)
 
     def _server(self, name: str, n: int = 1) -> _Server:

@@ -15,6 +15,7 @@ from ..observe.records import Record, Transfer
 from ..packet import Validity
 from ..plan.plan import NodePlan, Plan
 from ..schedule.events import Firing, Settlement
+from .body_shares import Share
 from .profile import CLOCK, Delay, Lateness, Machine, NodeCost, Profile
 
 MS = 1e6
@@ -31,14 +32,14 @@ Column = dict[int, float]
 
 def measured(
     plan: Plan, records: Iterable[Record], source: str, *, cores: int | None = None,
-    holds: Mapping[str, float] | None = None,
+    shares: Mapping[str, Share] | None = None,
 ) -> Profile:  # fmt: skip
     """The profile of a graph by what a run of it recorded.
 
     Args:
         source: where and when it was measured, for every figure.
         cores: of the machine.
-        holds: share of each node's cost that holds the interpreter.
+        shares: what each node does with its time, as far as that was measured.
 
     Raises:
         RunError: the run was too short, or a node never answered.
@@ -50,7 +51,7 @@ def measured(
             firings[record.node].append(record)
     nodes, columns = {}, {}
     for name, node in plan.nodes.items():
-        nodes[name], columns[name] = _node(node, firings[name], source, (holds or {}).get(name, 0.0))
+        nodes[name], columns[name] = _node(node, firings[name], source, (shares or {}).get(name))
     transfers = {}
     for key, column in _transfers(log).items():
         transfers[key], columns[key] = Delay(_median(column), source, _p95(column)), column
@@ -67,7 +68,7 @@ def measured(
     )
 
 
-def _node(node: NodePlan, firings: Sequence[Firing], source: str, hold: float) -> tuple[NodeCost, Column]:
+def _node(node: NodePlan, firings: Sequence[Firing], source: str, share: Share | None) -> tuple[NodeCost, Column]:
     steps = [f for f in firings if f.mode == "step"]
     if not steps:
         raise RunError(
@@ -86,7 +87,9 @@ def _node(node: NodePlan, firings: Sequence[Firing], source: str, hold: float) -
         source=source,
         p95_ms=_p95(column),
         per_unit_ms=growth,
-        hold_ms=hold * cost,
+        hold_ms=0.0 if share is None else share.hold * cost,
+        cpu_ms=None if share is None else share.cpu * cost,
+        threads=1.0 if share is None else share.threads,
         level_ms=tuple(cost * r for r in relative),
         absorb_ms=statistics.median(absorbed) if absorbed else None,
     ), column

@@ -3,7 +3,7 @@
     name: mine
     source: measured            # where figures come from that do not say it themselves; or: assumed, or a paper
     nodes:
-      think:   {cost_ms: 45, p95_ms: 52, per_unit_ms: 0.002, hold_ms: 6, source: measured}
+      think:   {cost_ms: 45, p95_ms: 52, per_unit_ms: 0.002, hold_ms: 6, cpu_ms: 80, threads: 2, source: measured}
       perform: {cost_ms: 75, level_ms: [75, 45, 30]}
     transfers:                  # by stream and reader, by stream, by processes; the first of them that is there counts
       think.context: {ms: 4}
@@ -16,7 +16,9 @@
       ms: [[44.1, 75.0, 3.9, 0.1], ...]
 
 A node's call costs ``cost_ms + per_unit_ms * history`` with ``history`` the units before it; ``p95_ms`` says how it
-spreads when there are no rows; ``hold_ms`` of it hold the interpreter; ``level_ms`` is by entry of its ladder;
+spreads when there are no rows; ``hold_ms`` of it hold the interpreter; ``cpu_ms`` is the processor time of all its
+threads, as long as the call when not known, and ``threads`` of them compute at a time: the rest of the call waits, for
+a device, a network or on purpose, and loads no core; ``level_ms`` is by entry of its ladder;
 ``absorb_ms`` is per unit taken in without an answer. Values in rows have the history taken out.
 """
 
@@ -49,6 +51,18 @@ class NodeCost:
     hold_ms: float = 0.0
     level_ms: tuple[float, ...] = ()
     absorb_ms: float | None = None
+    cpu_ms: float | None = None
+    threads: float = 1.0
+
+    @property
+    def load_ms(self) -> float:
+        """How long it keeps one core busy, or several of them together."""
+        return self.cost_ms * self.threads if self.cpu_ms is None else self.cpu_ms
+
+    @property
+    def wait_ms(self) -> float:
+        """How much of it no thread computes."""
+        return max(0.0, self.cost_ms - self.load_ms / self.threads)
 
     def at_level(self, level: int) -> float:
         """Cost of a ladder entry relative to the best one."""

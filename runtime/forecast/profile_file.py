@@ -16,10 +16,13 @@ from .profile_reader import Reader
 
 MAX_BYTES = 4_000_000
 TOP_KEYS = ("version", "name", "graph", "source", "history_units", "nodes", "transfers", "clock", "machines", "rows")
-NODE_KEYS = ("cost_ms", "p95_ms", "per_unit_ms", "hold_ms", "level_ms", "absorb_ms", "source")
+NODE_KEYS = ("cost_ms", "p95_ms", "per_unit_ms", "hold_ms", "cpu_ms", "threads", "level_ms", "absorb_ms", "source")
 DELAY_KEYS = ("ms", "p95_ms", "source")
 CLOCK_KEYS = ("late_ms", "p95_ms", "source")
 MACHINE_KEYS = ("processes", "cores", "source")
+UNSAID = {"per_unit_ms": 0, "hold_ms": 0, "threads": 1}
+"""Figures that go without saying."""
+
 _MAKE_ONE = "make one with: wangraph profile GRAPH -o FILE"
 
 
@@ -129,9 +132,19 @@ def _node(name: str, item: Item, source: str, problems: Problems) -> NodeCost:
         p95_ms=_spread(read, where, cost, problems),
         per_unit_ms=read.number("per_unit_ms", 0.0),
         hold_ms=_time(read, where, "hold_ms", 0.0, problems) or 0.0,
+        cpu_ms=_time(read, where, "cpu_ms", None, problems) if item.get("cpu_ms") else None,
+        threads=_threads(read, where, problems),
         level_ms=tuple(float(v) for v in values),
         absorb_ms=_time(read, where, "absorb_ms", None, problems) if item.get("absorb_ms") else None,
     )
+
+
+def _threads(read: Reader, where: str, problems: Problems) -> float:
+    threads = read.number("threads", 1.0)
+    if not 1 <= threads < 10_000:
+        problems.add(read.mark("threads"), f"{where}: threads: found {threads:g} (expected 1 or more)")
+        return 1.0
+    return float(threads)
 
 
 def _delay(where: str, item: Item, source: str, problems: Problems) -> Delay:
@@ -222,7 +235,7 @@ def _plain(entry: NodeCost | Delay | Lateness | Machine) -> dict[str, Any]:
     """Fields that differ from the defaults, times to the microsecond."""
     plain = {}
     for key, value in vars(entry).items():
-        if value is None or value == () or (key in ("per_unit_ms", "hold_ms") and not value):
+        if value is None or value == () or value == UNSAID.get(key):
             continue
         plain[key] = _rounded(value)
     return plain

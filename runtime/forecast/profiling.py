@@ -14,16 +14,16 @@ from ..engine.run import Run
 from ..observe.records import read_trace
 from ..plan.catalogue import resolve
 from ..plan.plan import Plan
-from .gil_share import hold_shares
+from .body_shares import Share, body_shares
 from .measure import measured
 from .profile import Profile
 
 
-def profile_run(plan: Plan, units: int, holds: Mapping[str, float] | None = None) -> tuple[Profile, dict[str, Any]]:
+def profile_run(plan: Plan, units: int, shares: Mapping[str, Share] | None = None) -> tuple[Profile, dict[str, Any]]:
     """Run a graph on its clock; its profile, and the run's summary.
 
     Args:
-        holds: share of each node's cost that holds the interpreter, see `gil_shares`.
+        shares: what each node does with its time, see `shares_of`.
 
     Raises:
         WangraphError: the run failed, or was too short.
@@ -34,13 +34,13 @@ def profile_run(plan: Plan, units: int, holds: Mapping[str, float] | None = None
         run.start().wait()
         records = list(read_trace(trace))
     source = f"measured {datetime.date.today().isoformat()}"
-    return measured(plan, records, source, cores=run.summary["machine"]["cores"], holds=holds), run.summary
+    return measured(plan, records, source, cores=run.summary["machine"]["cores"], shares=shares), run.summary
 
 
-def gil_shares(plan: Plan, units: int) -> dict[str, float]:
-    """Share of each node's cost that holds the interpreter; nothing where a live device cannot be opened twice."""
+def shares_of(plan: Plan, units: int) -> dict[str, Share]:
+    """Shares of each node's time; nothing where a live device cannot be opened twice."""
     if any(resolve(node.target).is_live for node in plan.nodes.values()):
         return {}
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, str(max(p.threads for p in plan.processes.values())))
-    return hold_shares(plan, units)
+    return body_shares(plan, units)

@@ -6,7 +6,7 @@ it may), never that it holds: that takes the scheduler itself, simulated.
     lane         runs one body at a time                            sum of costs          of T
     interpreter  one per process; what holds it shuts others out    sum of hold_ms        of T
     device       one body at a time                                 sum of costs          of T
-    machine      has so many cores                                  sum of cost x threads of T x cores
+    machine      has so many cores                                  sum of cpu_ms         of T x cores
 """
 
 from __future__ import annotations
@@ -192,8 +192,9 @@ def _loads(plan: Plan, profile: Profile, costs: Mapping[str, float]) -> tuple[Lo
         if node.device != "cpu":
             found.setdefault(("device", f"{node.device} of {machine}"), {})[node.name] = cost
         if _cores(profile, machine) is not None:
-            threads = plan.processes[node.process].threads
-            found.setdefault(("machine", machine), {})[node.name] = cost * threads
+            known = profile.nodes[node.name]
+            share = known.load_ms / known.cost_ms if known.cost_ms else 1.0
+            found.setdefault(("machine", machine), {})[node.name] = cost * share
     order: tuple[Resource, ...] = ("lane", "interpreter", "device", "machine")
     return tuple(
         Load(kind, name, sum(parts.values()), period * (_cores(profile, name) or 1 if kind == "machine" else 1), parts)
@@ -326,8 +327,9 @@ def _node(
     ]
     for load in loads:
         if node.name in load.parts and load.kind != "interpreter":
-            threads = load.parts[node.name] / cost if cost else 1.0
-            room.append(((load.of_ms - load.busy_ms) / max(threads, 1.0), f"{load.kind} {load.name}"))
+            share = load.parts[node.name] / cost if cost else 1.0
+            if share:  # what waits all the time is not held up by cores
+                room.append(((load.of_ms - load.busy_ms) / share, f"{load.kind} {load.name}"))
     left, why = min(room, default=(None, "nothing"))
     grown = None if left is None else max(0.0, cost + left)
     return NodeForecast(cost, start_ms, due, slack, grown, why)

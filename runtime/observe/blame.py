@@ -71,7 +71,7 @@ class _Blame:
         history, failure = self.history, self.history.failure
         stuck = history.running_at(node, at)
         if stuck is not None and stuck.verdict == "unfinished":
-            return self._busy(node, stuck, told)
+            return self._busy(node, stuck, chain)
         if firing is None and failure is not None and failure.text.startswith(f"process '{node.process}' "):
             return Culprit("gone", node.name, unit, failure.text.partition(" while ")[0], chain)
         if firing is None and history.last_sign_ns(node.process) < at - 2 * history.plan.clock.period_ns:
@@ -159,7 +159,7 @@ class _Blame:
         if firing.verdict == "unfinished":
             text = f"{node.name} is stuck in unit {firing.last} since {firing.started_ns / 1e9:.3f} s"
             text += f", for {_of(took, usual)}{self._injected(node, firing)}"
-            return Culprit("computing", node.name, firing.last, text, told)
+            return Culprit("computing", node.name, firing.last, text, chain)
         text = f"{node.name} computed {_of(took, usual)} on unit {firing.last}{self._injected(node, firing)}"
         return Culprit("computing", node.name, firing.last, text, chain)
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ...runtime.plan.plan import Plan
 
 UNITS = 200
-HOLD_UNITS = 24
-"""Units for the interpreter's share: run once more, one body at a time."""
+SHARE_UNITS = 24
+"""Units for what bodies do with their time: run once more, one body at a time."""
 
 
 @click.command()
@@ -29,10 +29,10 @@ HOLD_UNITS = 24
               help="Profile to write.")  # fmt: skip
 @click.option("--units", type=click.IntRange(min=10), default=UNITS, show_default=True, metavar="N",
               help="Units to run; a source may end before.")  # fmt: skip
-@click.option("--hold/--no-hold", default=True, show_default=True,
-              help="Run a few units more to see how much of it holds the interpreter.")  # fmt: skip
+@click.option("--shares/--no-shares", default=True, show_default=True,
+              help="Run a few units more to see what computes, waits, and holds the interpreter.")  # fmt: skip
 @seed_option
-def command(graph: str, sets: tuple[str, ...], output: Path, units: int, hold: bool, seed: int) -> None:
+def command(graph: str, sets: tuple[str, ...], output: Path, units: int, shares: bool, seed: int) -> None:
     """Profile GRAPH: run it on its clock, and write what every node cost and how long packets travelled.
 
     \b
@@ -41,14 +41,13 @@ def command(graph: str, sets: tuple[str, ...], output: Path, units: int, hold: b
     wangraph simulate duplex --profile duplex.profile.yaml
     """
     from ...runtime.forecast.profile_file import write_profile
-    from ...runtime.forecast.profiling import gil_shares, profile_run
+    from ...runtime.forecast.profiling import profile_run, shares_of
 
     plan = load_plan(graph, sets, seed)
     if not os.access(output.resolve().parent, os.W_OK) or (output.exists() and not os.access(output, os.W_OK)):
         raise UserError(f"{output}: cannot write there (expected a writable file), give another with -o")
     check_targets(plan, [Target("-o", output, PROFILE)])
-    holds = gil_shares(plan, HOLD_UNITS) if hold else {}
-    profile, summary = profile_run(plan, units, holds)
+    profile, summary = profile_run(plan, units, shares_of(plan, SHARE_UNITS) if shares else {})
     machine = summary["machine"]
     heading = (
         f"What '{plan.name}' cost: {len(profile.rows)} of {summary['units']} units, {summary['misses']} misses, "
@@ -61,12 +60,15 @@ def command(graph: str, sets: tuple[str, ...], output: Path, units: int, hold: b
 
 
 def _print(plan: Plan, profile: Profile) -> None:
-    numbers = ("cost ms", "p95", "grows per unit", "holds interpreter")
+    numbers = ("cost ms", "p95", "grows per unit", "processor", "threads", "waits", "holds interpreter")
     rows = table("node", *numbers, "levels ms", right=numbers)
     for name, cost in profile.nodes.items():
         p95 = "" if cost.p95_ms is None else f"{cost.p95_ms:.3f}"
         figures = (f"{cost.cost_ms:.3f}", p95, f"{cost.per_unit_ms:.5f}" if cost.per_unit_ms else "")
-        rows.add_row(name, *figures, f"{cost.hold_ms:.3f}", " ".join(f"{ms:.2f}" for ms in cost.level_ms))
+        used = ("", "", "", "")
+        if cost.cpu_ms is not None:
+            used = (f"{cost.cpu_ms:.3f}", f"{cost.threads:.1f}", f"{cost.wait_ms:.3f}", f"{cost.hold_ms:.3f}")
+        rows.add_row(name, *figures, *used, " ".join(f"{ms:.2f}" for ms in cost.level_ms))
     for name, delay in profile.transfers.items():
         rows.add_row(name, f"{delay.ms:.3f}", f"{delay.p95_ms:.3f}")
     late = profile.clock

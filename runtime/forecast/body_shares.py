@@ -1,8 +1,12 @@
-"""Share of a body's time that holds the interpreter, which shuts out every other lane of its process.
+"""Shares of a body's time: it holds the interpreter, computes, or waits.
 
-Beside the body a thread counts in plain Python, which it can do only while it has the interpreter. What it computes
-while nobody else wants the interpreter says how much it could; what it lacks of that beside the body, the body held.
-A body that only computes inside libraries that let the interpreter go holds next to nothing.
+What holds the interpreter shuts out every other lane of its process. What computes keeps a core busy, or several. What
+waits, for a device, a network or on purpose, loads nothing.
+
+Alone, the processor time of the process is the body's, that of its numeric libraries' threads included. Beside the body
+a thread counts in plain Python, which it can do only while it has the interpreter. What it computes while nobody else
+wants the interpreter says how much it could; what it lacks of that beside the body, the body held. A body that only
+computes inside libraries that let the interpreter go holds next to nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..engine.body import Body
@@ -32,8 +36,23 @@ CALIBRATION_S = 0.005
 """How long the thread counts undisturbed before each call: other programs take their share of the machine from both."""
 
 
-def hold_shares(plan: Plan, units: int) -> dict[str, float]:
-    """Share of each node's time that holds the interpreter, by running the graph here, one body at a time.
+@dataclass(frozen=True)
+class Share:
+    """Shares of the time that a call of a body takes.
+
+    Attributes:
+        hold: with the interpreter held.
+        cpu: processor time, of all its threads: above 1 where several compute.
+        threads: how many compute while it does.
+    """
+
+    hold: float
+    cpu: float = 1.0
+    threads: float = 1.0
+
+
+def body_shares(plan: Plan, units: int) -> dict[str, Share]:
+    """Shares of each node's time, by running the graph here, one body at a time.
 
     Files that nodes write go to a folder that is removed again.
 
@@ -68,7 +87,7 @@ class _Meter:
     """Runs bodies where they are called, beside a thread that wants the interpreter all the time."""
 
     def __init__(self) -> None:
-        self._alone: dict[str, list[float]] = defaultdict(list)
+        self._alone: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
         self._beside: dict[str, list[tuple[float, float]]] = defaultdict(list)
         self._free: list[tuple[float, float]] = []
         self._leaving = False
@@ -83,9 +102,10 @@ class _Meter:
     def begin(self, body: Body, lane: str, fire: Fire) -> object:
         """Run it now: in odd units alone, in even ones beside the thread, to see how long that was shut out."""
         if fire.last % 2:
-            began = time.perf_counter()
+            began, process, thread = time.perf_counter(), time.process_time(), time.thread_time()
             result = body.run(fire)
-            self._alone[fire.node].append(time.perf_counter() - began)
+            used = (time.process_time() - process, time.thread_time() - thread)
+            self._alone[fire.node].append((time.perf_counter() - began, *used))
             return result
         self._running.set()
         free = self._watch(lambda: time.sleep(CALIBRATION_S))
@@ -111,16 +131,17 @@ class _Meter:
         assert isinstance(begun, Result)
         return begun
 
-    def shares(self) -> dict[str, float]:
+    def shares(self) -> dict[str, Share]:
         """By node, where it ran in even units and in odd ones."""
-        share = sum(counted for _, counted in self._free) / max(sum(wall for wall, _ in self._free), 1e-9)
+        free = sum(counted for _, counted in self._free) / max(sum(wall for wall, _ in self._free), 1e-9)
         found = {}
         for name, calls in self._beside.items():
             if name not in self._alone:
                 continue
             wall, counted = sum(w for w, _ in calls), sum(c for _, c in calls)
-            held = max(0.0, 1 - counted / max(wall * share, 1e-9)) * statistics.median(w for w, _ in calls)
-            found[name] = min(1.0, held / max(statistics.median(self._alone[name]), 1e-9))
+            held = max(0.0, 1 - counted / max(wall * free, 1e-9)) * statistics.median(w for w, _ in calls)
+            alone, process, thread = (max(statistics.median(c), 1e-9) for c in zip(*self._alone[name], strict=True))
+            found[name] = Share(min(1.0, held / alone), process / alone, max(1.0, process / thread))
         return found
 
     def close(self) -> None:
