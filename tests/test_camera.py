@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from device_toys import Plug, ToyCamera, picture
-from media_files import CLOCK, unit
+from media_files import CLOCK, make_video, regular, unit
 
 from wangraph.nodes.devices import camera as module
 from wangraph.nodes.devices import upkeep
@@ -100,8 +102,6 @@ def test_another_shape_is_fitted_as_a_file_is(plug, camera):
 
 
 def test_a_mirrored_picture_has_left_and_right_exchanged(plug, camera):
-    import av
-
     half = np.zeros((48, 64, 3), np.uint8)
     half[:, :32] = 255
     seen = Seen(plug, mirror=True)
@@ -193,6 +193,45 @@ def test_what_cannot_be_opened_is_said_with_its_reason(monkeypatch, tmp_path):
     message = f"found {path}: No such file or directory (expected a camera to read), see: wangraph devices"
     with pytest.raises(DeviceAbsent, match=f"^{re.escape(message)}$"):
         open_camera("", (64, 48), CLOCK.fps)
+
+
+def test_pictures_of_a_device_come_until_it_ends(monkeypatch, tmp_path):
+    path = make_video(tmp_path / "a.mp4", regular(10, 25))
+    real = av.open
+    monkeypatch.setattr(av, "open", lambda name, format, options: real(str(path)))
+    opened, came = module._Opened(KNOWN[0], {}), []
+    with pytest.raises(DeviceAbsent, match=r"^its pictures ended$"):
+        came.extend(opened.pictures())  # keeps those that came before it raised
+    opened.close()
+    assert opened.name == "Front: cam" and len(came) == 10
+    assert [at_ns > 0 for _, at_ns in came] == [True] * 10
+
+
+def test_a_damaged_picture_is_passed_over(monkeypatch):
+    class Packet:
+        def __init__(self, error: Exception | None) -> None:
+            self.error = error
+
+        def decode(self) -> list[Any]:
+            if self.error is not None:
+                raise self.error
+            return [picture(9)]
+
+    damage = av.error.InvalidDataError(1, "Invalid data found", "")
+    packets = [Packet(None), Packet(damage), Packet(None)]
+
+    class Container:
+        streams = type("Streams", (), {"video": [None]})
+
+        def demux(self, stream: Any) -> Iterator[Packet]:
+            yield from packets
+            raise av.error.OSError(19, "No such device", "")
+
+    monkeypatch.setattr(av, "open", lambda name, format, options: Container())
+    came: list[Any] = []
+    with pytest.raises(DeviceAbsent, match=r"^No such device$"):
+        came.extend(module._Opened(KNOWN[0], {}).pictures())
+    assert len(came) == 2
 
 
 def test_the_drivers_time_stamp_counts_where_it_is_of_the_same_clock():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from fractions import Fraction
 
@@ -68,6 +69,17 @@ def test_without_portaudio_cameras_are_listed_and_the_remedy_is_said(monkeypatch
         "found no PortAudio (import of sounddevice halted; None in sys.modules) (expected sounddevice and libportaudio2), "
         "pip install 'wangraph[live]', and the library itself: apt install libportaudio2",
     ]
+
+
+def test_nobody_needs_a_device_or_its_library_to_look_at_a_graph_that_has_some():
+    script = (
+        "import sys; from wangraph.tools.cli import cli\n"
+        "for words in (['nodes'], ['check', 'live']): cli.main(words, standalone_mode=False)\n"
+        "print(sorted({'av', 'sounddevice', 'livekit', 'tkinter', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "capture.camera" in done.stdout and "ok: 12 nodes" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_the_doctor_says_with_what_one_can_talk(a_laptop, monkeypatch):

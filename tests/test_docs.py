@@ -17,6 +17,7 @@ import pytest
 import wangraph
 from wangraph import NodeRunner, Validity
 from wangraph.runtime.observe.records import Record
+from wangraph.runtime.plan.check import check, load
 from wangraph.runtime.schedule.events import Firing
 from wangraph.tools.cli import VERBS, cli
 
@@ -130,6 +131,12 @@ def test_every_python_block_of_a_document_runs(document, tmp_path):
         done = subprocess.run([sys.executable, file.name], cwd=tmp_path, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, f"{document}: {file.name}: {done.stderr}"
         assert bool(done.stdout) == ("print(" in block), f"{document}: {file.name}"
+
+
+@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "live.md").read_text(), re.DOTALL))
+def test_every_graph_of_the_page_on_talking_checks(text, tmp_path):
+    (tmp_path / "g.yaml").write_text(text)
+    assert check(load(tmp_path / "g.yaml")).plan.nodes
 
 
 def test_the_times_in_the_page_on_scheduling_are_those_of_a_run(tmp_path, monkeypatch):

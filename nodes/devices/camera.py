@@ -11,11 +11,13 @@ from ...runtime.node import Emission, Node, NodeContext, Param, Timebase, Unit
 from ...runtime.ports import Input, Output
 from ..media.newest import NewestPictures
 from ..media.pictures import Fit, Scaler
+from ..media.probe import decoded
 from .upkeep import Device, DeviceAbsent, Upkeep, monotonic_ns
 from .v4l2 import FORMATS, Listed, best_mode, cameras
 
 REMEDIES = {
     "PermissionError": "add yourself to the group 'video', and log in again",
+    "BlockingIOError": "close the program that uses it",
     "OSError": "close the program that uses it",  # device or resource busy
 }
 
@@ -78,29 +80,28 @@ class _Opened:
         import av
 
         self.name = found.name
-        self._path = found.path
+        self._damage = ""
         try:
             self._container = av.open(found.path, format="v4l2", options=dict(options))
-        except OSError as error:  # all of FFmpeg's errors are
-            raise self._absent(error) from error
+        except (av.error.FFmpegError, OSError) as error:
+            reason = error.strerror or type(error).__name__
+            remedy = REMEDIES.get(type(error).__name__, "see: wangraph devices")
+            raise DeviceAbsent(f"found {found.path}: {reason} (expected a camera to read), {remedy}") from error
+        self._stream = self._container.streams.video[0]
 
     def pictures(self) -> Iterator[tuple[Any, int]]:
-        """See `Camera.pictures`."""
-        try:
-            for frame in self._container.decode(video=0):
-                yield frame, _captured_ns(frame.time, monotonic_ns())
-        except OSError as error:
-            raise self._absent(error) from error
-        raise DeviceAbsent("its pictures ended")
+        """See `Camera.pictures`. A damaged picture, as cables make them, is passed over."""
+        for frame in decoded(self._container, self._stream, self._on_damage):
+            self._damage = ""
+            yield frame, _captured_ns(frame.time, monotonic_ns())
+        raise DeviceAbsent(self._damage or "its pictures ended")
+
+    def _on_damage(self, reason: str) -> None:
+        self._damage = reason
 
     def close(self) -> None:
         """Give the camera back."""
         self._container.close()
-
-    def _absent(self, error: OSError) -> DeviceAbsent:
-        reason = error.strerror or type(error).__name__
-        remedy = REMEDIES.get(type(error).__name__, "see: wangraph devices")
-        return DeviceAbsent(f"found {self._path}: {reason} (expected a camera to read), {remedy}")
 
 
 def _captured_ns(stamp_s: float | None, now_ns: int) -> int:

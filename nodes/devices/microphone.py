@@ -18,6 +18,9 @@ from .upkeep import Device, Stopped, Upkeep
 MEASURED_S = 30.0
 """Before a device's clock has been measured for this long its drift is a guess."""
 
+SURPLUS_MS = 120.0
+"""Delay beyond the wanted one that is mended by playing faster, within 12 s; what is more is dropped at once."""
+
 Use = Callable[[NDArray[np.float32], int], None]
 
 
@@ -101,7 +104,7 @@ class CaptureMicrophone(Node):
         self._early = []
         stream = self._opener(self.device, self._take_in)
         with self._lock:
-            self._sound = DriftResampler(stream.rate_hz, self.rate_hz, self.delay_ms / 1000)
+            self._sound = resampler(stream.rate_hz, self.rate_hz, self.delay_ms)
             for block, at_ns in self._early:  # what came before its rate was known
                 self._sound.put(block, at_ns)
         return stream
@@ -123,6 +126,11 @@ class CaptureMicrophone(Node):
                 self._early = [*self._early[-8:], (samples, at_ns)]
             else:
                 self._sound.put(samples, at_ns)
+
+
+def resampler(rate_in: int, rate_out: int, delay_ms: float) -> DriftResampler:
+    """A device's sound against ours, with this delay, or a little more after a stall."""
+    return DriftResampler(rate_in, rate_out, delay_ms / 1000, (delay_ms + SURPLUS_MS) / 1000)
 
 
 def described(stream: Stream, sound: DriftResampler) -> str:

@@ -14,7 +14,7 @@ from ...runtime.node import Node, NodeContext, Param, Timebase, Unit
 from ...runtime.packet import WHOLE
 from ...runtime.ports import Input
 from ..media.drift import DriftResampler
-from .microphone import OpenStream, Stream, Use, described
+from .microphone import OpenStream, Stream, Use, described, resampler
 from .portaudio import SoundStream
 from .upkeep import Upkeep, monotonic_ns
 
@@ -87,7 +87,7 @@ class Speakers(Node):
         return round(Fraction(self._n_samples * 1_000_000_000, unit.duration_ns))
 
     def _resampler(self, rate_hz: int) -> DriftResampler:
-        return DriftResampler(rate_hz, self._rate_hz, self.delay_ms / 1000)
+        return resampler(rate_hz, self._rate_hz, self.delay_ms)
 
     def _opened(self) -> Stream:
         stream = self._opener(self.device, self._fill)
