@@ -7,7 +7,7 @@ import pytest
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--use-fake-device-for-media-stream=fps=25", "--autoplay-policy=no-user-gesture-required",
+    "--use-fake-device-for-media-stream=fps=25", "--host-resolver-rules=MAP talk.test 127.0.0.1",
     "--allow-loopback-in-peer-connection",
 ]  # fmt: skip
 DEVICES = ["camera", "microphone"]
@@ -47,7 +47,11 @@ def window_fixture(browser, server):
         )
         page.on(
             "request",
-            lambda r: None if r.url.startswith(f"http://127.0.0.1:{server.port}/") else complaints.append(r.url),
+            lambda r: (
+                None
+                if r.url.startswith((f"http://127.0.0.1:{server.port}/", f"http://talk.test:{server.port}/"))
+                else complaints.append(r.url)
+            ),
         )
         if script:
             page.add_init_script(script)

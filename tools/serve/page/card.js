@@ -58,25 +58,29 @@ export function invite({ graph, uses, isRecorded, fields, note }, submit) {
   fields(params);
 }
 
+// What changes in it is announced: it stays the same element.
 export function wait(title, words = "") {
-  const panel = el("div", { class: "panel", role: "status" }, heading(title), words ? text(words) : null);
+  const [old] = byId("card").children;
+  const panel = old?.matches("[role=status]") ? old : el("div", { class: "panel", role: "status" });
+  panel.replaceChildren(heading(title), ...(words ? [text(words)] : []));
   show(panel);
 }
 
 export const queue = (message) => wait("In the queue", ofPlace(message));
 
 export function lostForGood(again) {
-  ended("No connection", gone, { label: "try again", again });
+  ended("No connection", gone, "try again", again);
 }
 
-export function over({ reason, text: told, again: isSensible }, again) {
-  const words = reason === "bye" ? OVER.bye : told || OVER[reason] || "The visit has ended.";
+// `detail`: the server's own words, which say more than ours.
+export function over({ reason, text: detail }, again) {
   const label = { elsewhere: "go on here", version: "load again" }[reason] ?? "start again";
-  const canRepeat = isSensible || ["bye", "elsewhere", "version", "ended", "failed"].includes(reason);
-  ended(reason === "bye" ? "Goodbye" : "It is over", words, canRepeat ? { label, again } : null);
+  ended(reason === "bye" ? "Goodbye" : "The visit has ended", OVER[reason] ?? "", label, again, reason === "bye" ? "" : detail);
 }
 
-function ended(title, words, button) {
-  const control = button && el("button", { class: "primary", id: "again", onclick: button.again }, button.label);
-  show(el("div", { class: "panel", role: "alert" }, heading(title), text(words), control));
+function ended(title, words, label, again, detail = "") {
+  const button = el("button", { class: "primary", id: "again", onclick: again }, label);
+  const lines = [words, detail].filter(Boolean).map(text);
+  show(el("div", { class: "panel", role: "alert" }, heading(title), ...lines, button));
+  button.focus();
 }

@@ -28,7 +28,9 @@ export function bindControls(visit, devices) {
 
 const DEVICE_TITLES = { on: "Switch off the", off: "Switch on the", absent: "Try again to use the" };
 
-export function showDevices(devices, isVisiting) {
+// `taken`: the kinds that the graph takes.
+export function showDevices(devices, taken, isVisiting) {
+  byId("level").hidden = byId("hears").hidden = !taken.includes("microphone");
   for (const kind of ["camera", "microphone"]) {
     const { state } = devices[kind];
     const button = byId(kind);
@@ -37,6 +39,7 @@ export function showDevices(devices, isVisiting) {
     button.title = `${DEVICE_TITLES[state]} ${kind}`;
     setText(button.querySelector("span"), state === "absent" ? `no ${kind}` : `${kind} ${state}`);
     button.disabled = !isVisiting;
+    button.hidden = !taken.includes(kind);
   }
   const own = byId("own");
   const { track, state } = devices.camera;
@@ -53,6 +56,8 @@ export function showPhase(phase, hasText) {
   byId("text").disabled = byId("send").disabled = !isLive || !hasText;
   byId("text").placeholder = isLive && !hasText ? "This agent takes no text" : "Write to the agent";
   byId("presence").hidden = !isLive && phase !== "lost";
+  // The button that began the visit is gone, and the keyboard's place with it.
+  if (isLive && document.activeElement === document.body) byId("interrupt").focus({ preventScroll: true });
 }
 
 export function showLevel(level) {

@@ -112,7 +112,7 @@ export class Devices {
     const device = this[kind];
     device.id = id;
     this.drop(kind); // first: some systems lend one camera once
-    if (device.state === "off") return;
+    if (device.state === "off" || !device.isWanted) return;
     device.state = "absent";
     await this.open([kind]);
   }

@@ -56,7 +56,8 @@ export class Latency {
     const c = canvas.getContext("2d");
     c.scale(scale, scale);
     const style = getComputedStyle(document.documentElement);
-    const colour = (name) => style.getPropertyValue(`--${name}`).trim();
+    const known = new Map(); // colours: asking the style for each bar would take longer than drawing it
+    const colour = (name) => known.get(name) ?? known.set(name, style.getPropertyValue(`--${name}`)).get(name);
     const top = 1.35 * Math.max(this.deadlineMs, 1);
     const y = (ms) => height - (Math.min(ms, top) / top) * height;
     const shown = this.units.slice(-Math.floor(width / COLUMN));

@@ -1,5 +1,6 @@
 // Wiring: what the visit tells is shown, what the visitor does is told to the visit.
 
+import { keepAwake } from "./awake.js";
 import { Captions } from "./captions.js";
 import * as card from "./card.js";
 import { bindControls, showDevices, showLevel, showPhase, showState } from "./controls.js";
@@ -23,7 +24,7 @@ let about = null; // what the server says of itself before a visit; null where i
 
 const devices = new Devices({
   change() {
-    showDevices(devices, isVisiting());
+    showDevices(devices, kinds(), isVisiting());
     visit.devicesChanged();
     if (byId("settings").open) settings.fill();
   },
@@ -38,7 +39,7 @@ const visit = new Visit({
   on: { phase, welcome, message, carrier, ping, silent: () => (byId("unmute").hidden = false), soundless: () => notice("sound", NO_SOUND) },
 });
 const params = new Params((node, name, value) => visit.change(node, name, value));
-const settings = new Settings(devices, (kind, id) => (kind === "speaker" ? visit.setSpeaker(id) : devices.choose(kind, id)));
+const settings = new Settings(devices, (kind, id) => (kind === "speaker" ? useSpeaker(id) : devices.choose(kind, id)));
 const captions = new Captions(byId("captions"), byId("spoken"));
 const latency = new Latency({ section: byId("times"), canvas: byId("strip"), now: byId("now"), parts: byId("parts") });
 
@@ -89,7 +90,7 @@ function useToken(text) {
 
 // What of the visitor's the graph takes.
 function kinds() {
-  const inputs = about?.inputs ?? { video: true, audio: true };
+  const inputs = visit.about?.inputs ?? about?.inputs ?? { video: true, audio: true };
   return [...(inputs.video ? ["camera"] : []), ...(inputs.audio ? ["microphone"] : [])];
 }
 
@@ -112,7 +113,8 @@ function begin(consent) {
 
 function phase(name, detail) {
   showPhase(name, visit.about?.inputs.text ?? false);
-  showDevices(devices, isVisiting());
+  showDevices(devices, kinds(), isVisiting());
+  keepAwake(isVisiting());
   byId("banner").hidden = name !== "lost" || !visit.about;
   byId("unmute").hidden = byId("unmute").hidden || name !== "live";
   status({ ready: "not connected", waiting: "in the queue", starting: "starting", over: "not connected", gone: "not connected" }[name] ?? "connecting");
@@ -214,6 +216,15 @@ function status(words, more = "") {
   setText(byId("status").lastElementChild, more);
 }
 
+async function useSpeaker(id) {
+  try {
+    await visit.setSpeaker(id);
+    notice("speaker", "");
+  } catch (error) {
+    notice("speaker", `This loudspeaker cannot be used (${error.message}). Sound stays where it was.`);
+  }
+}
+
 // What the agent sees --------------------------------------------------------------------------------------------------
 
 function showSeen(isOn) {
@@ -237,7 +248,7 @@ bindControls(visit, devices);
 byId("seen-button").onclick = ({ currentTarget }) => showSeen(currentTarget.getAttribute("aria-pressed") !== "true");
 addEventListener("pagehide", () => visit.pause());
 addEventListener("pageshow", ({ persisted }) => persisted && isVisiting() && begin(identity.keptConsent()));
-showDevices(devices, false);
+showDevices(devices, kinds(), false);
 prepare();
 
 globalThis.talk = { visit, devices, params, latency, captions }; // for the console, and for tests

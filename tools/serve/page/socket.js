@@ -29,8 +29,13 @@ export class SocketCarrier {
   }
 
   async start() {
-    if (this.sound) await this.sound.start();
-    else this.on.soundless();
+    if (!this.sound) return this.on.soundless();
+    await this.sound.start().catch(() => this.fail());
+  }
+
+  // What fails because the carrier was closed meanwhile has not failed.
+  fail() {
+    if (!this.isClosed) this.on.soundless();
   }
 
   send(kind, bytes) {
@@ -75,7 +80,7 @@ export class SocketCarrier {
 
   setTracks({ camera, microphone }) {
     this.camera.watch(camera);
-    this.sound?.listen(microphone).catch(() => this.on.soundless());
+    this.sound?.listen(microphone).catch(() => this.fail());
   }
 
   hush(ms) {

@@ -123,7 +123,7 @@ export class Visit {
     this.video.hidden = carrier.name !== "webrtc";
     this.canvas.hidden = !this.video.hidden;
     carrier.setVolume(this.volume);
-    if (this.speaker) this.setSpeaker(this.speaker);
+    if (this.speaker) this.setSpeaker(this.speaker).catch(() => {}); // it was unplugged meanwhile
     carrier.setTracks(this.tracks());
     carrier.start();
   }
@@ -175,9 +175,9 @@ export class Visit {
     this.carrier?.setVolume(volume);
   }
 
-  setSpeaker(id) {
+  async setSpeaker(id) {
+    await this.carrier?.setSpeaker(id);
     this.speaker = id;
-    return this.carrier?.setSpeaker(id);
   }
 
   leave() {

@@ -20,6 +20,7 @@ export class WebRtcCarrier {
     };
     this.peer.ontrack = ({ streams, track }) => this.show(streams[0] ?? new MediaStream([track]));
     this.peer.onconnectionstatechange = () => this.changed(this.peer.connectionState);
+    this.isMuted = false; // by the browser, until a click
     this.shown = 0;
     this.known = {};
   }
@@ -85,8 +86,20 @@ export class WebRtcCarrier {
     this.element.requestVideoFrameCallback?.(count);
   }
 
+  // Without a click a browser plays the picture alone.
   play() {
-    this.element.play().catch((error) => error.name === "NotAllowedError" && this.on.silent());
+    this.setMuted(false);
+    this.element.play().catch((error) => {
+      if (error.name !== "NotAllowedError" || this.isClosed) return;
+      this.setMuted(true);
+      this.element.play().catch(() => {}); // closed meanwhile
+      this.on.silent();
+    });
+  }
+
+  setMuted(isMuted) {
+    this.isMuted = isMuted;
+    this.element.muted = isMuted;
   }
 
   setTracks({ camera, microphone }) {
@@ -98,7 +111,7 @@ export class WebRtcCarrier {
   hush(ms) {
     this.element.muted = true;
     clearTimeout(this.hushed);
-    this.hushed = setTimeout(() => (this.element.muted = false), ms);
+    this.hushed = setTimeout(() => (this.element.muted = this.isMuted), ms);
   }
 
   flush() {
