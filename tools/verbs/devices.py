@@ -30,7 +30,7 @@ def command(as_json: bool) -> None:
 
 
 def examine() -> dict[str, Any]:
-    """What there is, as plain data; ``lacking`` says why sound devices are not known."""
+    """Devices of this machine, as plain data; ``lacking`` says why sound devices are not known."""
     from ...nodes.devices.portaudio import sound_devices
     from ...nodes.devices.upkeep import DeviceAbsent
     from ...nodes.devices.v4l2 import cameras

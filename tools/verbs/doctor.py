@@ -279,7 +279,7 @@ def _is_installed(name: str) -> bool:
 
 
 def _devices() -> list[Finding]:
-    """What one can talk with on this machine itself; the page in the browser needs none of it."""
+    """Findings about the devices of this machine to talk with; the page in the browser needs none of it."""
     from .devices import examine as examine_devices
 
     found = examine_devices()
