@@ -102,11 +102,14 @@ class Outbox:
             self._all.clear()
 
     def _socket(self, peer: str) -> zmq.Socket[bytes]:
+        # one socket a thread and peer: ZeroMQ's sockets are no thread's but their own, and a lock would let lanes wait
+        # for each other
         mine: dict[str, zmq.Socket[bytes]] | None = getattr(self._mine, "sockets", None)
         if mine is None:
             mine = self._mine.sockets = {}
         if peer not in mine:
             socket = self._context.socket(zmq.PUSH)
+            # bounded: a reader that has stopped would fill this process's memory instead of being named
             socket.set_hwm(self._bounds[peer])
             socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
             socket.connect(self._addresses[peer])
@@ -145,7 +148,9 @@ class Inbox:
         self._ready: deque[Packet] = deque()
         self._socket: zmq.Socket[bytes] = context.socket(zmq.PULL)
         self._socket.set_hwm(bound)
+        # what nobody reads any more must not keep the process from ending
         self._socket.setsockopt(zmq.LINGER, 0)
+        # abstract names have no rights of their own: any user of the machine could send packets
         self._socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
         try:
             self._socket.bind(address)
@@ -191,6 +196,7 @@ class Inbox:
 
     def _frames(self, timeout_ms: int) -> list[Frame]:
         """One message: the head as bytes, the others as looks into ZeroMQ's own memory."""
+        # set when it changes: it would be one more call into ZeroMQ for every message
         if timeout_ms != self._timeout_ms:
             self._socket.setsockopt(zmq.RCVTIMEO, timeout_ms)
             self._timeout_ms = timeout_ms

@@ -39,6 +39,7 @@ class Slot:
     def __init__(self, region: StreamRegion, index: int, root: Bytes) -> None:
         self.region = region
         self.index = index
+        # weakly, or a slot that is written and never emitted would not be free again
         self._root = weakref.ref(root)
         self._address = address(root)
         self._given: set[str] = set()
@@ -47,6 +48,7 @@ class Slot:
         """A writable array at the tensor's place; None when it does not fit, was given before, or the slot is gone."""
         root, place = self._root(), self.region.tensors.get(tensor)
         dtype = np.dtype(dtype)
+        # given twice, a node would write unit k + 1 into the array that carries unit k
         if root is None or tensor in self._given:
             return None
         if place is None or _n_bytes(shape, dtype) > place.max_bytes:
@@ -71,12 +73,14 @@ class Slot:
                 return None
             if start == self._address + place.offset and array.flags.c_contiguous and array.dtype.isnative:
                 there.append(array)
+            # something else lies in that place, or what is to be copied from here would be overwritten on the way
             elif name in self._given or self.holds(start):
                 return None
             else:
                 copies.append((array, place))
         for array, place in copies:
             np.copyto(np.ndarray(array.shape, _native(array.dtype), buffer=root, offset=place.offset), array)
+        # readers look at these very bytes: a node that goes on writing would change what was sent
         for array in there:
             frozen(array)
         return root
@@ -109,6 +113,7 @@ class Pool:
             index = self._free(region)
             if index is None:
                 return None
+            # under the lock: two lanes of a process would take the same free slot
             self._segment.leases[region.lease(index, self._producer)] = _HELD
         root = _root(self._segment, region, index, self._producer)
         return Slot(region, index, root), root
@@ -133,6 +138,7 @@ class Pool:
         if array is None:
             return np.empty(shape, dtype)
         with self._lock:
+            # last in the order again: `empty` looks for the slot that was begun last
             given.pop(slot.index, None)
             given[slot.index] = slot
         return array
@@ -236,12 +242,15 @@ def _root(segment: Segment, region: StreamRegion, slot: int, holder: str) -> Byt
     numpy collapses bases only down to the array that owns its buffer, and this one owns its hold on the mapping.
     """
     root = np.frombuffer(segment.payload, np.uint8, region.slot_bytes, region.slot_offset(slot))
+    # with the array and not with the packet: a node may keep one, or a torch tensor over it, beyond its unit
     end = weakref.finalize(root, _clear, segment.leases, region.lease(slot, holder))
+    # at the end of the interpreter the mapping may be gone before its leases
     end.atexit = False
     return root
 
 
 def _clear(leases: mmap.mmap, index: int) -> None:
+    # the last arrays die after the mapping was closed, when a process ends
     if not leases.closed:
         leases[index] = _FREE
 

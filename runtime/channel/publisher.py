@@ -51,8 +51,10 @@ class Publisher:
         """Send several packets to the same readers in one message; see `publish`. Returns how each payload went."""
         parts = [(packet, self._leased(packet, readers)) for packet in packets]
         frames = encode_all(parts, self._process)
+        # offered to all before anything is raised: one full reader must not cost the others the packet
         refused = tuple(reader for reader in readers if not self._outbox.offer(reader, frames))
         if refused:
+            # their leases end with arrays that they never got: the slots would be lost for the rest of the run
             self._release([slot for _, slot in parts if slot is not None], refused)
             raise self._outbox.full(refused, ", ".join(f"unit {p.unit} of '{p.stream}'" for p in packets))
         return ["inline" if slot is None else "shared" for _, slot in parts]

@@ -95,6 +95,7 @@ class SegmentFile:
         self._fd: int | None = fd
         self.path = str(self._name) if self._name else f"/proc/{os.getpid()}/fd/{fd}"
         try:
+            # all of it at once: a sparse file would kill a process by SIGBUS when the memory runs out at unit 500
             _allocate(fd, layout.n_bytes)
         except OSError as error:
             self.close()
@@ -161,6 +162,7 @@ class Segment:
                 raise RunError(
                     f"{where}: found {size} bytes (expected {layout.n_bytes}), attach with the layout it was made for"
                 )
+            # apart from the payload: a reader writes its leases, and must not be able to write the payload
             self.leases = mmap.mmap(fd, layout.lease_bytes)
             self.payload = _mapped(fd, layout, writable)
         finally:

@@ -240,6 +240,7 @@ def _tensor(where: str, tensor: TensorHeader, root: Bytes | None, frames: Sequen
             f"{where}: tensor '{tensor.name}': found {tensor.dtype} {list(tensor.shape)} "
             f"(expected sizes and one of: {listing(DTYPES)})"
         )
+    # in Python's integers: a header that was made up would wrap around in numpy's and pass the check
     n_bytes = math.prod(tensor.shape) * dtype.itemsize
     source: Frame | Bytes | None = root
     if tensor.frame != _IN_SLOT:

@@ -146,6 +146,7 @@ class Body:
         ]
         values = [self._values(given) for given in fire.inputs] or [{} for _ in units]
         state = (self._state,) if self._stateful else ()
+        # with the call that they hold for: made when they were set, a replay could not make them at the same unit
         for change in fire.updates:
             with self._named(f"updating {listing(change)} before unit {fire.first}"):
                 self.node.update(*state, change)
@@ -158,6 +159,7 @@ class Body:
             if fire.mode == "absorb":
                 logs = self.node.absorb(self._state, list(zip(units, values, strict=True)))
             else:
+                # a skip fires no body: only stateful nodes get here
                 logs = self.node.gap(self._state, units)
         except WangraphError as error:
             if isinstance(error, NodeError):

@@ -104,6 +104,7 @@ class ProcessHost:
     def begin(self, begin: Begin) -> None:
         """The origin is set, and the unit at which this process takes part; from now on things fire."""
         timebase = Timebase(begin.origin_ns, self.plan.clock)
+        # posted before anything fires: a live node would be asked for unit 0 before it knows when that is
         for name, body in self._bodies.items():
             if body.wants_start:
                 self._post(name, partial(body.start, timebase))
@@ -111,6 +112,7 @@ class ProcessHost:
             self.clock = SystemClock(begin.origin_ns)
             self._scheduler = self.leaving.scheduler = scheduler = self._make_scheduler(begin)
             self._stalls = StallWatch(self.plan, scheduler)
+            # what came before the scheduler: dropped, a fence raised while starting would hold everywhere but here
             for change in self._early:
                 change(scheduler)
         self._listener = threading.Thread(target=self._guarded(self._listen), name="inbox", daemon=True)
@@ -215,6 +217,7 @@ class ProcessHost:
         if self._timer is not None:
             self._timer.join()
         if self._listener is not None:
+            # a socket is closed by nobody while another thread receives from it: ZeroMQ would abort the process
             self._endpoint.inbox.wake()
             self._listener.join()
         if self._taps is not None:
@@ -286,6 +289,7 @@ class ProcessHost:
     def _finish(self, lane: Lane, fire: Fire, result: Result) -> None:
         with self._lock:
             assert self._scheduler is not None
+            # idle before anything is handed out: the lane takes its own next call here, with no thread in between
             self._scheduler.finish(fire, result, self._now())
             lane.is_idle = True
             self._dispatch()
@@ -322,6 +326,7 @@ class ProcessHost:
 
     def _listen(self) -> None:
         """Take packets from other processes as they come."""
+        # the packets of one message together: fired after the first, a reader would run without those that came with it
         inbox = self._endpoint.inbox
         while (packet := inbox.receive()) is not None:
             packets = [packet]
@@ -337,6 +342,7 @@ class ProcessHost:
             now = self._now()
             for packet in packets:
                 stream = self.plan.streams[packet.stream]
+                # only what carries something: settlements without a payload would fill the trace with ways of nothing
                 if packet.is_payload:
                     way = (stream.process, self.process, packet.produced_ns, now)
                     self._noticed.append(
@@ -367,6 +373,7 @@ class ProcessHost:
         if scheduler is None or self._leaving:
             return
         now = self._now()
+        # time first: what it settles may be what an idle lane waits for
         scheduler.advance(now)
         idle = [name for name, lane in self._lanes.items() if lane.is_idle]
         for fire in scheduler.choose_all(idle, now):
@@ -375,9 +382,11 @@ class ProcessHost:
         if alarm_at != self._alarm_at:
             sooner = alarm_at is not None and (self._alarm_at is None or alarm_at < self._alarm_at)
             self._alarm_at = alarm_at
+            # only for an earlier alarm: each later one would wake the timer to find nothing to do, several times a unit
             if sooner:
                 self._alarm.notify()
         if scheduler.done and not self.ended.is_set():
+            # the main thread sleeps in a receive of its own, up to its next poll
             self.ended.set()
             self._wake()
 

@@ -82,6 +82,7 @@ class Lane:
                 self.doing = f"node '{name}': being opened"
                 self._open_body(body)
             self.doing = ""
+            # idle before it is announced: the first dispatch may come with the announcement
             with self._lock:
                 self.is_idle = True
             self._opened(self)
@@ -99,6 +100,7 @@ class Lane:
             self._fail(error)
         self._calls.end(self.name)
         self.doing = ""
+        # every one of them, also after a failure: a file that is not closed does not play
         for body in self.bodies.values():
             try:
                 body.close()

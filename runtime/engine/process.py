@@ -44,7 +44,9 @@ it."""
 def main(process: str, address: str, parent: int) -> None:
     """Live one run: set up, open, wait for the origin, run, close."""
     system.process_of_run = process
+    # first of all: a supervisor killed while this process starts would leave it behind
     die_with_parent(parent)
+    # an interrupt is for the supervisor: here it would end the process before what is under way has flowed out
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     control = ProcessEnd(address, process)
@@ -104,6 +106,8 @@ def _serve(host: ProcessHost, control: ProcessEnd, pending: list[HostMessage], p
             control.send(pending.pop(0))
         if not is_announced and host.all_open.is_set() and not host.failed.is_set():
             is_announced = True
+            # a collection in the middle of a unit stops every lane; what opening left is most of what it would walk
+            # over
             gc.collect()
             gc.freeze()  # what is there now stays: no collection looks at it again
             control.send(Ready(host.reports))
@@ -112,6 +116,7 @@ def _serve(host: ProcessHost, control: ProcessEnd, pending: list[HostMessage], p
             if host.poll() or host.is_watched or now >= next_batch:
                 next_batch = now + (REPORT_EVERY_MS - POLL_EVERY_MS / 2) / 1000  # at a look, not just after one
                 control.send(host.batch())
+        # where the kernel does not do it (`die_with_parent`): an orphan would hold camera and GPU for ever
         if os.getppid() != parent:
             os._exit(1)
 

@@ -58,9 +58,11 @@ class StallWatch:
         self._reported = {name: reported for name, reported in self._reported.items() if name in names}
         if not stalled:
             return []
+        # only the one that the others wait for: each of them is late, too, and none of it is their doing
         first = min(stalled, key=lambda s: (s.cursor, s.running is None, s.plan.depth))
         late_ns = now - self._due(first)
         cursor, reported_ns = self._reported.get(first.plan.name, (-1, 0))
+        # a reader that is steadily late would be reported at every unit
         if first.cursor == cursor or late_ns < 2 * reported_ns:
             return []
         self._reported[first.plan.name] = (first.cursor, late_ns)

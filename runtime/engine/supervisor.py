@@ -146,6 +146,7 @@ class Supervisor:
             self._calls = CallBoard(self.plan, calls.path)
             self._start({name: file.path for name, file in segments.items()}, calls.path)
             self._until(lambda c: c.is_ready, time.monotonic() + START_DEADLINE_S)
+            # by now everybody has attached: with a name left, a killed run would leave its memory behind
             for file in (*segments.values(), calls):
                 file.unlink()
             self.is_ready = self._error is None
@@ -157,6 +158,7 @@ class Supervisor:
                 self._begin()
             self._until(lambda c: c.is_finished, None)
         finally:
+            # processes first: what was tapped is complete when they have ended
             self._end_children()
             if self._taps is not None:
                 self._taps.close(c.name for c in self._children.values() if c.hands_out)
@@ -171,6 +173,7 @@ class Supervisor:
 
     def stop(self, at_once: bool = False) -> None:
         """End in order: sources end where they are, what is under way flows out, files are closed."""
+        # once each way: a stop repeated at every turn of the loop would never let its own deadline pass
         if self._stop_wanted_at is None or (at_once and not self._stopping_at_once):
             self._stop_wanted_at = self._moved_at = time.monotonic()
             self._stopping_at_once = at_once
@@ -227,6 +230,7 @@ class Supervisor:
             self._taps = TapReceiver(self._context, self._tap_address, self._observer.tap)
 
     def _begin(self) -> None:
+        # sources that run ahead begin before the origin: without room for it their first units would be late
         ahead = max((n.ahead_units for n in self.plan.nodes.values()), default=0)
         lead = LEAD_NS + max(0, ahead - 1) * self.plan.clock.period_ns
         self._origin_ns = time.monotonic_ns() + lead
@@ -238,6 +242,7 @@ class Supervisor:
         """Serve the processes until all have come so far, one has failed, or the deadline has passed."""
         while not all(reached(c) or c.is_finished for c in self._children.values()):
             ready = dict(self._poller.poll(POLL_MS))
+            # messages before deaths: the last ones of a process say why it ended
             while (message := self._control.receive()) is not None:
                 self._handle(*message)
             for child in list(self._children.values()):
@@ -351,6 +356,8 @@ class Supervisor:
         child = self._children[name]
         child.sign_at, child.reported_s = time.monotonic(), 0.0
         if isinstance(message, Hello):
+            # a process that was still starting when the stop went out: with a setup it would open its nodes only to
+            # close them
             stopped = self._stop_wanted_at is not None
             self._control.send(name, Halt(at_once=True) if stopped else self._setups[name])
         elif isinstance(message, Opening):
@@ -360,6 +367,8 @@ class Supervisor:
             self.reports += message.reports
         elif isinstance(message, Batch):
             child.cpu_s, child.rss_mb, child.statuses = message.cpu_s, message.rss_mb, message.statuses
+            # by firings and not by batches: a process whose node hangs reports all the same, and a stop would wait for
+            # ever
             if any(isinstance(record, Firing) for record in message.records):
                 self._moved_at = time.monotonic()
             self._observer.take(message.records)
@@ -367,6 +376,7 @@ class Supervisor:
         elif isinstance(message, Finished):
             child.is_finished, child.doing = True, "finished"
             child.cpu_s, child.rss_mb = message.cpu_s, message.rss_mb
+            # those of opening come a second time, with those of closing
             self.reports += [r for r in message.reports if r not in self.reports]
             child.hands_out = message.hands_out
             if message.left:
@@ -408,6 +418,7 @@ class Supervisor:
         )
 
     def _fail(self, error: WangraphError) -> None:
+        # the first error is the cause: those after it are what a failing run does to its other processes
         if self._error is None:
             self._error = error
         self.stop(at_once=True)
@@ -417,6 +428,7 @@ class Supervisor:
         self._fail(StartError(f"start: {slow} after {START_DEADLINE_S:g} s (expected to be ready), look at its log"))
 
     def _end_children(self) -> None:
+        # one deadline for all: one after the other, each stuck process would cost its own
         deadline = time.monotonic() + (2.0 if self._error is None else STOP_DEADLINE_S)
         for child in self._children.values():
             if child.launched.wait(max(0.0, deadline - time.monotonic())) is None:

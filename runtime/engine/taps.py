@@ -59,9 +59,11 @@ class TapSender:
     def _live(self) -> None:
         while True:
             self._more.wait()
+            # before looking at what waits: cleared after, a packet put in between would wait for the next one
             self._more.clear()
             while self._waiting:
                 self._socket.send_multipart(encode(self._waiting.popleft()))
+            # the last message says that it is the last: the supervisor would close while packets are still on their way
             if self._closing and not self._waiting:
                 self._socket.send(head(WAKE, self._process.encode()))
                 return

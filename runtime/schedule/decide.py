@@ -63,6 +63,7 @@ class LevelChooser:
         """The level for a unit that has ``slack_ns`` until its due (None: no due)."""
         if slack_ns is None or len(self._mean) < 2:
             return self.level
+        # as far down as it needs at once: one level a unit would miss as many units as there are levels
         while self.level < len(self._mean) - 1 and self._expected(self.level) > slack_ns:
             self.level += 1
             self._fitting = 0

@@ -51,6 +51,7 @@ class Ends:
         if plan.is_source:
             return self.limit
         if node not in self._guesses:
+            # without delayed inputs: over a loop the question would come back to this node without end
             ends = [self.of(self._plan.streams[i.stream].node) for i in plan.inputs if not i.delay]
             known = [end for end in ends if end is not None]
             self._guesses[node] = max(known) if known and len(known) == len(ends) else None

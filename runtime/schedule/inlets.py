@@ -76,6 +76,7 @@ class Inlets:
     def ends_at(self, node: NodePlan) -> int | None:
         """The first unit for which nothing comes any more: all inlets without delay (all inlets, when each has one)
         have ended by then. None while one has not."""
+        # an input over the node's own loop ends only after the node does: waited for, neither would ever end
         direct = [i for i in node.inputs if not i.delay] or node.inputs
         ends = [(self._windows[i.stream].ended_at, i.delay) for i in direct]
         known = [end + delay for end, delay in ends if end is not None]

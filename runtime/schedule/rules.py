@@ -56,6 +56,7 @@ class Rules:
         if node.paced:
             due = self.due(node, unit)
             return None if due is not None and now < due else self._fire(state, "step", unit, unit, now, given)
+        # before lost inputs: of several units too late, each lost one would cost a call of its own
         if self.is_behind(node, unit, now):
             return self._catch_up(state, now)
         if is_lost(node, given):
@@ -69,6 +70,7 @@ class Rules:
             return AT_ONCE
         if node.is_source:
             return self._plan.release_ns(unit - node.ahead_units)
+        # no alarm while something is open: whatever settles it wakes the node
         if state.pending:
             return None
         due = self.due(node, unit) if node.paced else None
@@ -92,6 +94,7 @@ class Rules:
         node, unit = state.plan, state.cursor
         if now < self._plan.release_ns(unit - node.ahead_units):
             return None
+        # a source that slept skips what is over: a burst of old units would fill the queues of everybody behind it
         last = unit
         while self.is_behind(node, last, now) and not self.is_over(state, last):
             last += 1
@@ -110,6 +113,7 @@ class Rules:
             self.is_behind(node, last + 1, now)
             and not self.is_over(state, last + 1)
             and (following := self._inlets.given(node, last + 1)) is not None
+            # lost units and others in one call: the body would take both for the same
             and (not node.stateful or is_lost(node, following) == lost)
         ):
             last += 1

@@ -134,6 +134,7 @@ class Scheduler:
         state = self.nodes[fire.node]
         state.running = None
         node = state.plan
+        # an absorb answers nothing: its cost would tell the ladder that a level is cheaper than it is
         if fire.mode == "step":
             state.chooser.observe(fire.level, now - fire.started_ns)
         if result.ended:
@@ -143,11 +144,15 @@ class Scheduler:
         self._move(state, fire.last + 1)
         for unit in fire.units:
             for port in node.outputs:
+                # every unit of the call gets an outcome on every port: its readers would wait for it until they are
+                # late
                 packet = result.packets.get((port, unit))
                 stream = f"{node.name}.{port}"
                 if packet is None:
                     validity = Validity.EMPTY if fire.mode == "step" else Validity.MISSING
                     packet = self._streams.blank(stream, unit, validity)
+                # the generation of when it began: with today's, an answer begun before an interruption would be played
+                # after it
                 generation = fire.generations.get(stream, 0)
                 self._streams.give(
                     node,
@@ -168,6 +173,7 @@ class Scheduler:
     def update(self, node: str, values: Mapping[str, Any], first_unit: int, now: int) -> None:
         """Change parameters of a node from ``first_unit`` on, or from the first unit that it has not begun."""
         state = self.nodes[node]
+        # a unit under way was begun with the old values: a replay would give it the new ones
         begun = state.cursor if state.running is None else state.running.last + 1
         self._change(Updated(node, max(begun, first_unit), dict(values), now, self.session, self.incarnation))
 
@@ -206,9 +212,11 @@ class Scheduler:
             return None
         while queue.ordered:
             state = queue.pop()
+            # asked first: `next` knows no limit, and a source would make a unit that nobody takes
             if self._rules.is_over(state, state.cursor):
                 self._end(state, state.cursor, now)
             elif (fire := self._rules.next(state, now)) is None:
+                # it has left the queue: without an alarm nothing would wake it again
                 self._alarms.set(state, self._rules.opens(state))
             elif fire.mode == "skip":
                 self._skip(state, fire, now)
@@ -219,6 +227,8 @@ class Scheduler:
 
     def choose_all(self, idle: Iterable[str], now: int) -> list[Fire]:
         """Calls for these idle lanes, at most one body each, until nothing more follows from what was decided."""
+        # a skip or an end settles units that let nodes of other lanes go on: after one round they would stand until the
+        # next event, and in virtual time there might be none
         waiting, chosen, seen = list(idle), [], -1
         while seen != self._log.n_decided:
             seen = self._log.n_decided
@@ -233,6 +243,7 @@ class Scheduler:
 
     def wakeup(self, now: int) -> int | None:
         """Instant at which time alone gives `advance` or `choose` something to do; both were called for ``now``."""
+        # later than now in any case: a driver that wakes at once, and finds nothing new to do, would spin
         times = [at for at in (self._streams.next_ns, self._alarms.next_ns) if at is not None]
         return max(now + 1, min(times)) if times else None
 
@@ -279,10 +290,13 @@ class Scheduler:
 
     def _count_down(self, packet: Packet, now: int) -> None:
         """A packet has settled: one less to wait for, for those whose unit takes it in."""
+        # an end settles all units from its own on: counted as one packet it would leave readers waiting for ever
         if packet.validity is Validity.END:
             self._count_anew(packet.stream, now)
             return
         for state, inlet in self._readers.get(packet.stream, ()):
+            # what settles ahead of the cursor is counted when the cursor gets there: here as well it would be counted
+            # twice
             if 0 <= packet.unit - state.cursor + inlet.delay <= inlet.look_ahead:
                 state.pending -= 1
                 if not state.pending:
@@ -297,6 +311,7 @@ class Scheduler:
 
     def _wake(self, state: NodeState, now: int) -> None:
         """Queue a node that can go on now; set its alarm when it only waits for time."""
+        # twice in a queue a node would run twice at a time, on one state
         if state.running is not None or state.ended or state.is_queued:
             return
         at = self._rules.opens(state)
@@ -318,9 +333,11 @@ class Scheduler:
         self._wake(state, now)
 
     def _end(self, state: NodeState, unit: int, now: int) -> None:
+        # before its ends settle: over a loop they can wake this very node, and it would be counted out twice
         state.ended = True
         self._alarms.set(state, None)
         self._n_live -= 1
+        # an end leaves no record here, but `choose_all` must see that something was decided
         self._log.n_decided += 1
         state.cursor = unit
         self._streams.end(state.plan.name, state.outlets, unit, now)
@@ -335,6 +352,7 @@ class Scheduler:
 
     def _forget(self, node: NodePlan) -> None:
         for stream in {i.stream for i in node.inputs}:
+            # up to the slowest reader here: it would look for what was freed, and wait for ever
             needed = [s.cursor - i.delay for s, i in self._readers[stream] if not s.ended]
             self.windows[stream].forget(min(needed, default=self.windows[stream].head))
 

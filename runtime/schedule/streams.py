@@ -128,6 +128,7 @@ class Streams:
         if window.is_stale(packet):
             packet = replace(self.blank(packet.stream, packet.unit, Validity.MISSING), generation=window.generation)
         release = self.plan.release_ns(packet.unit)
+        # given out early it would let its readers run ahead of the clock that paces all
         if node.is_source and now < release:
             self._hold(packet, release)
         else:
@@ -140,6 +141,7 @@ class Streams:
         the outcomes to the others by its own name: by the dead one's they would be refused.
         """
         stream = self.plan.streams[packet.stream]
+        # settled here as well, the unit would have two outcomes where its decider has given it up meanwhile
         if not self.windows[packet.stream].decides(packet.unit):
             self._outgoing.append(packet)
         elif (settled := self.settle(packet, now)) is None:
@@ -163,6 +165,7 @@ class Streams:
             packet = self.blank(packet.stream, window.head, Validity.END)
         if not window.settle(packet, now):
             return None
+        # the alarm belongs to the head, which has moved: the old one would settle the next unit before its time
         self._timeouts.set(window, self._time_out(window))
         if packet.validity is Validity.END:
             self._note_end(window)
@@ -182,6 +185,7 @@ class Streams:
 
     def end(self, node: str, outlets: Iterable[str], unit: int, now: int) -> None:
         """A node here gives nothing from ``unit`` on."""
+        # known before its ends settle: what they wake asks where this node ends
         self.ends.here[node] = unit
         self.ends.forget_guesses()
         for stream in outlets:
@@ -207,6 +211,7 @@ class Streams:
 
     def bury(self, process: str, incarnation: int) -> None:
         """Take in nothing any more of this life of a process."""
+        # beside the windows: a dead process's outcomes for others, too, may still arrive (`adopt`)
         self._lives[process] = max(self._lives.get(process, 0), incarnation + 1)
         for window in self.windows.values():
             if window.plan.process == process:
@@ -225,6 +230,8 @@ class Streams:
     def obey(self, order: Order, now: int) -> None:
         """Take in what is lacking here, which others decided; then decide what is to be decided here."""
         window = self.windows[order.stream]
+        # what others decided comes first: given its duty before, this process would settle by time what is known
+        # elsewhere
         for settled in order.outcomes:
             self.settle(settled.packet, now)
         window.spans = order.spans

@@ -135,6 +135,8 @@ class Custody:
             for survivor, mine in questions.items():
                 streams = tuple(name for name in concerned if survivor in self._readers[name])
                 mine.append(Bury(ledger.number, process, self.lives[process], streams))
+        # everybody is asked before anything is passed on: an heir that decided at once could contradict what another
+        # knows
         answers = yield questions
         orders: Messages = {}
         for place, ledger in enumerate(self._ledgers.values()):
@@ -147,6 +149,7 @@ class Custody:
 
     def admit(self, process: str, now: int) -> Protocol:
         """Let a process that came back take part in every session that goes on long enough."""
+        # alive before it begins: the lives that its session begins with count the dead ones one further
         self._dead.discard(process)
         self.lives[process] += 1
         for ledger in list(self._ledgers.values()):

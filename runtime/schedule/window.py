@@ -85,6 +85,7 @@ class StreamWindow:
 
     def settle(self, packet: Packet, now: int) -> bool:
         """Decide a unit's outcome; False (and counted) when it was decided before: late packets change nothing."""
+        # with two outcomes of one unit, thinker and decoder would remember different pasts from here on
         if packet.unit < self.head or packet.unit in self._units or self._is_over(packet.unit):
             self.late += 1
             return False
@@ -118,6 +119,7 @@ class StreamWindow:
 
     def is_stale(self, packet: Packet) -> bool:
         """True if a fence has overtaken this packet; an end is none of the content that fences drop."""
+        # an end that a fence dropped would leave every reader waiting: the run would never be over
         if packet.validity is Validity.END:
             return False
         return any(packet.generation < generation and packet.unit >= first for generation, first in self._fences)
@@ -130,6 +132,7 @@ class StreamWindow:
         """
         self.generation = max(self.generation, generation)
         fences = [*(fence for fence in self._fences if fence[1] < first_unit), (generation, first_unit)]
+        # a run of days raises fences without end, and every packet is held against all that are kept
         covering = max((i for i, (_, first) in enumerate(fences) if first <= self.head), default=0)
         self._fences = fences[covering:]
 
@@ -149,6 +152,7 @@ class StreamWindow:
             if self._keep_ns and self._units[unit].at_ns > until_ns:
                 continue
             packet = self._units.pop(unit).packet
+            # kept apart from the window: after a long loss there would be nothing left to hold
             if self._holds and packet.validity is Validity.REAL:
                 self._held = packet
 
