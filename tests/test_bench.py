@@ -289,6 +289,11 @@ MEASURED = {
         **dict.fromkeys(("plain_ms", "recorded_ms", "cpu_share", "mb_per_s", "misses"), 1.0),
         "stalled": dict.fromkeys(("packets", "expected", "lost", "misses"), 0),
     },
+    "live": {
+        **dict.fromkeys(("video_ms", "audio_ms"), FIGURES),
+        **dict.fromkeys(("shown_percent", "skew_ms", "underruns", "silence_ms"), 1.0),
+        **dict.fromkeys(("first_picture_s", "core_percent", "growth_mb"), None),
+    },
     "hop": {"us": {"774 KB": {"copy": FIGURES, "in_place": FIGURES}}},
 }
 

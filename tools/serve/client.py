@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -22,7 +22,7 @@ from ...runtime.errors import MissingExtra, RunError, UserError
 from ...runtime.units import MS, NS
 from . import protocol
 from .carrier import Samples
-from .clip import PIECE_MS, Clip
+from .clip import PIECE_MS, Clip, Piece
 from .film import Film, Transcript
 from .measures import Measures, TalkFigures, now_ms
 from .player import Player
@@ -72,20 +72,44 @@ class TalkOptions:
     interrupt_s: float | None = None
 
 
-Clips = dict[tuple[int, int] | None, Clip]
+class Source(Protocol):
+    """What a visitor sends: a `Clip`, or something like it."""
+
+    has_picture: bool
+    has_sound: bool
+    is_whole: bool
+
+    @property
+    def read_s(self) -> float:
+        """Seconds read so far; all of it once it `is_whole`."""
+        ...
+
+    def piece(self, number: int) -> Piece:
+        """What is sent ``number * 40`` ms after the beginning."""
+        ...
+
+    def close(self) -> None:
+        """Close it; what was read can be had on."""
+        ...
+
+
+Clips = dict[tuple[int, int] | None, Source]
 """Those that visitors of one process share, by the size of their pictures."""
 
 Tell = Callable[[str, str], None]
 """Is given what happens: who (``agent``, ``visitor``, ``server``) and words."""
 
 
-async def talk(options: TalkOptions, tell: Tell, clips: Clips | None = None) -> TalkFigures:
+async def talk(
+    options: TalkOptions, tell: Tell, clips: Clips | None = None, measures: Measures | None = None
+) -> TalkFigures:
     """One visit from beginning to end.
 
     Args:
         options: what the visitor does.
         tell: is given what happens.
         clips: shared with other visitors of this process.
+        measures: collects the figures.
 
     Raises:
         UserError: no link, nobody there, or the server refuses the visitor.
@@ -105,7 +129,10 @@ async def talk(options: TalkOptions, tell: Tell, clips: Clips | None = None) -> 
             ) from error
         async with socket:
             try:
-                return await _Conversation(options, socket, tell, {} if clips is None else clips).run(token)
+                conversation = _Conversation(
+                    options, socket, tell, {} if clips is None else clips, measures or Measures()
+                )
+                return await conversation.run(token)
             except (aiohttp.ClientError, ConnectionError) as error:
                 raise RunError(f"talk: the connection broke: {error} (expected it to last), try again") from error
             except (msgspec.DecodeError, ValueError) as error:
@@ -142,9 +169,10 @@ class _Conversation:
         socket: aiohttp.ClientWebSocketResponse,
         tell: Tell,
         clips: Clips,
+        measures: Measures,
     ) -> None:
         self._options, self._socket, self._tell, self._clips = options, socket, tell, clips
-        self._measures = Measures()
+        self._measures = measures
         self._began_ns = self._start_ns = 0  # when the welcome came, and when sending began
         self._over: protocol.Over | None = None
         self._has_left = False
@@ -199,7 +227,7 @@ class _Conversation:
             await self._send(protocol.Typed(text=self._options.text))
         await self._exchange(clip)
 
-    async def _exchange(self, clip: Clip | None) -> None:
+    async def _exchange(self, clip: Source | None) -> None:
         """Send and receive until one of both is over."""
         receiving, sending = asyncio.create_task(self._receive()), asyncio.create_task(self._send_all(clip))
         try:
@@ -214,7 +242,7 @@ class _Conversation:
             if isinstance(result, Exception):
                 raise result
 
-    async def _send_all(self, clip: Clip | None) -> None:
+    async def _send_all(self, clip: Source | None) -> None:
         try:
             await self._tick_on(clip)
             self._has_left = True
@@ -222,12 +250,12 @@ class _Conversation:
         except ConnectionError:
             pass  # the server has hung up; what it said last decides what that means
 
-    def _clip(self, welcome: protocol.Welcome) -> Clip | None:
-        if self._options.source is None:
-            return None
+    def _clip(self, welcome: protocol.Welcome) -> Source | None:
         wanted = welcome.inputs.video
         size = (wanted.width, wanted.height) if wanted else None
         if size not in self._clips:
+            if self._options.source is None:
+                return None
             self._clips[size] = Clip(self._options.source, size, welcome.inputs.audio is not None)
         return self._clips[size]
 
@@ -257,6 +285,7 @@ class _Conversation:
             player.sound(np.frombuffer(media.data, "<i2"), media.unit, media.part, now_ns)
         else:
             player.show(media.data, media.unit, media.part, now_ns)
+            self._measures.picture_seen(media.data, now_ns)
 
     def _take(self, message: protocol.ToVisitor) -> None:
         if isinstance(message, protocol.Caption):
@@ -279,7 +308,7 @@ class _Conversation:
 
     # To the server, and what is heard ---------------------------------------------------------------------------------
 
-    async def _tick_on(self, clip: Clip | None) -> None:
+    async def _tick_on(self, clip: Source | None) -> None:
         """Send, play and measure every 20 ms until the time is over."""
         tick, self._start_ns = 0, time.monotonic_ns()  # opening the clip took a while
         self._player.play(self._start_ns)
@@ -290,13 +319,13 @@ class _Conversation:
             self._play(sent, tick)
             tick += 1
 
-    def _is_time(self, clip: Clip | None, tick: int) -> bool:
+    def _is_time(self, clip: Source | None, tick: int) -> bool:
         talked_s = tick * TICK_MS / 1000
         if self._options.seconds is not None:
             return talked_s >= self._options.seconds
         return (clip is None or clip.is_whole) and talked_s >= (0.0 if clip is None else clip.read_s) + TAIL_S
 
-    async def _send_media(self, clip: Clip | None, tick: int) -> Samples | None:
+    async def _send_media(self, clip: Source | None, tick: int) -> Samples | None:
         """Send what is due in a tick; its sound."""
         if clip is None:
             return None
@@ -308,6 +337,7 @@ class _Conversation:
         if half == 0 and piece.picture is not None:
             media = protocol.Media(protocol.JPEG, True, 0, number, at_us, piece.picture)
             await self._socket.send_bytes(protocol.write_media(media))
+            self._measures.picture_sent(number, time.monotonic_ns())
         if not piece.sound:
             return None
         media = protocol.Media(protocol.AUDIO, False, 0, tick, at_us, piece.sound[half])

@@ -85,6 +85,17 @@ class Measures:
         """A ping is back that was sent at this time of `now_ms`."""
         self._pings.append(now_ms() - sent_ms)
 
+    def picture_sent(self, number: int, now_ns: int) -> None:
+        """The clip's picture of this number has left; nothing is made of it here."""
+
+    def picture_seen(self, picture: bytes, now_ns: int) -> None:
+        """A picture is shown; nothing is made of it here."""
+
+    @property
+    def sounds(self) -> tuple[Samples, Samples]:
+        """What was sent and what was heard since the beginning, as far as it is kept."""
+        return np.concatenate(self._sent), np.concatenate(self._heard)
+
     def sound(self, sent: Samples | None, heard: Samples, now_ns: int) -> None:
         """Note what was sent in a tick (None: nothing, which counts as silence) and what was heard."""
         if self._interrupted_ns and now_ns - self._interrupted_ns < NS and np.abs(heard).max(initial=0) > LOUD_PEAK:
@@ -112,7 +123,7 @@ class Measures:
             skews = np.array(played.skew_ms)
             figures.skew_ms = float(np.median(skews)), float(np.quantile(np.abs(skews), 0.95))
         if self._heard:
-            figures.echo_ms = echo_ms(np.concatenate(self._sent), np.concatenate(self._heard), RATE_HZ)
+            figures.echo_ms = echo_ms(*self.sounds, RATE_HZ)
         if self._interrupted_ns:
             figures.silence_ms = max(0, self._loud_ns - self._interrupted_ns) / MS
 

@@ -27,7 +27,7 @@ from ...runtime.units import MS, NS, UnitClock
 from .carrier import PACE_MS, Carrier, Samples
 from .protocol import EndFormats
 
-MARGIN_NS = 10 * MS
+MARGIN_NS = 6 * MS
 """Between a unit's arrival and its beginning: what the way from the playout to here differs by, on a quiet machine."""
 
 LATE_NS = 100 * MS

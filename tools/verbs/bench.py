@@ -24,6 +24,7 @@ BENCHES: dict[str, str] = {
     "recording": "Raw pictures into MCAP: processor time, and a disk that stalls for 2 s.",
     "model": "Milliseconds of each stage of the model, at 10 s to 10 minutes of history.",
     "cache": "The cache against a plain implementation, and the memory that it takes.",
+    "live": "Talking with a served graph: what the way adds, and what a visitor costs.",
     "hop": "From one process to the other through shared memory.",
 }
 
