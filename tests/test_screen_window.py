@@ -51,7 +51,7 @@ class ToyScreen:
 def now(monkeypatch):
     instant = {"ms": 0}
     monkeypatch.setattr(window, "monotonic_ns", lambda: instant["ms"] * MS)
-    monkeypatch.setattr(window, "LOOK_S", 0.001)
+    monkeypatch.setattr(window, "POLL_S", 0.001)
     monkeypatch.setattr(upkeep, "RETRY_S", 1.0)
     return instant
 

@@ -17,6 +17,10 @@ PATIENCE_S = 5.0
 """Longest wait for a device before the run begins: cameras take a second or two to wake."""
 
 
+STOP_S = 1.0
+"""Longest wait for a device's thread when the node closes: a driver that hangs must not hold the end of the run."""
+
+
 class DeviceAbsent(Exception):
     """A device that cannot be used now: ``found (expected or available), remedy``.
 
@@ -106,7 +110,7 @@ class Upkeep(Generic[Opened]):
         """End, and give the device back. A driver that hangs keeps its thread, which dies with the process."""
         self.stopped.set()
         if self._thread is not None:
-            self._thread.join(2 * RETRY_S)
+            self._thread.join(STOP_S)
 
     def run(self) -> None:
         """All of it, in the thread of the caller."""
