@@ -83,6 +83,28 @@ def test_a_delay_that_grew_is_made_up_for_in_silence(ring):
     assert [quiet["heldMs"], loud["heldMs"]] == [100 - 6 * 8, 100 - 3 * 8]
 
 
+CALM = """async () => {
+  const { Ring } = await import("/page/ring.js");
+  const ring = new Ring(16000);
+  const [quiet, out] = [new Float32Array(320), new Float32Array(128)];
+  const play = (parts, takes) => {
+    for (let i = 0; i < parts; i++) ring.put(quiet, 0, 0);
+    for (let i = 0; i < takes; i++) ring.take(out);
+  };
+  for (let i = 0; i < 6; i++) play(8, 22);
+  const worst = ring.want / 16;
+  play(8, 0);
+  for (let i = 0; i < 120 * 25; i++) play(2, 5); // two minutes
+  return [worst, ring.want / 16, ring.heldMs];
+}"""
+
+
+def test_after_two_calm_minutes_sound_is_as_early_as_it_was_at_first(window):
+    worst, want, held = window().evaluate(CALM)
+    assert (worst, want) == (150, 40)
+    assert held <= 60
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_whatever_the_network_does_sound_keeps_its_order_and_its_delay(ring, seed):
     assert breach(ring(jittery(seed))) == ""

@@ -60,6 +60,27 @@ def test_the_place_in_the_queue_is_shown_until_the_visitor_is_let_in(window, ser
     assert page.locator("#card").is_hidden()
 
 
+def test_whoever_leaves_the_queue_says_goodbye(window, server):
+    server.is_full = True
+    page = window()
+    page.locator("#start").click()
+    phase(page, "waiting")
+    page.get_by_role("button", name="leave").click()
+    server.wait_for(protocol.Bye)
+    assert page.locator("#card h2").inner_text() == "Goodbye"
+
+
+def test_a_visit_that_the_server_refuses_says_why_and_can_be_begun_again(window, server):
+    server.refusal = protocol.Over("refused", "persona: no word 'zzz'", False)
+    page = window()
+    page.locator("#start").click()
+    phase(page, "over")
+    assert page.locator("#card p").all_inner_texts() == ["The server did not let you in.", "persona: no word 'zzz'"]
+    server.refusal = None
+    page.get_by_role("button", name="start again").click()
+    talk(page)
+
+
 def test_a_visit_is_recorded_only_with_a_tick_and_then_marked(window, server):
     server.about["is_recorded"] = True
     page = talk(window())
@@ -157,6 +178,39 @@ def test_a_machine_without_a_camera_is_heard(window, server):
     assert page.locator("#notices p").all_inner_texts() == [
         "No camera was found. Plug one in, or go on with the microphone alone. You can talk without being seen.\n×"
     ]
+
+
+def test_a_device_that_another_program_has_is_named_and_the_button_tries_again(window, server):
+    script = """
+      const whole = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      globalThis.isTaken = true;
+      navigator.mediaDevices.getUserMedia = (wanted) =>
+        wanted.audio && isTaken ? Promise.reject(new DOMException("", "NotReadableError")) : whole(wanted);
+    """
+    page = talk(window(script=script))
+    page.get_by_text("Your microphone is there but does not start: another program may be using it.").wait_for()
+    server.wait_for(protocol.Devices, lambda m: (m.camera, m.microphone) == ("on", "absent"))
+    page.evaluate("globalThis.isTaken = false")
+    page.get_by_role("button", name="no microphone").click()
+    server.wait_for(protocol.Devices, lambda m: (m.camera, m.microphone) == ("on", "on"))
+    server.wait_for(Media, lambda m: m.kind == AUDIO)
+    assert page.locator("#notices").inner_text() == ""
+
+
+def test_another_microphone_and_another_volume_are_chosen_during_the_visit(window, server):
+    page = talk(window())
+    server.wait_for(protocol.Devices, lambda m: m.microphone == "on")
+    page.get_by_role("button", name="settings").click()
+    picker = page.locator("#pick-microphone")
+    picker.locator("option").nth(1).wait_for(state="attached")
+    chosen = picker.select_option(index=1)[0]
+    page.wait_for_function("(id) => talk.devices.microphone.track?.getSettings().deviceId === id", arg=chosen)
+    server.forget()
+    server.wait_for(Media, lambda m: m.kind == AUDIO)
+    page.keyboard.press("Escape")
+    assert server.count(protocol.Interrupt) == 0, "it has closed the settings"
+    page.get_by_label("volume").fill("0.25")
+    page.wait_for_function("() => talk.visit.carrier.sound.gain.gain.value === 0.25")
 
 
 def test_a_camera_that_is_pulled_out_is_absent_and_comes_back(window, server):

@@ -8,7 +8,7 @@ const GROW_MS = 30; // each time it has run dry
 const MOST_MS = 150;
 const SHRINK_MS = 10; // each time it has not run dry for
 const CALM_S = 10;
-const SILENCE = 0.002; // of full scale
+const SILENCE = 0.005; // of full scale
 const RAMP = 32; // samples over which sound begins, so that it does not click
 
 export class Ring {
