@@ -270,6 +270,34 @@ MEASURED = {
             }
         }
     },
+    "agreement": {
+        "graphs": [
+            {
+                "seed": 3,
+                "shape": "chain of 2, 1 process, loose",
+                "verdict": "feasible",
+                "error": 0.01,
+                "disagree": False,
+                "misses": {"predicted": 0.0, "real": 0.02},
+                "predicted_ms": FIGURES,
+                "real_ms": FIGURES,
+            },
+            {
+                "seed": 4,
+                "shape": "loop of 2, 1 process, tight",
+                "verdict": "feasible",
+                "error": None,
+                "disagree": True,
+                "misses": {"predicted": 0.0, "real": 1.0},
+                "predicted_ms": FIGURES,
+                "real_ms": {},
+            },
+        ],
+        "n_disagree": 1,
+        "n_compared": 1,
+        "n_near": 1,
+        "n_far": 0,
+    },
     "model": {
         "policies": {p: {"10 s": dict.fromkeys((*model.STAGES, "sum"), FIGURES)} for p in ("full", "window")},
         "processes": {"1 x": dict.fromkeys(("one_ms", "two_ms", "bound", "gain", "of_bound"), 1.0)},
@@ -346,7 +374,7 @@ def test_an_unknown_benchmark_is_answered_with_the_known_ones():
     with pytest.raises(UserError) as error:
         CliRunner().invoke(command, ["klock"], catch_exceptions=False)
     assert str(error.value) == (
-        "bench: found 'klock' (available: cache, clock, duplex, hop, model, overhead, prediction, recording, tracing); "
+        "bench: found 'klock' (available: agreement, cache, clock, duplex, hop, model, overhead, prediction, recording, tracing); "
         "did you mean 'clock'?"
     )
 

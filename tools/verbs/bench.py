@@ -20,6 +20,7 @@ BENCHES: dict[str, str] = {
     "overhead": "Processor time of the runtime per unit: the duplex graph with empty bodies.",
     "duplex": "The duplex agent on its clock: latency, misses, time to the first unit.",
     "prediction": "Sums and simulation by a profile against a run: graphs of different shapes.",
+    "agreement": "Check, profile, simulation and run of many ordinary graphs: whether they say the same.",
     "tracing": "What records cost: per call of a body, and in processor time.",
     "recording": "Raw pictures into MCAP: processor time, and a disk that stalls for 2 s.",
     "model": "Milliseconds of each stage of the model, at 10 s to 10 minutes of history.",
@@ -41,7 +42,7 @@ def command() -> None:
 
 
 def _command(name: str, about: str) -> click.Command:
-    """The command of one benchmark; that of the model can be compiled."""
+    """The command of one benchmark; that of the model can be compiled, that of agreement draws so many graphs."""
     options = [
         click.Option(["--rounds"], type=click.IntRange(min=1, max=1000), metavar="N",
                      help="Measure N times; all are printed."),
@@ -52,6 +53,8 @@ def _command(name: str, about: str) -> click.Command:
         options.append(
             click.Option(["--compile", "is_compiled"], is_flag=True, help="Run what torch.compile makes of it.")
         )
+    if name == "agreement":
+        options.append(click.Option(["--graphs"], type=click.IntRange(1, 1000), metavar="N", help="Draw N graphs."))
     return click.Command(
         name,
         params=[*options],
@@ -66,7 +69,12 @@ for _name, _about in BENCHES.items():
 
 
 def _measure(
-    name: str, rounds: int | None, seconds: float | None, json_to: str | None, is_compiled: bool = False
+    name: str,
+    rounds: int | None,
+    seconds: float | None,
+    json_to: str | None,
+    is_compiled: bool = False,
+    graphs: int | None = None,
 ) -> None:
     bench = find(name)
     check_json(json_to)
@@ -76,6 +84,10 @@ def _measure(
         from ..bench import model
 
         report = model.run(rounds, seconds, _progress(rounds), model.Scale(compile=True))
+    elif graphs is not None:
+        from ..bench import agreement
+
+        report = agreement.run(rounds, seconds, _progress(rounds), graphs)
     else:
         report = bench.run(rounds, seconds, _progress(rounds))
     if json_to is not None:
