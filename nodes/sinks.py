@@ -45,7 +45,9 @@ class Mp4(Node):
     """
 
     video = Input("video", "F H W 3", "uint8", late="empty", optional=True, help="RGB pictures")
-    audio = Input("audio", "N", "float32", late="empty", optional=True, help="mono samples at any rate AAC knows")
+    audio = Input(
+        "audio", "N", "float32", late="empty", optional=True, guard="conceal", help="mono samples at any rate AAC knows"
+    )
     text = Input("text", late="empty", optional=True, help="words of the captions")
 
     path: Path = Param(path="output", help="file to write")

@@ -44,7 +44,7 @@ class Playout(Node):
 
     inputs: ClassVar[Mapping[str, Input]] = {
         "video": Input("video", "F H W 3", "uint8", late="empty", optional=True, help="RGB pictures"),
-        "audio": Input("audio", "N", "float32", late="empty", optional=True, help="mono samples"),
+        "audio": Input("audio", "N", "float32", late="empty", optional=True, guard="conceal", help="mono samples"),
         "text": Input("text", late="empty", optional=True, help="words"),
     }
     outputs: ClassVar[Mapping[str, Output]] = {

@@ -26,6 +26,10 @@ KINDS: tuple[Kind, ...] = ("video", "audio", "latent", "text", "tokens", "contex
 Late = Literal["gap", "hold", "empty", "wait"]
 LATES: tuple[Late, ...] = ("gap", "hold", "empty", "wait")
 
+Guard = Literal["off", "count", "conceal", "fail"]
+GUARDS: tuple[Guard, ...] = ("off", "count", "conceal", "fail")
+"""In order of strictness."""
+
 DTYPE_BYTES = {
     "uint8": 1, "int8": 1, "bool": 1, "int16": 2, "uint16": 2, "float16": 2, "bfloat16": 2,
     "int32": 4, "uint32": 4, "float32": 4, "int64": 8, "uint64": 8, "float64": 8,
@@ -137,14 +141,20 @@ class Input(Port):
         look_ahead: units after k that must have settled before k fires; adds ``look_ahead * T`` of latency.
             The node then gets a tuple of ``look_ahead + 1`` values.
         optional: may stay unconnected; the node then gets None.
+        guard: what is done about NaN and infinite numbers that come: ``off``: nothing; ``count``: they are told;
+            ``conceal``: the unit is lost, for all readers of the stream; ``fail``: the run ends. Of several readers the
+            strictest counts, and the unit is judged where it is made.
     """
 
     late: Late = "gap"
     look_ahead: int = 0
     optional: bool = False
+    guard: Guard = "count"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.guard not in GUARDS:
+            raise GraphError(f"input: found guard '{self.guard}' (expected one of: {listing(GUARDS)})")
         if self.late not in LATES:
             raise GraphError(f"input: found late '{self.late}' (expected one of: {listing(LATES)})")
         if self.look_ahead < 0:

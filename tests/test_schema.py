@@ -99,11 +99,11 @@ latency_ms: 240
 params: {path: out.mp4}
 processes: {main: {lanes: [loop, play], threads: 1}}
 nodes:
-  user: {type: capture.pattern, process: main, lane: loop, device: cpu, budget_ms: 1.5, ladder: [{beep: true}]}
+  user: {type: capture.pattern, process: main, lane: loop, device: cpu, budget_ms: 1.5, stall_s: 5, ladder: [{beep: true}]}
   old:
     type: flow.delay
     params: {units: 2}
-    inputs: {value: {from: user.video, delay: 1, init: zeros, memory: shared, late: hold}}
+    inputs: {value: {from: user.video, delay: 1, init: zeros, memory: shared, late: hold, guard: fail}}
   sync: {type: sync.playout, lane: play, inputs: {video: old.value, audio: user.audio}}
 exports: {inputs: {video: [old.value]}, outputs: {video: sync.video}, standalone: [user]}
 """)

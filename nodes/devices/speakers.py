@@ -33,7 +33,7 @@ class Speakers(Node):
     second.
     """
 
-    audio = Input("audio", "N", "float32", late="empty", help="mono samples at any rate")
+    audio = Input("audio", "N", "float32", late="empty", guard="conceal", help="mono samples at any rate")
 
     device: str = Param("", help="a number or a part of the name; empty: the system's choice")
     delay_ms: float = Param(30.0, min=10.0, max=500.0, help="sound kept back, so that a late unit leaves no hole")

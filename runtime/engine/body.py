@@ -15,6 +15,7 @@ from ..places import message_of, place_of, raised
 from ..plan.plan import NodePlan, Plan
 from ..schedule.decide import Fire, Given
 from ..schedule.scheduler import Result
+from .guards import Notice, guards_of, no_notice
 from .values import Contract, text_of, value_of
 
 Empty = Callable[[str, str, tuple[int, ...], str], Array]
@@ -54,9 +55,10 @@ class Body:
         node: the instance (parameters only).
         plan: its entry in the plan.
         graph: the plan of the whole graph, for times and contracts.
+        notice: takes notes: of what was found in the node's outputs.
     """
 
-    def __init__(self, node: Node, plan: NodePlan, graph: Plan) -> None:
+    def __init__(self, node: Node, plan: NodePlan, graph: Plan, notice: Notice = no_notice) -> None:
         self.node = node
         self.plan = plan
         self.graph = graph
@@ -69,6 +71,7 @@ class Body:
         self._contracts = {
             port: Contract(declared, graph.streams[f"{plan.name}.{port}"]) for port, declared in self._ports[1].items()
         }
+        self._guards = guards_of({port: graph.streams[f"{plan.name}.{port}"] for port in self._ports[1]}, notice)
 
     def open(self, threads: int = 1, empty: Empty | None = None, requests: Requests = NO_REQUESTS) -> None:
         """Open and warm the node, make its state.
@@ -178,6 +181,7 @@ class Body:
         with self._named("closing"), self._on_close:
             if self._is_open:
                 self._is_open = False
+                self.reports += [("guard", guard.report) for guard in self._guards.values() if guard.report]
                 self.node.close()
 
     @contextmanager
@@ -241,6 +245,13 @@ class Body:
         else:
             tensors = contract.tensors_of(where, emission.value)
         validity = emission.validity
+        guard = self._guards.get(port)
+        if guard is not None and (found := guard.fault_in(tensors)):
+            if guard.policy == "fail":
+                raise NodeError(f"{where}: found {found} (expected finite), mend the node, or write guard: conceal")
+            guard.strike(unit.index, found)
+            if guard.policy == "conceal":
+                tensors, validity = {}, Validity.MISSING
         if not tensors and validity is Validity.REAL:
             validity = Validity.EMPTY
         return Packet(

@@ -29,6 +29,7 @@ from ..schedule.decide import Fire
 from ..schedule.scheduler import Result
 from ..units import NS
 from .body import Body
+from .guards import Notice
 
 Kind = Literal["stall", "slow", "drop", "raise", "kill"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -141,15 +142,12 @@ def check_faults(faults: Iterable[Fault], plan: Plan, *, in_processes: bool) -> 
             )
 
 
-OnFault = Callable[[str], None]
-
-
 class FaultyBody(Body):
     """A body that suffers faults.
 
     Args:
         pause: waits for so many seconds; None where time is virtual.
-        on_fault: hears of every fault that strikes.
+        notice: takes a note of every fault that strikes.
     """
 
     def __init__(
@@ -158,12 +156,12 @@ class FaultyBody(Body):
         plan: NodePlan,
         graph: Plan,
         faults: Sequence[Fault],
-        on_fault: OnFault,
+        notice: Notice,
         pause: Callable[[float], None] | None = time.sleep,
     ) -> None:
-        super().__init__(node, plan, graph)
+        super().__init__(node, plan, graph, notice)
         self._faults = faults
-        self._on_fault = on_fault
+        self._notice = notice
         self._pause = pause
 
     def run(self, fire: Fire) -> Result:
@@ -176,7 +174,7 @@ class FaultyBody(Body):
         if not striking:
             return super().run(fire)
         units = f"unit {fire.first}" + (f"..{fire.last}" if fire.last > fire.first else "")
-        self._on_fault(f"node '{self.plan.name}', {units}: {', '.join(map(_what, striking))}")
+        self._notice("injected", f"node '{self.plan.name}', {units}: {', '.join(map(_what, striking))}")
         kinds = {fault.kind for fault in striking}
         if "kill" in kinds:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -211,12 +209,12 @@ def make_body(
     plan: NodePlan,
     graph: Plan,
     faults: Iterable[Fault],
-    on_fault: OnFault,
+    notice: Notice,
     pause: Callable[[float], None] | None = time.sleep,
 ) -> Body:
     """The body of a node: a plain one unless a fault names it."""
     own = [fault for fault in faults if fault.node == plan.name]
-    return FaultyBody(node, plan, graph, own, on_fault, pause) if own else Body(node, plan, graph)
+    return FaultyBody(node, plan, graph, own, notice, pause) if own else Body(node, plan, graph, notice)
 
 
 def costs_with(faults: Sequence[Fault], cost: Callable[[NodePlan, Fire], int]) -> Callable[[NodePlan, Fire], int]:

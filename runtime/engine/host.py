@@ -82,7 +82,7 @@ class ProcessHost:
         self._early: list[Callable[[Scheduler], None]] = []
         self._stalls: StallWatch | None = None
         self._bodies = {
-            n.name: make_body(resolve(n.target)(**n.params), n, self.plan, setup.faults, self._struck)
+            n.name: make_body(resolve(n.target)(**n.params), n, self.plan, setup.faults, self._notice)
             for n in self.plan.nodes_in(self.process)
         }
         self._calls = CallBoard(self.plan, setup.calls)
@@ -275,10 +275,10 @@ class ProcessHost:
         if self._taps is not None:
             self._taps.put(packet)
 
-    def _struck(self, text: str) -> None:
-        """A fault was injected."""
+    def _notice(self, kind: str, text: str) -> None:
+        """A body has something to tell."""
         with self._lock:
-            self._noticed.append(Note(self._now(), self.process, "injected", text))
+            self._noticed.append(Note(self._now(), self.process, kind, text))
 
     def _lane_opened(self, lane: Lane) -> None:
         with self._lock:

@@ -92,7 +92,7 @@ class LocalEngine:
         pause = None if self._is_virtual else time.sleep
         self._bodies = {
             name: make_body(
-                resolve(node.target)(**node.params), node, plan, options.faults, self._struck, pause
+                resolve(node.target)(**node.params), node, plan, options.faults, self._notice, pause
             )
             for name, node in plan.nodes.items()
         }  # fmt: skip
@@ -180,9 +180,9 @@ class LocalEngine:
         if packet.stream in self._tapped:
             self._observer.tap(packet)
 
-    def _struck(self, text: str) -> None:
-        """A fault was injected."""
-        self._noticed.append(("injected", text))
+    def _notice(self, kind: str, text: str) -> None:
+        """A body has something to tell."""
+        self._noticed.append((kind, text))
 
     def _hand_over(self) -> None:
         records: list[Record] = [*self._scheduler.take_events()]

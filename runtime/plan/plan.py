@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from ..errors import GraphError
-from ..ports import Kind, Late
+from ..ports import Guard, Kind, Late
 from ..units import NS, UnitClock
 
 Carrier = Literal["reference", "shared", "inline"]
@@ -46,6 +46,7 @@ class StreamPlan:
         window: units kept, ``ceil(latency / T) + largest delay + largest look-ahead + 2``.
         readers: processes other than ``process`` in which it is consumed.
         carrier: how it reaches them; ``reference`` when it stays at home.
+        guard: what is done about numbers that are not finite: the strictest that its readers ask for.
     """
 
     name: str
@@ -60,6 +61,7 @@ class StreamPlan:
     window: int
     readers: tuple[str, ...] = ()
     carrier: Carrier = "reference"
+    guard: Guard = "off"
 
     @property
     def max_bytes(self) -> int | None:

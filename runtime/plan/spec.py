@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, get_args
 
-from ..ports import LATES, Late
+from ..ports import GUARDS, LATES, Guard, Late
 from ..units import UnitClock
 from .keys import Key, Section, key, many, one
 from .kinds import At, ValueKind, choice, levels, named, names, number, port, rate, text, whole
@@ -123,6 +123,12 @@ class Edge(Section):
         None,
         unset="as the port says; a delayed edge has no gaps: empty after init: empty, else hold",
         help="what stands in for a unit that is not there in time",
+    )
+    guard: Guard | None = key(
+        choice(*GUARDS),
+        None,
+        unset="as the port says: count, but conceal into a playout, a file or a loudspeaker",
+        help="what is done about NaN and infinite numbers: nothing, they are told, the unit is lost, or the run ends",
     )
     mark: Mark = field(default=NOWHERE, repr=False)
     folder: Path | None = field(default=None, repr=False)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import did_you_mean, listing
+from ..ports import GUARDS, Guard, Output
 from ..units import MS, NS, UnitClock
 from .bind import Bound
 from .marks import Problems
@@ -141,10 +142,16 @@ def plan_stream(
         settle_ns=None if output.is_log else _settle_ns(nodes, edges, clock, homes[0] if len(homes) == 1 else home),
         window=_window(edges, clock, latency_ns),
         readers=tuple(name for name in homes if name != home),
+        guard=_guard(output, edges),
     )
     _check_zeros(stream, edges, problems)
     carrier = _carrier(stream, edges, nodes, problems, warnings)
     return replace(stream, carrier=carrier)
+
+
+def _guard(output: Output, edges: Sequence[BoundEdge]) -> Guard:
+    strictest: Guard = max((edge.guard for edge in edges), key=GUARDS.index, default="off")
+    return "count" if output.is_log and strictest == "conceal" else strictest  # a log loses nothing
 
 
 def plan_input(edge: BoundEdge) -> InputPlan:

@@ -9,7 +9,7 @@ from pathlib import Path
 import networkx as nx
 
 from ..errors import did_you_mean, listing
-from ..ports import Input, Late, Output
+from ..ports import Guard, Input, Late, Output
 from .bind import Bound, find_init
 from .marks import Mark, Problems
 from .spec import INITS, Edge, GraphSpec
@@ -53,6 +53,11 @@ class BoundEdge:
         if self.spec.late is None and self.input.late == "gap" and self.delay:
             return "empty" if self.init == "empty" else "hold"
         return self.spec.late or self.input.late
+
+    @property
+    def guard(self) -> Guard:
+        """Word for what is done about numbers that are not finite."""
+        return self.spec.guard or self.input.guard
 
     @property
     def is_forgiving(self) -> bool:
