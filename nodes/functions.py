@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib
 import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from ..runtime.errors import GraphError, did_you_mean, listing
 from ..runtime.places import raised
+from ..runtime.user_file import load_file
 
 WHERE = "flow.python"
 
@@ -46,7 +44,7 @@ def load_function(function: str, file: Path | str | None) -> Callable[[Any], Any
     check_function(function, file)
     source, name = _split(function, file)
     try:
-        module = importlib.import_module(source) if isinstance(source, str) else _load_file(source)
+        module = importlib.import_module(source) if isinstance(source, str) else load_file(source)
     except (Exception, SystemExit) as error:  # whatever the user's file does when it is run
         raise GraphError(f"{WHERE}: {source}: importing it raised {raised(error)}, correct it there") from error
     found = getattr(module, name, None)
@@ -63,23 +61,6 @@ def _split(function: str, file: Path | str | None) -> tuple[Path | str, str]:
     if not source or not name:
         raise GraphError(f"{WHERE}: found function '{function}' (expected file.py:name), or set params.file")
     return (Path(source).absolute(), name) if source.endswith(".py") else (source, name)
-
-
-def _load_file(path: Path) -> ModuleType:
-    """Run a file once a process, under a name made of its path."""
-    name = f"wangraph_function_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None, path
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
 
 
 def _no_function(source: str, name: str, has: set[str]) -> GraphError:

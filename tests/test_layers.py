@@ -16,7 +16,7 @@ from wangraph.nodes import CATALOGUE
 
 ROOT = Path(__file__).parents[1]
 
-AUTHOR_API = {"node", "packet", "parameters", "payload", "places", "ports", "units", "errors"}
+AUTHOR_API = {"node", "packet", "parameters", "payload", "places", "ports", "units", "user_file", "errors"}
 """What node files may import from runtime."""
 
 MAY_IMPORT = {

@@ -142,7 +142,7 @@ def _placed(packet: Packet, slot: Slot | None, frames: list[Frame]) -> tuple[Ten
             tensors.append(TensorHeader(name, dtype, array.shape, _IN_SLOT, slot.offset(name)))
             continue
         tensors.append(TensorHeader(name, dtype, array.shape, len(frames), 0))
-        frames.append(_bytes(array))
+        frames.append(bytes_of(array))
     return tuple(tensors)
 
 
@@ -257,7 +257,7 @@ def _tensor(where: str, tensor: TensorHeader, root: Bytes | None, frames: Sequen
         raise RunError(f"{where}: tensor '{tensor.name}': found shape {list(tensor.shape)}: {error}") from error
 
 
-def _bytes(array: Array) -> memoryview:
+def bytes_of(array: Array) -> memoryview:
     """The array's bytes in C order, little-endian; a copy only where they do not lie so already."""
     contiguous = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     return contiguous.reshape(-1).view(np.uint8).data

@@ -95,8 +95,8 @@ class Body:
             seed=self.graph.seed,
             device=self.plan.device,
             threads=threads,
-            input_shapes={i.port: self._shapes(i.stream) for i in self.plan.inputs},
-            output_shapes={p: self._shapes(f"{name}.{p}") for p in self.plan.outputs},
+            input_shapes={i.port: self.graph.streams[i.stream].shapes for i in self.plan.inputs},
+            output_shapes={p: self.graph.streams[f"{name}.{p}"].shapes for p in self.plan.outputs},
             connected_inputs=frozenset(wanted),
             connected_outputs=frozenset(s.removeprefix(f"{name}.") for s in read & consumed),
             report=lambda key, text: self.reports.append((key, text)),
@@ -279,10 +279,3 @@ class Body:
             kept = {p: v for p, v in outputs.items() if p not in self._ports[1] or self._ports[1][p].is_log}
             packets.update(self._packets(where, unit, kept))
         return packets
-
-    def _shapes(self, stream: str) -> dict[str, tuple[int, ...] | None]:
-        result: dict[str, tuple[int, ...] | None] = {}
-        for tensor in self.graph.streams[stream].tensors:
-            known = tensor.shape is not None and all(d is not None for d in tensor.shape)
-            result[tensor.name] = tuple(d or 0 for d in tensor.shape or ()) if known else None
-        return result

@@ -14,6 +14,12 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 """Read by the numeric libraries when they load, for every thread of a process: a call could set only its own."""
 
 
+def limit_threads(threads: int) -> None:
+    """Limit the numeric libraries of this process, which have not been loaded; what the user set stays."""
+    for name in THREAD_VARIABLES:
+        os.environ.setdefault(name, str(threads))
+
+
 class Launched(Protocol):
     """A process that was started.
 

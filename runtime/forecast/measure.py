@@ -15,10 +15,10 @@ from ..observe.records import Record, Transfer
 from ..packet import Validity
 from ..plan.plan import NodePlan, Plan
 from ..schedule.events import Firing, Settlement
+from ..units import MS
 from .body_shares import Share
 from .profile import CLOCK, Delay, Lateness, Machine, NodeCost, Profile
 
-MS = 1e6
 SKIPPED = 3
 """First units of a run, which meet cold caches: not measured."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..engine.launcher import limit_threads
 from ..engine.options import Options
 from ..engine.run import Run
 from ..errors import RunError
@@ -72,6 +72,5 @@ def shares_of(plan: Plan, units: int) -> dict[str, Share]:
     """Shares of each node's time; nothing where a live device cannot be opened twice."""
     if any(resolve(node.target).is_live for node in plan.nodes.values()):
         return {}
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(name, str(max(p.threads for p in plan.processes.values())))
+    limit_threads(max(p.threads for p in plan.processes.values()))
     return body_shares(plan, units)

@@ -13,9 +13,9 @@ from statistics import NormalDist
 
 from ..plan.plan import NodePlan, StreamPlan
 from ..schedule.decide import Fire
+from ..units import MS
 from .profile import CLOCK, DEFAULT_TRANSFER_MS, Profile
 
-MS = 1e6
 BLOCK = 8
 """Rows that stay in a row."""
 

@@ -11,11 +11,11 @@ from typing import Literal
 from ..packet import Validity
 from ..plan.plan import InputPlan, NodePlan
 from ..schedule.events import Firing
+from ..units import MS
 from .history import History
 from .lateness import may_start_ns
 from .outcome import MissingInput, awaited_unit, presented_unit
 
-MS = 1e6
 Kind = Literal["computing", "queue", "travel", "clock", "gone", "lost", "unknown"]
 
 MAX_CAUSES = 200

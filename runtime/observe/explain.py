@@ -18,7 +18,6 @@ from .history import History
 from .lateness import may_start_ns
 from .outcome import Outcome, awaited_unit
 
-MS = 1e6
 Part = Literal["clock", "release", "queue", "compute", "travel", "due"]
 
 NOTICED_NS = 50_000

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import importlib
 import importlib.util
 import inspect
 import logging
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +22,7 @@ from types import MappingProxyType, ModuleType
 from ..errors import GraphError, did_you_mean, listing
 from ..node import Node
 from ..places import raised
+from ..user_file import load_file
 
 GROUP = "wangraph.nodes"
 
@@ -211,23 +210,12 @@ def _load_module(name: str) -> ModuleType:
 
 
 def _load_file(path: Path) -> ModuleType:
-    """Run a ``.py`` file once a process, under one name made of its path: classes keep their identity."""
-    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
-    name = f"wangraph_file_{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{digest}"
-    if name in sys.modules:
-        return sys.modules[name]
     if not path.is_file():
         raise GraphError(f"file '{path}': not found (expected a Python file), it is sought beside the graph file")
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None, path
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        return load_file(path)
     except (Exception, SystemExit) as error:  # whatever the user's file does when it is run
-        del sys.modules[name]
         raise GraphError(_import_failed(f"file '{path}'", error)) from error
-    return module
 
 
 def _import_failed(what: str, error: BaseException) -> str:

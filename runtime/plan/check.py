@@ -130,16 +130,7 @@ def check(spec: GraphSpec, seed: int = 0) -> Checked:
 
 def output_shapes(plan: Plan, node: str) -> dict[str, dict[str, tuple[int, ...] | None]]:
     """Per output port and tensor, the resolved shape per unit; None where it is not known."""
-    return {port: _shapes(plan.streams[f"{node}.{port}"]) for port in plan.nodes[node].outputs}
-
-
-def _shapes(stream: StreamPlan) -> dict[str, tuple[int, ...] | None]:
-    result: dict[str, tuple[int, ...] | None] = {}
-    for tensor in stream.tensors:
-        sizes = [n for n in tensor.shape or () if n is not None]
-        is_known = tensor.shape is not None and len(sizes) == len(tensor.shape)
-        result[tensor.name] = tuple(sizes) if is_known else None
-    return result
+    return {port: plan.streams[f"{node}.{port}"].shapes for port in plan.nodes[node].outputs}
 
 
 def _latency_ns(spec: GraphSpec) -> int:

@@ -69,6 +69,16 @@ class StreamPlan:
         sizes = [t.max_bytes for t in self.tensors]
         return None if any(s is None for s in sizes) else sum(s or 0 for s in sizes)
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...] | None]:
+        """Resolved shape per unit, by tensor; None where it is not known."""
+        result: dict[str, tuple[int, ...] | None] = {}
+        for tensor in self.tensors:
+            sizes = [n for n in tensor.shape or () if n is not None]
+            is_known = tensor.shape is not None and len(sizes) == len(tensor.shape)
+            result[tensor.name] = tuple(sizes) if is_known else None
+        return result
+
 
 @dataclass(frozen=True)
 class InputPlan:

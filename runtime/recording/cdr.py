@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..channel.wire import DTYPES
+from ..channel.wire import DTYPES, bytes_of
 from ..errors import UserError
 from ..packet import NO_TENSORS, WHOLE, Array, Packet, Validity, frozen
 
@@ -155,7 +155,7 @@ def encode_packet(packet: Packet, n_frames: int) -> bytes:
         out.number("I", array.ndim)
         for size in array.shape:
             out.number("I", size)
-        out.data(_bytes(array))
+        out.data(bytes_of(array))
     return out.message()
 
 
@@ -209,7 +209,7 @@ def encode_image(picture: Array, pts_ns: int, frame_id: str) -> bytes:
     out.text("rgb8")
     out.number("B", 0)
     out.number("I", width * 3)
-    out.data(_bytes(picture))
+    out.data(bytes_of(picture))
     return out.message()
 
 
@@ -222,8 +222,3 @@ def decode_image(message: bytes) -> Array:
     if encoding != "rgb8":
         raise ValueError(f"a picture in {encoding}")
     return np.frombuffer(read.data(), np.uint8).reshape(height, width, 3)
-
-
-def _bytes(array: Array) -> memoryview:
-    contiguous = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    return contiguous.reshape(-1).view(np.uint8).data

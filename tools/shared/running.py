@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -70,6 +69,7 @@ def run_and_tell(
     Raises:
         WangraphError: the run could not start, or failed; the summary is printed before.
     """
+    from ...runtime.engine.launcher import limit_threads
     from ...runtime.engine.run import Run
 
     check_json(json_to)
@@ -77,7 +77,7 @@ def run_and_tell(
     targets = [Target("--trace", options.trace, TRACE), Target("-o", options.record, RECORDING)]
     check_targets(plan, [*targets, Target("--json", summary, JSON)], also_read)
     if not options.in_processes:
-        _limit_threads(max(p.threads for p in plan.processes.values()))
+        limit_threads(max(p.threads for p in plan.processes.values()))
     run = Run(plan, options)
     run.collector.listener = listener
     error: WangraphError | None = None
@@ -121,9 +121,3 @@ def _view(run: Run, silent: bool) -> AbstractContextManager[Any]:
     from .live import LiveView
 
     return LiveView(run)
-
-
-def _limit_threads(threads: int) -> None:
-    """In-process engines: the numeric libraries read these when they load, which is later."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(name, str(threads))

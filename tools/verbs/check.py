@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...runtime.errors import UserError
+from ...runtime.units import MS
 from ..shared.options import graph_argument, parse_sets, set_option
 from ..shared.tables import console, table, type_name
 from ..shared.timing import judged, print_timing, print_warnings
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
     from ...runtime.plan.check import Checked
     from ...runtime.plan.plan import NodePlan, Plan
-
-MS = 1_000_000
 
 
 @click.command()

@@ -22,6 +22,7 @@ from rich.markup import escape
 
 from ..._version import __version__
 from ...runtime.channel.segment import free_bytes, shared_folder
+from ...runtime.engine.launcher import THREAD_VARIABLES
 
 State = Literal["ok", "note", "lacks"]
 """Fine; works, but something is to be had or known; something of wangraph does not work."""
@@ -192,7 +193,7 @@ def _quota(path: Path) -> float | None:
 def _threads() -> list[Finding]:
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     found = "no limit" if soft == resource.RLIM_INFINITY else f"{soft} allowed"
-    settings = [f"{name}={os.environ[name]}" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in os.environ]
+    settings = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
     if settings:
         remedy = "unset it: threads are set per process, by processes.NAME.threads"
         return [Finding("threads", "note", f"{found}; {', '.join(settings)}", remedy)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...runtime.errors import UserError
+from ...runtime.units import MS
 from ..shared.tables import console, table
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from ...runtime.observe.explain import Explanation
     from ...runtime.observe.history import History
 
-MS = 1e6
 SHOWN = 10
 """Misses told one by one; the others are counted."""
 
