@@ -318,9 +318,11 @@ MEASURED = {
         "stalled": dict.fromkeys(("packets", "expected", "lost", "misses"), 0),
     },
     "live": {
-        **dict.fromkeys(("video_ms", "audio_ms"), FIGURES),
-        **dict.fromkeys(("shown_percent", "skew_ms", "underruns", "silence_ms"), 1.0),
-        **dict.fromkeys(("first_picture_s", "core_percent", "growth_mb"), None),
+        "ways": {
+            "client": {"video_ms": FIGURES, "audio_ms": FIGURES, "shown_percent": 99.0, "underruns": 0},
+            "page, socket": {"video_ms": None, "audio_ms": FIGURES, "carrier": "socket"},
+            "page, WebRTC": None,
+        }
     },
     "hop": {"us": {"774 KB": {"copy": FIGURES, "in_place": FIGURES}}},
 }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import av
 import numpy as np
 import pytest
 
 from wangraph.nodes.media.timecode import read_timecode
-from wangraph.tools.bench import live
+from wangraph.tools.bench import live, live_page
 from wangraph.tools.serve.codecs import JpegDecoder
 from wangraph.tools.serve.protocol import AudioFormat, VideoFormat
 
@@ -67,10 +70,28 @@ def test_the_graph_of_the_bench_takes_and_gives_picture_and_sound(tmp_path):
     assert (plan.clock.period_ns, plan.latency_ns) == (live.UNIT_MS * MS, live.LATENCY_MS * MS)
 
 
+def test_codes_and_beeps_of_a_page_are_paired_with_what_came_back():
+    own = [(1, 0.0), (2, 40.0), (3, 80.0), (1, 10_000.0)]
+    agent = [(249, 10.0), (1, 330.0), (3, 400.0), (1, 10_345.0)]
+    assert live_page.picture_lags(own, agent) == [330.0, 320.0, 345.0]
+    assert live_page.lags([0.0, 1000.0, 2000.0], [420.0, 1430.0, 3500.0]) == [420.0, 430.0]
+
+
+def test_the_pages_camera_and_microphone_are_files_that_a_browser_plays(tmp_path):
+    live_page.write_film(tmp_path / "camera.y4m", (320, 240))
+    with av.open(str(tmp_path / "camera.y4m")) as container:
+        codes = [read_timecode(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+    assert codes == list(range(250))
+    live_page.write_beeps(tmp_path / "microphone.wav")
+    with av.open(str(tmp_path / "microphone.wav")) as container:
+        sound = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    begun = np.flatnonzero(np.diff(np.flatnonzero(np.abs(sound) > 500), prepend=-48_000) > 24_000)
+    assert len(sound) == 480_000 and 6 <= len(begun) <= 9
+
+
 @pytest.mark.slow
-def test_a_short_round_finds_pictures_and_sound_again():
-    found = live.measure(seconds=5, visits=live.WARM_VISITS + 1)
-    assert found["video_ms"] is not None and found["audio_ms"] is not None
-    assert -40 < found["video_ms"]["p50"] < 2000 and 0 < found["audio_ms"]["p50"] < 2000
-    assert found["shown_percent"] > 0 and found["silence_ms"] < 1000
-    assert found["core_percent"] > 0
+def test_a_short_round_by_the_client_has_every_figure():
+    with live.served() as (link, pid):
+        found = asyncio.run(live._by_client(link, pid, 3, live.WARM_VISITS + 1))
+    assert {figure.key for figure in live._FIGURES} <= set(found)
+    assert found["shown_percent"] > 0 and found["core_percent"] > 0 and found["silence_ms"] is not None

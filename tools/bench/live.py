@@ -1,7 +1,8 @@
 """Talking with a served graph over loopback: what the way of sound and picture adds, and what a visitor costs.
 
-A graph without any model gives back what it gets, a unit and its deadline later. A visitor (`wangraph talk`'s, through
-the socket) sends pictures with a time code and a beep each second, and looks for both in what comes back.
+A graph without any model gives back what it gets, a unit and its deadline later. A visitor sends pictures with a time
+code and beeps, and looks for both in what comes back: `wangraph talk`'s client through the socket, and, where Chromium
+is, the page by either way.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from ..serve.clip import PART_SAMPLES, Piece
 from ..serve.codecs import Damaged, JpegDecoder, JpegEncoder
 from ..serve.measures import Measures, TalkFigures
 from ..serve.socket import RATE_HZ
+from . import live_page
 from .report import OnRound, Report, Round, Table, ignored, quantiles, report
 
 AIM = (
@@ -85,11 +87,14 @@ class _Figure:
     aim: str
 
 
+WAYS = {"client": "", "page, socket": "socket", "page, WebRTC": "webrtc"}
+"""Visitors by name; a page's with the carrier that it takes."""
+
 _FIGURES = (
     _Figure("added to picture, ms p50 / p95", "video_ms", "30 / 60"),
     _Figure("added to sound, ms p50 / p95", "audio_ms", "50 / 90"),
     _Figure("pictures shown, %", "shown_percent", "99"),
-    _Figure("skew p95, ms", "skew_ms", "40"),
+    _Figure("skew, ms: client p95, page p50", "skew_ms", "40"),
     _Figure("underruns", "underruns", "0"),
     _Figure("interruption to silence, ms", "silence_ms", "100"),
     _Figure("welcome to first picture, s", "first_picture_s", "2"),
@@ -99,41 +104,52 @@ _FIGURES = (
 
 
 def run(rounds: int = ROUNDS, seconds: float = SECONDS, on_round: OnRound = ignored) -> Report:
-    """Visit a server for so many seconds, interrupt it, and come and go once every two seconds of them.
+    """Visit a server for so many seconds in each way, interrupt it, and come and go once every two seconds of them.
 
     Returns:
-        Per round, by the keys of `_FIGURES`: numbers, or ``{"p50", "p95", ...}``, or None.
+        Per round ``{"ways": {name: figures}}``, by the keys of `_FIGURES`: numbers, ``{"p50", "p95", ...}`` or None.
 
     Raises:
         WangraphError: the server does not start, or a visit fails.
     """
     visits = max(WARM_VISITS + 1, int(seconds / 2))
+    size = f"{SIZE[0]}x{SIZE[1]}"
     parameters = {
-        "size": f"{SIZE[0]}x{SIZE[1]}",
+        "size": size,
         "owed_ms": OWED_MS,
         "seconds": seconds,
         "visits": visits,
-        "carrier": "socket",
+        "chromium": live_page.browser(),
     }
     return report("live", AIM, parameters, rounds, lambda: measure(seconds, visits), rank, on_round)
 
 
 def measure(seconds: float, visits: int) -> Round:
-    """One round, with a server of its own."""
+    """One round; a server of its own for each way."""
+    ways: dict[str, dict[str, Any] | None] = dict.fromkeys(WAYS)
     with served() as (link, pid):
-        return asyncio.run(_visited(link, pid, seconds, visits))
+        ways["client"] = asyncio.run(_by_client(link, pid, seconds, visits))
+    for name, carrier in WAYS.items():
+        if carrier and live_page.browser() is not None:
+            with served() as (link, pid):
+                ways[name] = _by_page(link, pid, carrier, seconds)
+    return {"ways": ways}
 
 
 def rank(measured: Round) -> float:
-    """The best round has the quickest sound."""
-    audio = measured["audio_ms"]
+    """The best round has the client's quickest sound."""
+    audio = measured["ways"]["client"]["audio_ms"]
     return float(audio["p95"]) if audio else float("inf")
 
 
 def table(report: Report) -> Table:
-    """A row for each round and figure."""
-    rows = [(r["round"], r["load_1m"], f.name, _printed(r[f.key]), f.aim) for r in report["rounds"] for f in _FIGURES]
-    return Table(("round", "load", "figure", "found", "aim"), rows)
+    """A row for each round and figure, a column for each way."""
+    rows = [
+        (r["round"], r["load_1m"], f.name, *(_printed((r["ways"][way] or {}).get(f.key)) for way in WAYS), f.aim)
+        for r in report["rounds"]
+        for f in _FIGURES
+    ]
+    return Table(("round", "load", "figure", *WAYS, "aim"), rows)
 
 
 @contextmanager
@@ -146,7 +162,7 @@ def served() -> Iterator[tuple[str, int]]:
     with TemporaryDirectory() as folder:
         path = Path(folder, "back.yaml")
         path.write_text(GRAPH)
-        command = [sys.executable, "-m", "wangraph", "serve", str(path), "--port", "0", "--no-webrtc"]
+        command = [sys.executable, "-m", "wangraph", "serve", str(path), "--port", "0"]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert server.stdout is not None and server.stderr is not None
         try:
@@ -165,7 +181,7 @@ def served() -> Iterator[tuple[str, int]]:
             server.stderr.close()
 
 
-async def _visited(link: str, pid: int, seconds: float, visits: int) -> Round:
+async def _by_client(link: str, pid: int, seconds: float, visits: int) -> dict[str, Any]:
     measures = Coded()
     used_s, begun_s = _processor_s(pid), time.monotonic()
     figures = await _talk(TalkOptions(link, seconds=seconds), Pattern(is_steady=False), measures)
@@ -189,6 +205,23 @@ async def _visited(link: str, pid: int, seconds: float, visits: int) -> Round:
         "core_percent": round(core_percent, 1),
         "growth_mb": round(_memory_mb(pid) - before_mb, 1),
         "outcomes": figures.outcomes,
+    }
+
+
+def _by_page(link: str, pid: int, carrier: str, seconds: float) -> dict[str, Any]:
+    used_s, begun_s = _processor_s(pid), time.monotonic()
+    found = live_page.visit(link, carrier, seconds, SIZE)
+    core_percent = 100 * (_processor_s(pid) - used_s) / (time.monotonic() - begun_s)
+    video, audio = _added(found["pictures_ms"]), _added(found["beeps_ms"])
+    return {
+        "video_ms": video,
+        "audio_ms": audio,
+        "shown_percent": round(4 * found["shown"] / seconds, 1),
+        "skew_ms": round(abs(audio["p50"] - video["p50"]), 1) if audio and video else None,
+        "underruns": found["underruns"],
+        "first_picture_s": round(found["begun_s"], 2),
+        "core_percent": round(core_percent, 1),
+        "carrier": found["carrier"],
     }
 
 
