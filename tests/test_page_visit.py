@@ -261,10 +261,19 @@ def test_the_state_the_level_and_the_times_of_units_are_shown(window, server):
         *(protocol.Times(k, [5.0, 4.0, 60.0], 110.0, "missed" if k == 3 else "real", -20.0, True) for k in range(6))
     )
     page.wait_for_function("() => document.getElementById('now').textContent.includes('of 6')")
-    assert page.locator("#now").inner_text() == "answer ready after 110 ms, played at 240 ms · 1 of 6 missed"
+    assert page.locator("#now").inner_text() == "answer ready after 110 ms of 240 · 1 of 6 missed"
     assert page.locator("#state").inner_text() == "speaking"
     assert page.get_by_role("meter").get_attribute("aria-valuetext") == "-20 decibels"
     assert page.locator("#parts li").all_inner_texts()[:4] == ["see\n5.0", "hear\n4.0", "think\n60", "waiting\n41"]
+
+
+def test_a_server_that_does_not_keep_up_is_named_until_it_does(window, server):
+    page = talk(window())
+    words = page.get_by_text("The server does not keep up")
+    server.send(*(protocol.Times(k, [5.0, 4.0, 300.0], -1.0, "missed") for k in range(30)))
+    words.wait_for()
+    server.send(*(protocol.Times(k, [5.0, 4.0, 60.0], 110.0, "real") for k in range(30, 60)))
+    words.wait_for(state="detached")
 
 
 def test_what_the_agent_sees_is_shown_on_demand(window, server):

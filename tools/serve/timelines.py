@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -61,8 +62,9 @@ class Timelines:
         events = feed.events(int(given) if given.isdigit() else 0)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await response.prepare(request)
-        while (event := await asyncio.to_thread(next, events, None)) is not None:
-            await response.write(event)
+        with suppress(ConnectionResetError):  # the page was closed
+            while (event := await asyncio.to_thread(next, events, None)) is not None:
+                await response.write(event)
         return response
 
     def _feed(self, visit: str) -> Feed | None:

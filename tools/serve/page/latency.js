@@ -37,6 +37,12 @@ export class Latency {
     this.write();
   }
 
+  // Of the newest units, how many had no answer in time; 0 until there are enough of them.
+  get missedShare() {
+    const recent = this.units.slice(-UNITS_OF_FIGURES);
+    return recent.length < UNITS_OF_FIGURES ? 0 : recent.filter((unit) => unit.outcome === "missed").length / recent.length;
+  }
+
   // Milliseconds of each part, bottom up. Nodes that work at the same time cannot stand on each other's shoulders:
   // their parts share what the answer took.
   stack({ node_ms: nodeMs, answered_ms: answeredMs }) {
@@ -119,7 +125,7 @@ export class Latency {
     const answered = recent.filter((unit) => unit.answered_ms >= 0).map((unit) => unit.answered_ms);
     const lost = this.units.filter((unit) => unit.outcome === "missed").length;
     const took = answered.length ? `${Math.round(median(answered))} ms` : "–";
-    setText(this.now, `answer ready after ${took}, played at ${Math.round(this.deadlineMs)} ms · ${lost} of ${this.units.length} missed`);
+    setText(this.now, `answer ready after ${took} of ${Math.round(this.deadlineMs)} · ${lost} of ${this.units.length} missed`);
     const waits = recent.map((unit) => this.stack(unit).at(-1));
     const byNode = this.nodes.map((_, i) => recent.map((unit) => unit.node_ms[i]).filter((ms) => ms >= 0));
     [...byNode, waits, [this.networkMs]].forEach((values, i) => setText(this.parts.children[i].lastChild, values.length ? rounded(median(values)) : "–"));

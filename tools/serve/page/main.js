@@ -13,7 +13,7 @@ import { Params } from "./params.js";
 import { TOKEN_HEADER, VERSION } from "./protocol.js";
 import { Settings } from "./settings.js";
 import { Visit } from "./visit.js";
-import { CARRIERS, INSECURE, NO_SOUND, OVER, WHY_SOCKET } from "./words.js";
+import { CARRIERS, INSECURE, NO_SOUND, OVER, SLOW, WHY_SOCKET } from "./words.js";
 
 const address = new URL("live", document.baseURI);
 address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
@@ -184,6 +184,7 @@ function message(message) {
       return captions.cut();
     case "times":
       latency.add(message);
+      warnOfMisses();
       return showLevel(message.heard_level);
     case "seen":
       return drawSeen(message.png);
@@ -192,6 +193,15 @@ function message(message) {
     case "problem":
       return notice("problem", message.text);
   }
+}
+
+let isStruggling = false;
+
+// Said once when it begins, and taken back once it is clearly over.
+function warnOfMisses() {
+  const was = isStruggling;
+  isStruggling = latency.missedShare > (was ? 0.1 : 0.5);
+  if (isStruggling !== was) notice("slow", isStruggling ? SLOW : "");
 }
 
 function carrier(name, why) {

@@ -30,6 +30,10 @@ export const INSECURE =
 export const NO_SOUND =
   "This browser plays no sound for this page: it has no AudioWorklet, or the page was not opened over https or localhost. Words and pictures still come.";
 
+export const SLOW =
+  "The server does not keep up: most answers come too late to be played, so the agent stands still or is silent. " +
+  "A machine with less to do, or a smaller model, would help.";
+
 const NO_WEBRTC = "no WebRTC here";
 export const WHY_SOCKET = {
   wanted: "as the address asks",
