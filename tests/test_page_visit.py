@@ -344,6 +344,23 @@ def test_leaving_says_goodbye_and_closes_the_devices(window, server):
     assert page.evaluate("sessionStorage.getItem('visit')") is None
 
 
+def test_a_camera_that_is_allowed_after_the_visitor_has_left_is_closed_again(window, server):
+    script = """
+      const whole = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      navigator.mediaDevices.getUserMedia = async (wanted) => {
+        const stream = await whole(wanted);
+        await new Promise((allow) => Object.assign(globalThis, { stream, allow }));
+        return stream;
+      };
+    """
+    page = talk(window(script=script))
+    page.wait_for_function("() => globalThis.allow")
+    page.get_by_role("button", name="leave").click()
+    page.evaluate("allow()")
+    page.wait_for_function("() => stream.getTracks().every((track) => track.readyState === 'ended')")
+    assert page.locator("#self").is_hidden()
+
+
 def test_a_visit_that_goes_on_elsewhere_can_be_taken_back(window, server):
     page = talk(window())
     server.send(protocol.Over("elsewhere", "", False))

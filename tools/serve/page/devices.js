@@ -70,8 +70,13 @@ export class Devices {
   adopt(stream, kinds) {
     for (const kind of kinds) {
       const device = this[kind];
+      const track = stream.getTracks().find((track) => track.kind === KINDS[kind].track);
+      if (!device.isWanted) {
+        track.stop(); // the visitor left while the browser was still asking
+        continue;
+      }
       device.track?.stop();
-      device.track = stream.getTracks().find((track) => track.kind === KINDS[kind].track);
+      device.track = track;
       device.state = "on";
       device.track.onended = () => this.lost(kind);
       this.on.problem(kind, "");
