@@ -49,13 +49,13 @@ from .recovery import PATIENCE_UNITS, catch_up, record_lost
 from .unit_tensor import shape_words
 
 if TYPE_CHECKING:
+    from ..wan_core.cache.kvslice import KVSlice
+    from ..wan_core.cache.resync import ContextLog
     from ..wan_core.exchange import ResponseUnit
     from ..wan_core.flow import Latents, Solver
-    from ..wan_core.kvslice import KVSlice
     from ..wan_core.model import DuplexModel
     from ..wan_core.performer import PerformerState
     from ..wan_core.reference import ReferenceState
-    from ..wan_core.resync import ContextLog
     from ..wan_core.thinker import ThinkerState
 
 STEPS = Param(2, min=1, max=64, help="solver steps, where the ladder says nothing else")
@@ -146,7 +146,7 @@ class ThinkerNode(ListeningNode):
         return self._begin(self.new_listener(), first_unit)
 
     def _begin(self, listener: Listener, first_unit: int) -> ThinkerSession:
-        from ..wan_core.resync import ContextLog
+        from ..wan_core.cache.resync import ContextLog
 
         log = ContextLog(self._model.cache, None if self._keeps_log else 0)
         session = ThinkerSession(self._thinker.new_state(1, first_unit), log, listener)
@@ -304,7 +304,7 @@ class PerformerNode(BackboneNode):
 
     def new_state(self) -> PerformerSession:
         """An empty log."""
-        from ..wan_core.resync import ContextLog
+        from ..wan_core.cache.resync import ContextLog
 
         return PerformerSession(self._performer.new_state(), ContextLog(self._model.cache))
 

@@ -213,7 +213,7 @@ class VideoCodecs(CodecFamily[VideoCodecConfig]):
 
     def load_own(self, params: Mapping[str, Any], ctx: NodeContext) -> tuple[Codec, VideoCodecConfig]:
         """Ours."""
-        from ..wan_core.video import VideoCodec
+        from ..wan_core.media.video import VideoCodec
 
         own = self.built(params, ctx, lambda preset: VideoCodec(preset.video))
         return own, own.config
@@ -243,7 +243,7 @@ class AudioCodecs(CodecFamily[AudioCodecConfig]):
 
     def load_own(self, params: Mapping[str, Any], ctx: NodeContext) -> tuple[Codec, AudioCodecConfig]:
         """Ours."""
-        from ..wan_core.audio import AudioCodec
+        from ..wan_core.media.audio import AudioCodec
 
         own = self.built(params, ctx, lambda preset: AudioCodec(preset.audio))
         return own, own.config

@@ -18,7 +18,7 @@ from ..wan_core.config import Preset
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..wan_core.kvslice import KVSlice
+    from ..wan_core.cache.kvslice import KVSlice
 
 CONTEXT = {"keys": "L K N D", "values": "L K N D", "place": "U 5", "digest": "U 16"}
 """Tensors of a packet. ``place`` is, per slice, its unit, tokens and slices of its kind before it, slices of the prefix
@@ -89,7 +89,7 @@ def packed(slices: Sequence[KVSlice]) -> dict[str, Array]:
 
 def unpacked(context: Context, device: str = "cpu") -> list[KVSlice]:
     """The slices of a packet; none of them where it was damaged so badly that they cannot be told apart."""
-    from ..wan_core.kvslice import KVSlice
+    from ..wan_core.cache.kvslice import KVSlice
 
     places, count = context["place"].tolist(), len(context["place"])
     if not count or len(context["digest"]) != count or context["keys"].shape[2] % count:

@@ -198,7 +198,7 @@ class DecodeAudio(Node):
         """The voice goes on from where it was; of our codec, without the sound still ringing from before."""
         import torch
 
-        from ..wan_core.audio import AudioDecoderState
+        from ..wan_core.media.audio import AudioDecoderState
 
         if isinstance(state, AudioDecoderState):
             state.tail = torch.zeros_like(state.tail)

@@ -37,7 +37,7 @@ from .unit_tensor import UnitTensor, shape_words
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..wan_core.mel import MelState
+    from ..wan_core.media.mel import MelState
     from ..wan_core.streaming import State
 
 PIXEL_SCALE = 1 / 127.5
@@ -168,7 +168,7 @@ class EncodeVideo(Node):
         """
         if not self.eyes or self.codec != "own":
             return None
-        from ..wan_core.eyes import load_eyes_of
+        from ..wan_core.media.eyes import load_eyes_of
 
         try:
             return load_eyes_of(self.checkpoint, ctx.device)
@@ -288,7 +288,7 @@ class EncodeMel(Node):
 
     def open(self, ctx: NodeContext) -> None:
         """Make the filters."""
-        from ..wan_core.mel import LogMel
+        from ..wan_core.media.mel import LogMel
 
         try:
             config = preset_of(self.checkpoint).mel

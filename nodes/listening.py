@@ -16,8 +16,8 @@ from ..wan_core.adapters.folder import EXTRA, is_installed
 from ..wan_core.adapters.tokenizer import check_language, load_language
 from ..wan_core.checkpoint_header import vocabulary_of
 from ..wan_core.config import Preset
+from ..wan_core.cost.model_cost import ModelCost
 from ..wan_core.errors import ModelError
-from ..wan_core.model_cost import ModelCost
 from ..wan_core.text import Language, NumberedTokens, TypedText
 from ..wan_core.vocabulary import Vocabulary
 from .checkpoint import CHECKPOINT, COMPILE, check_checkpoint, checkpoint_of, known_preset, load_weights

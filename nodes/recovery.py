@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..wan_core.kvslice import KVSlice
-    from ..wan_core.resync import ContextLog
+    from ..wan_core.cache.kvslice import KVSlice
+    from ..wan_core.cache.resync import ContextLog
     from ..wan_core.thinker import Thinker, ThinkerState
 
 PATIENCE_UNITS = 8

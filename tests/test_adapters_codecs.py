@@ -17,13 +17,13 @@ from wangraph.wan_core.adapters.folder import audio_config, kind_of, video_confi
 from wangraph.wan_core.adapters.mimi import load_mimi
 from wangraph.wan_core.adapters.wan_vae import load_wan_vae
 from wangraph.wan_core.config import preset
-from wangraph.wan_core.errors import ModelError
-from wangraph.wan_core.model_cost import (
+from wangraph.wan_core.cost.model_cost import (
     MIMI_FLOPS,
     MIMI_PARAMETERS,
     WAN_VAE_FLOPS_PER_PIXEL,
     WAN_VAE_PARAMETERS,
 )
+from wangraph.wan_core.errors import ModelError
 
 HEIGHT, WIDTH = 16, 24
 

@@ -5,9 +5,9 @@ import re
 import pytest
 import torch
 
-from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.config import AudioCodecConfig, preset
 from wangraph.wan_core.errors import ModelError
+from wangraph.wan_core.media.audio import AudioCodec
 
 CONFIG = preset("nano").audio
 

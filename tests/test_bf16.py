@@ -12,7 +12,7 @@ from test_backbone_nodes import opened, response, unit, user
 
 from wangraph.nodes.backbone import PerformerNode, ReferenceNode, ThinkerNode
 from wangraph.runtime.node_runner import NodeRunner
-from wangraph.wan_core import attention
+from wangraph.wan_core.backbone import attention
 from wangraph.wan_core.config import preset
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.performer import Performer

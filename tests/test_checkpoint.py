@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from wangraph.wan_core import checkpoint_header
-from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.checkpoint import load_part, save
 from wangraph.wan_core.checkpoint_header import check_part, inspect, preset_of, vocabulary_of
 from wangraph.wan_core.errors import ModelError
-from wangraph.wan_core.video import VideoCodec
+from wangraph.wan_core.media.audio import AudioCodec
+from wangraph.wan_core.media.video import VideoCodec
 from wangraph.wan_core.vocabulary import CONTROL, vocabulary
 
 

@@ -19,14 +19,14 @@ from wangraph.runtime.node import NodeContext
 from wangraph.runtime.units import UnitClock
 from wangraph.tools.cli import cli
 from wangraph.wan_core import compiling
-from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.compiling import compiled, compiled_codec, unit_lengths
 from wangraph.wan_core.config import preset
 from wangraph.wan_core.exchange import UserUnit
 from wangraph.wan_core.flow import Solver
+from wangraph.wan_core.media.audio import AudioCodec
+from wangraph.wan_core.media.video import VideoCodec
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.reference import Reference
-from wangraph.wan_core.video import VideoCodec
 
 NANO = preset("nano")
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wangraph.wan_core.conv import CausalConv1d, Past, causal_taps
+from wangraph.wan_core.media.conv import CausalConv1d, Past, causal_taps
 
 
 @pytest.fixture

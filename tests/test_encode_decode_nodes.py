@@ -19,7 +19,7 @@ from wangraph.runtime.packet import Packet, Validity, frozen
 from wangraph.runtime.units import UnitClock
 from wangraph.wan_core.checkpoint import load_part, save
 from wangraph.wan_core.errors import ModelError
-from wangraph.wan_core.video import VideoCodec
+from wangraph.wan_core.media.video import VideoCodec
 
 CLOCK = UnitClock()
 NODES = {node.__name__: node for node in (EncodeVideo, EncodeAudio, EncodeMel, DecodeVideo, DecodeAudio)}

@@ -23,12 +23,12 @@ from wangraph.tools.lab.world.face import Pose, render
 from wangraph.tools.lab.world.persona import PERSONAS
 from wangraph.tools.lab.world.signal import UNIT
 from wangraph.tools.lab.world.words import AGENT_WORDS
-from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.checkpoint import save, untrained
 from wangraph.wan_core.config import preset
 from wangraph.wan_core.errors import ModelError
+from wangraph.wan_core.media.audio import AudioCodec
+from wangraph.wan_core.media.video import VideoCodec
 from wangraph.wan_core.model import DuplexModel
-from wangraph.wan_core.video import VideoCodec
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from wangraph.tools.lab.world.life.material import read_material
 from wangraph.wan_core.checkpoint import save, untrained
 from wangraph.wan_core.config import preset
 from wangraph.wan_core.errors import ModelError
-from wangraph.wan_core.eyes import PART, Eyes, load_eyes_of
+from wangraph.wan_core.media.eyes import PART, Eyes, load_eyes_of
+from wangraph.wan_core.media.video import VideoCodec
 from wangraph.wan_core.train.eyes import EYES_RECIPE, EyesTask, Reader, Views
 from wangraph.wan_core.train.loop import Loop
-from wangraph.wan_core.video import VideoCodec
 
 SHAPES = preset("nano")
 CONFIG = SHAPES.video

@@ -13,9 +13,9 @@ from wangraph.runtime.errors import GraphError
 from wangraph.runtime.node import Node
 from wangraph.tools.cli import cli
 from wangraph.wan_core.config import CacheConfig, preset
+from wangraph.wan_core.cost.model_cost import ModelCost
 from wangraph.wan_core.exchange import UserUnit
 from wangraph.wan_core.model import DuplexModel
-from wangraph.wan_core.model_cost import ModelCost
 from wangraph.wan_core.thinker import Thinker
 
 OWN = """

@@ -131,10 +131,10 @@ def test_what_the_user_got_wrong_is_said_before_the_clock_starts_and_exits_with_
 
 
 def test_a_checkpoint_of_another_shape_is_refused_before_the_clock_starts(tmp_path):
-    from wangraph.wan_core.audio import AudioCodec
     from wangraph.wan_core.checkpoint import save
     from wangraph.wan_core.config import preset
-    from wangraph.wan_core.video import VideoCodec
+    from wangraph.wan_core.media.audio import AudioCodec
+    from wangraph.wan_core.media.video import VideoCodec
 
     nano = preset("nano")
     parts = {"video_codec": VideoCodec(nano.video), "audio_codec": AudioCodec(nano.audio)}

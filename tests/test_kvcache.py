@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from wangraph.wan_core.attention import Geometry
+from wangraph.wan_core.backbone.attention import Geometry
+from wangraph.wan_core.backbone.mask import tokens_of
+from wangraph.wan_core.backbone.rope import rotate, rotation
+from wangraph.wan_core.cache.kvcache import CachePass, KVCache
 from wangraph.wan_core.config import CacheConfig, preset
-from wangraph.wan_core.kvcache import CachePass, KVCache
-from wangraph.wan_core.mask import tokens_of
-from wangraph.wan_core.rope import rotate, rotation
 
 NANO = preset("nano")
 TOKENS = NANO.slots.clean

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wangraph.wan_core import thinker as thinker_module
-from wangraph.wan_core.attention import Geometry
+from wangraph.wan_core.backbone.attention import Geometry
+from wangraph.wan_core.backbone.mask import tokens_of
 from wangraph.wan_core.config import PRESETS, BackboneConfig, CacheConfig, SlotConfig, preset
 from wangraph.wan_core.embed import Embeddings
 from wangraph.wan_core.errors import ModelError
 from wangraph.wan_core.exchange import UserUnit
-from wangraph.wan_core.mask import tokens_of
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.patches import from_patches, to_patches
 from wangraph.wan_core.reference import Reference

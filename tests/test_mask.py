@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from wangraph.wan_core.backbone.mask import TailMask, tokens_of, visible
 from wangraph.wan_core.config import SlotConfig
-from wangraph.wan_core.mask import TailMask, tokens_of, visible
 
 SLOTS = SlotConfig()
 Y, U, S, N = slice(0, 4), slice(4, 9), slice(9, 12), slice(12, 16)

@@ -8,7 +8,7 @@ import torch
 
 from wangraph.wan_core.config import MelConfig
 from wangraph.wan_core.errors import ModelError
-from wangraph.wan_core.mel import FLOOR, LogMel, mel_filters
+from wangraph.wan_core.media.mel import FLOOR, LogMel, mel_filters
 
 CONFIG = MelConfig()
 SAMPLES = CONFIG.hops * CONFIG.hop

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from wangraph.runtime.errors import UserError
 from wangraph.tools.cli import cli
 from wangraph.wan_core.config import PRESETS, preset
-from wangraph.wan_core.model_cost import ModelCost
+from wangraph.wan_core.cost.model_cost import ModelCost
 
 
 def shown(*arguments: str) -> str:

@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from wangraph.wan_core import model_cost
-from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.config import (
     PRESETS,
     AudioCodecConfig,
@@ -24,14 +22,16 @@ from wangraph.wan_core.config import (
     VideoCodecConfig,
     preset,
 )
-from wangraph.wan_core.devices import DEVICES, Device, fits, load
+from wangraph.wan_core.cost import model_cost
+from wangraph.wan_core.cost.devices import DEVICES, Device, fits, load
+from wangraph.wan_core.cost.model_cost import ModelCost
 from wangraph.wan_core.exchange import ResponseUnit, UserUnit
 from wangraph.wan_core.flow import Latents
+from wangraph.wan_core.media.audio import AudioCodec
+from wangraph.wan_core.media.video import VideoCodec
 from wangraph.wan_core.model import DuplexModel
-from wangraph.wan_core.model_cost import ModelCost
 from wangraph.wan_core.performer import predict_clean
 from wangraph.wan_core.thinker import Thinker
-from wangraph.wan_core.video import VideoCodec
 
 OWN = ("nano", "tiny", "small")
 
@@ -215,5 +215,5 @@ def test_devices_are_listed_from_the_slowest():
 
 
 def test_the_cost_needs_no_torch():
-    code = "import sys; from wangraph.wan_core import devices, model_cost; sys.exit('torch' in sys.modules)"
+    code = "import sys; from wangraph.wan_core.cost import devices, model_cost; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,11 +8,12 @@ import pytest
 import torch
 from dialogue_toys import TIME, dialogue, offline, streamed, worst
 
-from wangraph.wan_core import embed, modulation
+from wangraph.wan_core import embed
+from wangraph.wan_core.backbone import modulation
+from wangraph.wan_core.backbone.modulation import PLACES, FlowModulation, Modulation
 from wangraph.wan_core.config import CacheConfig, preset
 from wangraph.wan_core.embed import PrefixTrack, UserTrack
 from wangraph.wan_core.model import DuplexModel
-from wangraph.wan_core.modulation import PLACES, FlowModulation, Modulation
 
 NANO = preset("nano")
 MODULATED = replace(NANO, flow_time="modulation")

@@ -10,8 +10,8 @@ import torch
 from dialogue_toys import TIME, dialogue, streamed, worst
 from test_window import ByDefinition
 
-from wangraph.wan_core import kvcache
 from wangraph.wan_core import model as model_module
+from wangraph.wan_core.cache import kvcache
 from wangraph.wan_core.config import CacheConfig, preset
 from wangraph.wan_core.embed import PrefixTrack
 from wangraph.wan_core.errors import ModelError

@@ -17,8 +17,8 @@ from wangraph.nodes.backbone import PerformerNode, ThinkerNode
 from wangraph.nodes.context import unpacked
 from wangraph.runtime.node import NodeContext
 from wangraph.runtime.packet import Validity
+from wangraph.wan_core.cache.resync import FROM_THE_START, ContextLog
 from wangraph.wan_core.config import CacheConfig, preset
-from wangraph.wan_core.resync import FROM_THE_START, ContextLog
 
 PERSONA = "your name is red"
 RESTARTING = f"{Path(__file__).with_name('restarting_thinker.py')}:Restarting"

@@ -11,14 +11,14 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from wangraph.wan_core import resync
+from wangraph.wan_core.cache import resync
+from wangraph.wan_core.cache.kvslice import sealed
+from wangraph.wan_core.cache.resync import FROM_THE_START, ContextLog
 from wangraph.wan_core.config import CacheConfig, preset
 from wangraph.wan_core.exchange import persona_prompt
 from wangraph.wan_core.flow import Solver
-from wangraph.wan_core.kvslice import sealed
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.performer import Performer
-from wangraph.wan_core.resync import FROM_THE_START, ContextLog
 from wangraph.wan_core.thinker import Thinker
 from wangraph.wan_core.vocabulary import vocabulary
 

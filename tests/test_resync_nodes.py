@@ -13,8 +13,8 @@ from wangraph.nodes.backbone import PerformerNode, ReferenceNode, ThinkerNode
 from wangraph.nodes.context import unpacked
 from wangraph.runtime.node import NodeContext
 from wangraph.runtime.packet import Validity
+from wangraph.wan_core.cache.resync import FROM_THE_START
 from wangraph.wan_core.flow import Solver
-from wangraph.wan_core.resync import FROM_THE_START
 
 LOSSY = f"{Path(__file__).with_name('lossy_thinker.py')}:Lossy"
 PERSONA = "your name is red you see a card"  # 8 words and the end of the line

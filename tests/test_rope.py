@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wangraph.wan_core.rope import rotate, rotation
+from wangraph.wan_core.backbone.rope import rotate, rotation
 
 HEAD_DIM, THETA = 8, 300.0
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from test_resync import WORDS, check, damaged, session, travel
 from test_window import ByDefinition
 
-from wangraph.wan_core import context, kvcache, resync
 from wangraph.wan_core import model as model_module
 from wangraph.wan_core import prefix as prefixing
+from wangraph.wan_core.cache import context, kvcache, resync
+from wangraph.wan_core.cache.resync import FROM_THE_START, ContextLog
 from wangraph.wan_core.config import CacheConfig, preset
 from wangraph.wan_core.embed import AgentTrack, PrefixTrack, UserTrack
 from wangraph.wan_core.exchange import PrefixUnit, ResponseUnit, UserUnit, persona_prompt
@@ -23,7 +24,6 @@ from wangraph.wan_core.flow import Solver
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.performer import Performer
 from wangraph.wan_core.reference import Reference
-from wangraph.wan_core.resync import FROM_THE_START, ContextLog
 from wangraph.wan_core.thinker import Thinker
 
 NANO = preset("nano")

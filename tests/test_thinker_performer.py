@@ -7,15 +7,16 @@ import pytest
 import torch
 from dialogue_toys import Dialogue, dialogue, offline, streamed, worst
 
-from wangraph.wan_core import attention, kvstate, rope
 from wangraph.wan_core import performer as performer_module
 from wangraph.wan_core import thinker as thinker_module
+from wangraph.wan_core.backbone import attention, rope
+from wangraph.wan_core.cache import kvstate
+from wangraph.wan_core.cache.kvcache import KVCache
 from wangraph.wan_core.config import CacheConfig, preset
 from wangraph.wan_core.embed import AgentTrack, DecisionTrack, UserTrack
 from wangraph.wan_core.errors import ModelError
 from wangraph.wan_core.exchange import Decision, ResponseUnit, UserUnit
 from wangraph.wan_core.flow import Latents, Solver
-from wangraph.wan_core.kvcache import KVCache
 from wangraph.wan_core.model import DuplexModel, laid_out
 from wangraph.wan_core.performer import Performer
 from wangraph.wan_core.reference import Reference

@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
-from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.config import preset
+from wangraph.wan_core.media.audio import AudioCodec
+from wangraph.wan_core.media.video import VideoCodec
 from wangraph.wan_core.train.codecs import (
     AUDIO_RECIPE,
     VIDEO_RECIPE,
@@ -18,7 +19,6 @@ from wangraph.wan_core.train.codecs import (
 )
 from wangraph.wan_core.train.loop import Loop
 from wangraph.wan_core.train.losses import snr_db
-from wangraph.wan_core.video import VideoCodec
 
 NANO = preset("nano")
 

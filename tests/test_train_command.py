@@ -15,10 +15,10 @@ from wangraph.tools.lab.train.drive import Drive
 from wangraph.tools.lab.train.interact import new_learner
 from wangraph.tools.lab.train.stages import locked
 from wangraph.tools.verbs.train import command
-from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.checkpoint import load_part, save
 from wangraph.wan_core.config import preset
 from wangraph.wan_core.errors import ModelError
+from wangraph.wan_core.media.audio import AudioCodec
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.train.state import load_state
 

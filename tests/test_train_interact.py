@@ -8,7 +8,7 @@ from train_toys import sequences
 from wangraph.tools.lab.train.labels import HEADS
 from wangraph.wan_core.checkpoint import save
 from wangraph.wan_core.config import preset
-from wangraph.wan_core.mel import LogMel
+from wangraph.wan_core.media.mel import LogMel
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.train.interact import (
     INTERACT_RECIPE,

@@ -6,10 +6,10 @@ from train_toys import sequences
 
 from wangraph.tools.lab.train.context import digest_of_weights
 from wangraph.tools.lab.train.labels import HEADS
-from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.config import preset
 from wangraph.wan_core.exchange import UserUnit
 from wangraph.wan_core.flow import Latents, Solver
+from wangraph.wan_core.media.audio import AudioCodec
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.train.interact import InteractTask, Learner
 from wangraph.wan_core.train.roll import Meeting, RollTask, roll_out

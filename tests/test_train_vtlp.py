@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from wangraph.wan_core.codec_config import MelConfig
-from wangraph.wan_core.mel import LogMel
+from wangraph.wan_core.media.mel import LogMel
 from wangraph.wan_core.train.vtlp import perturbed
 
 CONFIG = MelConfig()

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from wangraph.wan_core import attention
+from wangraph.wan_core.backbone import attention
+from wangraph.wan_core.backbone.mask import visible
 from wangraph.wan_core.config import BackboneConfig, preset
 from wangraph.wan_core.embed import AgentTrack, DecisionTrack, PrefixTrack, UserTrack
 from wangraph.wan_core.errors import ModelError
 from wangraph.wan_core.flow import Latents
-from wangraph.wan_core.mask import visible
 from wangraph.wan_core.model import DuplexModel
 
 NANO = preset("nano")

@@ -7,7 +7,7 @@ import torch
 
 from wangraph.wan_core.config import VideoCodecConfig, preset
 from wangraph.wan_core.errors import ModelError
-from wangraph.wan_core.video import VideoCodec
+from wangraph.wan_core.media.video import VideoCodec
 
 CONFIG = preset("nano").video
 FRAMES = (CONFIG.frames, CONFIG.height, CONFIG.width, 3)

@@ -11,15 +11,16 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from wangraph.wan_core import anchored, kvcache
+from wangraph.wan_core.backbone import anchored
+from wangraph.wan_core.backbone.mask import visible
+from wangraph.wan_core.backbone.rope import rotate, rotation
+from wangraph.wan_core.cache import kvcache
 from wangraph.wan_core.config import CacheConfig, preset
 from wangraph.wan_core.embed import AgentTrack, DecisionTrack, PrefixTrack, UserTrack
 from wangraph.wan_core.exchange import PrefixUnit, UserUnit
 from wangraph.wan_core.flow import Latents
-from wangraph.wan_core.mask import visible
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.performer import Performer
-from wangraph.wan_core.rope import rotate, rotation
 from wangraph.wan_core.thinker import Thinker
 
 NANO = preset("nano")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 
 from wangraph.tools.lab.train.labels import HEADS
-from wangraph.wan_core.audio import AudioCodec
 from wangraph.wan_core.checkpoint import save, untrained
 from wangraph.wan_core.config import Preset, preset
 from wangraph.wan_core.flow import Latents
+from wangraph.wan_core.media.audio import AudioCodec
+from wangraph.wan_core.media.video import VideoCodec
 from wangraph.wan_core.model import DuplexModel
 from wangraph.wan_core.train.interact import Understanding
 from wangraph.wan_core.train.sequences import Sequences
-from wangraph.wan_core.video import VideoCodec
 
 
 def sequences(rows: int = 2, units: int = 6, seed: int = 0, shapes: Preset | None = None) -> Sequences:

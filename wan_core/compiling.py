@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from .backbone.transformer import Block
 from .config import SlotConfig
 from .errors import ModelError
 from .model import DuplexModel
-from .transformer import Block
 
 Codec = TypeVar("Codec", bound=nn.Module)
 

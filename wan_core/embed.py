@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from .audio_encoder import UserAudioEncoder, UserAudioState
+from .backbone.modulation import FlowModulation, Modulation, modulations
 from .checks import check_input
 from .config import Preset
 from .errors import ModelError
 from .flow import Latents
-from .modulation import FlowModulation, Modulation, modulations
+from .media.audio_encoder import UserAudioEncoder, UserAudioState
 from .patches import to_patches
 
 MODALITIES = ("y_audio", "y_video", "u_text", "u_audio", "u_video", "event", "text")

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from .cache.kvslice import KVSlice
 from .embed import Absent, AgentTrack, DecisionTrack, PrefixTrack, UserTrack
-from .kvslice import KVSlice
 from .text import Language, TypedText
 
 

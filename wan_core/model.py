@@ -17,17 +17,17 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from .anchored import AnchoredSequence
-from .attention import Geometry, Memory, WholeSequence
+from .backbone.anchored import AnchoredSequence
+from .backbone.attention import Geometry, Memory, WholeSequence
+from .backbone.mask import TailMask, Tokens, joined, tokens_of, visible
+from .backbone.transformer import Transformer
+from .cache.kvcache import KVCache
 from .checks import check_input
 from .config import Preset
 from .embed import AgentTrack, DecisionTrack, Embeddings, Flow, PrefixTrack, UserTrack
 from .errors import ModelError
 from .flow import Latents
-from .kvcache import KVCache
-from .mask import TailMask, Tokens, joined, tokens_of, visible
 from .patches import from_patches
-from .transformer import Transformer
 
 
 @dataclass

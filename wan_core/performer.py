@@ -13,15 +13,15 @@ from dataclasses import dataclass
 
 import torch
 
+from .cache.context import ContextState, append_slice, no_digest
+from .cache.kvcache import CachePass
+from .cache.kvslice import KVSlice
+from .cache.kvstate import KVState
+from .cache.resync import follow
 from .checks import widened
-from .context import ContextState, append_slice, no_digest
 from .errors import ModelError
 from .flow import Latents, Solver, exits, noise
-from .kvcache import CachePass
-from .kvslice import KVSlice
-from .kvstate import KVState
 from .model import DuplexModel
-from .resync import follow
 
 
 @dataclass

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .anchored import AnchoredSequence
-from .attention import Memory, WholeSequence
+from .backbone.anchored import AnchoredSequence
+from .backbone.attention import Memory, WholeSequence
+from .backbone.mask import Tokens, tokens_of
 from .exchange import PrefixUnit, prefix_track
-from .mask import Tokens, tokens_of
 from .model import DuplexModel
 
 

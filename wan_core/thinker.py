@@ -21,9 +21,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .audio_encoder import UserAudioState
+from .backbone.mask import TailMask, Tokens, tokens_of, visible
+from .cache.context import ContextState, no_digest
+from .cache.kvcache import CachePass
+from .cache.kvslice import KVSlice, sealed
+from .cache.resync import follow
 from .checks import widened
-from .context import ContextState, no_digest
 from .embed import DecisionTrack, check_tokens
 from .errors import ModelError
 from .exchange import (
@@ -37,12 +40,9 @@ from .exchange import (
     user_track,
 )
 from .flow import GESTURE, chance
-from .kvcache import CachePass
-from .kvslice import KVSlice, sealed
-from .mask import TailMask, Tokens, tokens_of, visible
+from .media.audio_encoder import UserAudioState
 from .model import DuplexModel
 from .prefix import prefix_of
-from .resync import follow
 
 ABSORB_UNITS = 16
 """Units taken in by one pass; more would only make the mask larger."""

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from ...runtime.errors import UserError
+from ...wan_core.cache.kvstate import KVState
 from ...wan_core.config import CacheConfig, preset
 from ...wan_core.exchange import Decision, UserUnit
 from ...wan_core.flow import Solver
-from ...wan_core.kvstate import KVState
 from ...wan_core.model import DuplexModel
 from ...wan_core.reference import Reference, ReferenceState
 from .model import torch_threads

@@ -15,18 +15,18 @@ from typing import Any, TypeVar
 import torch
 
 from ...nodes.context import packed, unpacked
-from ...wan_core.audio import AudioCodec
+from ...wan_core.cache.context import ContextState
+from ...wan_core.cache.kvcache import KVCache
 from ...wan_core.compiling import compiled, compiled_codec
 from ...wan_core.config import CacheConfig, Preset, preset
-from ...wan_core.context import ContextState
 from ...wan_core.exchange import ResponseUnit, Thought, UserUnit
 from ...wan_core.flow import Latents, Solver
-from ...wan_core.kvcache import KVCache
-from ...wan_core.mel import LogMel
+from ...wan_core.media.audio import AudioCodec
+from ...wan_core.media.mel import LogMel
+from ...wan_core.media.video import VideoCodec
 from ...wan_core.model import DuplexModel, laid_out
 from ...wan_core.performer import Performer
 from ...wan_core.thinker import Thinker
-from ...wan_core.video import VideoCodec
 from . import pair
 from .report import OnRound, Report, Round, Table, ignored, quantiles, report
 

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from ...wan_core.backbone.mask import Tokens, tokens_of, visible
+from ...wan_core.backbone.rope import rotate, rotation
 from ...wan_core.embed import Flow
 from ...wan_core.exchange import Decision, ResponseUnit, UserUnit, agent_track, decision_track, user_track
 from ...wan_core.flow import Latents, Solver, euler, noise
-from ...wan_core.mask import Tokens, tokens_of, visible
 from ...wan_core.model import DuplexModel
-from ...wan_core.rope import rotate, rotation
 
 
 class PlainPass:
@@ -34,7 +34,7 @@ class PlainPass:
         self.bias = bias.masked_fill(~seen, float("-inf"))
 
     def attend(self, layer: int, qk: Tensor, v: Tensor) -> Tensor:
-        """See `wan_core.attention.Memory`."""
+        """See `wan_core.backbone.attention.Memory`."""
         geometry = self.plain.model.geometry
         rotated = rotate(qk, self.by)
         q, k = rotated[:, :, : -geometry.kv_heads], rotated[:, :, -geometry.kv_heads :]

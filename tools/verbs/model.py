@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ...wan_core.config import Preset
-    from ...wan_core.model_cost import ModelCost
+    from ...wan_core.cost.model_cost import ModelCost
 
 GIGA = 1e9
 _PREFIXES = ("", "K", "M", "G", "T", "P")
@@ -53,8 +53,8 @@ def command(preset: str | None, minutes: float, steps: int, as_json: bool) -> No
 
 def describe(preset: Preset, minutes: float, steps: int) -> dict[str, Any]:
     """The card as JSON holds it; bytes and operations are whole numbers, times milliseconds."""
-    from ...wan_core.devices import BANDWIDTH_SHARE, COMPUTE_SHARE, fits, load
-    from ...wan_core.model_cost import BF16_BYTES, FP32_BYTES, ModelCost
+    from ...wan_core.cost.devices import BANDWIDTH_SHARE, COMPUTE_SHARE, fits, load
+    from ...wan_core.cost.model_cost import BF16_BYTES, FP32_BYTES, ModelCost
 
     cost = ModelCost(preset)
     units = cost.units_in(minutes)

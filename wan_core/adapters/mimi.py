@@ -18,12 +18,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from ..backbone.rope import rotate, rotation
 from ..checks import check_input, check_rows
 from ..config import AudioCodecConfig
-from ..conv import Past
 from ..errors import ModelError
-from ..latent import LatentScale
-from ..rope import rotate, rotation
+from ..media.conv import Past
+from ..media.latent import LatentScale
 from ..streaming import State
 from .folder import audio_config, require
 from .loading import from_folder, quiet

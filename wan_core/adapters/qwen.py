@@ -16,11 +16,11 @@ import safetensors
 import torch
 from torch import Tensor
 
-from ..attention import WholeSequence
+from ..backbone.attention import WholeSequence
+from ..backbone.mask import Tokens
 from ..checkpoint_header import TensorInfo, inspect
 from ..config import Preset, preset
 from ..errors import ModelError
-from ..mask import Tokens
 from ..model import DuplexModel
 from .folder import backbone_config, read_config
 

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from ..checks import check_input, check_rows
 from ..config import VideoCodecConfig
-from ..conv import Past
 from ..errors import ModelError
-from ..latent import LatentScale
+from ..media.conv import Past
+from ..media.latent import LatentScale
 from ..streaming import State
 from .folder import require, video_config
 from .loading import from_folder

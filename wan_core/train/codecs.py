@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..audio import MEL_BANDS, AudioCodec
-from ..video import VideoCodec
+from ..media.audio import MEL_BANDS, AudioCodec
+from ..media.video import VideoCodec
 from .loop import Loss, generator_on
 from .losses import picture_loss, psnr_db, snr_db, spectral_loss, waveform_loss
 from .schedule import Recipe

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..eyes import Eyes
+from ..media.eyes import Eyes
 from .loop import Loss, generator_on
 from .schedule import Recipe
 

@@ -19,7 +19,7 @@ from ..checkpoint import load_part
 from ..checkpoint_header import find, inspect
 from ..embed import AgentTrack
 from ..flow import Latents, interpolate, loss_weight, training_times
-from ..mel import LogMel
+from ..media.mel import LogMel
 from ..model import DuplexModel, Predictions
 from ..vocabulary import NO_GESTURE, PAD
 from .loop import Loss, generator_on

@@ -21,12 +21,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ..audio import AudioCodec
+from ..cache.kvstate import KVState
 from ..embed import AgentTrack, DecisionTrack, PrefixTrack
 from ..exchange import Decision, PrefixUnit, ResponseUnit, UserUnit
 from ..flow import Latents, Solver, euler, interpolate, training_times
-from ..kvstate import KVState
-from ..mel import LogMel
+from ..media.audio import AudioCodec
+from ..media.mel import LogMel
 from ..model import DuplexModel
 from ..performer import predict_clean, solve
 from ..thinker import Thinker

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..embed import Absent, AgentTrack, DecisionTrack, PrefixTrack, UserTrack
 from ..flow import Latents
-from ..mel import LogMel
+from ..media.mel import LogMel
 from .vtlp import perturbed
 
 

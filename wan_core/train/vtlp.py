@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..config import MelConfig
-from ..mel import FLOOR, hz_of, mel_of, mel_range
+from ..media.mel import FLOOR, hz_of, mel_of, mel_range
 
 
 def perturbed(mel: Tensor, factor: Tensor, tilt: Tensor, config: MelConfig) -> Tensor:

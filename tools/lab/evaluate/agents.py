@@ -15,19 +15,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ....wan_core.audio import AudioCodec, AudioDecoderState, AudioEncoderState
 from ....wan_core.checkpoint import load_part, untrained
 from ....wan_core.checkpoint_header import find, inspect, vocabulary_of
 from ....wan_core.errors import ModelError
 from ....wan_core.exchange import PrefixUnit, ResponseUnit, persona_prompt
 from ....wan_core.exchange import UserUnit as ModelUnit
-from ....wan_core.eyes import Eyes, Sight, load_eyes_of
 from ....wan_core.flow import Latents, Solver
-from ....wan_core.mel import LogMel, MelState
+from ....wan_core.media.audio import AudioCodec, AudioDecoderState, AudioEncoderState
+from ....wan_core.media.eyes import Eyes, Sight, load_eyes_of
+from ....wan_core.media.mel import LogMel, MelState
+from ....wan_core.media.video import VideoCodec, VideoDecoderState, VideoEncoderState
 from ....wan_core.model import DuplexModel
 from ....wan_core.performer import Performer, PerformerState
 from ....wan_core.thinker import Thinker, ThinkerState
-from ....wan_core.video import VideoCodec, VideoDecoderState, VideoEncoderState
 from ....wan_core.vocabulary import PAD
 from ..train.data import WORLD_VERSION
 from ..train.persona_prompt import prompt_for

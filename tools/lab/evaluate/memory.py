@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ....wan_core.exchange import Decision, ResponseUnit, UserUnit
 from ....wan_core.flow import Solver
-from ....wan_core.mel import LogMel
+from ....wan_core.media.mel import LogMel
 from ....wan_core.performer import solve
 from ....wan_core.thinker import Thinker
 from ..world.cues import UserUnit as Met

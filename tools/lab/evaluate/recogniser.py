@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ....runtime.errors import MediaError
 from ....wan_core.config import MelConfig
-from ....wan_core.mel import LogMel
+from ....wan_core.media.mel import LogMel
 from ..world.persona import PERSONAS
 from ..world.signal import MS, RATE, UNIT, Sound, glide, low_pass
 from ..world.voices import Bank

@@ -12,7 +12,7 @@ import torch
 
 from ....runtime.errors import MediaError
 from ....wan_core.exchange import ResponseUnit, UserUnit
-from ....wan_core.mel import LogMel
+from ....wan_core.media.mel import LogMel
 from ....wan_core.performer import Performer
 from ....wan_core.thinker import Thinker
 from ....wan_core.train.interact import load_understanding

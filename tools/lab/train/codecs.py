@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from ....runtime.errors import UserError
-from ....wan_core.audio import AudioCodec
 from ....wan_core.checkpoint import load_part
 from ....wan_core.checkpoint_header import CODECS, inspect
 from ....wan_core.errors import ModelError
+from ....wan_core.media.audio import AudioCodec
+from ....wan_core.media.video import VideoCodec
 from ....wan_core.train.codecs import (
     AUDIO_RECIPE,
     VIDEO_RECIPE,
@@ -29,7 +30,6 @@ from ....wan_core.train.codecs import (
 )
 from ....wan_core.train.loop import Loop
 from ....wan_core.train.state import load_state
-from ....wan_core.video import VideoCodec
 from .contact_sheet import Picture, spectrogram, stack, strip, write_png
 from .context import CODEC_STAGES, TrainingContext
 from .labels import POSE

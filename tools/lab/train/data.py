@@ -32,9 +32,9 @@ from .persona_prompt import TRAINED
 from .views import view_of
 
 if TYPE_CHECKING:
-    from ....wan_core.audio import AudioCodec
-    from ....wan_core.eyes import Sight
-    from ....wan_core.video import VideoCodec
+    from ....wan_core.media.audio import AudioCodec
+    from ....wan_core.media.eyes import Sight
+    from ....wan_core.media.video import VideoCodec
 
 WORLD_VERSION = 3
 """Counts changes of the world after which dialogues of the same seed are other ones."""
@@ -187,10 +187,10 @@ def _maker(spec: DataSpec, codecs: Path | None, eyes: Path | None) -> Callable[[
     bank = spec.bank()
     if spec.kind == "media":
         return lambda number: _dialogue(spec, bank, number)
-    from ....wan_core.audio import AudioCodec
     from ....wan_core.checkpoint import load_part
-    from ....wan_core.eyes import PART, Eyes
-    from ....wan_core.video import VideoCodec
+    from ....wan_core.media.audio import AudioCodec
+    from ....wan_core.media.eyes import PART, Eyes
+    from ....wan_core.media.video import VideoCodec
 
     assert codecs is not None, spec
     video = load_part(codecs, "video_codec", lambda shapes: VideoCodec(shapes.video)).module

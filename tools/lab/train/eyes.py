@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ....runtime.errors import UserError
 from ....wan_core.checkpoint import load_part
-from ....wan_core.eyes import PART, Eyes, Sight, load_eyes_of
+from ....wan_core.media.eyes import PART, Eyes, Sight, load_eyes_of
+from ....wan_core.media.video import VideoCodec
 from ....wan_core.train.codecs import Probe, probe
 from ....wan_core.train.eyes import EYES_RECIPE, EyesTask, Reader, Views
 from ....wan_core.train.loop import Loop
-from ....wan_core.video import VideoCodec
 from .codecs import GATE, load_codecs
 from .context import TrainingContext
 from .labels import POSE

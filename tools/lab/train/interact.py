@@ -8,20 +8,20 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ....wan_core.audio import AudioCodec
 from ....wan_core.checkpoint import load_part
 from ....wan_core.config import Preset
 from ....wan_core.exchange import UserUnit
-from ....wan_core.eyes import PART, Eyes
 from ....wan_core.flow import Latents
-from ....wan_core.mel import LogMel
+from ....wan_core.media.audio import AudioCodec
+from ....wan_core.media.eyes import PART, Eyes
+from ....wan_core.media.mel import LogMel
+from ....wan_core.media.video import VideoCodec
 from ....wan_core.model import DuplexModel
 from ....wan_core.reference import Reference
 from ....wan_core.train.interact import INTERACT_RECIPE, InteractTask, Learner, load_understanding, validate
 from ....wan_core.train.loop import Loop
 from ....wan_core.train.schedule import Recipe
 from ....wan_core.train.sequences import Sequences
-from ....wan_core.video import VideoCodec
 from ..world.signal import Sound
 from .codecs import load_codecs
 from .contact_sheet import Picture, spectrogram, stack, strip, write_png

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....wan_core.audio import AudioCodec, AudioEncoderState
 from ....wan_core.embed import PrefixTrack
 from ....wan_core.exchange import UserUnit
-from ....wan_core.eyes import Sight
 from ....wan_core.flow import Latents
+from ....wan_core.media.audio import AudioCodec, AudioEncoderState
+from ....wan_core.media.eyes import Sight
+from ....wan_core.media.video import VideoCodec, VideoEncoderState
 from ....wan_core.train.roll import Meeting
 from ....wan_core.train.sequences import Sequences, prompt_track
-from ....wan_core.video import VideoCodec, VideoEncoderState
 from ..world.camera import Camera
 from ..world.cues import AgentUnit
 from ..world.cues import UserUnit as WorldUnit

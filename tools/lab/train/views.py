@@ -21,7 +21,7 @@ from ..world.signal import UNIT, Sound
 from .labels import POSE, pose_numbers
 
 if TYPE_CHECKING:
-    from ....wan_core.video import VideoCodec
+    from ....wan_core.media.video import VideoCodec
 
 PLAIN_LOOKS = np.asarray((0.2, 0.3, 0.2, 0.3, 0.5, 0.5, 0.5, 0.5, 0.3, 0.5, 0.0, 0.5, 0.5, 0.5), np.float32)
 """Who is drawn for everybody. Who cannot be seen is drawn at rest, looking at the agent: it shall listen to them."""

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from .config import CACHE_CHANNELS, BackboneConfig
+from ..config import CACHE_CHANNELS, BackboneConfig
 from .mask import Tokens, remembered, visible
 from .rope import Rotation, rotate, rotation
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .checks import check_input, check_rows
-from .config import MelConfig
-from .streaming import State
+from ..checks import check_input, check_rows
+from ..config import MelConfig
+from ..streaming import State
 
 LOWEST_HZ = 60.0
 HIGHEST_HZ = 7600.0

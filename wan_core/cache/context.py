@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .checks import check_input, check_shape
-from .errors import ModelError
+from ..checks import check_input, check_shape
+from ..errors import ModelError
+from ..streaming import State
 from .kvcache import KVCache
 from .kvslice import DIGEST_BYTES, NO_DIGEST, KVSlice, chained_digest
 from .kvstate import KVState
-from .streaming import State
 
 
 @dataclass

@@ -29,8 +29,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .attention import HIDDEN, HIDDEN_CHANNEL, UNIT_CHANNEL
-from .streaming import State
+from ..backbone.attention import HIDDEN, HIDDEN_CHANNEL, UNIT_CHANNEL
+from ..streaming import State
 
 REBASE_UNITS = 32
 """The unit channel counts from a base that follows the present at this distance: near keys keep float32's precision."""

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .checkpoint import load_part
-from .checkpoint_header import find, inspect
-from .checks import check_input, check_rows
-from .config import VideoCodecConfig
+from ..checkpoint import load_part
+from ..checkpoint_header import find, inspect
+from ..checks import check_input, check_rows
+from ..config import VideoCodecConfig
+from ..streaming import State
 from .conv import Past, causal_taps
-from .streaming import State
 from .video import VideoCodec
 
 PART = "eyes"

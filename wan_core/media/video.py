@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .checks import check_input, check_rows
-from .config import VideoCodecConfig
+from ..checks import check_input, check_rows
+from ..config import VideoCodecConfig
+from ..errors import ModelError
+from ..streaming import State
 from .conv import Past, causal_taps
-from .errors import ModelError
 from .latent import LatentScale, Posterior
-from .streaming import State
 
 
 @dataclass

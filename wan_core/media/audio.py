@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .checks import check_input, check_rows
-from .config import AudioCodecConfig
+from ..checks import check_input, check_rows
+from ..config import AudioCodecConfig
+from ..errors import ModelError
+from ..streaming import State
 from .conv import CausalConv1d, Past
-from .errors import ModelError
 from .latent import LatentScale, Posterior
 from .mel import MelBands
-from .streaming import State
 
 GAIN = 8.0
 """Samples are multiplied by this inside: speech then has about unit variance."""

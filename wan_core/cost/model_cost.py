@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from .config import CACHE_CHANNELS, AudioCodecConfig, MelConfig, Preset, VideoCodecConfig
+from ..config import CACHE_CHANNELS, AudioCodecConfig, MelConfig, Preset, VideoCodecConfig
 
 FP32_BYTES, BF16_BYTES = 4, 2
 TIME_FREQUENCIES = 16

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from ..config import CacheConfig
 from .attention import Geometry
-from .config import CacheConfig
 from .mask import Tokens, remembered, visible
 from .rope import rotate
 

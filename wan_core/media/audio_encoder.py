@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from .config import MelConfig
+from ..config import MelConfig
+from ..streaming import State
 from .conv import CausalConv1d, Past
-from .streaming import State
 
 
 @dataclass

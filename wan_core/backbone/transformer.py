@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from ..config import BackboneConfig
 from .attention import Attention, Memory
-from .config import BackboneConfig
 from .modulation import ATTENTION, FEED_FORWARD, Modulation
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .config import Position, SlotConfig
+from ..config import Position, SlotConfig
 
 
 class Tokens(NamedTuple):

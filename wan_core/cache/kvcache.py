@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .attention import HIDDEN, HIDDEN_CHANNEL, UNIT_CHANNEL, Geometry
-from .config import CACHE_CHANNELS, Preset
+from ..backbone.attention import HIDDEN, HIDDEN_CHANNEL, UNIT_CHANNEL, Geometry
+from ..backbone.mask import TailMask, tokens_of
+from ..backbone.rope import Rotation, rotate
+from ..config import CACHE_CHANNELS, Preset
 from .kvstate import KVState, base_of, lengthened
-from .mask import TailMask, tokens_of
-from .rope import Rotation, rotate
 
 
 def _turned(keys: Tensor, by: Rotation) -> Tensor:

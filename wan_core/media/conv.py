@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .streaming import State
+from ..streaming import State
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""The Transformer of both halves: blocks, attention, positions, masks, and what flow time does to them."""

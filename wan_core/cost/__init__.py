@@ -1,0 +1,1 @@
+"""Cost of a preset by arithmetic, and the devices that hold it. Imports no torch."""
