@@ -125,7 +125,9 @@ class Mp4(Node):
         try:
             writer.close(last)
         finally:
-            self._ctx.report("wrote", str(self.path))
+            is_empty = not Path(self.path).exists() or not Path(self.path).stat().st_size
+            text = f"{self.path}: 0 bytes, the run ended before its first unit was written"
+            self._ctx.report("warning" if is_empty else "wrote", text if is_empty else str(self.path))
             if self._srt is not None and self._srt.n_captions:
                 self._ctx.report("captions", str(self._srt.path))
 

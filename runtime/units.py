@@ -14,6 +14,9 @@ from .errors import GraphError
 NS = 1_000_000_000
 MS = 1_000_000
 
+USUAL_RATES_HZ = (8000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+"""Sampling rates that devices and models have."""
+
 
 @dataclass(frozen=True, slots=True)
 class UnitClock:
@@ -73,9 +76,20 @@ class UnitClock:
         if exact.denominator != 1:
             raise GraphError(
                 f"clock: {rate_hz} Hz gives {float(exact):.3f} samples per unit of {float(self.period * 1000):g} ms "
-                "(expected a whole number), choose another rate_hz, fps or unit_frames"
+                f"(expected a whole number), choose {self._whole_choices(rate_hz)}"
             )
         return int(exact)
+
+    def _whole_choices(self, rate_hz: int) -> str:
+        """The nearest clocks and rates that give whole numbers of samples, in words."""
+        step = (rate_hz / self.fps).denominator
+        below = self.unit_frames // step * step
+        frames = [n for n in (below, below + step) if n]
+        whole = [rate for rate in USUAL_RATES_HZ if (self.period * rate).denominator == 1]
+        rates = sorted(sorted(whole, key=lambda rate: abs(rate - rate_hz))[:2])
+        choices = ["unit_frames " + " or ".join(f"{n} ({float(1000 * n / self.fps):g} ms)" for n in frames)]
+        choices += [f"rate_hz {' or '.join(map(str, rates))}"] if rates else []
+        return ", ".join([*choices, "or another fps"])
 
     def units_for(self, seconds: float) -> int:
         """Units needed to cover ``seconds``, rounded up."""

@@ -122,5 +122,5 @@ def test_samples_must_be_whole_per_unit():
         opened(CapturePattern(rate_hz=16001))
     assert str(error.value) == (
         "clock: 16001 Hz gives 2560.160 samples per unit of 160 ms (expected a whole number), "
-        "choose another rate_hz, fps or unit_frames"
+        "choose unit_frames 25 (1000 ms), rate_hz 16000 or 22050, or another fps"
     )

@@ -93,8 +93,8 @@ def test_unknown_keys_names_and_values_are_told_with_their_place(tmp_path, monke
     assert mistake(tmp_path, monkeypatch, text).splitlines() == [
         "p.yaml:4:1: profile: unknown key 'row' (expected: clock, graph, history_units, machines, "
         "name, nodes, rows, source, transfers, version); did you mean 'rows'?",
-        "p.yaml:2:7: node 'a': unknown key 'cost' (expected: absorb_ms, cost_ms, hold_ms, level_ms, "
-        "p95_ms, per_unit_ms, source); did you mean 'cost_ms'?",
+        "p.yaml:2:7: node 'a': unknown key 'cost' (expected: absorb_ms, cost_ms, cpu_ms, hold_ms, level_ms, "
+        "p95_ms, per_unit_ms, source, threads); did you mean 'cost_ms'?",
         "p.yaml:2:6: node 'a': found no cost_ms (expected milliseconds), add cost_ms: 5",
         "p.yaml:3:16: node 'b': cost_ms: found -1 (expected 0 or more, milliseconds)",
     ]
@@ -165,8 +165,8 @@ def test_an_unknown_figure_is_told_with_those_that_are_there():
     with pytest.raises(UserError) as caught:
         toys.profile().having("think.cost", 1)
     assert str(caught.value) == (
-        "profile.think.cost: no figure 'cost' (available: absorb_ms, cost_ms, hold_ms, p95_ms, per_unit_ms); "
-        "did you mean 'cost_ms'?"
+        "profile.think.cost: no figure 'cost' (available: absorb_ms, cost_ms, cpu_ms, hold_ms, p95_ms, per_unit_ms, "
+        "threads); did you mean 'cost_ms'?"
     )
 
 
@@ -282,7 +282,8 @@ def test_feasible_needs_a_profile_and_a_simulation_in_which_every_due_held():
         "feasible: every due held in 20 simulated units with the profile 'toy'",
     )
     assert judge(plan, None, 20).reasons == (
-        "unproven: every due holds with the declared budgets, but nothing was measured, give --profile FILE",
+        "unproven: every due holds with the declared budgets, but nothing was measured, and play, user without a budget "
+        "cost 0 here; prove it: wangraph profile GRAPH -o FILE, then wangraph check GRAPH --timing --profile FILE",
     )
     late = judge(plan, toys.profile(spread=3.0), 200)
     assert late.word == "does not hold" and "late in 200 simulated units, first: node '" in late.reasons[0]
@@ -291,7 +292,8 @@ def test_feasible_needs_a_profile_and_a_simulation_in_which_every_due_held():
 
 def test_without_a_budget_nothing_is_said_to_hold():
     assert judge(toys.agent(budgets=False), None, 20).reasons == (
-        "unproven: no node has a budget, so that all of them cost 0 here, give budget_ms or --profile FILE",
+        "unproven: no node has a budget, so that all of them cost 0 here; prove it: wangraph profile GRAPH -o FILE, then "
+        "wangraph check GRAPH --timing --profile FILE",
     )
 
 

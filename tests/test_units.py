@@ -41,7 +41,7 @@ def test_a_rate_without_whole_samples_per_unit_is_refused():
         UnitClock(Fraction(30000, 1001)).samples(16_000)
     assert str(caught.value) == (
         "clock: 16000 Hz gives 2135.467 samples per unit of 133.467 ms (expected a whole number), "
-        "choose another rate_hz, fps or unit_frames"
+        "choose unit_frames 15 (500.5 ms), or another fps"
     )
 
 

@@ -9,7 +9,7 @@ from importlib import import_module
 import click
 
 from .._version import __version__
-from ..runtime.errors import WangraphError
+from ..runtime.errors import UserError, WangraphError, did_you_mean, listing
 from ..runtime.logs import LEVELS, set_level
 
 VERBS: dict[str, str] = {
@@ -53,6 +53,14 @@ class _Verbs(click.Group):
         command = import_module(f".verbs.{cmd_name}", __package__).command
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in VERBS and not args[0].startswith("-"):
+            hint = did_you_mean(args[0], VERBS)
+            raise UserError(f"wangraph: found '{args[0]}' (available: {listing(VERBS)}){hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

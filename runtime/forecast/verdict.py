@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..engine.faults import Fault
+from ..errors import listing
 from ..observe.lateness import past_due_ns
 from ..observe.run_view import outcomes_of
 from ..plan.plan import Plan
@@ -52,9 +53,12 @@ def judge(
         text = f"does not hold: {_broken(plan, run, units)}{', with what was injected' if faults else ''}"
         return Verdict("does not hold", (text,), costs, sums, run)
     if profile is None:
-        text = "unproven: every due holds with the declared budgets, but nothing was measured, give --profile FILE"
+        text = "unproven: every due holds with the declared budgets, but nothing was measured"
         if len(plan.unbudgeted) == len(plan.nodes):
-            text = "unproven: no node has a budget, so that all of them cost 0 here, give budget_ms or --profile FILE"
+            text = "unproven: no node has a budget, so that all of them cost 0 here"
+        elif plan.unbudgeted:
+            text += f", and {listing(plan.unbudgeted)} without a budget cost 0 here"
+        text += "; prove it: wangraph profile GRAPH -o FILE, then wangraph check GRAPH --timing --profile FILE"
         return Verdict("unproven", (text,), costs, sums, run)
     text = f"feasible: every due held in {units} simulated units with the profile '{profile.name}'"
     if sums.strained:

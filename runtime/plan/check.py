@@ -13,7 +13,7 @@ from typing import Any
 from ..units import MS, NS
 from .bind import Bound, bind, check_outside, check_written
 from .exports import Exports, check_exports
-from .marks import Problems
+from .marks import Mark, Problems
 from .overlay import build_tree, find_graph, parse_sets
 from .plan import NodePlan, Plan, StreamPlan
 from .shapes import Shapes, resolve_shapes
@@ -105,8 +105,8 @@ def check(spec: GraphSpec, seed: int = 0) -> Checked:
     shapes = resolve_shapes(spec.clock, bound, order, edges, problems)
     timing = _timing(spec, bound, edges, places)
     check_wait(edges, timing.enforced, problems)
-    for text in timing.infeasible:
-        problems.add(spec.mark, text)
+    for reason in timing.infeasible:
+        problems.add(_largest_budget(spec, reason.nodes), reason)
     nodes = _plan_nodes(bound, order, edges, places, devices, timing)
     check_settling(edges, nodes, problems)
     warnings = [*(f"{spec.mark}: {text}" for text in timing.warnings), *shared_lanes(spec, nodes)]
@@ -131,6 +131,13 @@ def check(spec: GraphSpec, seed: int = 0) -> Checked:
 def output_shapes(plan: Plan, node: str) -> dict[str, dict[str, tuple[int, ...] | None]]:
     """Per output port and tensor, the resolved shape per unit; None where it is not known."""
     return {port: plan.streams[f"{node}.{port}"].shapes for port in plan.nodes[node].outputs}
+
+
+def _largest_budget(spec: GraphSpec, names: Sequence[str]) -> Mark:
+    """Where the largest budget of these nodes was written: where most can be gained."""
+    nodes = [spec.nodes[name] for name in names]
+    largest = max(nodes, key=lambda node: node.budget_ms or 0.0)
+    return largest.at("budget_ms") if largest.budget_ms else spec.mark
 
 
 def _latency_ns(spec: GraphSpec) -> int:

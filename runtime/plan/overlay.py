@@ -10,13 +10,13 @@ All of it works on `Item` trees, so that everything still knows where it was wri
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import GraphError, did_you_mean, listing
-from .catalogue import shipped_graphs
+from .catalogue import find_type, shipped_graphs
 from .document import kind_name, parse_text, read_document
 from .keys import keys_of, read_keys
 from .marks import Item, Mark, Problems, item_of, shown
@@ -43,9 +43,14 @@ def find_graph(reference: str | Path, beside: Path | None = None) -> Path:
     for known in (name, name.removeprefix("graphs/").removesuffix(".yaml")):
         if known in shipped:
             return shipped[known]
-    raise GraphError(
-        f"{name}: no such graph (expected a file, or one of: {listing(shipped)}){did_you_mean(name, shipped)}"
-    )
+    files = [str(Path(name).with_name(file.name)) for file in _folder_of(path).glob("*.y*ml")]
+    hint = did_you_mean(name, [*files, *shipped])
+    raise GraphError(f"{name}: no such graph (expected a file, or one of: {listing(shipped)}){hint}")
+
+
+def _folder_of(path: Path) -> Path:
+    """Where a file would be; a folder that can be searched."""
+    return path.parent if path.parent.is_dir() else Path()
 
 
 def parse_sets(sets: Mapping[str, Any]) -> dict[str, Item]:
@@ -150,12 +155,24 @@ def _set_path(tree: Item, key: str, item: Item, problems: Problems) -> Item:
     if parts[0] in nodes and len(parts) > 1:
         parts = ["nodes", *parts]
     if parts[0] == "nodes" and len(parts) > 2 and parts[1] in nodes:
-        if parts[2] not in NODE_KEYS and not did_you_mean(parts[2], NODE_KEYS):
+        looks_like_key = did_you_mean(parts[2], NODE_KEYS) and parts[2] not in _params_of(nodes[parts[1]])
+        if parts[2] not in NODE_KEYS and not looks_like_key:
             parts.insert(2, "params")  # NODE.NAME is a parameter unless it is, or looks like, a key of the node
         return _put(tree, parts, item, problems)
     if parts[0] == "nodes" or parts[0] not in SETTABLE:
         return _unknown_set(tree, parts, params, nodes, item, problems)
     return _put(tree, parts, item, problems)
+
+
+def _params_of(node: Item) -> Collection[str]:
+    """The parameters of a node's class, also those that the file does not write; none where the class is not known."""
+    kind = node.get("type")
+    if kind is None or not isinstance(kind.value, str):
+        return ()
+    try:
+        return find_type(kind.value, kind.folder or Path())[1].params
+    except GraphError:  # noted when the node is bound, with its place
+        return ()
 
 
 def _unknown_set(

@@ -90,6 +90,18 @@ class Loop:
         return self.left_ns >= 0
 
 
+class Reason(str):
+    """A sentence, and the nodes that it is about."""
+
+    nodes: tuple[str, ...]
+
+    def __new__(cls, text: str, nodes: Sequence[str]) -> Reason:
+        """The sentence, with its nodes."""
+        made = super().__new__(cls, text)
+        made.nodes = tuple(nodes)
+        return made
+
+
 @dataclass(frozen=True)
 class Timing:
     """Instants that follow from the budgets.
@@ -108,8 +120,8 @@ class Timing:
     enforced: frozenset[str]
     loops: tuple[Loop, ...] = ()
     loads: Mapping[str, float] = field(default_factory=dict)
-    infeasible: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    infeasible: tuple[Reason, ...] = ()
+    warnings: tuple[Reason, ...] = ()
     earliest_ns: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -131,7 +143,7 @@ def compute_timing(nodes: Sequence[TimedNode], edges: Sequence[TimedEdge], clock
 
     loops = _loops(graph, nodes, edges, clock, paced)
     loads, overloads = _loads(nodes, clock)
-    broken = [_loop_text(loop) for loop in loops if not loop.is_feasible]
+    broken = [Reason(_loop_text(loop), loop.nodes) for loop in loops if not loop.is_feasible]
     work = _Dues(nodes, edges, clock, latency_ns)
     if not broken:
         work.relax(enforced, seeds=paced)
@@ -189,9 +201,9 @@ class _Dues:
             if not changed:
                 return
 
-    def late_paths(self, inside: Iterable[str]) -> list[str]:
+    def late_paths(self, inside: Iterable[str]) -> list[Reason]:
         """Sentences on sources that would have to start before release, the worst first; at most one an end."""
-        worst: dict[str, tuple[int, str]] = {}
+        worst: dict[str, tuple[int, Reason]] = {}
         for name in inside:
             node = self.nodes[name]
             if name not in self.due or node.paced or self._has_undelayed_input(name):
@@ -201,21 +213,22 @@ class _Dues:
                 continue
             path = self._path(name)
             if path[-1] not in worst or start < worst[path[-1]][0]:
-                worst[path[-1]] = (start, self._path_text(path, self.latency_ns - start))
+                worst[path[-1]] = (start, Reason(self._path_text(path, self.latency_ns - start), path))
         return [text for _, text in sorted(worst.values())]
 
-    def late_paced(self, paced: Iterable[str]) -> list[str]:
+    def late_paced(self, paced: Iterable[str]) -> list[Reason]:
         """Sentences on feedback from paced nodes that comes too late for those that need it."""
         found = []
         for edge in self.edges:
             if edge.producer in paced and edge.consumer in self.due and edge.consumer not in paced:
                 room = self.bound(edge)
                 if room < self.latency_ns:
-                    found.append(
+                    text = (
                         f"infeasible: because '{edge.consumer}' needs what '{edge.producer}' does "
                         f"{_ms(self.latency_ns)} ms after release no later than {_ms(room)} ms, "
                         f"over a delay of {edge.delay}; raise the delay or lower latency_ms"
                     )
+                    found.append(Reason(text, [edge.consumer]))
         return found
 
     def _has_undelayed_input(self, name: str) -> bool:
@@ -233,6 +246,8 @@ class _Dues:
         ahead = sum(self.tightest[name].look_ahead for name in path[:-1])
         extra = [f"{hops} between processes"] if hops else []
         extra += [f"{_ms(self.clock.pts_ns(ahead))} of look-ahead"] if ahead else []
+        margin_ns = sum(self.tightest[name].give_up_ns for name in path[:-1])
+        extra += [f"{_ms(margin_ns)} to give up what is late"] if margin_ns else []
         return (
             f"infeasible: because {' -> '.join(path)} takes {_ms(total_ns)} ms after release "
             f"({', '.join([*steps, *extra]) or 'no budgets'}; expected latency_ms {_ms(self.latency_ns)} or less), "
@@ -292,19 +307,21 @@ def _loop_text(loop: Loop) -> str:
     )
 
 
-def _loads(nodes: Sequence[TimedNode], clock: UnitClock) -> tuple[dict[str, float], list[str]]:
+def _loads(nodes: Sequence[TimedNode], clock: UnitClock) -> tuple[dict[str, float], list[Reason]]:
     period = clock.period_ns
-    loads, texts = {}, []
+    loads: dict[str, float] = {}
+    texts: list[Reason] = []
     for lane in dict.fromkeys(node.lane for node in nodes):
         inside = [node for node in nodes if node.lane == lane]
         total = sum(node.cost_ns for node in inside)
         loads[lane] = total / period
         if total > period:
             parts = ", ".join(f"{node.name} {_ms(node.cost_ns)}" for node in inside if node.cost_ns)
-            texts.append(
+            text = (
                 f"infeasible: because lane {lane} is busy {_ms(total)} ms of every unit ({parts}; "
                 f"expected {_ms(period)} or less), move a node to another lane or process"
             )
+            texts.append(Reason(text, [node.name for node in inside]))
     return loads, texts
 
 

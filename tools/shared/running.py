@@ -55,6 +55,7 @@ def run_and_tell(
     quiet: bool,
     listener: Listener | None = None,
     also_read: Mapping[str, Path] | None = None,
+    progress: bool | None = None,
 ) -> tuple[Run, int]:
     """Run, with a live view on a terminal, and print what it was like; the run, and the exit code.
 
@@ -65,6 +66,7 @@ def run_and_tell(
         quiet: print nothing.
         listener: streams, and who is told their packets.
         also_read: files that must not be written, as `check_targets` takes them.
+        progress: a line every few seconds on standard error instead of the live view; None: off a terminal.
 
     Raises:
         WangraphError: the run could not start, or failed; the summary is printed before.
@@ -81,7 +83,11 @@ def run_and_tell(
     run = Run(plan, options)
     run.collector.listener = listener
     error: WangraphError | None = None
-    with _view(run, quiet or json_to == STANDARD_OUTPUT), output_kept_for_json(json_to):
+    if progress if progress is not None else not (quiet or sys.stdout.isatty()):
+        from .progress import ProgressLines
+
+        run.collector.watcher = ProgressLines(lambda text: click.echo(f"{plan.name}: {text}", err=True))
+    with _view(run, quiet or json_to == STANDARD_OUTPUT or bool(progress)), output_kept_for_json(json_to):
         try:
             run.start().wait()
         except WangraphError as failure:

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from ...runtime.plan.plan import NodePlan, Plan
 
 
+BUDGETS = {
+    "unproven": "fit on paper, unproven (--timing says more)",
+    "no budgets": "none, costs are not known (--timing says more)",
+}
+"""What the sums of the budgets are worth."""
+
+
 @click.command()
 @graph_argument
 @set_option
@@ -156,7 +163,7 @@ def _print(report: dict[str, Any]) -> None:
         out.print(f"loop {ring}: {loop['ms']:g} of {loop['of_ms']:g} ms ({loop['ratio']:.0%})")
     print_warnings(out, report["warnings"])
     wired = f"{len(report['nodes'])} nodes, {len(report['edges'])} edges, {len(report['processes'])} process(es)"
-    out.print(f"[green]ok[/]: {wired}; budgets: {report['verdict']}")
+    out.print(f"[green]ok[/]: {wired}; budgets: {BUDGETS[report['verdict']]}")
     if "timing" in report:
         print_timing(out, report["timing"])
 

@@ -25,28 +25,38 @@ SHARE_UNITS = 24
 @click.command()
 @graph_argument
 @set_option
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, metavar="FILE",
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Profile to write.")  # fmt: skip
+@click.option("--write-budgets", "budgets", is_flag=True,
+              help="Write a budget_ms into the graph file for every node that has none.")  # fmt: skip
 @click.option("--units", type=click.IntRange(min=10), default=UNITS, show_default=True, metavar="N",
               help="Units to run; a source may end before.")  # fmt: skip
 @click.option("--shares/--no-shares", default=True, show_default=True,
               help="Run a few units more to see what computes, waits, and holds the interpreter.")  # fmt: skip
 @seed_option
-def command(graph: str, sets: tuple[str, ...], output: Path, units: int, shares: bool, seed: int) -> None:
+def command(
+    graph: str, sets: tuple[str, ...], output: Path | None, budgets: bool, units: int, shares: bool, seed: int
+) -> None:
     """Profile GRAPH: run it on its clock, and write what every node cost and how long packets travelled.
 
     \b
     wangraph profile duplex -o duplex.profile.yaml
+    wangraph profile --write-budgets my.yaml
     wangraph profile duplex -o long.profile.yaml --set user.loop=true --units 1000
     wangraph simulate duplex --profile duplex.profile.yaml
     """
     from ...runtime.forecast.profile_file import write_profile
     from ...runtime.forecast.profiling import profile_run, shares_of
 
+    if output is None and not budgets:
+        raise UserError("profile: found no file to write (expected -o FILE or --write-budgets), give one of them")
     plan = load_plan(graph, sets, seed)
-    if not os.access(output.resolve().parent, os.W_OK) or (output.exists() and not os.access(output, os.W_OK)):
-        raise UserError(f"{output}: cannot write there (expected a writable file), give another with -o")
-    check_targets(plan, [Target("-o", output, PROFILE)])
+    if budgets and (sets or not Path(graph).is_file()):
+        found = "--set" if sets else f"the shipped graph '{graph}'"
+        raise UserError(f"--write-budgets: found {found} (expected a graph file as it is), write to a file of your own")
+    if output is not None:
+        _check_writable(output)
+        check_targets(plan, [Target("-o", output, PROFILE)])
     profile, summary = profile_run(plan, units, shares_of(plan, SHARE_UNITS) if shares else {})
     machine = summary["machine"]
     heading = (
@@ -54,9 +64,20 @@ def command(graph: str, sets: tuple[str, ...], output: Path, units: int, shares:
         f"{profile.source}\n{machine['cpu']}, {machine['cores']} cores, {machine['system']}, "
         f"Python {machine['python']}, load {machine['load_1m']}"
     )
-    output.write_text(write_profile(profile, heading))
     _print(plan, profile)
-    click.echo(f"wrote {output}")
+    if output is not None:
+        output.write_text(write_profile(profile, heading))
+        click.echo(f"wrote {output}")
+    if budgets:
+        from ..shared.budgets import write_budgets
+
+        written = ", ".join(f"{name} {ms:g}" for name, ms in write_budgets(Path(graph), plan, profile).items())
+        click.echo(f"wrote budgets into {graph}: {written or 'every node has one'}")
+
+
+def _check_writable(output: Path) -> None:
+    if not os.access(output.resolve().parent, os.W_OK) or (output.exists() and not os.access(output, os.W_OK)):
+        raise UserError(f"{output}: cannot write there (expected a writable file), give another with -o")
 
 
 def _print(plan: Plan, profile: Profile) -> None:

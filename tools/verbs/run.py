@@ -38,6 +38,8 @@ from ..shared.running import (
               help="Serve figures for Prometheus at http://127.0.0.1:PORT/metrics; 0 takes a free port.")  # fmt: skip
 @click.option("--otel", metavar="URL",
               help="Send a trace per unit to an OpenTelemetry collector: http://127.0.0.1:4318.")  # fmt: skip
+@click.option("--progress/--no-progress", default=None,
+              help="A line every 10 s on standard error; by default where there is no terminal.")  # fmt: skip
 @max_misses_option
 @json_option
 @quiet_option
@@ -54,6 +56,7 @@ def command(
     faults: tuple[str, ...],
     metrics_port: int | None,
     otel: str | None,
+    progress: bool | None,
     max_misses: int | None,
     json_to: str | None,
     quiet: bool,
@@ -74,7 +77,8 @@ def command(
       drop          the node computes, its outputs are lost
       raise         the node raises
       kill          the node's process is killed (SIGKILL)
-    Under the virtual clock stall and slow are virtual time. The trace records every fault.
+    Under the virtual clock stall and slow are virtual time. The trace records every fault. An underrun is a row of
+    missed units.
     """
     from ...runtime.engine.faults import parse_fault
     from ...runtime.engine.options import Options
@@ -91,4 +95,4 @@ def command(
         otel=otel,
         keep_log=False,
     )
-    return exit_code_of(*run_and_tell(plan, options, json_to, quiet), max_misses)
+    return exit_code_of(*run_and_tell(plan, options, json_to, quiet, progress=progress), max_misses)
