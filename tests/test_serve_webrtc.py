@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -241,6 +243,27 @@ def test_closing_twice_and_putting_after_it_do_nothing():
         assert len(asyncio.all_tasks()) <= tasks - 2, "its reading tasks are over"
 
     assert meet(scenario).dropped["picture, not connected"] == 1
+
+
+def test_a_reader_that_fails_says_so_in_the_log(caplog):
+    async def scenario(carrier, visitor, kept):
+        kept.video = lambda picture, at_ns: 1 / 0
+        await connect(carrier, visitor, kept)
+        await until(lambda: bool(caplog.records), visitor.send)
+
+    meet(scenario)
+    assert caplog.records[0].message == "webrtc: nothing more is received of this visitor"
+
+
+def test_thirty_connections_leave_no_task_thread_or_file_behind():
+    def count() -> tuple[int, int]:
+        return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+    meet(connect)
+    before = count()
+    for _ in range(30):
+        meet(connect)
+    assert count() == before
 
 
 def test_the_engine_is_set_up_for_low_delay_once():

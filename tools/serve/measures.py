@@ -21,6 +21,9 @@ KEPT_SOUND_S = 120
 KEPT_TIMES = 20_000
 """The newest ones that quantiles are of."""
 
+RECENT_NS = 300 * MS
+"""Sound so long ago counts as going on: words have pauses."""
+
 LOUD_PEAK = 100
 """Of 32768, -50 dB: sound above it is heard."""
 
@@ -41,7 +44,8 @@ class TalkFigures:
         echo_ms: from sending sound to hearing it, where the graph mirrors it.
         answered_ms: from a unit's end to its answer, p50 and p95.
         network_ms: there and back, p50.
-        silence_ms: from an interruption to the last sound within a second that was heard.
+        silence_ms: from an interruption to the last sound within a second that was heard; None where there was none
+            to interrupt.
         outcomes: of the units.
         problems: sentences of the server.
     """
@@ -73,7 +77,8 @@ class Measures:
         self._sent: list[Samples] = []
         self._heard: list[Samples] = []
         self._n_heard = 0
-        self._interrupted_ns = self._loud_ns = 0
+        self._interrupted_ns: int | None = None
+        self._loud_ns = 0  # when sound was heard last; with an interruption, until a second after it
 
     def times(self, times: Times) -> None:
         """Note the outcome of a unit."""
@@ -98,7 +103,8 @@ class Measures:
 
     def sound(self, sent: Samples | None, heard: Samples, now_ns: int) -> None:
         """Note what was sent in a tick (None: nothing, which counts as silence) and what was heard."""
-        if self._interrupted_ns and now_ns - self._interrupted_ns < NS and np.abs(heard).max(initial=0) > LOUD_PEAK:
+        is_over = self._interrupted_ns is not None and now_ns - self._interrupted_ns >= NS
+        if not is_over and np.abs(heard).max(initial=0) > LOUD_PEAK:
             self._loud_ns = now_ns
         if self._n_heard < KEPT_SOUND_S * RATE_HZ:
             self._n_heard += len(heard)
@@ -107,7 +113,8 @@ class Measures:
 
     def interrupted(self, now_ns: int) -> None:
         """The visitor has asked for silence."""
-        self._interrupted_ns = now_ns
+        if now_ns - self._loud_ns < RECENT_NS:
+            self._interrupted_ns = now_ns
 
     def finish(self, player: Player, began_ns: int, now_ns: int) -> None:
         """Fill in the figures."""
@@ -124,7 +131,7 @@ class Measures:
             figures.skew_ms = float(np.median(skews)), float(np.quantile(np.abs(skews), 0.95))
         if self._heard:
             figures.echo_ms = echo_ms(*self.sounds, RATE_HZ)
-        if self._interrupted_ns:
+        if self._interrupted_ns is not None:
             figures.silence_ms = max(0, self._loud_ns - self._interrupted_ns) / MS
 
 

@@ -7,6 +7,7 @@ out. All of it belongs to the event loop in which the carrier was made.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,8 @@ LOW_DELAY = {
     "WebRTC-ForcePlayoutDelay": "min_ms:0,max_ms:0",
 }
 """Field trials: pictures are shown when they come, and never wait for the sound."""
+
+log = logging.getLogger("wangraph.serve")
 
 _TURNED = re.compile(r"a=extmap:\d+(/\w+)? urn:3gpp:video-orientation\r?\n")
 _MEDIA = re.compile(r"^m=(audio|video) (\d+) ", re.MULTILINE)
@@ -247,7 +250,9 @@ class WebRtcCarrier:
 
     def _on_track(self, event: webrtc.RTCTrackEvent) -> None:
         if not self._is_closed:
-            self._tasks.append(asyncio.create_task(self._read(event.track)))
+            task = asyncio.create_task(self._read(event.track))
+            task.add_done_callback(_log_failure)
+            self._tasks.append(task)
 
     async def _read(self, track: webrtc.MediaStreamTrack) -> None:
         """Hand on what a track brings. The engine keeps the newest picture and 100 ms of sound, and drops older."""
@@ -289,6 +294,12 @@ def mono(samples: Samples, channels: int) -> Samples:
         return samples
     mean: Samples = samples.reshape(-1, channels).mean(1, dtype=np.float32).round().astype(np.int16)
     return mean
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    """A reader that fails leaves a visitor unheard: nobody awaits it before the end."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("webrtc: nothing more is received of this visitor", exc_info=error)
 
 
 def _refuse_without_codec(offer: str, answer: str) -> None:
