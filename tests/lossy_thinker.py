@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from wangraph import Param
-from wangraph.nodes.backbone import ThinkerNode
+from wangraph.nodes.thinker import ThinkerNode
 
 
 class Lossy(ThinkerNode):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wangraph import Param
-from wangraph.nodes.backbone import ThinkerNode
+from wangraph.nodes.thinker import ThinkerNode
 
 
 class Restarting(ThinkerNode):

@@ -18,7 +18,8 @@ from public_weights import save_qwen, save_tokenizer
 from test_backbone_nodes import response, unit, user
 
 from wangraph.nodes import listening
-from wangraph.nodes.backbone import ReferenceNode, ThinkerNode
+from wangraph.nodes.reference import ReferenceNode
+from wangraph.nodes.thinker import ThinkerNode
 from wangraph.runtime.errors import CheckpointError, MissingExtra
 from wangraph.runtime.node import NodeContext
 from wangraph.runtime.units import UnitClock

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from wangraph.nodes.backbone import PerformerNode, ReferenceNode, ThinkerNode
+from wangraph.nodes.performer import PerformerNode
+from wangraph.nodes.reference import ReferenceNode
+from wangraph.nodes.thinker import ThinkerNode
 from wangraph.runtime.errors import CheckpointError, UserError
 from wangraph.runtime.node import NodeContext, Unit
 from wangraph.runtime.packet import frozen
@@ -230,7 +232,8 @@ def test_an_unknown_checkpoint_is_refused_before_the_run():
 
 def test_ports_are_known_without_torch():
     code = (
-        "import sys; from wangraph.nodes.backbone import *; [node.ports({'checkpoint': 'tiny'}) for node in "
+        "import sys; from wangraph.nodes.performer import *; from wangraph.nodes.reference import *; "
+        "from wangraph.nodes.thinker import *; [node.ports({'checkpoint': 'tiny'}) for node in "
         "(ThinkerNode, PerformerNode, ReferenceNode)]; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,7 +10,9 @@ import torch
 from dialogue_toys import dialogue, streamed, worst
 from test_backbone_nodes import opened, response, unit, user
 
-from wangraph.nodes.backbone import PerformerNode, ReferenceNode, ThinkerNode
+from wangraph.nodes.performer import PerformerNode
+from wangraph.nodes.reference import ReferenceNode
+from wangraph.nodes.thinker import ThinkerNode
 from wangraph.runtime.node_runner import NodeRunner
 from wangraph.wan_core.backbone import attention
 from wangraph.wan_core.config import preset

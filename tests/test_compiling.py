@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from dialogue_toys import dialogue, worst
 from test_backbone_nodes import unit, user
 
-from wangraph.nodes.backbone import ReferenceNode
 from wangraph.nodes.encode import EncodeVideo
+from wangraph.nodes.reference import ReferenceNode
 from wangraph.runtime.errors import CheckpointError
 from wangraph.runtime.node import NodeContext
 from wangraph.runtime.units import UnitClock

@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from wangraph.nodes.backbone import PerformerNode, ReferenceNode, ThinkerNode
+from wangraph.nodes.performer import PerformerNode
+from wangraph.nodes.reference import ReferenceNode
+from wangraph.nodes.thinker import ThinkerNode
 from wangraph.runtime.errors import GraphError
 from wangraph.runtime.node import Node
 from wangraph.tools.cli import cli

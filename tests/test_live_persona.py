@@ -14,8 +14,10 @@ from test_backbone_nodes import opened, response, unit, user
 
 import wangraph
 from wangraph import UserError, load
-from wangraph.nodes.backbone import PerformerNode, ReferenceNode, ThinkerNode
 from wangraph.nodes.context import unpacked
+from wangraph.nodes.performer import PerformerNode
+from wangraph.nodes.reference import ReferenceNode
+from wangraph.nodes.thinker import ThinkerNode
 from wangraph.runtime.packet import Validity
 from wangraph.runtime.schedule.events import Updated
 

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from test_backbone_nodes import CLOCK, response, unit, user
 
 from wangraph import load, run
-from wangraph.nodes import backbone, recovery
-from wangraph.nodes.backbone import PerformerNode, ThinkerNode
+from wangraph.nodes import recovery
+from wangraph.nodes import thinker as thinking_node
 from wangraph.nodes.context import unpacked
+from wangraph.nodes.performer import PerformerNode
+from wangraph.nodes.thinker import ThinkerNode
 from wangraph.runtime.node import NodeContext
 from wangraph.runtime.packet import Validity
 from wangraph.wan_core.cache.resync import FROM_THE_START, ContextLog
@@ -136,11 +138,11 @@ def test_any_accidents_are_made_good(performer, restarts, accidents):
 def test_a_recovery_with_a_bug_is_found_out(performer, monkeypatch, bug):
     """The planted bugs: the first packet is taken for all, units of nobody are left out, the log is not kept by the reader."""
     if bug == "believes it has all":
-        monkeypatch.setattr(backbone, "catch_up", lambda *args: recovery.catch_up(*args) and None)
+        monkeypatch.setattr(thinking_node, "catch_up", lambda *args: recovery.catch_up(*args) and None)
     elif bug == "keeps nothing":
         monkeypatch.setattr(ContextLog, "keep", lambda *_: None)
     else:
-        monkeypatch.setattr(backbone, "record_lost", lambda thinker, state, log, unit: None)
+        monkeypatch.setattr(thinking_node, "record_lost", lambda thinker, state, log, unit: None)
     with pytest.raises(AssertionError):
         units = list(conversation(opened(ThinkerNode), performer, 16, restarts=[9]))
         assert "video" in units[-1][1]

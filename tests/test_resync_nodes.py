@@ -9,8 +9,10 @@ import pytest
 from test_backbone_nodes import CLOCK, opened, response, unit, user
 
 from wangraph import load, run
-from wangraph.nodes.backbone import PerformerNode, ReferenceNode, ThinkerNode
 from wangraph.nodes.context import unpacked
+from wangraph.nodes.performer import PerformerNode
+from wangraph.nodes.reference import ReferenceNode
+from wangraph.nodes.thinker import ThinkerNode
 from wangraph.runtime.node import NodeContext
 from wangraph.runtime.packet import Validity
 from wangraph.wan_core.cache.resync import FROM_THE_START
