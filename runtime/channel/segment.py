@@ -41,7 +41,7 @@ def plain_name(run: str, process: str) -> str:
 
 
 class Room(Protocol):
-    """What a file is made for.
+    """Purpose of a file.
 
     Attributes:
         process: who produces into it.

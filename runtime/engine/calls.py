@@ -28,7 +28,7 @@ _SLOT = _NODE.size + _CALL.size
 
 @dataclass(frozen=True)
 class BoardRoom:
-    """How much shared memory the calls of a plan need."""
+    """Shared memory that the calls of a plan need."""
 
     n_bytes: int
     process: str = "calls"
@@ -99,7 +99,7 @@ def unfinished(plan: Plan, fires: Iterable[Fire], now: int) -> list[Unfinished]:
 
 
 def stuck_error(call: Unfinished, stall_ns: int) -> RunError:
-    """Why a run ends whose body does not come back."""
+    """Message of a run that ends because a body does not come back."""
     return RunError(
         f"{call.text} (expected {stall_ns / NS:g} s at most), the run was ended; "
         "if the body needs longer, give its node a larger stall_s"

@@ -172,7 +172,7 @@ class Collector:
         self._log(notes)
 
     def _log(self, records: Sequence[Record]) -> None:
-        """What is wrong is told when it happens, not only in the summary."""
+        """Log what is wrong when it happens, not only in the summary."""
         for record in records:
             if isinstance(record, Note) and record.kind in ALARMING:
                 unit = max(0, self.plan.clock.unit_at(record.at_ns))

@@ -42,7 +42,7 @@ class OutputGuard:
         self.policy = stream.guard
         self._name, self._is_sound = f"node '{stream.node}', output '{stream.port}'", stream.kind == "audio"
         self._notice = notice
-        self._told = 0
+        self._reported = 0
 
     def fault_in(self, tensors: Mapping[str, Payload]) -> str:
         """In words, how many numbers are not finite; empty for none. A clipped sound is counted, and is none."""
@@ -63,16 +63,16 @@ class OutputGuard:
     def strike(self, unit: int, found: str) -> None:
         """Count a bad unit, and tell of it now and then."""
         self.n_bad += 1
-        if self.n_bad < 2 * self._told:
+        if self.n_bad < 2 * self._reported:
             return
-        self._told = self.n_bad
+        self._reported = self.n_bad
         outcome = "lost instead" if self.policy == "conceal" else "given out all the same"
         so_far = f", {self.n_bad} units so far" if self.n_bad > 1 else ""
         self._notice("guard", f"{self._name}, unit {unit}: found {found} (expected finite), {outcome}{so_far}")
 
     @property
     def report(self) -> str:
-        """What was found over the whole run, in words; empty for nothing."""
+        """Findings over the whole run, in words; empty for none."""
         parts = []
         if self.n_bad:
             lost = ", lost instead" if self.policy == "conceal" else ""

@@ -42,7 +42,7 @@ class Leaving:
 
     @property
     def is_held_up(self) -> bool:
-        """Whether the end waits for a call that has gone on for too long."""
+        """True if the end waits for a call that has gone on for too long."""
         since_s = self._halted_at
         if since_s is None:
             return False
@@ -67,7 +67,7 @@ class Leaving:
         return [], []
 
     def _is_left(self, lane: Lane, since_s: float) -> bool:
-        """Whether a lane is in a call that has gone on for too long since that instant of the monotonic clock."""
+        """True if a lane is in a call that has gone on for too long since that instant of the monotonic clock."""
         call, waited_s = self._call_of(lane), time.monotonic() - since_s
         if call is None:
             return bool(lane.doing) and waited_s > LEAVE_S

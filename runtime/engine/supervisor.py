@@ -296,7 +296,7 @@ class Supervisor:
         self.stop(at_once=True)
 
     def _calls_of(self, child: _Child) -> list[Unfinished]:
-        """What a process was computing."""
+        """Words for what a process was computing."""
         known = self._calls is not None and self._origin_ns
         return self._calls.of(child.name, self._now_ns()) if known and self._calls else []
 

@@ -56,12 +56,12 @@ class NodeCost:
 
     @property
     def load_ms(self) -> float:
-        """How long it keeps one core busy, or several of them together."""
+        """Time for which it keeps one core busy, or several of them together."""
         return self.cost_ms * self.threads if self.cpu_ms is None else self.cpu_ms
 
     @property
     def wait_ms(self) -> float:
-        """How much of it no thread computes."""
+        """Part of it in which no thread computes."""
         return max(0.0, self.cost_ms - self.load_ms / self.threads)
 
     def at_level(self, level: int) -> float:

@@ -134,7 +134,7 @@ def output_shapes(plan: Plan, node: str) -> dict[str, dict[str, tuple[int, ...] 
 
 
 def _largest_budget(spec: GraphSpec, names: Sequence[str]) -> Mark:
-    """Where the largest budget of these nodes was written: where most can be gained."""
+    """Mark of the largest budget of these nodes: where most can be gained."""
     nodes = [spec.nodes[name] for name in names]
     largest = max(nodes, key=lambda node: node.budget_ms or 0.0)
     return largest.at("budget_ms") if largest.budget_ms else spec.mark

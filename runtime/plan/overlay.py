@@ -49,7 +49,7 @@ def find_graph(reference: str | Path, beside: Path | None = None) -> Path:
 
 
 def _folder_of(path: Path) -> Path:
-    """Where a file would be; a folder that can be searched."""
+    """Path of a file that would be there, in a folder that can be searched."""
     return path.parent if path.parent.is_dir() else Path()
 
 

@@ -1,4 +1,4 @@
-"""Whether check, profile, simulation and run say the same of ordinary graphs: many of them, drawn by chance."""
+"""Agreement of check, profile, simulation and run on ordinary graphs: many of them, drawn by chance."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def table(report: Report) -> Table:
 
 
 def compare(seed: int, case: Case, simulated: Graph, real: Graph, word: str) -> Graph:
-    """What was predicted of a graph beside how it ran.
+    """Predictions for a graph beside how it ran.
 
     Args:
         simulated, real: the share of ``misses`` and ``latency_ms`` {p50, p95}, empty where no unit was real.
@@ -112,7 +112,7 @@ def summed(graphs: list[Graph]) -> Round:
 
 
 def predicted(case: Case, profile: Profile, units: int, seeds: int = SEEDS) -> Graph:
-    """What simulations by a profile say of a graph."""
+    """Verdict of simulations by a profile on a graph."""
     runs = [simulate(case.plan, profile, units, seed) for seed in range(seeds)]
     latencies = [ns for each in runs for ns in real_latencies_ns(outcomes_of(case.plan, each.records))]
     return {

@@ -49,7 +49,7 @@ def any_case(seed: int, cores: int = 2) -> Case:
 
 
 def cost_ms(body: Body) -> float:
-    """How long a call takes on a machine with nothing else to do, without bursts."""
+    """Length of a call on a machine with nothing else to do, without bursts."""
     return body.get("sleep_ms", 0) + body.get("compute_ms", 0) / body.get("threads", 1) + body.get("hold_ms", 0)
 
 
@@ -115,7 +115,7 @@ def _inputs(kind: str, names: list[str]) -> dict[str, list[str]]:
 def _ready_ms(
     names: list[str], before: Mapping[str, list[str]], bodies: Mapping[str, Body], places: Mapping[str, str]
 ) -> dict[str, float]:
-    """When each node has answered, after release."""
+    """Instants at which each node has answered, after release."""
     ready = {"source": 0.0}
     for name in names:
         start = max(ready[of] + HOP_MS * (places[of] != places[name]) for of in before[name])

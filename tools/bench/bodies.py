@@ -93,7 +93,7 @@ class Play(Node):
     out = Output("latent", *SHAPE)
 
     def step(self, unit: Unit, a: Array | None) -> Outputs:
-        """What there is."""
+        """Pass on what came."""
         return {"out": a}
 
 
@@ -108,7 +108,7 @@ def _count(n: int) -> None:
 
 
 def _per_ms(work: Any) -> float:
-    """How often a kind of work is done in a millisecond."""
+    """Number of times that a kind of work is done in a millisecond."""
     n, began = 0, time.perf_counter()
     while (spent := time.perf_counter() - began) < CALIBRATION_S:
         work(16)

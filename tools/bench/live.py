@@ -231,7 +231,7 @@ async def _talk(options: TalkOptions, source: Pattern, measures: Measures) -> Ta
 
 
 class Pattern:
-    """What the visitor sends: time codes, and a beep each second or, steady, a tone."""
+    """Clip that the visitor sends: time codes, and a beep each second or, steady, a tone."""
 
     has_picture = has_sound = is_whole = True
     read_s = float(LOOP_S)
@@ -284,14 +284,14 @@ class Coded(Measures):
 
 
 def beeps_ms(sent: Samples, heard: Samples) -> list[float]:
-    """Of each beep that was sent, after how long it was heard."""
+    """Delay of each beep, from sent to heard."""
     begun, came = _onsets(sent), _onsets(heard)
     lags = [next((h - s for h in came if h > s), None) for s in begun]
     return [lag * 1000 / RATE_HZ for lag in lags if lag is not None and lag < RATE_HZ]
 
 
 def _onsets(samples: Samples) -> NDArray[np.int64]:
-    """Where sound begins after a quarter of a second of silence."""
+    """Instants at which sound begins after a quarter of a second of silence."""
     loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > 2000)
     return loud[np.diff(loud, prepend=-RATE_HZ) > RATE_HZ // 4] if len(loud) else loud
 

@@ -36,7 +36,7 @@ LONGEST_MS = 900
 
 
 def browser() -> str | None:
-    """Where Chromium is, if it and what drives it are there."""
+    """Path of Chromium, if it and what drives it are there."""
     return None if find_spec("playwright") is None else shutil.which("chromium") or shutil.which("chromium-browser")
 
 

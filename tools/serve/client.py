@@ -73,7 +73,7 @@ class TalkOptions:
 
 
 class Source(Protocol):
-    """What a visitor sends: a `Clip`, or something like it."""
+    """Media that a visitor sends: a `Clip`, or something like it."""
 
     has_picture: bool
     has_sound: bool
@@ -85,7 +85,7 @@ class Source(Protocol):
         ...
 
     def piece(self, number: int) -> Piece:
-        """What is sent ``number * 40`` ms after the beginning."""
+        """Picture and sound that are sent ``number * 40`` ms after the beginning."""
         ...
 
     def close(self) -> None:

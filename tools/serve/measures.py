@@ -98,7 +98,7 @@ class Measures:
 
     @property
     def sounds(self) -> tuple[Samples, Samples]:
-        """What was sent and what was heard since the beginning, as far as it is kept."""
+        """Sound that was sent and heard since the beginning, as far as it is kept."""
         return np.concatenate(self._sent), np.concatenate(self._heard)
 
     def sound(self, sent: Samples | None, heard: Samples, now_ns: int) -> None:

@@ -39,7 +39,7 @@ def write_budgets(path: Path, plan: Plan, profile: Profile) -> dict[str, float]:
 
 
 def budget_ms(cost: NodeCost) -> float:
-    """What a node needs in 19 of 20 units, rounded up to two digits."""
+    """Time that a node needs in 19 of 20 units, rounded up to two digits."""
     needed = max(0.1, cost.cost_ms if cost.p95_ms is None else cost.p95_ms)
     step = 10.0 ** (math.floor(math.log10(needed)) - 1)
     return round(math.ceil(needed / step - 1e-9) * step, 6)
@@ -54,7 +54,7 @@ def _nodes(text: str) -> list[tuple[str, yaml.MappingNode]]:
 
 
 def _place(text: str, keys: yaml.MappingNode, entry: str) -> tuple[int, str]:
-    """Where an entry goes, and what is inserted there: the end of ``{...}``, or a line before the second key."""
+    """Place of an entry, and the text that is inserted there: the end of ``{...}``, or a line before the second key."""
     if keys.flow_style:
         index = keys.end_mark.index - 1
         while text[index - 1].isspace():
@@ -73,8 +73,8 @@ def _replace(path: Path, text: str) -> None:
         try:
             make_plan(load(beside))
         except UserError as error:
-            told = str(error).replace(beside, str(path))
-            raise UserError(f"--write-budgets: with the measured budgets: {told}; nothing was written") from error
+            found = str(error).replace(beside, str(path))
+            raise UserError(f"--write-budgets: with the measured budgets: {found}; nothing was written") from error
         os.chmod(beside, path.stat().st_mode)
         os.replace(beside, path)
     finally:
