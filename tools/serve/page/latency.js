@@ -75,7 +75,7 @@ export class Latency {
     const wide = COLUMN - 2;
     let from = 0;
     this.stack(unit).forEach((ms, i) => {
-      c.fillStyle = colour(i < this.nodes.length ? `unit-${i % SHADES}` : "line");
+      c.fillStyle = colour(i < this.nodes.length ? `unit-${i % SHADES}` : "wait");
       c.fillRect(x, y(from + ms), wide, y(from) - y(from + ms));
       from += ms;
     });
