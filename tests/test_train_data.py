@@ -84,7 +84,7 @@ def tracks(rows=6, units=20, scenario=0):
     quiet = {name: torch.zeros(rows, units, dtype=torch.int8) for name in LISTENED}
     return {
         **quiet,
-        **{name: torch.zeros(rows, units, dtype=torch.int8) for name in ("holds", "unseen", "quiet")},
+        **{name: torch.zeros(rows, units, dtype=torch.int8) for name in ("holds", "unseen", "unheard")},
         "user_audio": torch.randint(-999, 999, (rows, units, 2560), generator=chance, dtype=torch.int16),
         "user_frames": torch.randn(rows, units, 2, 2, 16, generator=chance).half(),
         "agent_latents": torch.randn(rows, units, 8, 16, generator=chance).half(),
