@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from wangraph.runtime.packet import Packet, Validity
 from wangraph.runtime.schedule.decide import Fire
 from wangraph.runtime.schedule.node_state import NodeState
@@ -119,7 +121,7 @@ class ScanStreams(Streams):
         due = [held for held in self.held if held.release_ns <= now]
         self.held = [held for held in self.held if held.release_ns > now]
         for held in due:
-            self.publish(held.packet, now)
+            self.publish(replace(held.packet, produced_ns=now), now)
         for window in self.windows.values():
             self._settle_late(window, now)
 

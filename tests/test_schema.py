@@ -105,6 +105,7 @@ nodes:
     params: {units: 2}
     inputs: {value: {from: user.video, delay: 1, init: zeros, memory: shared, late: hold, guard: fail}}
   sync: {type: sync.playout, lane: play, inputs: {video: old.value, audio: user.audio}}
+  seen: {type: sink.null, inputs: {value: {from: sync.video, backlog: newest}}}
 exports: {inputs: {video: [old.value]}, outputs: {video: sync.video}, standalone: [user]}
 """)
 """A graph with every key that is read when parameters are known."""

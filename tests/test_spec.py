@@ -66,7 +66,7 @@ def test_latency_is_one_unit_when_not_given(tmp_path):
          "graph files cannot build objects"),
         ("nodes: {a: {type: x, budget: 3}}",
          "g.yaml:1:22: node 'a': unknown key 'budget' (expected: budget_ms, device, "
-         "graph, inputs, ladder, lane, params, process, type); did you mean 'budget_ms'?"),
+         "graph, inputs, ladder, lane, params, process, stall_s, type); did you mean 'budget_ms'?"),
         ("name: x\n", "g.yaml:1:1: graph: found no nodes (expected nodes: {NAME: {type: NAME}}), "
          "start with: wangraph new graph NAME"),
         ("version: 2\nnodes: {a: {type: x}}",
@@ -101,7 +101,7 @@ def test_latency_is_one_unit_when_not_given(tmp_path):
          "parameters in each)"),
         ("nodes: {a: [x]}",
          "g.yaml:1:12: node 'a': found a list (expected a mapping of: budget_ms, device, graph, inputs, ladder, lane, "
-         "params, process, type)"),
+         "params, process, stall_s, type)"),
         ("extends: $base\nnodes: {a: {type: x}}",
          "g.yaml:1:10: extends: found '$base' (expected a graph file, by a name that needs no parameters)"),
         ("nodes: {1a: {type: x}}",

@@ -67,6 +67,8 @@ class StallWatch:
             return []
         self._reported[first.plan.name] = (first.cursor, late_ns)
         doing = self._scheduler.waiting_for(first.plan.name) + _since(first, now)
+        if not first.plan.enforced and (n_waiting := self._scheduler.backlog(first.plan.name)) > 1:
+            doing += f", {n_waiting} units wait for it"
         return [Stall(f"node '{first.plan.name}': {doing}; {late_ns / 1e6:.0f} ms over its due", first.running)]
 
     def _due(self, state: NodeState) -> int:

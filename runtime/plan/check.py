@@ -32,12 +32,14 @@ from .subgraph import close, real_ends
 from .timing import TimedEdge, TimedNode, Timing, compute_timing
 from .wiring import (
     BoundEdge,
+    check_backlogs,
     check_cycles,
     check_fed,
     check_loops_heal,
     check_wait,
     connect,
     depths,
+    find_backlog,
     flow_order,
     on_loops,
 )
@@ -105,6 +107,7 @@ def check(spec: GraphSpec, seed: int = 0) -> Checked:
     shapes = resolve_shapes(spec.clock, bound, order, edges, problems)
     timing = _timing(spec, bound, edges, places)
     check_wait(edges, timing.enforced, problems)
+    check_backlogs(edges, timing.enforced, problems)
     for reason in timing.infeasible:
         problems.add(_largest_budget(spec, reason.nodes), reason)
     nodes = _plan_nodes(bound, order, edges, places, devices, timing)
@@ -205,6 +208,7 @@ def _plan_nodes(
             due_ns=timing.due_ns[name],
             enforced=name in timing.enforced,
             ladder=node.spec.ladder,
+            backlog=find_backlog([edge for edge in edges if edge.consumer == name], timing.enforced),
             stall_ns=round(node.spec.stall_s * NS),
         )
     return nodes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -111,6 +111,23 @@ def whole(least: int, most: int) -> ValueKind:
 
     schema = {"type": "integer", "minimum": least, "maximum": most}
     return plain(f"a whole number from {least} to {most}", take, schema)
+
+
+def amount(words: Mapping[str, int | None], most: int) -> ValueKind:
+    """A whole number from 1, or a word for one; None: no bound."""
+
+    def take(value: Any) -> int | None:
+        if isinstance(value, str) and value in words:
+            return words[value]
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            raise ValueError(value)
+        return value
+
+    def write(value: int | None) -> int | str | None:
+        return next((word for word, number in words.items() if number == value), value)
+
+    schema = {"anyOf": [{"enum": sorted(words)}, {"type": "integer", "minimum": 1, "maximum": most}]}
+    return plain(f"{', '.join(words)} or a whole number from 1 to {most}", take, schema, write=write)
 
 
 def number(most: float, *, is_zero_allowed: bool) -> ValueKind:

@@ -107,6 +107,7 @@ class NodePlan:
         due_ns: when it must have finished unit k; None when no paced node or sink follows.
         enforced: whether missing the due costs the unit (ancestors of a paced node) or is only counted.
         ladder: levels from the best to the cheapest; empty when the node has none.
+        backlog: units that may wait for it, off the paced path; None: all. Of more it loses the oldest.
         stall_ns: a call that goes on for longer ends the run.
     """
 
@@ -129,6 +130,7 @@ class NodePlan:
     due_ns: int | None = None
     enforced: bool = False
     ladder: tuple[dict[str, Any], ...] = ()
+    backlog: int | None = None
     stall_ns: int = 30 * NS
 
     @property

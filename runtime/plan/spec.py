@@ -14,13 +14,16 @@ from typing import Any, ClassVar, Literal, Self, get_args
 from ..ports import GUARDS, LATES, Guard, Late
 from ..units import UnitClock
 from .keys import Key, Section, key, many, one
-from .kinds import At, ValueKind, choice, levels, named, names, number, port, rate, text, whole
+from .kinds import At, ValueKind, amount, choice, levels, named, names, number, port, rate, text, whole
 from .marks import Item, Mark, Problems
 
 Memory = Literal["auto", "shared", "inline"]
 
 INITS = ("empty", "zeros")
 """What may come before unit 0 of a delayed edge, besides a file."""
+
+BACKLOG = 1000
+"""Units that wait for a slow reader when it does not say how many: some minutes."""
 
 MAIN = "main"
 """The process that is there without being declared."""
@@ -129,6 +132,12 @@ class Edge(Section):
         None,
         unset="as the port says: count, but conceal into a playout, a file or a loudspeaker",
         help="what is done about NaN and infinite numbers: nothing, they are told, the unit is lost, or the run ends",
+    )
+    backlog: int | None = key(
+        amount({"all": None, "newest": 1}, 1_000_000),
+        BACKLOG,
+        unset=f"{BACKLOG}; of a log all",
+        help="off the paced path, how many units may wait for a slow reader; of more the oldest are lost to it",
     )
     mark: Mark = field(default=NOWHERE, repr=False)
     folder: Path | None = field(default=None, repr=False)

@@ -12,7 +12,7 @@ from ..errors import did_you_mean, listing
 from ..ports import Guard, Input, Late, Output
 from .bind import Bound, find_init
 from .marks import Mark, Problems
-from .spec import INITS, Edge, GraphSpec
+from .spec import BACKLOG, INITS, Edge, GraphSpec
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,27 @@ def check_wait(edges: Sequence[BoundEdge], enforced: frozenset[str], problems: P
                 f"node '{edge.consumer}': input '{edge.input_name}': found late: wait ahead of a paced node "
                 "(expected gap, hold or empty; wait only on logs and off the paced path), choose one",
             )
+
+
+def check_backlogs(edges: Sequence[BoundEdge], enforced: frozenset[str], problems: Problems) -> None:
+    """Note backlogs where nothing waits, or nothing may be lost."""
+    for edge in edges:
+        if edge.spec.backlog == BACKLOG:
+            continue
+        found = f"node '{edge.consumer}': input '{edge.input_name}': found backlog: "
+        word = {None: "all", 1: "newest"}.get(edge.spec.backlog, str(edge.spec.backlog))
+        if edge.consumer in enforced:
+            text = "on the paced path (expected a reader off it: here nothing waits, it is given up), remove it"
+            problems.add(edge.mark, f"{found}{word} {text}")
+        elif edge.output.is_log and edge.spec.backlog is not None:
+            problems.add(edge.mark, f"{found}{word} for a log (expected all: nothing of a log is lost), remove it")
+
+
+def find_backlog(into: Sequence[BoundEdge], enforced: frozenset[str]) -> int | None:
+    """How many units may wait for the reader of these edges; None: all."""
+    if any(edge.output.is_log or edge.consumer in enforced for edge in into):
+        return None
+    return min((edge.spec.backlog for edge in into if edge.spec.backlog is not None), default=None)
 
 
 def check_cycles(nodes: Sequence[str], edges: Sequence[BoundEdge], problems: Problems) -> None:

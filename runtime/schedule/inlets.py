@@ -73,6 +73,10 @@ class Inlets:
                 n_open += window.get(needed) is None
         return n_open
 
+    def settled_until(self, node: NodePlan) -> int:
+        """The first unit for which something has not settled; those beyond an end have not."""
+        return min(self._windows[i.stream].head + i.delay - i.look_ahead for i in node.inputs)
+
     def ends_at(self, node: NodePlan) -> int | None:
         """The first unit for which nothing comes any more: all inlets without delay (all inlets, when each has one)
         have ended by then. None while one has not."""

@@ -59,6 +59,8 @@ class Rules:
         # before lost inputs: of several units too late, each lost one would cost a call of its own
         if self.is_behind(node, unit, now):
             return self._catch_up(state, now)
+        if (over := self._overflow(state)) > 0:
+            return self._fire(state, "gap" if node.stateful else "skip", unit, unit + over - 1, now)
         if is_lost(node, given):
             return self._fire(state, "gap" if node.stateful else "skip", unit, unit, now)
         return self._fire(state, "step", unit, unit, now, given)
@@ -89,6 +91,15 @@ class Rules:
         """Order between nodes of one lane."""
         due = self.due(state.plan, state.cursor)
         return (not state.plan.on_loop, float("inf") if due is None else due, state.plan.depth, state.plan.name)
+
+    def waiting(self, state: NodeState) -> int:
+        """How many units have settled for a node from its cursor on."""
+        return self._inlets.settled_until(state.plan) - state.cursor
+
+    def _overflow(self, state: NodeState) -> int:
+        """How many of the units that wait are too many."""
+        backlog = state.plan.backlog
+        return 0 if backlog is None else self.waiting(state) - backlog
 
     def _next_of_source(self, state: NodeState, now: int) -> Fire | None:
         node, unit = state.plan, state.cursor

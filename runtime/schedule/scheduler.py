@@ -268,6 +268,11 @@ class Scheduler:
         """Decisions since the last call: the decision log, in order."""
         return self._log.drain()
 
+    def backlog(self, node: str) -> int:
+        """How many units have settled for a node that it has not begun; 0 of a source."""
+        state = self.nodes[node]
+        return max(0, self._rules.waiting(state)) if state.plan.inputs else 0
+
     def waiting_for(self, node: str) -> str:
         """In words: what a node waits for at its cursor."""
         state = self.nodes[node]
