@@ -185,10 +185,11 @@ def test_the_figures_of_a_visit():
     for answered_ms in (10.0, 20.0, -1.0):
         measures.times(Times(0, [], answered_ms, "missed" if answered_ms < 0 else "real"))
     loud, silence = np.full(320, 900, np.int16), np.zeros(320, np.int16)
-    measures.sound(None, loud, T0 - 20 * MS)
+    measures.heard(loud, T0 - 20 * MS)
     measures.interrupted(T0)
     for tick in range(100):
-        measures.sound(None, loud if tick <= 4 or tick > 80 else silence, T0 + tick * 20 * MS)
+        measures.sent(None)
+        measures.heard(loud if tick <= 4 or tick > 80 else silence, T0 + tick * 20 * MS)
     player.show(b"", 0, 0, T0 + 300 * MS)
     measures.pong(time.monotonic_ns() / MS)
     measures.finish(player, T0, T0 + 2000 * MS)
@@ -202,7 +203,7 @@ def test_the_figures_of_a_visit():
 
 def test_an_interruption_of_nobody_has_no_figure():
     measures = Measures()
-    measures.sound(None, np.full(320, 900, np.int16), T0)
+    measures.heard(np.full(320, 900, np.int16), T0)
     measures.interrupted(T0 + 400 * MS)
     measures.finish(Player(160.0, 25.0), T0, T0 + 2000 * MS)
     assert measures.figures.silence_ms is None

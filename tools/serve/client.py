@@ -295,6 +295,7 @@ class _Conversation:
         elif isinstance(message, protocol.Pong):
             self._measures.pong(message.at_ms)
         elif isinstance(message, protocol.Flush):
+            self._hear(time.monotonic_ns())  # until now it was heard
             self._player.flush()
         elif isinstance(message, protocol.Problem):
             self._measures.figures.problems.append(message.text)
@@ -357,16 +358,20 @@ class _Conversation:
 
     def _play(self, sent: Samples | None, tick: int) -> None:
         now_ns = time.monotonic_ns()
+        self._measures.sent(sent)
+        self._hear(now_ns)
+        if tick % 2 and self._film is not None:  # the film's clock is exact, and ours may have slept too long
+            exact = np.zeros(PIECE_MS * RATE_HZ // 1000, np.int16)
+            now, self._for_film = np.split(self._for_film, [len(exact)])
+            exact[: len(now)] = now
+            self._film.add(self._player.picture, exact)
+        self._write_captions(self._transcript.pass_time((now_ns - self._start_ns) // MS))
+
+    def _hear(self, now_ns: int) -> None:
         heard = self._player.play(now_ns)
-        self._measures.sound(sent, heard, now_ns)
+        self._measures.heard(heard, now_ns)
         if self._film is not None:
             self._for_film = np.concatenate([self._for_film, heard])
-            if tick % 2:  # the film's clock is exact, and ours may have slept too long or too short
-                exact = np.zeros(PIECE_MS * RATE_HZ // 1000, np.int16)
-                now, self._for_film = np.split(self._for_film, [len(exact)])
-                exact[: len(now)] = now
-                self._film.add(self._player.picture, exact)
-        self._write_captions(self._transcript.pass_time((now_ns - self._start_ns) // MS))
 
     def _write_captions(self, captions: list[Caption]) -> None:
         for caption in captions:

@@ -101,15 +101,19 @@ class Measures:
         """Sound that was sent and heard since the beginning, as far as it is kept."""
         return np.concatenate(self._sent), np.concatenate(self._heard)
 
-    def sound(self, sent: Samples | None, heard: Samples, now_ns: int) -> None:
-        """Note what was sent in a tick (None: nothing, which counts as silence) and what was heard."""
+    def sent(self, samples: Samples | None) -> None:
+        """What was sent in a tick of 20 ms; None: nothing, which counts as silence."""
+        if len(self._sent) < KEPT_SOUND_S * 50:
+            self._sent.append(np.zeros(RATE_HZ // 50, np.int16) if samples is None else samples)
+
+    def heard(self, samples: Samples, now_ns: int) -> None:
+        """What was heard from the last call until now."""
         is_over = self._interrupted_ns is not None and now_ns - self._interrupted_ns >= NS
-        if not is_over and np.abs(heard).max(initial=0) > LOUD_PEAK:
+        if not is_over and np.abs(samples).max(initial=0) > LOUD_PEAK:
             self._loud_ns = now_ns
         if self._n_heard < KEPT_SOUND_S * RATE_HZ:
-            self._n_heard += len(heard)
-            self._heard.append(heard)
-            self._sent.append(np.zeros(RATE_HZ // 50, np.int16) if sent is None else sent)
+            self._n_heard += len(samples)
+            self._heard.append(samples)
 
     def interrupted(self, now_ns: int) -> None:
         """The visitor has asked for silence."""
@@ -129,7 +133,7 @@ class Measures:
         if played.skew_ms:
             skews = np.array(played.skew_ms)
             figures.skew_ms = float(np.median(skews)), float(np.quantile(np.abs(skews), 0.95))
-        if self._heard:
+        if self._heard and self._sent:
             figures.echo_ms = echo_ms(*self.sounds, RATE_HZ)
         if self._interrupted_ns is not None:
             figures.silence_ms = max(0, self._loud_ns - self._interrupted_ns) / MS
