@@ -158,7 +158,7 @@ def arriving(unit: int, incarnation: int) -> Packet:
     return Packet("source.out", unit, 0, unit * T, T, Validity.REAL, incarnation=incarnation)
 
 
-def test_of_a_life_that_is_over_nothing_is_taken_in_and_what_it_did_not_make_is_missing_in_the_next():
+def test_of_a_life_that_is_over_nothing_is_taken_in_and_its_rest_is_missing_in_the_next():
     plan = far_chain()
     scheduler = Scheduler(plan, "main", lives={"far": 2})
     scheduler.arrive(arriving(0, 1), 0)

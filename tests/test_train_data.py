@@ -53,7 +53,7 @@ def test_labels_are_in_the_unit_in_which_the_cue_is_complete(talk, rows):
     assert set(rows["card"].tolist()) == {0, 3} and rows["hand"].sum() > 3
 
 
-def test_doing_nothing_counts_where_a_pause_might_be_an_end_and_a_backchannel_an_interruption(tmp_path):
+def test_doing_nothing_counts_where_a_pause_or_a_backchannel_might_be_mistaken(tmp_path):
     bank = Bank(cache=tmp_path)
     acts = (
         Act(

@@ -153,11 +153,13 @@ class Collector:
         """
         if self.engine is not None:
             self.result.reports = self.engine.reports
+        # before the files: who iterates ends with the run, and not with the disk
         for subscription in self._subscriptions():
             subscription.close()
         failure = None
         if self._sinks is not None:
             self._count(self._sinks.finish())
+        # between the two: with what the files' writers had to say, and in time to be the files' last line
         self.result.summary = self._summarise()
         if self._sinks is not None:
             failure = self._sinks.close(self.result.summary, is_whole=is_whole)

@@ -68,6 +68,7 @@ class Commands:
         """Somebody serves the run from now on."""
         self._bell, button = os.pipe()
         os.set_blocking(self._bell, False)
+        # a signal handler rings it: in a full pipe it would hang for good
         os.set_blocking(button, False)
         self._button = button
         self._ring()  # for what was left before
@@ -94,6 +95,7 @@ class Commands:
 
     def put(self, command: Command) -> None:
         """Leave a command; after the run's end it stays undone."""
+        # before the bell: rung first, it could be looked for before it is there
         self._waiting.append(command)
         self._ring()
 
@@ -103,6 +105,7 @@ class Commands:
 
     def take(self) -> list[Command]:
         """Commands left since the last call, in order."""
+        # first: a command left while these are taken would lie there, and its bell be stopped
         self.hush()
         taken = []
         while self._waiting:

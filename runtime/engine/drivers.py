@@ -129,9 +129,11 @@ def run_virtual(
             heapq.heappush(queue, (now + cost(node, fire), node.depth, fire.node, fire, begun))
             busy.add(lane_of(node))
         wakeup = scheduler.wakeup(now)
+        # a body that is done at the instant of an alarm goes first: what it gives is there in time
         if queue and (wakeup is None or queue[0][0] <= wakeup):
             at, _, name, fire, begun = heapq.heappop(queue)
             clock.move_to(max(at, now))
+            # waited for only now that its virtual time has come: bodies of other lanes compute meanwhile
             scheduler.finish(fire, executor.end(begun), clock.now())
             busy.discard(lane_of(plan.nodes[name]))
         elif wakeup is not None:

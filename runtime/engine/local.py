@@ -112,6 +112,7 @@ class LocalEngine:
             with suppress(_AtOnce):
                 self._drive()
         finally:
+            # its threads first: a body must not be closed while one of them still runs it
             self._executor.close()
             self._hand_over()
             self._close(self._bodies.values())
@@ -122,6 +123,7 @@ class LocalEngine:
                         cost=costs_with(self.options.faults, declared_cost))  # fmt: skip
             return
         ahead = max((n.ahead_units for n in self.plan.nodes.values()), default=0)
+        # sources that run ahead are called before the origin: without room for it their first units would be late
         self._began_ns += ahead * self.plan.clock.period_ns
         clock = SystemClock(self._began_ns)
         for body in self._bodies.values():
@@ -191,6 +193,7 @@ class LocalEngine:
         self._observer.take(records)
 
     def _sleep(self, ns: int) -> None:
+        # by the bell and not by the clock alone: a stop would wait for the next unit
         self._commands.wait(ns / 1e9)
 
     def _close(self, bodies: Iterable[Body]) -> None:

@@ -40,6 +40,8 @@ class RecordSinks:
             else None
         )
         self._recorder = (
+            # without a clock to keep, a slow disk is waited for: dropped packets would make a recording that cannot be
+            # replayed
             Recorder(options.record, plan, header, waits=options.serial or options.clock == "virtual")
             if options.record
             else None
@@ -84,6 +86,7 @@ class RecordSinks:
                 notes.append(Note(0, "supervisor", "warning", text))
         if self._spans is not None and (unsent := self._spans.close()):
             notes.append(Note(0, "supervisor", "warning", unsent))
+        # last, so that it has what the others had to say
         if self._trace is not None and notes:
             notes += self._trace.take(notes)
         return notes

@@ -156,6 +156,7 @@ class Run:
     ) -> None:
         if not self._has_ended:
             self.stop()
+        # an error of the block itself is the cause: the run's own would hide it
         try:
             self.wait()
         except WangraphError:
@@ -203,6 +204,7 @@ class Run:
         self._check_stream("packets", stream)
         handed_out = self.collector.hand_out(stream, backlog)
         self._commands.put(Tap(stream))
+        # it may have ended meanwhile: nobody else would close what came too late, and its consumer would wait for ever
         if self._has_ended:
             handed_out.close()
         return handed_out

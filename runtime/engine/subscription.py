@@ -25,6 +25,7 @@ class Bell:
             self._changed.notify_all()
             tasks, self._tasks = self._tasks, set()
         for loop, future in tasks:
+            # a task can end with its loop and leave its future here: the call would raise in the run's own thread
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_finish, future)
 
@@ -82,6 +83,7 @@ class Subscription(Generic[T]):
         if self._is_over:
             return
         for item in items:
+            # the run waits for no consumer: one that sleeps would hold up the playout
             if self._backlog is not None and len(self._waiting) >= self._backlog:
                 self._waiting.popleft()
                 self.dropped += 1
