@@ -148,8 +148,7 @@ class Server:
         """End all visits in order, then listen no more."""
         self.lobby.is_closing = True
         over = Over("closing", "the server was stopped", again=False)
-        await asyncio.gather(*(channel.close(over) for channel in list(self._channels)))
-        await self.lobby.close()
+        await asyncio.gather(self.lobby.close(), *(channel.close(over) for channel in list(self._channels)))
         if self._runner is not None:
             await self._runner.cleanup()
 

@@ -149,8 +149,10 @@ class Lobby:
     async def close(self) -> None:
         """End all visits in order."""
         self.is_closing = True
+        closing = asyncio.create_task(self._pool.close())  # all runs at once, with those of visits among them
         for life in self._lives.values():
             life.cancel()
         await asyncio.gather(*self._lives.values(), return_exceptions=True)
+        self.timelines.close()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._pool.close(), DRAIN_S)
+            await asyncio.wait_for(closing, DRAIN_S)

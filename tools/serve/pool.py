@@ -22,6 +22,9 @@ log = logging.getLogger("wangraph.serve")
 STOP_S = 2.0
 """How long an ordered stop may take before what is under way is dropped."""
 
+CLOSE_S = 1.0
+"""The same when the whole server ends."""
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -59,6 +62,7 @@ class RunPool:
         self._numbers = itertools.count(1)
         self._spare: asyncio.Task[Opened] | None = None
         self._open: set[Opened] = set()
+        self._is_closing = False
 
     def prepare(self) -> None:
         """Begin to open a run ahead of time, unless one is on its way."""
@@ -97,19 +101,20 @@ class RunPool:
         self._open.discard(opened)
         opened.run.stop()
         with suppress(TimeoutError):
-            await asyncio.wait_for(_ended(opened.run), STOP_S)
+            await asyncio.wait_for(_ended(opened.run), CLOSE_S if self._is_closing else STOP_S)
             return
         opened.run.stop()
         await _ended(opened.run)
 
     async def close(self) -> None:
-        """End every run."""
+        """End every run, also one that is still being opened."""
+        self._is_closing = True
         spare, self._spare = self._spare, None
+        unused = [opened for opened in self._open if opened.run.timebase is None]
+        await asyncio.gather(*(self.give_back(opened) for opened in list(self._open)))
         if spare is not None:
             with suppress(WangraphError, asyncio.CancelledError):
                 await spare
-        unused = [opened for opened in self._open if opened.run.timebase is None]
-        await asyncio.gather(*(self.give_back(opened) for opened in list(self._open)))
         for opened in unused:  # nobody was ever in them
             if opened.recording is not None:
                 shutil.rmtree(opened.recording.folder, ignore_errors=True)
@@ -123,6 +128,8 @@ class RunPool:
         run = await asyncio.to_thread(self._start_run, self._served, recording)
         opened = Opened(run, recording)
         self._open.add(opened)
+        if self._is_closing:
+            await self.give_back(opened)
         try:
             await run.until("ready")
         except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from aiohttp import web
@@ -14,6 +15,9 @@ from ..timeline.serve import Feed
 
 EVERY_S = 0.5
 """How often pages get what is new."""
+
+MAX_PAGES = 16
+"""Timelines that follow at once."""
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'"
 """The timeline is one file that stands alone: its scripts and styles are in it."""
@@ -31,6 +35,8 @@ class Timelines:
         self._runs: dict[str, Run] = {}
         self._feeds: dict[str, Feed] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._followers = ThreadPoolExecutor(MAX_PAGES, "timeline")  # they wait for seconds: nobody else's threads
+        self._n_pages = 0
 
     def add(self, visit: str, run: Run) -> None:
         """A visit has begun."""
@@ -58,14 +64,27 @@ class Timelines:
         feed = self._feed(request.match_info["visit"])
         if feed is None:
             return web.Response(status=404, text="no such visit, or it is over\n")
+        if self._n_pages >= MAX_PAGES:
+            return web.Response(status=503, text=f"{MAX_PAGES} timelines are open already, close one\n")
         given = request.headers.get("Last-Event-ID") or request.query.get("after", "0")
         events = feed.events(int(given) if given.isdigit() else 0)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await response.prepare(request)
-        with suppress(ConnectionResetError):  # the page was closed
-            while (event := await asyncio.to_thread(next, events, None)) is not None:
-                await response.write(event)
+        loop = asyncio.get_running_loop()
+        self._n_pages += 1
+        try:
+            with suppress(ConnectionResetError):  # the page was closed
+                while (event := await loop.run_in_executor(self._followers, next, events, None)) is not None:
+                    await response.write(event)
+        finally:
+            self._n_pages -= 1
         return response
+
+    def close(self) -> None:
+        """Let go of the pages that follow; the feeds have ended."""
+        for feed in self._feeds.values():
+            feed.end()
+        self._followers.shutdown(wait=False, cancel_futures=True)
 
     def _feed(self, visit: str) -> Feed | None:
         run = self._runs.get(visit)
