@@ -165,7 +165,7 @@ def check_backlogs(edges: Sequence[BoundEdge], enforced: frozenset[str], problem
 
 
 def find_backlog(into: Sequence[BoundEdge], enforced: frozenset[str]) -> int | None:
-    """How many units may wait for the reader of these edges; None: all."""
+    """Number of units that may wait for the reader of these edges; None: all."""
     if any(edge.output.is_log or edge.consumer in enforced for edge in into):
         return None
     return min((edge.spec.backlog for edge in into if edge.spec.backlog is not None), default=None)

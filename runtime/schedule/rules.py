@@ -93,11 +93,11 @@ class Rules:
         return (not state.plan.on_loop, float("inf") if due is None else due, state.plan.depth, state.plan.name)
 
     def waiting(self, state: NodeState) -> int:
-        """How many units have settled for a node from its cursor on."""
+        """Number of units that have settled for a node from its cursor on."""
         return self._inlets.settled_until(state.plan) - state.cursor
 
     def _overflow(self, state: NodeState) -> int:
-        """How many of the units that wait are too many."""
+        """Number of the units that wait and are too many."""
         backlog = state.plan.backlog
         return 0 if backlog is None else self.waiting(state) - backlog
 

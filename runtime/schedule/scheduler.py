@@ -269,7 +269,7 @@ class Scheduler:
         return self._log.drain()
 
     def backlog(self, node: str) -> int:
-        """How many units have settled for a node that it has not begun; 0 of a source."""
+        """Number of units that have settled for a node and that it has not begun; 0 of a source."""
         state = self.nodes[node]
         return max(0, self._rules.waiting(state)) if state.plan.inputs else 0
 

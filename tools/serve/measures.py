@@ -102,12 +102,12 @@ class Measures:
         return np.concatenate(self._sent), np.concatenate(self._heard)
 
     def sent(self, samples: Samples | None) -> None:
-        """What was sent in a tick of 20 ms; None: nothing, which counts as silence."""
+        """Note what was sent in a tick of 20 ms; None: nothing, which counts as silence."""
         if len(self._sent) < KEPT_SOUND_S * 50:
             self._sent.append(np.zeros(RATE_HZ // 50, np.int16) if samples is None else samples)
 
     def heard(self, samples: Samples, now_ns: int) -> None:
-        """What was heard from the last call until now."""
+        """Note what was heard from the last call until now."""
         is_over = self._interrupted_ns is not None and now_ns - self._interrupted_ns >= NS
         if not is_over and np.abs(samples).max(initial=0) > LOUD_PEAK:
             self._loud_ns = now_ns
