@@ -20,6 +20,7 @@ from schedule_toys import Early, Paced
 from wangraph import Graph
 from wangraph.runtime.engine.faults import parse_fault
 from wangraph.runtime.errors import RunError, UserError
+from wangraph.runtime.forecast import profiling
 from wangraph.runtime.forecast.body_shares import Share, _Meter
 from wangraph.runtime.forecast.measure import SKIPPED, measured
 from wangraph.runtime.forecast.profile import CLOCK, Delay, Lateness, Machine, NodeCost, Profile
@@ -409,6 +410,20 @@ def test_what_struck_together_stays_in_one_row():
     again = measured(toys.agent(), simulate(toys.agent(), stalled, 80).records, "simulated")
     see, think = again.columns.index("see"), again.columns.index("think")
     assert {(round(row[see]), round(row[think])) for row in again.rows} == {(10, 40), (35, 65)}
+
+
+def test_a_graph_that_misses_every_deadline_is_measured_with_later_ones(monkeypatch):
+    plan, truth = toys.agent(budgets=False, latency_ms=60), toys.profile()
+    records = simulate(plan, truth, 40).records
+    with pytest.raises(RunError, match="node 'show' never answered"):
+        measured(plan, records, "simulated")
+    machine = {"machine": {"cores": 2}}
+    monkeypatch.setattr(profiling, "_recorded", lambda plan, units: (machine, simulate(plan, truth, units).records))
+    found, _ = profiling.profile_run(plan, 40)
+    assert {name: round(cost.cost_ms, 6) for name, cost in found.nodes.items()} == {
+        name: truth.nodes[name].cost_ms for name in plan.nodes
+    }
+    assert judge(plan, found, 40).word in ("infeasible", "does not hold")
 
 
 def test_a_run_that_is_too_short_to_measure_says_so():
