@@ -57,15 +57,15 @@ class Voices:
             f"asks-person: found nobody in {folder} who is held out (people: {known}), name one with --hold-out"
         )
 
-    def check_held_out(self, checkpoint: str, known: frozenset[str]) -> None:
-        """Look whether the people are unknown to a checkpoint that has ``known`` these.
+    def check_held_out(self, checkpoint: str, learned: frozenset[str]) -> None:
+        """Look whether the people are unknown to a checkpoint that has ``learned`` these.
 
         Raises:
             UserError: one is not: what it understands of them says nothing of others.
         """
-        known = known & {speaker.name for speaker in self.people}
+        known = learned & {speaker.name for speaker in self.people}
         if known:
             raise UserError(
                 f"--hold-out: found {listing(known)}, heard in the training of {checkpoint} "
-                f"(it has heard: {listing(known)}), name others"
+                f"(it has heard: {listing(learned)}), name others"
             )
