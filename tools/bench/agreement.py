@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from ...runtime.engine.options import Options
@@ -15,6 +16,7 @@ from ...runtime.observe.distribution import quantiles
 from ...runtime.observe.outcome import real_latencies_ns
 from ...runtime.observe.run_view import outcomes_of
 from .any_graph import Case, any_case
+from .bodies import Speed, measured_speed
 from .report import OnRound, Report, Round, Table, ignored, report
 
 AIM = (
@@ -122,11 +124,12 @@ def predicted(case: Case, profile: Profile, units: int, seeds: int = SEEDS) -> G
 
 
 def _measure(first_seed: int, n: int, seconds: float) -> Round:
-    return summed([_one(seed, seconds) for seed in range(first_seed, first_seed + n)])
+    speed = measured_speed()
+    return summed([_one(seed, seconds, speed) for seed in range(first_seed, first_seed + n)])
 
 
-def _one(seed: int, seconds: float) -> Graph:
-    case = any_case(seed)
+def _one(seed: int, seconds: float, speed: Speed) -> Graph:
+    case = any_case(seed, os.cpu_count() or 1, speed)
     units = case.plan.clock.units_for(seconds)
     profile, _ = profile_run(case.plan, units, shares_of(case.plan, SHARE_UNITS))
     word = judge(case.plan, profile, units).word

@@ -12,7 +12,7 @@ from ...runtime.errors import GraphError
 from ...runtime.plan.graph import Graph, Vertex
 from ...runtime.plan.plan import Plan
 from ...runtime.plan.spec import Edge
-from .bodies import EarlySource, Memory, Play, Source, Work
+from .bodies import EarlySource, Memory, Play, Source, Speed, Work
 
 LOAD = 0.5
 """Share of a machine's cores that a graph may keep busy: beyond, it measures the machine's other users."""
@@ -20,8 +20,10 @@ LOAD = 0.5
 HOP_MS = 2.0
 """What a way between two processes is taken to cost when the deadline is chosen."""
 
+USUAL = Speed()
+
 Body = Mapping[str, float]
-"""Parameters of `Work` that say what a body does."""
+"""What a body does, in milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,12 @@ class Case:
     bodies: Mapping[str, Body]
 
 
-def any_case(seed: int, cores: int = 2) -> Case:
-    """The graph of this seed."""
+def any_case(seed: int, cores: int = 2, speed: Speed = USUAL) -> Case:
+    """The graph of this seed, with work that takes as long as it says on a machine of that speed."""
     chance = random.Random(seed)
     while True:
         try:
-            return _any_case(chance, cores)
+            return _any_case(chance, cores, speed)
         except GraphError:
             continue  # a stream would be decided in two places: draw again
 
@@ -53,7 +55,7 @@ def cost_ms(body: Body) -> float:
     return body.get("sleep_ms", 0) + body.get("compute_ms", 0) / body.get("threads", 1) + body.get("hold_ms", 0)
 
 
-def _any_case(chance: random.Random, cores: int) -> Case:
+def _any_case(chance: random.Random, cores: int, speed: Speed) -> Case:
     kind = chance.choice(["chain", "diamond", "loop"])
     names = [f"work{i}" for i in range(chance.randint(2, 4) if kind != "diamond" else 4)]
     bodies = {name: _any_body(chance) for name in names}
@@ -82,11 +84,18 @@ def _any_case(chance: random.Random, cores: int) -> Case:
         inputs: dict[str, Any] = {port: f"{of}.out" for port, of in zip("ab", before[name], strict=False)}
         if kind == "loop" and name == names[0]:
             inputs["b"] = Edge(f"{names[-1]}.out", delay=chance.randint(1, 2), init="empty")
-        add(name, chance.choice([Work, Memory]), inputs=inputs, **bodies[name])
+        add(name, chance.choice([Work, Memory]), inputs=inputs, **_work(bodies[name], speed))
     add("play", Play, inputs={"a": f"{last}.out"})
     count = len({*places.values()})
     shape = f"{kind} of {len(names)}, {count} process{'es' if count > 1 else ''}{', one lane' if is_shared else ''}"
     return Case(graph.plan(), f"{shape}, {'tight' if is_tight else 'loose'}", bodies)
+
+
+def _work(body: Body, speed: Speed) -> dict[str, float]:
+    """Parameters of `Work` that take so long."""
+    same = {key: value for key, value in body.items() if key not in ("compute_ms", "hold_ms")}
+    hashes = round(body.get("compute_ms", 0) * speed.hashes_per_ms)
+    return {**same, "hashes": hashes, "counts": round(body.get("hold_ms", 0) * speed.counts_per_ms)}
 
 
 def _any_body(chance: random.Random) -> dict[str, float]:
