@@ -245,7 +245,7 @@ def _read_header(file: Path) -> tuple[Mapping[str, str], dict[str, TensorInfo]]:
     try:
         header = json.loads(raw)
         metadata = {str(key): str(value) for key, value in header.pop("__metadata__", {}).items()}
-        tensors = {name: TensorInfo(file, entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
+        tensors = {name: TensorInfo(file, entry["dtype"], _shape(entry["shape"])) for name, entry in header.items()}
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
         held = sum(_n_bytes(info) for info in tensors.values())
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
@@ -256,6 +256,13 @@ def _read_header(file: Path) -> tuple[Mapping[str, str], dict[str, TensorInfo]]:
     if held != end or size != expected:
         raise ModelError(f"checkpoint {file}: found {size} bytes (expected {expected}), it is damaged: copy it again")
     return metadata, tensors
+
+
+def _shape(sizes: list[int]) -> tuple[int, ...]:
+    """A shape of whole numbers alone: a text times a large number would fill the memory."""
+    if not all(type(size) is int and size >= 0 for size in sizes):
+        raise ValueError(sizes)
+    return tuple(sizes)
 
 
 def _n_bytes(info: TensorInfo) -> int:

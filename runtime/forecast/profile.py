@@ -40,6 +40,10 @@ DEFAULT_TRANSFER_MS = 1.0
 """What a hop between two processes is taken to cost when a profile does not say: as ``check`` takes it."""
 
 
+LONGEST_MS = 60_000
+"""What anything may take. A body of a minute keeps no clock: to simulate it is to invent what was missed meanwhile."""
+
+
 @dataclass(frozen=True)
 class NodeCost:
     """Cost of one node, in milliseconds; see the module. ``source`` says where the figures come from."""

@@ -11,7 +11,7 @@ from ..errors import UserError, did_you_mean, listing
 from ..plan.catalogue import shipped_profiles
 from ..plan.document import kind_name, parse_text
 from ..plan.marks import Item, Mark, Problems, shown
-from .profile import CLOCK, Delay, Lateness, Machine, NodeCost, Profile
+from .profile import CLOCK, LONGEST_MS, Delay, Lateness, Machine, NodeCost, Profile
 from .profile_reader import Reader
 
 MAX_BYTES = 4_000_000
@@ -184,7 +184,7 @@ def _rows(
     values = item.get("ms")
     rows = values.plain() if values is not None and values.is_list else []
     for number, row in enumerate(rows):
-        if not isinstance(row, list) or len(row) != len(columns) or not all(_is_number(v) for v in row):
+        if not isinstance(row, list) or len(row) != len(columns) or not all(_is_figure(v) for v in row):
             text = f"rows: ms: row {number + 1}: found {row!r:.60} (expected {len(columns)} numbers, one per column)"
             problems.add(read.mark("ms"), text)
             return columns, ()
@@ -227,8 +227,12 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _is_figure(value: Any) -> bool:
+    return _is_number(value) and abs(value) <= LONGEST_MS
+
+
 def _is_time(value: Any) -> bool:
-    return _is_number(value) and 0 <= value < 1e9
+    return _is_number(value) and 0 <= value <= LONGEST_MS
 
 
 def _plain(entry: NodeCost | Delay | Lateness | Machine) -> dict[str, Any]:

@@ -8,9 +8,7 @@ from typing import Any
 from ..errors import did_you_mean, listing
 from ..plan.document import kind_name
 from ..plan.marks import Item, Mark, Problems
-
-LARGEST = 1e12
-"""Numbers of a profile are below it: as milliseconds, 30 years."""
+from .profile import LONGEST_MS
 
 
 class Reader:
@@ -65,8 +63,8 @@ class Reader:
             return default
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return self._wrong(key, "a number", default)
-        if not abs(value) < LARGEST:
-            return self._wrong(key, f"a number below {LARGEST:g}", default)
+        if not abs(value) <= LONGEST_MS:
+            return self._wrong(key, f"a number up to {LONGEST_MS}", default)
         return float(value)
 
     def strings(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:

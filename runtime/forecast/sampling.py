@@ -14,7 +14,7 @@ from statistics import NormalDist
 from ..plan.plan import NodePlan, StreamPlan
 from ..schedule.decide import Fire
 from ..units import MS
-from .profile import CLOCK, DEFAULT_TRANSFER_MS, Profile
+from .profile import CLOCK, DEFAULT_TRANSFER_MS, LONGEST_MS, Profile
 
 BLOCK = 8
 """Rows that stay in a row."""
@@ -49,7 +49,7 @@ class Draws:
             ms *= cost.at_level(fire.level)
         cap = self._profile.history_units
         ms += cost.per_unit_ms * (unit if cap is None else min(unit, cap))
-        return int(max(0.0, ms) * MS)
+        return _ns(ms)
 
     def hold_ns(self, node: NodePlan, cost_ns: int) -> int:
         """Part of a call of that cost that holds the interpreter."""
@@ -64,14 +64,14 @@ class Draws:
         delay = self._profile.transfers[key]
         # Streams that share an entry travel each for themselves, unless they were measured.
         what = key if key in self._column else f"{stream.name}->{reader}"
-        return int(self._value(key, unit, delay.ms, delay.p95_ms, what, session) * MS)
+        return _ns(self._value(key, unit, delay.ms, delay.p95_ms, what, session))
 
     def late_ns(self, process: str, unit: int) -> int:
         """Delay with which a process wakes."""
         clock = self._profile.clock
         if not clock.late_ms and CLOCK not in self._column:
             return 0
-        return int(self._value(CLOCK, unit, clock.late_ms, clock.p95_ms, f"{CLOCK}/{process}") * MS)
+        return _ns(self._value(CLOCK, unit, clock.late_ms, clock.p95_ms, f"{CLOCK}/{process}"))
 
     def message_ns(self, process: str, number: int) -> int:
         """Time of a message between the supervisor and a process: less than `MESSAGE_MS`."""
@@ -104,6 +104,10 @@ class Draws:
         """A number in (0, 1) that follows from the seed, the name and the unit alone."""
         digest = blake2b(f"{self._seed}/{what}/{unit}".encode(), digest_size=8).digest()
         return ((int.from_bytes(digest) >> 11) + 0.5) / 2**53
+
+
+def _ns(ms: float) -> int:
+    return int(min(max(0.0, ms), LONGEST_MS) * MS)
 
 
 def _of(session: int, what: str) -> str:

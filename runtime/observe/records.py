@@ -134,6 +134,9 @@ def make_header(plan: Plan, clock: str, engine: str) -> Header:
     return Header(TRACE_VERSION, __version__, started, to_plain(plan), machine(), clock, engine)
 
 
+DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what they should be: no UTF-8 and endless nesting, too."""
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Record)
 
@@ -172,7 +175,7 @@ def read_trace(path: Path) -> Iterator[Record]:
             continue
         try:
             record = _decoder.decode(line)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except DAMAGED as error:
             if number == len(lines) and number > 1:
                 return
             if number == len(lines) and line.startswith(b'{"type":"header"'):

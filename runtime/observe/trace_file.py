@@ -39,16 +39,26 @@ def _checked(path: Path, plan: Plan, records: Iterable[Record]) -> Iterator[Reco
         if isinstance(record, Firing | Unfinished) and record.node not in plan.nodes:
             nodes = listing(plan.nodes)
             raise UserError(f"{path}: found a firing of '{record.node}' (the plan has: {nodes}), record it again")
-        if isinstance(record, Firing):
-            _check_unit(path, plan, record)
+        if isinstance(record, Firing | Unfinished):
+            check_call(path, plan, record)
         if isinstance(record, Header):
             raise UserError(f"{path}: found a second header (expected one run), split the file")
         yield record
 
 
-def _check_unit(path: Path, plan: Plan, firing: Firing) -> None:
-    """A damaged number must not make a page of a million empty units."""
-    soonest_ns = plan.release_ns(firing.last - AHEAD_UNITS)
-    if not 0 <= firing.first <= firing.last or soonest_ns > firing.finished_ns:
-        found = f"units {firing.first} to {firing.last} of '{firing.node}' at {firing.finished_ns / 1e9:.3f} s"
+def check_call(path: Path, plan: Plan, call: Firing | Unfinished) -> None:
+    """Pass if a call is of a level that its node has, and of units of its time: a damaged number must not make a page
+    of a million empty units.
+
+    Raises:
+        UserError: it is not.
+    """
+    until_ns = call.finished_ns if isinstance(call, Firing) else call.at_ns
+    soonest_ns = plan.release_ns(call.last - AHEAD_UNITS)
+    if not 0 <= call.first <= call.last or soonest_ns > until_ns:
+        found = f"units {call.first} to {call.last} of '{call.node}' at {until_ns / 1e9:.3f} s"
         raise UserError(f"{path}: found {found} (expected units of that time): the file is damaged, record it again")
+    levels = max(1, len(plan.nodes[call.node].ladder))
+    if not 0 <= call.level < levels:
+        found = f"level {call.level} of '{call.node}' (expected one of {levels}, from 0)"
+        raise UserError(f"{path}: found {found}: the file is damaged, record it again")

@@ -212,9 +212,32 @@ def from_plain(plain: dict[str, Any]) -> Plan:
         GraphError: it was written by another version.
     """
     try:
-        return msgspec.convert(plain, Plan, dec_hook=_decode)
+        plan = msgspec.convert(plain, Plan, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise GraphError(f"plan: {error} (expected the plan of this version of wangraph), make it again") from error
+    if found := _torn(plan):
+        raise GraphError(f"plan: found {found} (expected a whole plan), make it again")
+    return plan
+
+
+def _torn(plan: Plan) -> str:
+    """In words, what a plan refers to and does not have; empty where it is whole."""
+    for name, node in plan.nodes.items():
+        if node.name != name or node.process not in plan.processes:
+            return f"node '{name}' under another name or without its process '{node.process}'"
+        for stream in [*(i.stream for i in node.inputs), *(f"{name}.{port}" for port in node.outputs)]:
+            if stream not in plan.streams:
+                return f"node '{name}' without its stream '{stream}'"
+    for name, made in plan.streams.items():
+        if made.name != name or made.node not in plan.nodes:
+            return f"stream '{name}' under another name or without its node '{made.node}'"
+        for process in [made.process, made.settler, *made.readers]:
+            if process not in plan.processes:
+                return f"stream '{name}' without its process '{process}'"
+    for name, process_plan in plan.processes.items():
+        if process_plan.name != name:
+            return f"process '{name}' under another name"
+    return ""
 
 
 def _encode(value: Any) -> Any:

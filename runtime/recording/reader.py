@@ -7,23 +7,27 @@ never through the index at the end.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
-from ..errors import UserError, listing
-from ..observe.records import TRACE_VERSION, Header
+from ..errors import GraphError, UserError, listing
+from ..observe.records import DAMAGED, TRACE_VERSION, Header
+from ..observe.trace_file import check_call
 from ..packet import Packet
 from ..plan.plan import Plan, from_plain
-from ..schedule.events import Event
+from ..schedule.events import Event, Firing
 from .cdr import PACKET_TYPE, decode_packet
 from .recorder import END, HEADER, TOPICS, check_mcap, topic_of
 
 if TYPE_CHECKING:
     from mcap.records import McapRecord
+
+GAP_UNITS = 4000
+"""Units of a stream that may be lost in a row, ten minutes of a disk that takes nothing: more are a damaged number."""
 
 REMEDY = "make one with: wangraph record GRAPH -o FILE.mcap"
 
@@ -100,12 +104,13 @@ def open_recording(path: Path) -> Recording:
             if topic in _EVENT_OF:
                 log.append(_event(path, topic, message.data))
             elif (stream := _stream_of(topic)) in units:
-                units[stream] = max(units[stream], _unit(message.data) + 1)
+                units[stream] = max(units[stream], _unit(path, stream, message.data, units[stream]) + 1)
     if header is None:
         raise UserError(f"{path}: found MCAP without a wangraph header (expected a recording of wangraph), {REMEDY}")
-    lost: dict[str, int] = msgspec.json.decode(end["lost"]) if end else {}
-    is_whole = end is not None and end["whole"] == "true"
-    return Recording(path, header, from_plain(header.plan), units, tuple(log), is_whole, lost)
+    plan = _plan(path, header)
+    _check(path, plan, units, log)
+    is_whole = end is not None and end.get("whole") == "true"
+    return Recording(path, header, plan, units, tuple(log), is_whole, _lost(path, end or {}))
 
 
 def check_streams(recording: Recording, streams: Iterable[str], why: str) -> None:
@@ -128,14 +133,49 @@ def _stream_of(topic: str) -> str:
     return f"{node}.{port}"
 
 
-def _unit(message: bytes) -> int:
-    return int.from_bytes(message[4:12], "little")
+def _unit(path: Path, stream: str, message: bytes, expected: int) -> int:
+    unit = int.from_bytes(message[4:12], "little")
+    if unit > expected + GAP_UNITS:
+        raise UserError(
+            f"{path}: '{stream}': found unit {unit} (expected one near {expected}): the file is damaged, "
+            "record it again"
+        )
+    return unit
+
+
+def _plan(path: Path, header: Header) -> Plan:
+    try:
+        return from_plain(header.plan)
+    except GraphError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _check(path: Path, plan: Plan, units: Iterable[str], log: Iterable[Event]) -> None:
+    """Pass if what was recorded is of this plan."""
+    for stream in units:
+        if stream not in plan.streams:
+            streams = listing(plan.streams)
+            raise UserError(f"{path}: found packets of '{stream}' (the plan has: {streams}), record it again")
+    for event in log:
+        if isinstance(event, Firing) and event.node not in plan.nodes:
+            raise UserError(
+                f"{path}: found a call of '{event.node}' (the plan has: {listing(plan.nodes)}), record it again"
+            )
+        if isinstance(event, Firing):
+            check_call(path, plan, event)
+
+
+def _lost(path: Path, end: Mapping[str, str]) -> dict[str, int]:
+    try:
+        return msgspec.json.decode(end.get("lost", "{}"), type=dict[str, int])
+    except DAMAGED as error:
+        raise UserError(f"{path}: found a broken end: {error} (expected a recording), record it again") from error
 
 
 def _header(path: Path, metadata: dict[str, str]) -> Header:
     try:
         header = msgspec.json.decode(metadata.get("header", ""), type=Header)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except DAMAGED as error:
         raise UserError(
             f"{path}: found a broken header: {error} (expected a recording of wangraph), {REMEDY}"
         ) from error
@@ -147,7 +187,7 @@ def _header(path: Path, metadata: dict[str, str]) -> Header:
 def _event(path: Path, topic: str, data: bytes) -> Event:
     try:
         return msgspec.json.decode(data, type=_EVENT_OF[topic])
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except DAMAGED as error:
         raise UserError(f"{path}: {topic}: found a broken decision: {error}, record it again") from error
 
 

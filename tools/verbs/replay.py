@@ -92,3 +92,8 @@ def _judge(expectation: Expectation, run: Run) -> None:
     change = expectation.first_change(run.log)
     if change is not None:
         raise RunError(f"replay: {change}, the first of what differs from the recording")
+    if not expectation.n_equal:
+        raise RunError(
+            "--expect: found no packet to compare (expected one at least): the recording was cut before the graph "
+            "answered, record it again"
+        )
