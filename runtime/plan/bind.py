@@ -96,7 +96,7 @@ def find_input(value: str, folder: Path | None, graph_folder: Path) -> str:
     folders = (folder, Path.cwd()) if folder is not None else (Path.cwd(), graph_folder)
     for base in folders:
         path = base / Path(value).expanduser()
-        if path.exists():
+        if os.path.exists(path):  # unlike Path's own, it takes any text for a name
             return os.path.abspath(path)
     return value
 

@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import inspect
 import logging
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -108,7 +109,7 @@ def find_type(name: str, folder: Path) -> tuple[str, type[Node]]:
     file, _, attribute = name.rpartition(":")
     if file.endswith(".py"):
         candidates = [(base / file).absolute() for base in (folder, Path.cwd())]
-        path = next((path for path in candidates if path.is_file()), candidates[0])
+        path = next((path for path in candidates if os.path.isfile(path)), candidates[0])
         name = f"{path.resolve()}:{attribute}"
     return name, resolve(name)
 
@@ -210,7 +211,7 @@ def _load_module(name: str) -> ModuleType:
 
 
 def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise GraphError(f"file '{path}': not found (expected a Python file), it is sought beside the graph file")
     try:
         return load_file(path)

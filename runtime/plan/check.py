@@ -183,10 +183,13 @@ def _plan_nodes(
     timing: Timing,
 ) -> dict[str, NodePlan]:
     depth, loops = depths(order, edges), on_loops(list(bound), edges, [name for name in order if bound[name].cls.paced])
-    nodes = {}
+    nodes: dict[str, NodePlan] = {}
+    by_consumer: dict[str, list[BoundEdge]] = {}
+    for edge in edges:
+        by_consumer.setdefault(edge.consumer, []).append(edge)
     for name in order:
         node = bound[name]
-        inputs = {edge.input_name: plan_input(edge) for edge in edges if edge.consumer == name}
+        inputs = {edge.input_name: plan_input(edge) for edge in by_consumer.get(name, ())}
         nodes[name] = NodePlan(
             name=name,
             type=node.spec.type,

@@ -18,6 +18,7 @@ from .marks import Item, Mark, shown
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
 MAX_ITEMS = 50_000
+MAX_QUOTED = 60
 
 _TAG = "tag:yaml.org,2002:"
 _NULL = re.compile(r"^(?:~|null|Null|NULL|)$")
@@ -117,12 +118,16 @@ def parse_text(text: str, at: Mark, folder: Path | None = None) -> Item | None:
 
 
 def kind_name(value: Any) -> str:
-    """A value as messages name it: ``a list``, ``the string 'x'``, ``5``."""
+    """A value as messages name it: ``a list``, ``the string 'x'``, ``5``; the beginning of a long one.
+
+    A file that is no graph may be somebody's secrets: no message repeats more of it than this.
+    """
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):
         return "a list"
-    return "nothing" if value is None else repr(value)
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}..."
 
 
 def _mark(at: Mark, mark: Any, folder: Path | None) -> Mark:
@@ -153,6 +158,8 @@ class _Converter:
         if isinstance(node, yaml.SequenceNode) and kind == "seq":
             return [self.item(child, depth + 1) for child in node.value]
         if isinstance(node, yaml.ScalarNode) and kind == "str":
+            if "\0" in node.value:  # no file, folder or module can be named so
+                raise GraphError(f"{mark}: found a zero byte in a text (expected characters), remove it")
             return node.value
         if isinstance(node, yaml.ScalarNode) and kind in RESOLVERS and RESOLVERS[kind].match(node.value):
             return scalar(node.value)

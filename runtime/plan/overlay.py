@@ -10,6 +10,7 @@ All of it works on `Item` trees, so that everything still knows where it was wri
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +26,31 @@ from .spec import GraphSpec, NodeSpec
 from .subgraph import Expanded, expand
 
 NODE_KEYS = keys_of(NodeSpec)
+MAX_NODES = 5_000
+"""Nodes of a graph, with those of its sub-graphs: a few small files that contain each other ten times make millions."""
+
 SETTABLE = [name for name, key in keys_of(GraphSpec).items() if key.field]
 """Keys of the graph that are there once it is extended and its parameters are known."""
+
+
+class Size:
+    """Counts what a graph is put together from, while it is: a sub-graph's nodes each time that it is put in."""
+
+    def __init__(self) -> None:
+        self._n_nodes = 0
+
+    def add(self, tree: Item) -> None:
+        """Count one file.
+
+        Raises:
+            GraphError: all together are too many.
+        """
+        self._n_nodes += max(1, len(tree.below("nodes")))  # one without nodes takes its time, too
+        if self._n_nodes > MAX_NODES:
+            raise GraphError(
+                f"{tree.mark.file}: found more than {MAX_NODES} nodes, counting those of sub-graphs as often as they "
+                "are put in (expected a graph that a machine can run), leave some out"
+            )
 
 
 def find_graph(reference: str | Path, beside: Path | None = None) -> Path:
@@ -36,7 +60,7 @@ def find_graph(reference: str | Path, beside: Path | None = None) -> Path:
         GraphError: neither a file nor a shipped name.
     """
     path = (beside or Path()) / reference
-    if path.is_file():
+    if os.path.isfile(path):  # unlike Path's own, it takes any text for a name
         return path
     shipped = shipped_graphs()
     name = str(reference)
@@ -87,6 +111,7 @@ def build_tree(
     problems: Problems,
     given: Mapping[str, Item] | None = None,
     chain: tuple[Path, ...] = (),
+    size: Size | None = None,
 ) -> Expanded:
     """A graph file as one tree: extended, set, its parameters put in, its sub-graphs spliced in as ``name/inner``.
 
@@ -94,10 +119,13 @@ def build_tree(
         sets: by key, as `parse_sets` makes them.
         given: values for the graph's own parameters, which a sub-graph gets from its node.
         chain: the files this one is a sub-graph of.
+        size: of what they are put together from.
     """
+    size = size or Size()
     if path.resolve() in chain:
         raise GraphError(f"{shown(path)}: found a graph that contains itself (expected sub-graphs to end), remove it")
     tree = read_tree(path)
+    size.add(tree)
     inside = {key: item for key, item in sets.items() if "/" in key}
     for key, item in sets.items():
         if key not in inside:
@@ -109,17 +137,20 @@ def build_tree(
     elif tree.get("clock") is None:
         tree = tree.having("clock", Item({}, tree.mark))  # sub-graphs are held against the clock that there is
 
-    graph = expand_beside(tree, path.parent, problems, (*chain, path.resolve()))
+    graph = expand_beside(tree, path.parent, problems, (*chain, path.resolve()), size)
     for key, item in inside.items():
         graph = replace(graph, tree=_set_path(graph.tree, key, substitute(item, values, problems), problems))
     return graph
 
 
-def expand_beside(tree: Item, folder: Path, problems: Problems, chain: tuple[Path, ...] = ()) -> Expanded:
+def expand_beside(
+    tree: Item, folder: Path, problems: Problems, chain: tuple[Path, ...] = (), size: Size | None = None
+) -> Expanded:
     """A tree with its sub-graphs spliced in, whose files are sought from the folder where they are named."""
+    size = size or Size()
 
     def open_inner(file: Item, params: Mapping[str, Item]) -> Expanded:
-        return build_tree(_find_from(file, file.folder or folder), {}, problems, params, chain)
+        return build_tree(_find_from(file, file.folder or folder), {}, problems, params, chain, size)
 
     return expand(tree, open_inner, problems)
 

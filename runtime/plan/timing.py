@@ -168,6 +168,7 @@ class _Dues:
     ) -> None:
         self.nodes = {node.name: node for node in nodes}
         self.edges = edges
+        self._fed = {edge.consumer for edge in edges if not edge.delay}
         self.clock = clock
         self.latency_ns = latency_ns
         self.due: dict[str, int] = {}
@@ -232,7 +233,7 @@ class _Dues:
         return found
 
     def _has_undelayed_input(self, name: str) -> bool:
-        return any(e.consumer == name and not e.delay for e in self.edges)
+        return name in self._fed
 
     def _path(self, name: str) -> list[str]:
         path = [name]
@@ -263,12 +264,15 @@ def _earliest(
     flow: nx.DiGraph[str] = nx.DiGraph()
     flow.add_nodes_from(by_name)
     flow.add_edges_from((edge.producer, edge.consumer) for edge in edges if not edge.delay)
+    led_to: dict[str, list[TimedEdge]] = {}
+    for edge in edges:
+        if not edge.delay:
+            led_to.setdefault(edge.consumer, []).append(edge)
     start: dict[str, int] = {}
     for name in nx.topological_sort(flow):
         ready = [
             start[e.producer] + by_name[e.producer].cost_ns + clock.pts_ns(e.look_ahead) + e.hop_ns
-            for e in edges
-            if e.consumer == name and not e.delay
+            for e in led_to.get(name, ())
         ]
         start[name] = latency_ns if by_name[name].paced else max(ready, default=0)
     return start

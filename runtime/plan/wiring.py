@@ -234,9 +234,12 @@ def flow_order(nodes: Sequence[str], edges: Sequence[BoundEdge]) -> list[str]:
 def depths(order: Sequence[str], edges: Sequence[BoundEdge]) -> dict[str, int]:
     """Longest way from a source over edges without delay, for names in flow order."""
     depth = dict.fromkeys(order, 0)
+    led_to: dict[str, list[str]] = {}
+    for edge in edges:
+        if not edge.delay:
+            led_to.setdefault(edge.consumer, []).append(edge.producer)
     for name in order:
-        before = [depth[e.producer] + 1 for e in edges if e.consumer == name and not e.delay]
-        depth[name] = max(before, default=0)
+        depth[name] = max((depth[producer] + 1 for producer in led_to.get(name, ())), default=0)
     return depth
 
 
