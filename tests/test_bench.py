@@ -376,7 +376,7 @@ def test_an_unknown_benchmark_is_answered_with_the_known_ones():
     with pytest.raises(UserError) as error:
         CliRunner().invoke(command, ["klock"], catch_exceptions=False)
     assert str(error.value) == (
-        "bench: found 'klock' (available: agreement, cache, clock, duplex, hop, model, overhead, prediction, recording, tracing); "
+        "bench: found 'klock' (available: agreement, cache, clock, duplex, hop, live, model, overhead, prediction, recording, tracing); "
         "did you mean 'clock'?"
     )
 

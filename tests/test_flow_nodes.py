@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from media_files import opened, packet, unit
 
-from wangraph.nodes.flow import Delay, Gate, PictureInPicture, PythonFunction, Tee
+from wangraph.nodes.flow import Delay, Gate, Mix, PictureInPicture, PythonFunction, Tee
 from wangraph.runtime.errors import GraphError
 from wangraph.runtime.node import Emission
 from wangraph.runtime.packet import Validity
@@ -61,6 +61,15 @@ def test_tee_gives_everything_twice():
     out = node.step(unit(0, value=packet(0, Validity.CONCEALED)), value="hello")
     assert out["a"] == out["b"] == Emission("hello", Validity.CONCEALED)
     assert node.step(unit(1)) == {"a": None, "b": None}
+
+
+def test_two_sounds_are_one_within_full_scale_and_either_may_be_missing():
+    mix = opened(Mix())
+    one, other = np.array([0.5, 0.75, -0.75], np.float32), np.array([0.25, 0.75, -0.5], np.float32)
+    assert mix.step(unit(0), one, other)["mixed"].tolist() == [0.75, 1.0, -1.0]
+    assert mix.step(unit(1), None, other)["mixed"].tolist() == other.tolist()
+    assert mix.step(unit(2), one, None)["mixed"].tolist() == one.tolist()
+    assert mix.step(unit(3), None, None) == {"mixed": None}
 
 
 def test_gate_follows_its_control_and_remembers_it():

@@ -97,7 +97,7 @@ def test_nothing_in_time_is_none_and_the_stream_goes_on():
 @pytest.mark.parametrize(
     ("stream", "value", "message"),
     [
-        ("chat.txt", "x", "send: no stream 'chat.txt' (it has: chat.audio, chat.text, chat.video, echo.out, play.shown); "
+        ("chat.txt", "x", "send: no stream 'chat.txt' (it has: chat.audio, chat.played, chat.text, chat.video, echo.out, play.shown); "
          "did you mean 'chat.text'?"),
         ("echo.out", "x", "send: node 'echo', output 'out': takes nothing from outside (expected a node that does, such as "
          "capture.app)"),
@@ -125,7 +125,7 @@ def test_what_cannot_be_sent_is_refused_where_it_is_sent(stream, value, message)
 
 def test_sound_and_pictures_come_out_a_unit_at_a_time():
     with NodeRunner(CaptureApp(width=2, height=2, rate_hz=1000)) as app:
-        assert app.step() == {"text": None, "audio": None, "video": None}
+        assert app.step() == {"text": None, "audio": None, "video": None, "played": None}
         app.node.receive("audio", np.ones(200, np.float32))
         app.node.receive("video", np.full((1, 2, 2, 3), 7, np.uint8))
         first, second, third = app.step(), app.step(), app.step()
@@ -137,6 +137,23 @@ def test_sound_that_is_sent_faster_than_it_plays_stays_two_seconds_behind_at_mos
     with NodeRunner(CaptureApp(rate_hz=1000)) as app:
         app.node.receive("audio", np.arange(3000, dtype=np.float32))
         assert app.step()["audio"][0] == 1000
+
+
+def test_sound_for_one_unit_alone_may_wait_where_it_would_stay_as_delay():
+    with NodeRunner(CaptureApp(rate_hz=1000, backlog_s=0.16)) as app:
+        app.node.receive("audio", np.arange(160, dtype=np.float32))
+        app.node.receive("audio", np.arange(1000, 1160, dtype=np.float32))
+        assert app.step()["audio"].tolist() == list(range(1000, 1160))
+
+
+def test_what_was_heard_comes_out_a_unit_at_a_time_and_is_two_numbers():
+    with NodeRunner(CaptureApp()) as app:
+        for outcome in ([3, 0], [4, 1]):
+            app.node.receive("played", CaptureApp.accept({}, "played", np.array(outcome)))
+        assert [app.step()["played"].tolist() for _ in range(2)] == [[3, 0], [4, 1]]
+        assert app.step()["played"] is None
+    with pytest.raises(UserError, match=re.escape("found [3, 2] (expected [unit, 0] for heard or [unit, 1] for not")):
+        CaptureApp.accept({}, "played", np.array([3, 2]))
 
 
 # Parameters
