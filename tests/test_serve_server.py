@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -308,8 +309,9 @@ def test_a_visit_is_written_if_its_visitor_agrees_and_not_otherwise(tmp_path):
                 async with visiting(server) as visitor:
                     welcome = await visitor.enter(consent=consent)
                     assert welcome.is_recorded is consent
-                    await visitor.say(Socket())
+                    talking = asyncio.create_task(visitor.talk(20))
                     await visitor.until_media(150)  # beyond the graph's latency
+                    talking.cancel()
                     await visitor.say(Bye())
                     await visitor.until(Over)
                 while server.lobby.visits:
@@ -317,8 +319,11 @@ def test_a_visit_is_written_if_its_visitor_agrees_and_not_otherwise(tmp_path):
 
     in_a_loop(story)
     (folder,) = tmp_path.iterdir()
-    assert sorted(path.name for path in folder.iterdir()) == ["visit.mcap", "visit.mp4", "visit.trace"]
+    assert sorted(path.name for path in folder.iterdir()) == ["visit.mcap", "visit.mp4", "visit.trace", "visit.yaml"]
     assert folder.stat().st_mode & 0o077 == 0
+    replay = ["replay", str(folder / "visit.mcap"), str(folder / "visit.yaml"), "--expect"]
+    replayed = subprocess.run([sys.executable, "-m", "wangraph", *replay], check=True, capture_output=True, text=True)
+    assert int(re.search(r"as recorded: (\d+) packets are equal, bit for bit", replayed.stdout)[1]) > 10
 
 
 def test_visitors_who_come_and_go_leave_no_threads_files_or_processes(monkeypatch):

@@ -29,7 +29,7 @@ DEFAULT_SIZE, DEFAULT_RATE_HZ = (320, 240), 16000
 
 @dataclass(frozen=True)
 class Recording:
-    """Folder of a visit's recording: ``visit.mp4``, ``visit.mcap`` and ``visit.trace``."""
+    """Folder of a recorded visit: ``visit.mp4``, ``visit.mcap``, ``visit.trace``, and the graph to replay it with."""
 
     folder: Path
 
@@ -98,6 +98,7 @@ class ServedGraph:
             path.write_text(self._graph.to_yaml(), encoding="utf-8")
             around.add(SERVED, graph=str(path), inputs={name: visitor[name] for name in self.takes})
             if recording is not None:
+                recording.path(".yaml").write_text(around.to_yaml(), encoding="utf-8")
                 self._record(around, recording)
             return around.plan(seed)
 
