@@ -127,7 +127,11 @@ BAD_UNITS = [
         "rgb",
         "found a picture of 1 bytes (expected 192: 8x8 RGB), say its size in the hello",
     ),
-    (unit_message(5128, pictures=[2] * 4), "jpeg", "found 2 bytes that are no picture (expected a JPEG)"),
+    (
+        unit_message(5128, pictures=[2] * 4),
+        "jpeg",
+        "found 2 bytes that are no picture (expected a JPEG of 2073600 pixels at most)",
+    ),
 ]
 
 

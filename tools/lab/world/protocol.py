@@ -9,7 +9,6 @@ its pictures one after the other.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,12 @@ CODINGS: tuple[Coding, ...] = get_args(Coding)
 """How pictures are sent: ``rgb`` bytes row by row, one ``jpeg`` each, or not at all."""
 
 SOUND_BYTES = 2 * UNIT
+MAX_SIDE = 4096
+MAX_PIXELS = 1920 * 1080
+"""Of a JPEG that is decoded: one of a few kilobytes may say that it is 60000x60000, which is 10 GB."""
+MAX_TEXT = 2000
+"""Characters that an agent may write in one unit, 160 ms."""
+MAX_NAME = 200
 _FULL = 32767.0
 
 Pictures: TypeAlias = NDArray[np.uint8]
@@ -75,11 +80,13 @@ def read_handshake(where: str, message: str | bytes, size: int) -> Handshake:
     codings: dict[str, Any] = {key: fields.get(key, "none") for key in ("takes", "sends")}
     for key, coding in codings.items():
         if coding not in CODINGS:
-            raise RunError(f"{where}: found {key} {coding!r} (expected one of: {listing(CODINGS)}), correct its hello")
+            raise RunError(
+                f"{where}: found {key} {_quoted(coding)} (expected one of: {listing(CODINGS)}), correct its hello"
+            )
     side = fields.get("size", size)
-    if not isinstance(side, int) or not 1 <= side <= 4096:
-        raise RunError(f"{where}: found size {side!r} (expected 1 to 4096 pixels), correct its hello")
-    return Handshake(str(fields.get("name", "")), codings["takes"], codings["sends"], side)
+    if not _is_count(side) or not 1 <= side <= MAX_SIDE:
+        raise RunError(f"{where}: found size {_quoted(side)} (expected 1 to {MAX_SIDE} pixels), correct its hello")
+    return Handshake(str(fields.get("name", ""))[:MAX_NAME], codings["takes"], codings["sends"], side)
 
 
 def packed(unit: int, samples: Sound, pictures: Pictures, text: str | None, coding: Coding) -> tuple[str, bytes]:
@@ -100,13 +107,20 @@ def unpacked(
     """
     fields = _read(where, header, "unit")
     found = fields.get("unit")
-    if found != unit:
-        raise RunError(f"{where}: found an answer to unit {found!r} (expected {unit}), answer each unit once, in order")
+    if not _is_count(found) or found != unit:
+        raise RunError(
+            f"{where}: found an answer to unit {_quoted(found)} (expected {unit}), answer each unit once, in order"
+        )
     lengths, text = fields.get("pictures", []), fields.get("text", "")
     if not isinstance(text, str):
-        raise RunError(f"{where}: found text {text!r} (expected a string), send words or nothing")
-    if not isinstance(lengths, list) or not all(isinstance(n, int) and n >= 0 for n in lengths):
-        raise RunError(f"{where}: found pictures {lengths!r} (expected their lengths in bytes), send a list")
+        raise RunError(f"{where}: found text {_quoted(text)} (expected a string), send words or nothing")
+    if len(text) > MAX_TEXT:
+        raise RunError(
+            f"{where}: found a text of {len(text)} characters (expected {MAX_TEXT} at most, for 160 ms), "
+            "send it in parts"
+        )
+    if not isinstance(lengths, list) or not all(map(_is_count, lengths)):
+        raise RunError(f"{where}: found pictures {_quoted(lengths)} (expected their lengths in bytes), send a list")
     expected = 0 if coding == "none" else FRAMES
     if len(lengths) not in (0, expected):
         wanted = f"{FRAMES} or none" if expected else "none, as its hello says"
@@ -139,7 +153,7 @@ def _read(where: str, message: str | bytes, kind: str) -> Mapping[str, Any]:
     """A JSON message of a kind."""
     try:
         fields = json.loads(message) if isinstance(message, str) else None
-    except ValueError:
+    except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict) or fields.get("type") != kind:
         found = f"{len(message)} bytes" if isinstance(message, bytes) else repr(message[:80])
@@ -170,9 +184,22 @@ def _decoded(where: str, data: bytes, coding: Coding, size: int) -> Pictures:
         return np.frombuffer(data, np.uint8).reshape(size, size, 3)
     import av
 
+    codec = av.CodecContext.create("mjpeg", "r")
+    codec.options = {"max_pixels": str(MAX_PIXELS)}  # refused by the header, before anything is allocated
     try:
-        with av.open(io.BytesIO(data), format="mjpeg") as container:
-            picture: Pictures = next(container.decode(video=0)).to_ndarray(format="rgb24")
+        picture: Pictures = next(iter(codec.decode(av.Packet(data)))).to_ndarray(format="rgb24")
     except (OSError, ValueError, StopIteration, av.FFmpegError) as error:
-        raise RunError(f"{where}: found {len(data)} bytes that are no picture (expected a JPEG)") from error
+        raise RunError(
+            f"{where}: found {len(data)} bytes that are no picture (expected a JPEG of {MAX_PIXELS} pixels at most)"
+        ) from error
     return picture
+
+
+def _is_count(value: object) -> bool:
+    """True for a whole number from 0; JSON's true and false are numbers to Python."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _quoted(value: object) -> str:
+    """A value as messages repeat it: not all of one that fills a screen."""
+    return f"{value!r}"[:60]
