@@ -20,7 +20,7 @@ from .media.captions import Caption, CaptionMerger, SrtWriter
 from .media.mp4 import Mp4Writer
 from .media.pictures import DARK_SIZE, Scaler
 from .media.probe import even
-from .media.writable import check_writable
+from .media.writable import check_replaced, check_writable, is_srt
 from .relay import kept
 
 PATIENCE_UNITS = 250
@@ -70,6 +70,8 @@ class Mp4(Node):
         if not (self._wants["video"] or self._wants["audio"]):
             raise GraphError(f"node '{ctx.name}': found neither video nor audio (expected one or both), connect them")
         check_writable("sink.mp4", self.path)
+        if self._wants["text"]:
+            check_replaced("sink.mp4", self.path.with_suffix(".srt"), "caption file", is_srt)
         self._size = _video_size(ctx)
         self._n_samples = _samples(ctx)
         self._writer: Mp4Writer | None = None

@@ -68,7 +68,9 @@ def test_a_disk_that_refuses_is_told_and_the_run_goes_on(tmp_path):
     recorder = FlightRecorder(2, HEADER, tmp_path / "f.trace")
     recorder.path.mkdir()
     recorder.take([settled(0)], misses=1)
-    assert recorder.finish() == Note(0, "supervisor", "warning", f"flight recorder: {recorder.path}: Is a directory")
+    text = f"--flight-recorder: {recorder.path}: Is a directory (expected room for it), the miss was not written"
+    assert recorder.finish() == Note(0, "supervisor", "warning", text)
+    assert str(recorder.failure) == text, "what ends the run with 1"
     assert not recorder.wrote
 
 

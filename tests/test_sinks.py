@@ -216,7 +216,7 @@ def ms(text):
 
 
 def test_a_video_without_words_leaves_no_captions_of_an_older_one(tmp_path):
-    (tmp_path / "a.srt").write_text("old")
+    (tmp_path / "a.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nold\n")
     sink = opened(Mp4(path=tmp_path / "a.mp4"), *ALL)
     sink.step(sink.new_state(), unit(0), video=BLANK, audio=np.zeros(2560, np.float32))
     sink.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from importlib import import_module
 
@@ -95,6 +96,7 @@ def main() -> None:
     """Entry point; the help of `cli` says what the exit status means."""
     try:
         code = cli.main(standalone_mode=False)
+        sys.stdout.flush()  # here, where it can still be told that nobody takes it
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
@@ -106,4 +108,15 @@ def main() -> None:
         logging.getLogger("wangraph").debug("how the error below came about", exc_info=error)
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        _give_up_output()
+        click.echo(f"error: standard output: {error.strerror} (expected room for it)", err=True)
+        sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _give_up_output() -> None:
+    """Let what could not be written go, or the interpreter tries again at its end and tells a traceback."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the end

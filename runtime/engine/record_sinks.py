@@ -114,7 +114,9 @@ class RecordSinks:
 
     def close(self, summary: dict[str, Any], *, is_whole: bool) -> RunError | None:
         """Finish the files of a run that ended in order, or not. Returns why one of them could not be written."""
-        failures = []
+        failures: list[RunError | None] = []
+        if self._flight is not None:
+            failures.append(self._flight.failure)
         if self._recorder is not None:
             failures.append(self._recorder.close(summary, is_whole=is_whole))
         if self._trace is not None:

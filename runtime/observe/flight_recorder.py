@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import RunError, UserError
 from ..units import NS
 from .records import Header, Note, Record, TraceWriter, at_ns
 
@@ -35,6 +35,7 @@ class FlightRecorder:
             )
         self.path = path
         self.wrote = False
+        self.failure: RunError | None = None
         self._keep_ns = round(seconds * NS)
         self._header = header
         self._kept: deque[Record] = deque()
@@ -47,7 +48,7 @@ class FlightRecorder:
         Returns:
             What is to be told, when the trace was written or could not be.
         """
-        if self.wrote:
+        if self.wrote or self.failure is not None:
             return None
         for record in records:
             self._kept.append(record)
@@ -73,7 +74,10 @@ class FlightRecorder:
         except OSError as error:
             self.wrote = False
             self._missed_at = None
-            return Note(self._newest, "supervisor", "warning", f"flight recorder: {self.path}: {error.strerror}")
+            self.failure = RunError(
+                f"--flight-recorder: {self.path}: {error.strerror} (expected room for it), the miss was not written"
+            )
+            return Note(self._newest, "supervisor", "warning", str(self.failure))
         finally:
             self._kept.clear()
         return Note(self._newest, "supervisor", "flight", f"a unit was missed, its trace is {self.path}")

@@ -18,6 +18,7 @@ import msgspec
 from ..._version import __version__
 from ..errors import UserError
 from ..plan.plan import Mode, Plan, to_plain
+from ..private_file import open_private
 from ..schedule.events import Fenced, Firing, Settlement, Updated
 from .machine import machine
 
@@ -146,7 +147,7 @@ class TraceWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("wb")
+        self._file = open_private(path)
 
     def write(self, records: list[Record]) -> None:
         """Append these records."""

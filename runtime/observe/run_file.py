@@ -62,11 +62,12 @@ def free_name(graph: str) -> str:
 
 
 def publish(run: RunFile) -> Path:
-    """Write the file of this run; the caller removes it.
+    """Write the file of this run; the caller removes it. What runs that were killed left is removed here.
 
     Raises:
         RunError: it cannot be written.
     """
+    running()
     path = runs_folder() / f"{run.name}.json"
     try:
         fresh = path.with_suffix(".part")

@@ -27,6 +27,7 @@ from ..errors import MissingExtra, RunError, UserError
 from ..observe.records import Header
 from ..packet import Packet
 from ..plan.plan import Plan
+from ..private_file import open_private
 from ..schedule.events import Event, Fenced, Firing, Settlement, Updated
 from .cdr import IMAGE_SCHEMA, IMAGE_TYPE, PACKET_SCHEMA, PACKET_TYPE, encode_image, encode_packet, pictures_of
 
@@ -86,7 +87,7 @@ class Recorder:
         self._channels: dict[str, int] = {}
         writer_class = _mcap()
         try:
-            self._file = _Counted(path.open("wb"))
+            self._file = _Counted(open_private(path))
             target = cast(BinaryIO, self._file)
             self._writer = writer_class(target, _CHUNK_BYTES, enable_crcs=True, compression=_no_compression())
             self._writer.start(profile="", library=f"wangraph {header.wangraph}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...runtime.errors import UserError, WangraphError
+from ...runtime.errors import RunError, UserError, WangraphError
 from .json_file import STANDARD_OUTPUT, check_json, output_kept_for_json, write_json
 from .options import FiniteRange
 from .targets import JSON, RECORDING, TRACE, Target, check_targets
@@ -95,7 +95,11 @@ def run_and_tell(
     if not quiet and json_to != STANDARD_OUTPUT and run.summary:
         from .summary import print_summary
 
-        print_summary(run)
+        try:
+            print_summary(run)
+            sys.stdout.flush()
+        except OSError as failure:  # what ended the run is worth more than that nobody can read of it
+            error = error or RunError(f"standard output: {failure.strerror} (expected room for the summary)")
     if json_to is not None and run.summary:
         try:
             write_json(run.summary, json_to)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ...runtime.errors import UserError
+from ...runtime.private_file import leads_elsewhere
 
 if TYPE_CHECKING:
     from ...runtime.plan.plan import Plan
@@ -63,6 +64,11 @@ def check_kind(target: Target) -> None:
         UserError: the file is there and is something else.
     """
     path, kind = target.path, target.kind.name
+    if path is not None and leads_elsewhere(path):
+        raise UserError(
+            f"{target.option}: {path}: found a symbolic link (expected a file of its own), what it leads to would be "
+            "lost: name another"
+        )
     try:
         is_replaceable = path is None or not path.is_file() or not path.stat().st_size or target.kind.fits(path)
     except OSError as error:

@@ -1,0 +1,154 @@
+"""Files that a run writes: private, never through a link or over something else, and told where they were not written."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import call
+
+from wangraph.nodes.media.writable import check_replaced, check_writable, is_srt
+from wangraph.runtime.errors import MediaError, RunError, UserError
+from wangraph.runtime.observe.run_file import RunFile, publish, running, runs_folder
+from wangraph.runtime.private_file import open_private
+from wangraph.tools.shared.targets import JSON, TRACE, Target, check_kind
+
+GRAPH = """
+name: small
+nodes:
+  pattern: {type: capture.pattern, params: {seconds: 1, width: 64, height: 64}}
+  sync: {type: sync.playout, inputs: {video: pattern.video, audio: pattern.audio}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(GRAPH)
+    return tmp_path
+
+
+def run(*words: str) -> str:
+    return call("run", "small.yaml", "--clock", "virtual", "--units", "4", *words)
+
+
+def mode(path: str) -> int:
+    return os.stat(path).st_mode & 0o777
+
+
+def test_traces_and_recordings_are_for_their_user_alone():
+    Path("run.trace").touch(mode=0o644)
+    run("--trace", "run.trace")
+    call("record", "small.yaml", "--clock", "virtual", "--units", "4", "-o", "run.mcap")
+    assert (mode("run.trace"), mode("run.mcap")) == (0o600, 0o600)
+
+
+def test_a_private_file_is_not_written_through_a_link():
+    Path("precious").write_text("mine")
+    Path("link").symlink_to("precious")
+    with pytest.raises(OSError, match="is a symbolic link"):
+        open_private(Path("link"))
+    assert Path("precious").read_text() == "mine"
+    open_private(Path("/dev/null")).close()
+
+
+@pytest.mark.parametrize(("option", "kind"), [("--trace", TRACE), ("--json", JSON)])
+def test_an_output_that_is_a_link_is_refused(option, kind):
+    Path("precious").write_text("")
+    for target in ("precious", "nothing"):
+        Path("link").unlink(missing_ok=True)
+        Path("link").symlink_to(target)
+        with pytest.raises(UserError) as caught:
+            check_kind(Target(option, Path("link"), kind))
+        assert str(caught.value) == (
+            f"{option}: link: found a symbolic link (expected a file of its own), what it leads to would be lost: "
+            "name another"
+        )
+
+
+def test_a_video_replaces_videos_alone():
+    for head in (b"", b"\0\0\0\x20ftypisom"):
+        Path("a.mp4").write_bytes(head)
+        check_writable("sink.mp4", Path("a.mp4"))
+    Path("a.mp4").write_text("my diary")
+    with pytest.raises(MediaError) as caught:
+        check_writable("sink.mp4", Path("a.mp4"))
+    assert str(caught.value) == (
+        "sink.mp4: a.mp4: found a file that is no MP4 (expected none, or one to replace), it would be lost: set "
+        "params.path"
+    )
+    Path("link.mp4").symlink_to("a.mp4")
+    with pytest.raises(MediaError) as caught:
+        check_writable("sink.mp4", Path("link.mp4"))
+    assert str(caught.value) == ("sink.mp4: link.mp4: is a symbolic link (expected a file of its own), set params.path")
+
+
+def test_captions_replace_captions_alone():
+    Path("a.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
+    check_replaced("sink.mp4", Path("a.srt"), "caption file", is_srt)
+    Path("a.srt").write_text("10 things to do")
+    with pytest.raises(MediaError) as caught:
+        check_replaced("sink.mp4", Path("a.srt"), "caption file", is_srt)
+    assert str(caught.value) == (
+        "sink.mp4: a.srt: found a file that is no caption file (expected none, or one to replace), it would be lost: "
+        "set params.path"
+    )
+
+
+# A full disk
+
+
+def test_a_summary_that_is_not_written_never_hides_why_the_run_ended():
+    with pytest.raises(RunError, match=r"^node 'pattern', unit 2: raised because --inject said so$"):
+        run("--json", "/dev/full", "--inject", "pattern: raise at=2")
+    with pytest.raises(RunError) as caught:
+        run("--json", "/dev/full")
+    assert str(caught.value) == "--json: /dev/full: No space left on device (expected room for it), write it elsewhere"
+
+
+def test_a_json_file_that_was_there_is_there_still_when_the_disk_is_full(monkeypatch):
+    Path("out.json").write_text('{"before": 1}')
+
+    def full(self, *args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(RunError, match=r"^--json: out.json: No space left on device \(expected room for it\), "):
+        run("--json", "out.json")
+    assert Path("out.json").read_bytes() == b'{"before": 1}'
+    assert not list(Path().glob(".out.json*"))
+
+
+@pytest.mark.parametrize("verb", [["check", "hello"], ["run", "small.yaml", "--clock", "virtual", "--units", "2"]])
+def test_an_output_that_nobody_takes_is_told_without_a_traceback(verb):
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "wangraph", *verb], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert ended.returncode == 1
+    message = r"error: standard output: No space left on device \(expected room for (it|the summary)\)\n"
+    assert re.fullmatch(message, ended.stderr), ended.stderr
+
+
+def test_a_trace_of_a_miss_that_could_not_be_written_ends_the_run_with_its_reason(folder):
+    (folder / "small.flight.trace").mkdir()
+    with pytest.raises(RunError) as caught:
+        run("--flight-recorder", "5", "--inject", "pattern: stall=900ms at=1")
+    assert str(caught.value) == (
+        "--flight-recorder: small.flight.trace: Is a directory (expected room for it), the miss was not written"
+    )
+
+
+# What a killed run leaves
+
+
+def test_a_run_that_begins_removes_what_killed_ones_left(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    stale = publish(RunFile("gone-1", "gone", 2**22 + 1, "7", "ipc://@gone", ""))
+    fresh = publish(RunFile("here-2", "here", os.getpid(), "7", "ipc://@here", ""))
+    assert not stale.exists() and fresh.exists()
+    assert list(runs_folder().glob("*.json")) == [fresh] and running() == []
