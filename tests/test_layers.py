@@ -16,7 +16,9 @@ from wangraph.nodes import CATALOGUE
 
 ROOT = Path(__file__).parents[1]
 
-AUTHOR_API = {"node", "packet", "parameters", "payload", "places", "ports", "units", "user_file", "errors"}
+AUTHOR_API = {
+    "node", "packet", "parameters", "payload", "places", "ports", "private_file", "units", "user_file", "errors",
+}  # fmt: skip
 """What node files may import from runtime."""
 
 MAY_IMPORT = {
