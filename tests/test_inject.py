@@ -156,8 +156,12 @@ def test_a_node_told_to_raise_raises_with_its_unit(tmp_path):
 
 def test_a_process_told_to_die_is_gone_in_that_unit(tmp_path):
     with pytest.raises(ProcessLost, match=r"^process 'far' \(pid \d+\): killed by SIGKILL while running "):
-        run(looped(tmp_path / "out", far=True), units=UNITS, inject=["mix: kill at=3"])
+        run(
+            looped(tmp_path / "out", far=True), units=UNITS, inject=["mix: kill at=3"], trace=tmp_path / "run.trace"
+        )  # fmt: skip
     assert (tmp_path / "out").read_text().splitlines()
+    notes = [(n.kind, n.text) for n in read_trace(tmp_path / "run.trace") if isinstance(n, Note)]
+    assert ("injected", "node 'mix', unit 3: kill") in notes, "the dead process could not tell it"
 
 
 def test_faults_in_processes_strike_and_are_in_the_trace(tmp_path):

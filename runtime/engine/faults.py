@@ -23,6 +23,7 @@ import msgspec
 
 from ..errors import NodeError, UserError, did_you_mean, listing
 from ..node import Node
+from ..observe.records import Unfinished
 from ..packet import Packet, Validity
 from ..plan.plan import NodePlan, Plan
 from ..schedule.decide import Fire
@@ -57,7 +58,7 @@ class Fault(msgspec.Struct, frozen=True):
     stall_ns: int = 0
     factor: float = 1.0
 
-    def strikes(self, fire: Fire) -> bool:
+    def strikes(self, fire: Fire | Unfinished) -> bool:
         """True if the fault falls into this call."""
         return fire.last >= self.first and (self.last is None or fire.first <= self.last)
 

@@ -407,7 +407,7 @@ class Supervisor:
         if child.is_killed:
             return
         calls = self._calls_of(child)
-        self._observer.take(calls)
+        self._observer.take([*calls, *self._strikes(calls)])
         doing = " ".join([child.doing, *(_of_call(call) for call in calls[:1])])
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         self._fail(
@@ -416,6 +416,12 @@ class Supervisor:
                 "(expected to live as long as the run), the other processes were stopped in order"
             )
         )
+
+    def _strikes(self, calls: Sequence[Unfinished]) -> list[Note]:
+        """Notes of faults that killed a process: it could not send them any more."""
+        kills = [fault for fault in self.options.faults if fault.kind == "kill"]
+        struck = [call for call in calls if any(f.node == call.node and f.strikes(call) for f in kills)]
+        return [Note(call.at_ns, "supervisor", "injected", f"{_of_call(call)}: kill") for call in struck]
 
     def _fail(self, error: WangraphError) -> None:
         # the first error is the cause: those after it are what a failing run does to its other processes
