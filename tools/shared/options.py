@@ -12,6 +12,10 @@ from ...runtime.errors import UserError
 
 if TYPE_CHECKING:
     from ...runtime.plan.plan import Plan
+    from ...runtime.plan.spec import GraphSpec, NodeSpec
+
+FUNCTION_NODE = "flow.python"
+"""The shipped type of which every node is code that its graph names."""
 
 TRAINING_SEEDS = click.IntRange(0, 48)
 """Of trainings: each has a million dialogues of its own; those of seed 49 would be the ones that evaluations hold."""
@@ -51,8 +55,42 @@ def parse_sets(sets: Sequence[str]) -> dict[str, str]:
     return parsed
 
 
-def load_plan(graph: str, sets: Sequence[str] = (), seed: int = 0) -> Plan:
-    """A graph by path or shipped name, checked."""
-    from ...runtime.plan.check import load, make_plan
+no_code_option = click.option(
+    "--no-code", is_flag=True, help="Refuse a graph that names Python code of its own, which would be run."
+)
 
-    return make_plan(load(graph, parse_sets(sets)), seed=seed)
+
+def load_plan(graph: str, sets: Sequence[str] = (), seed: int = 0, *, no_code: bool = False) -> Plan:
+    """A graph by path or shipped name, checked; see `load_spec`."""
+    from ...runtime.plan.check import make_plan
+
+    return make_plan(load_spec(graph, sets, no_code=no_code), seed=seed)
+
+
+def load_spec(graph: str, sets: Sequence[str] = (), *, no_code: bool = False) -> GraphSpec:
+    """A graph by path or shipped name, as written: nothing that it names was run yet.
+
+    Raises:
+        UserError: with ``no_code``, it names code.
+    """
+    from ...runtime.plan.check import load
+
+    spec = load(graph, parse_sets(sets))
+    if no_code and (found := code_of(spec)):
+        raise UserError(
+            f"--no-code: found {', '.join(found)} (expected node types that are installed alone), leave --no-code out "
+            "if you trust who wrote it"
+        )
+    return spec
+
+
+def code_of(spec: GraphSpec) -> list[str]:
+    """Code that a graph names and that is run with it, in the order of its nodes: files, modules and functions."""
+    return list(dict.fromkeys(name for node in spec.nodes.values() if (name := _code_of(node))))
+
+
+def _code_of(node: NodeSpec) -> str:
+    if node.type == FUNCTION_NODE:
+        named = [node.params[key].value for key in ("file", "function") if key in node.params]
+        return next((str(value) for value in named if value), node.type)
+    return node.type if ":" in node.type else ""

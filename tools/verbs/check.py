@@ -9,7 +9,7 @@ import click
 
 from ...runtime.errors import UserError
 from ...runtime.units import MS
-from ..shared.options import graph_argument, parse_sets, set_option
+from ..shared.options import code_of, graph_argument, load_spec, no_code_option, set_option
 from ..shared.tables import console, table, type_name
 from ..shared.timing import judged, print_timing, print_warnings
 
@@ -30,11 +30,14 @@ BUDGETS = {
 @click.command()
 @graph_argument
 @set_option
+@no_code_option
 @click.option("--timing", is_flag=True, help="Simulate it too: verdict, critical path, loads, room to grow.")
 @click.option("--profile", "reference", metavar="FILE",
               help="With --timing: what nodes cost, a file or a shipped profile.  [default: the budgets]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def command(graph: str, sets: tuple[str, ...], timing: bool, reference: str | None, as_json: bool) -> int:
+def command(
+    graph: str, sets: tuple[str, ...], no_code: bool, timing: bool, reference: str | None, as_json: bool
+) -> int:
     """Check GRAPH: wiring, shapes, parameters, files, placement, budgets. Exits with 2 when something is wrong; with 1
     when all is right, but by --timing it does not hold its clock.
 
@@ -43,11 +46,14 @@ def command(graph: str, sets: tuple[str, ...], timing: bool, reference: str | No
     wangraph check graphs/duplex.yaml --set latency_ms=200 --json
     wangraph check wan_streamer --timing --profile wan-streamer
     """
-    from ...runtime.plan.check import check, load
+    from ...runtime.plan.check import check
 
     if reference is not None and not timing:
         raise UserError("--profile: found it without --timing (expected both), add --timing")
-    checked = check(load(graph, parse_sets(sets)))
+    spec = load_spec(graph, sets, no_code=no_code)
+    if code := code_of(spec):
+        click.echo(f"check: runs code that the graph names: {', '.join(code)} (--no-code refuses to)", err=True)
+    checked = check(spec)
     report, has_failed = describe(checked), False
     if timing:
         from ...runtime.forecast.verdict import FAILED

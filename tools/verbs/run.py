@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from ..shared.options import FiniteRange, graph_argument, load_plan, seed_option, set_option
+from ..shared.options import FiniteRange, graph_argument, load_plan, no_code_option, seed_option, set_option
 from ..shared.running import (
     duration_option,
     exit_code_of,
@@ -23,6 +23,7 @@ from ..shared.running import (
 @click.command()
 @graph_argument
 @set_option
+@no_code_option
 @units_option
 @duration_option
 @click.option("--clock", type=click.Choice(["system", "virtual"]), default="system", show_default=True,
@@ -47,6 +48,7 @@ from ..shared.running import (
 def command(
     graph: str,
     sets: tuple[str, ...],
+    no_code: bool,
     units: int | None,
     duration: float | None,
     clock: Literal["system", "virtual"],
@@ -83,7 +85,7 @@ def command(
     from ...runtime.engine.faults import parse_fault
     from ...runtime.engine.options import Options
 
-    plan = load_plan(graph, sets, seed)
+    plan = load_plan(graph, sets, seed, no_code=no_code)
     options = Options(
         units=units_of(plan, units, duration),
         clock=clock,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..shared.options import graph_argument, load_plan, set_option
+from ..shared.options import graph_argument, load_plan, no_code_option, set_option
 from ..shared.tables import type_name
 
 if TYPE_CHECKING:
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 @click.command()
 @graph_argument
 @set_option
+@no_code_option
 @click.option("--format", "style", type=click.Choice(["tree", "mermaid", "dot"]), default="tree", show_default=True)
-def command(graph: str, sets: tuple[str, ...], style: str) -> None:
+def command(graph: str, sets: tuple[str, ...], no_code: bool, style: str) -> None:
     """Draw GRAPH in the order in which data flows.
 
     \b
@@ -27,7 +28,7 @@ def command(graph: str, sets: tuple[str, ...], style: str) -> None:
     wangraph show duplex --format dot | dot -Tsvg > duplex.svg
     """
     styles: dict[str, Callable[[Plan], str]] = {"tree": as_tree, "mermaid": as_mermaid, "dot": as_dot}
-    click.echo(styles[style](load_plan(graph, sets)))
+    click.echo(styles[style](load_plan(graph, sets, no_code=no_code)))
 
 
 def as_tree(plan: Plan) -> str:

@@ -10,7 +10,7 @@ import click
 
 from ...runtime.errors import UserError
 from ..shared.figures import quantiles_line
-from ..shared.options import graph_argument, load_plan, seed_option, set_option
+from ..shared.options import graph_argument, load_plan, no_code_option, seed_option, set_option
 from ..shared.tables import console, table
 from ..shared.targets import TRACE, Target, check_targets
 from ..shared.timing import print_verdict, print_warnings, warnings
@@ -27,6 +27,7 @@ UNITS = 375
 @click.command()
 @graph_argument
 @set_option
+@no_code_option
 @click.option("--profile", "reference", required=True, metavar="FILE",
               help="What nodes cost: a file, or the name of a shipped profile.")  # fmt: skip
 @click.option("--units", type=click.IntRange(1, 1_000_000), default=UNITS, show_default=True, metavar="N",
@@ -41,6 +42,7 @@ UNITS = 375
 def command(
     graph: str,
     sets: tuple[str, ...],
+    no_code: bool,
     reference: str,
     units: int,
     seed: int,
@@ -59,7 +61,7 @@ def command(
     """
     from ...runtime.forecast.profile_file import find_profile, load_profile
 
-    plan = load_plan(graph, sets, seed)
+    plan = load_plan(graph, sets, seed, no_code=no_code)
     check_targets(plan, [Target("--trace", trace, TRACE)], {"the profile": find_profile(reference)})
     profile = load_profile(reference)
     profile.check(plan)
