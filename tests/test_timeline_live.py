@@ -22,6 +22,7 @@ from wangraph import Graph
 from wangraph.runtime.engine.options import Options
 from wangraph.runtime.engine.run import Run
 from wangraph.runtime.errors import UserError
+from wangraph.runtime.observe import loopback
 from wangraph.runtime.observe.follow import newest
 from wangraph.runtime.observe.records import Footer, Header, Note, read_trace
 from wangraph.runtime.observe.run_file import running
@@ -212,10 +213,14 @@ def served(feed):
         server.close(grace_s=0)
 
 
-def get(where, path, host=None):
+def get(where, path, host=None, cookie=None):
+    """An answer's status and body; with the token unless it goes by a cookie."""
     connection = http.client.HTTPConnection(where.hostname, where.port, timeout=10)
-    connection.request("GET", path, headers={"Host": host} if host else {})
+    headers = {**({"Host": host} if host else {}), **({"Cookie": cookie} if cookie is not None else {})}
+    asked = path if cookie is not None else f"{path}{'&' if '?' in path else '?'}{where.query}"
+    connection.request("GET", asked, headers=headers)
     answer = connection.getresponse()
+    get.cookie = (answer.headers.get("Set-Cookie") or "").partition(";")[0]
     return answer.status, answer.read()
 
 
@@ -233,6 +238,34 @@ def test_a_page_of_another_host_cannot_read_the_run():
     with served(fed()) as where:
         assert get(where, "/", host="evil.example")[0] == 403
         assert get(where, "/", host=f"localhost:{where.port}")[0] == 200
+
+
+def test_who_does_not_know_the_address_reads_nothing():
+    with served(fed()) as where:
+        for cookie in ("", f"wangraph-{where.port}=guessed", "other=1"):
+            assert [get(where, path, cookie=cookie)[0] for path in ("/", "/steps?after=5", "/x")] == [403, 403, 403]
+        assert get(where, "/")[0] == 200
+        assert get(where, "/steps?after=5", cookie=f"a=1; {get.cookie}")[0] == 200, "the page's own request"
+
+
+@pytest.mark.parametrize("after", ["%C2%B2", "9" * 40, "-1", "x"])
+def test_a_number_that_is_none_begins_at_the_beginning(after):
+    with served(fed()) as where:
+        status, steps = get(where, f"/steps?after={after}")
+        assert status == 200 and b"event: " in steps
+
+
+def test_connections_are_bounded(monkeypatch):
+    monkeypatch.setattr(loopback, "MAX_CONNECTIONS", 2)
+    with served(fed()) as where:
+        silent = [socket.create_connection((where.hostname, where.port)) for _ in range(2)]
+        silent[0].sendall(b"GET /x HTTP/1.1\r\n")
+        try:
+            with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
+                get(where, "/")
+        finally:
+            for line in silent:
+                line.close()
 
 
 def test_a_port_that_is_taken_is_the_users_mistake():
@@ -267,7 +300,7 @@ def test_the_command_follows_a_run_to_its_end_and_keeps_the_page(tmp_path, monke
     result = beside(straight(tmp_path / "out"), follow, serial=True)
     assert result.exception is None
     first, last, page = result.output.splitlines()
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/  follows straight-\d+; Ctrl-C ends it", first)
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{24}  follows straight-\d+; Ctrl-C ends it", first)
     assert re.fullmatch(r"the run has ended, (\d+) units", last)
     assert page == str(tmp_path / "live.html")
     text = (tmp_path / "live.html").read_text()

@@ -286,7 +286,11 @@ def test_prometheus_gets_figures_of_the_run_and_of_every_node(tmp_path):
     def poll():
         try:
             (note,) = [n for n in endless.statistics.notes if n.kind == "metrics"]
-            return scrape(note.text.rpartition(":")[2].partition("/")[0])
+            port = note.text.rpartition(":")[2].partition("/")[0]
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Host": "evil.example"})
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                urllib.request.urlopen(request, timeout=10)
+            return scrape(port)
         finally:
             endless.stop()
 

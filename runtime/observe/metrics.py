@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ..errors import MissingExtra, UserError
+from .loopback import LoopbackHandler, LoopbackServer
 from .statistics import Statistics
 from .status import Watched, snapshot
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 
 PATIENCE_S = 1.0
@@ -30,7 +33,7 @@ class MetricsServer:
 
     def __init__(self, port: int) -> None:
         try:
-            from prometheus_client import CollectorRegistry, start_http_server
+            from prometheus_client import CollectorRegistry
         except ImportError as error:
             raise MissingExtra(
                 "--metrics: found no package 'prometheus-client' (expected the extra 'metrics'), "
@@ -42,11 +45,14 @@ class MetricsServer:
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
         try:
-            self._server, self._thread = start_http_server(port, addr="127.0.0.1", registry=registry)
+            self._server = _Server(("127.0.0.1", port), _Handler)
         except (OSError, OverflowError) as error:
             reason = error.strerror if isinstance(error, OSError) else "no such port"
             raise UserError(f"--metrics: port {port}: {reason} (expected a free port), name another one") from error
+        self._server.registry = registry
         self.port = int(self._server.server_port)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread.start()
 
     def serve(self, statistics: Statistics, engine: Watched) -> None:
         """Make figures if somebody has asked."""
@@ -67,6 +73,28 @@ class MetricsServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Server(LoopbackServer):
+    registry: CollectorRegistry
+
+
+class _Handler(LoopbackHandler):
+    server: _Server
+
+    def answer(self) -> None:
+        """Give the figures."""
+        from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+        if urlsplit(self.path).path != "/metrics":
+            self.send_error(404, "expected /metrics")
+            return
+        figures = generate_latest(self.server.registry)
+        self.send_response(200)
+        self.send_header("Content-Type", CONTENT_TYPE_LATEST)
+        self.send_header("Content-Length", str(len(figures)))
+        self.end_headers()
+        self.wfile.write(figures)
 
 
 def families(now: dict[str, Any]) -> Iterable[Metric]:

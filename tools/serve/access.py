@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import secrets
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from ...runtime.observe.loopback import foreign_host, is_loopback
 from .protocol import TOKEN_HEADER
 
 
@@ -44,23 +44,12 @@ class Access:
         by a name of its own that leads to this machine (which stands in ``Host``).
         """
         host = headers.get("Host", "")
-        name = urlsplit(f"//{host}").hostname or ""
-        if self._is_local and not is_loopback(name):
-            return f"Host: found '{host[:80]}' (expected this machine's own name: localhost or 127.0.0.1)"
+        if self._is_local and (reason := foreign_host(host)):
+            return reason
         origin = headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc != host:
             return f"Origin: found '{origin[:80]}' (expected the page of this server, {host[:80]})"
         return ""
-
-
-def is_loopback(host: str) -> bool:
-    """True if an address or name is this machine and nothing else."""
-    if host in ("localhost", "ip6-localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 class Allowance:

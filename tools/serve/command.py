@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from .access import is_loopback
+from ...runtime.observe.loopback import is_loopback
 from .app import Server, ServerOptions
 from .ends import ServedGraph
 

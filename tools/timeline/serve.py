@@ -6,16 +6,18 @@ The page is the one that a trace makes, of the records so far. It asks for ``/st
 
 from __future__ import annotations
 
+import hmac
+import secrets
 import threading
 from collections import deque
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
 from ...runtime.errors import UserError
 from ...runtime.observe.follow import Newest
+from ...runtime.observe.loopback import LoopbackHandler, LoopbackServer
 from ...runtime.observe.records import Header, Note
 from ...runtime.plan.plan import from_plain
 from .columns import view_of
@@ -126,7 +128,7 @@ class Feed:
 
 
 class PageServer:
-    """Serves a feed at `url`, to this machine alone, until `close`.
+    """Serves a feed at `url`, to this machine alone, and to those alone who know the url, until `close`.
 
     Raises:
         UserError: the port is taken.
@@ -139,7 +141,7 @@ class PageServer:
             reason = error.strerror if isinstance(error, OSError) else "no such port"
             raise UserError(f"--port: {port}: {reason} (expected a free port), name another one") from error
         self._server.feed = feed
-        self.url = f"http://127.0.0.1:{self._server.server_port}/"
+        self.url = f"http://127.0.0.1:{self._server.server_port}/?token={self._server.token}"
         self._thread = threading.Thread(target=self._server.serve_forever, name="timeline", daemon=True)
         self._thread.start()
 
@@ -152,42 +154,56 @@ class PageServer:
         self._thread.join()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+class _Server(LoopbackServer):
     feed: Feed
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(self, address: tuple[str, int], handler: type[LoopbackHandler]) -> None:
         super().__init__(address, handler)
+        self.token = secrets.token_urlsafe(18)
         self.listening = threading.Condition()
         self.listeners = 0
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler):
     server: _Server
 
-    def do_GET(self) -> None:
-        """The page, or its steps. Names of other hosts are refused: no page of another site may read this one."""
+    def answer(self) -> None:
+        """Give the page, or its steps, to whoever has the token: other users of this machine reach the port, too."""
         where = urlsplit(self.path)
-        hosts = {f"{name}:{self.server.server_port}" for name in ("127.0.0.1", "localhost")}
-        if self.headers.get("Host") not in hosts:
-            self.send_error(403, "expected this machine's own name")
+        if not self._knows_token(where.query):
+            self.send_error(403, "expected the address that the terminal shows, with its token")
         elif where.path == "/":
             self._send_page()
         elif where.path == "/steps":
             after = self.headers.get("Last-Event-ID") or parse_qs(where.query).get("after", ["0"])[0]
-            self._send_steps(int(after) if after.isdigit() else 0)
+            self._send_steps(int(after) if after.isascii() and after.isdigit() and len(after) < 19 else 0)
         elif where.path == "/favicon.ico":
             self.send_response(204)
             self.end_headers()
         else:
             self.send_error(404, "expected / or /steps")
 
+    def _knows_token(self, query: str) -> bool:
+        """True if the address brings the token, or the cookie that the page got with it: its own requests do."""
+        brought = [*parse_qs(query).get("token", []), self._cookie()]
+        return any(hmac.compare_digest(token.encode(), self.server.token.encode()) for token in brought)
+
+    def _cookie(self) -> str:
+        pairs = (pair.strip().partition("=") for pair in self.headers.get("Cookie", "").split(";"))
+        return next((value for name, _, value in pairs if name == self._cookie_name), "")
+
+    @property
+    def _cookie_name(self) -> str:
+        # cookies are shared by all ports of a host: another timeline has another one
+        return f"wangraph-{self.server.server_port}"
+
     def _send_page(self) -> None:
         page = self.server.feed.page().encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(page)))
+        self.send_header("Set-Cookie", f"{self._cookie_name}={self.server.token}; HttpOnly; SameSite=Strict; Path=/")
+        self.send_header("Referrer-Policy", "no-referrer")
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
         self.wfile.write(page)
@@ -203,12 +219,9 @@ class _Handler(BaseHTTPRequestHandler):
             for event in self.server.feed.events(after):
                 self.wfile.write(event)
                 self.wfile.flush()
-        except ConnectionError:
-            pass  # the page was closed: nobody listens any more
+        except (ConnectionError, TimeoutError):
+            pass  # the page was closed, or takes nothing: nobody listens any more
         finally:
             with self.server.listening:
                 self.server.listeners -= 1
                 self.server.listening.notify_all()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Silent."""

@@ -1,0 +1,85 @@
+"""HTTP on a loopback port, for this machine's user: foreign names are refused, connections and their time bounded."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+MAX_CONNECTIONS = 32
+"""Of one server at a time, each of which has a thread: those beyond are closed unheard."""
+
+TIMEOUT_S = 30.0
+"""How long a connection may neither ask nor take what it asked for."""
+
+
+def is_loopback(host: str) -> bool:
+    """True if an address or name is this machine and nothing else."""
+    if host in ("localhost", "ip6-localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def foreign_host(host: str) -> str:
+    """Reason to refuse a request that names another host; empty if there is none.
+
+    A page of another site can reach a server on this machine by a name of its own that leads here: the name stands in
+    ``Host``.
+    """
+    if is_loopback(urlsplit(f"//{host}").hostname or ""):
+        return ""
+    return f"Host: found '{host[:80]}' (expected this machine's own name: localhost or 127.0.0.1)"
+
+
+class LoopbackServer(ThreadingHTTPServer):
+    """A server of `LoopbackHandler`; a thread a connection, and no more than `MAX_CONNECTIONS`."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, address: tuple[str, int], handler: type[LoopbackHandler]) -> None:
+        super().__init__(address, handler)
+        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Begin a connection's thread if there is room for it."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any) -> None:
+        """Live a connection."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of connections that broke: the terminal is the run's."""
+
+
+class LoopbackHandler(BaseHTTPRequestHandler):
+    """Answers requests that name this machine; silent on the terminal."""
+
+    timeout = TIMEOUT_S
+
+    def do_GET(self) -> None:
+        """Refuse what names another host; else `answer`."""
+        if reason := foreign_host(self.headers.get("Host", "")):
+            self.send_error(403, reason)
+        else:
+            self.answer()
+
+    def answer(self) -> None:
+        """Answer the request."""
+        raise NotImplementedError
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Silent."""
