@@ -130,6 +130,24 @@ def test_what_is_wrong_in_a_trace_is_named(made, change, message):
     assert str(caught.value) == f"{path}" + message
 
 
+def test_a_trace_is_read_without_running_what_its_plan_names(made, tmp_path):
+    folder, _ = made
+    trap = tmp_path / "trap.py"
+    trap.write_text("from pathlib import Path\nPath(__file__).with_suffix('.ran').touch()\n")
+
+    def change(lines):
+        header = json.loads(lines[0])
+        for node in header["plan"]["nodes"].values():
+            node["target"] = f"{trap}:Trap"
+        return [json.dumps(header).encode(), *lines[1:]]
+
+    path = in_trace(folder, change)
+    history, run = read_history(path), read_run(path)
+    explain(history, 3)
+    page_of(view_of(run, name="trap", blamed=story(run, misses(run))))
+    assert not trap.with_suffix(".ran").exists()
+
+
 # Recordings
 
 

@@ -364,7 +364,10 @@ def read_message(text: str | bytes) -> FromVisitor:
     Raises:
         msgspec.DecodeError: it is not JSON, no such message, or one whose fields have other types.
     """
-    message: FromVisitor = _FROM_VISITOR.decode(text)
+    try:
+        message: FromVisitor = _FROM_VISITOR.decode(text)
+    except (UnicodeDecodeError, RecursionError) as error:  # no UTF-8, endless nesting: no JSON to anybody else
+        raise msgspec.DecodeError(str(error)) from error
     return message
 
 
