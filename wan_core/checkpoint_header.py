@@ -246,7 +246,7 @@ def _read_header(file: Path) -> tuple[Mapping[str, str], dict[str, TensorInfo]]:
         header = json.loads(raw)
         metadata = {str(key): str(value) for key, value in header.pop("__metadata__", {}).items()}
         tensors = {name: TensorInfo(file, entry["dtype"], _shape(entry["shape"])) for name, entry in header.items()}
-        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        end = max(_shape([entry["data_offsets"][1] for entry in header.values()]), default=0)
         held = sum(_n_bytes(info) for info in tensors.values())
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise ModelError(
@@ -259,7 +259,7 @@ def _read_header(file: Path) -> tuple[Mapping[str, str], dict[str, TensorInfo]]:
 
 
 def _shape(sizes: list[int]) -> tuple[int, ...]:
-    """A shape of whole numbers alone: a text times a large number would fill the memory."""
+    """Sizes that are whole numbers: a text times a large number would fill the memory."""
     if not all(type(size) is int and size >= 0 for size in sizes):
         raise ValueError(sizes)
     return tuple(sizes)
