@@ -23,6 +23,8 @@ class Parameter:
             ``"output"``: a file to write, in the current folder.
         help: one sentence for the catalogue; quantities carry their unit in the name (``radius_px``).
         live: whether `Run.set` may change it while the run goes on, see `Node.update`.
+        secret: no trace, recording or message repeats its value. It cannot be live: the
+            decision log has what is set.
     """
 
     default: Any = ...
@@ -32,6 +34,7 @@ class Parameter:
     path: Literal["input", "output"] | None = None
     help: str = ""
     live: bool = False
+    secret: bool = False
     type: Any = field(default=None, compare=False)
 
     @property
@@ -74,9 +77,12 @@ def Param(  # noqa: N802 (reads as the declaration it is; a function, so that ty
     path: Literal["input", "output"] | None = None,
     help: str = "",
     live: bool = False,
+    secret: bool = False,
 ) -> Any:
     """Declare a parameter of a node, see `Parameter`: ``radius_px: int = Param(2, min=0, max=64)``."""
-    return Parameter(default, min, max, choices, path, help, live)
+    if secret and live:
+        raise GraphError("parameter: found secret and live (expected one of them), what is set would be in the trace")
+    return Parameter(default, min, max, choices, path, help, live, secret)
 
 
 def type_name(kind: type) -> str:

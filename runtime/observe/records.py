@@ -17,7 +17,7 @@ import msgspec
 
 from ..._version import __version__
 from ..errors import UserError
-from ..plan.plan import Mode, Plan, to_plain
+from ..plan.plan import Mode, Plan, redacted, to_plain
 from ..private_file import open_private
 from ..schedule.events import Fenced, Firing, Settlement, Updated
 from .machine import machine
@@ -132,7 +132,7 @@ def make_header(plan: Plan, clock: str, engine: str) -> Header:
         engine: ``parallel`` or ``serial``.
     """
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return Header(TRACE_VERSION, __version__, started, to_plain(plan), machine(), clock, engine)
+    return Header(TRACE_VERSION, __version__, started, to_plain(redacted(plan)), machine(), clock, engine)
 
 
 DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

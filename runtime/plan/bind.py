@@ -14,6 +14,7 @@ from ..places import raised
 from ..ports import Input, Output
 from .catalogue import find_type
 from .marks import Problems
+from .plan import REDACTED
 from .spec import INITS, Edge, GraphSpec, NodeSpec, ParamSpec
 
 
@@ -32,6 +33,12 @@ class Bound:
     def name(self) -> str:
         """The node's name in the graph."""
         return self.spec.name
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Parameters whose values nothing repeats."""
+        given = self.spec.params
+        return tuple(k for k, p in self.cls.params.items() if p.secret or (k in given and given[k].is_secret))
 
     @property
     def cost_ns(self) -> int:
@@ -155,7 +162,8 @@ def _params(node: NodeSpec, cls: type[Node], folder: Path, problems: Problems) -
         try:
             checked = param.checked(f"{where}: {key}", given.value) if key in node.params else given.value
         except GraphError as error:
-            problems.add(given.mark, str(error))
+            is_secret = param.secret or given.is_secret
+            problems.add(given.mark, str(error).replace(repr(given.value), REDACTED) if is_secret else str(error))
             continue
         values[key] = _located(param, checked, given, folder)
     return values if len(problems.lines) == before else None

@@ -213,6 +213,7 @@ def _plan_nodes(
             ladder=node.spec.ladder,
             backlog=find_backlog([edge for edge in edges if edge.consumer == name], timing.enforced),
             stall_ns=round(node.spec.stall_s * NS),
+            secrets=node.secrets,
         )
     return nodes
 

@@ -31,12 +31,14 @@ class Item:
         mark: where the value begins.
         key_mark: where its key begins, for values of a mapping.
         folder: where the file it was written in lies; None for values given from outside (``--set``, Python).
+        is_secret: it, or a part of it, comes from the environment.
     """
 
     value: Any
     mark: Mark
     key_mark: Mark | None = None
     folder: Path | None = None
+    is_secret: bool = False
 
     @property
     def is_mapping(self) -> bool:
@@ -70,6 +72,12 @@ class Item:
     def without(self, *keys: str) -> Item:
         """This mapping less these keys."""
         return replace(self, value={k: v for k, v in self.children().items() if k not in keys})
+
+    @property
+    def has_secrets(self) -> bool:
+        """True if it, or something in it, comes from the environment."""
+        below = self.value.values() if isinstance(self.value, dict) else self.value if self.is_list else ()
+        return self.is_secret or any(item.has_secrets for item in below)
 
     def plain(self) -> Any:
         """The value alone, as ordinary lists and dicts."""

@@ -59,13 +59,17 @@ def substitute(item: Item, params: Mapping[str, Item], problems: Problems) -> It
         found = _resolved(match[1] or match[2], match[3], match[2] is not None, item, params, problems)
         return replace(found, key_mark=item.key_mark)
 
+    parts: list[Item] = []
+
     def text(inside: re.Match[str]) -> str:
         if inside[0] == "$$":
             return "$"
-        found = _resolved(inside[1], inside[2], True, item, params, problems).value
+        parts.append(_resolved(inside[1], inside[2], True, item, params, problems))
+        found = parts[-1].value
         return str(found).lower() if isinstance(found, bool) else str(found)
 
-    return replace(item, value=_INSIDE.sub(text, item.value))
+    value = _INSIDE.sub(text, item.value)
+    return replace(item, value=value, is_secret=any(part.has_secrets for part in parts))
 
 
 def _resolved(
@@ -75,7 +79,7 @@ def _resolved(
         return params[name]
     if in_braces and _VARIABLE.match(name):
         if name in os.environ:
-            return replace(item, value=scalar(os.environ[name]), folder=None)
+            return replace(item, value=scalar(os.environ[name]), folder=None, is_secret=True)
         if default is not None:
             return replace(item, value=scalar(default))
         problems.add(

@@ -6,7 +6,7 @@ nanoseconds *after release(k)* unless said otherwise: ``due_ns=240_000_000`` mea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,9 @@ from ..units import NS, UnitClock
 Carrier = Literal["reference", "shared", "inline"]
 Mode = Literal["step", "absorb", "gap", "skip"]
 """How a node goes through units: answers one, takes several in, is told that they are lost, or is not run."""
+
+REDACTED = "(secret)"
+"""Stands for the value of a secret parameter."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ class NodePlan:
         ladder: levels from the best to the cheapest; empty when the node has none.
         backlog: units that may wait for it, off the paced path; None: all. Of more it loses the oldest.
         stall_ns: a call that goes on for longer ends the run.
+        secrets: parameters that nothing repeats, see `redacted`.
     """
 
     name: str
@@ -132,6 +136,7 @@ class NodePlan:
     ladder: tuple[dict[str, Any], ...] = ()
     backlog: int | None = None
     stall_ns: int = 30 * NS
+    secrets: tuple[str, ...] = ()
 
     @property
     def is_source(self) -> bool:
@@ -203,6 +208,15 @@ def to_plain(plan: Plan) -> dict[str, Any]:
     plain = msgspec.to_builtins(plan, enc_hook=_encode)
     assert isinstance(plain, dict)
     return plain
+
+
+def redacted(plan: Plan) -> Plan:
+    """The plan as files and other programs get it: without the values of secret parameters."""
+    nodes = {
+        name: replace(node, params={**node.params, **{key: REDACTED for key in node.secrets if key in node.params}})
+        for name, node in plan.nodes.items()
+    }
+    return replace(plan, nodes=nodes)
 
 
 def from_plain(plain: dict[str, Any]) -> Plan:

@@ -33,11 +33,13 @@ NOWHERE = Mark("graph")
 
 @dataclass(frozen=True)
 class ParamSpec:
-    """A parameter's value as written; ``folder`` is where its file lies, None when it was given from outside."""
+    """A parameter's value as written; ``folder`` is where its file lies, None when it was given from outside;
+    ``is_secret``: something in it comes from the environment."""
 
     value: Any
     mark: Mark = NOWHERE
     folder: Path | None = None
+    is_secret: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,9 @@ def values() -> ValueKind:
 
     def parse(item: Item, at: At) -> dict[str, ParamSpec]:
         found = named(item, at, None)
-        return {name: ParamSpec(value.plain(), value.mark, value.folder) for name, value in found.items()}
+        return {
+            name: ParamSpec(value.plain(), value.mark, value.folder, value.has_secrets) for name, value in found.items()
+        }
 
     def write(params: Mapping[str, ParamSpec]) -> dict[str, Any]:
         return {name: param.value for name, param in params.items()}

@@ -156,7 +156,7 @@ def _sweep(plan: Plan, profile: Profile, text: str, units: int, seed: int, as_js
 def _write_trace(path: Path, plan: Plan, verdict: Verdict, seed: int) -> None:
     from ..._version import __version__
     from ...runtime.observe.records import TRACE_VERSION, Footer, Header, TraceWriter
-    from ...runtime.plan.plan import to_plain
+    from ...runtime.plan.plan import redacted, to_plain
 
     machine = {"cpu": f"simulated by '{verdict.profile.name}' ({verdict.profile.source})", "seed": seed}
     try:
@@ -164,7 +164,7 @@ def _write_trace(path: Path, plan: Plan, verdict: Verdict, seed: int) -> None:
     except OSError as error:
         raise UserError(f"--trace: {path}: {error.strerror} (expected a writable file), name another") from error
     # No date: the same simulation writes the same file.
-    header = Header(TRACE_VERSION, __version__, "", to_plain(plan), machine, "simulated", "simulated")
+    header = Header(TRACE_VERSION, __version__, "", to_plain(redacted(plan)), machine, "simulated", "simulated")
     writer.write([header, *verdict.simulated.records, Footer(verdict.simulated.summary)])
     writer.close()
 
