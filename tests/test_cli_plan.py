@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import call
+from click.testing import CliRunner
 
 from wangraph.runtime.errors import UserError
 from wangraph.runtime.plan.catalogue import shipped_graphs
+from wangraph.tools.cli import cli
 
 TOYS = Path(__file__).parent / "graph_toys.py"
 
@@ -25,6 +26,14 @@ nodes:
   say:   {type: "toys.py:Answer", process: far, inputs: {context: think.context}, budget_ms: 40}
   play:  {type: "toys.py:Playout", inputs: {video: say.latents}}
 """
+
+
+def call(*words: str) -> str:
+    """What goes to standard output; its error is raised."""
+    result = CliRunner().invoke(cli, list(words), standalone_mode=False)
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +86,8 @@ def test_check_ends_with_2_and_the_place_of_each_mistake(folder):
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 2 and result.stdout == ""
     assert result.stderr.splitlines() == [
+        "check: runs code that the graph names: toys.py:Camera, toys.py:Think, toys.py:Answer, toys.py:Playout "
+        "(--no-code refuses to)",
         "error: g.yaml:5:41: node 'cam': no lane 'i' in process 'main' (it has: io, loop), "
         "write processes: {main: {lanes: [loop, io, i]}}; did you mean 'io'?",
         "g.yaml:11:52: node 'play': input 'video': no output 'latnts' on 'say' (it has: latents); "

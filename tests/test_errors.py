@@ -12,7 +12,7 @@ import engine_toys as toys
 import numpy as np
 import pytest
 
-from wangraph import Graph, Node, NodeRunner, Output, run
+from wangraph import Graph, Node, NodeRunner, Output, Param, run
 from wangraph.nodes.flow import PythonFunction
 from wangraph.runtime import logs
 from wangraph.runtime.engine.options import Options
@@ -226,6 +226,7 @@ def test_the_command_tells_the_traceback_when_it_is_asked_to(folder, caplog, cap
         main()
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
+        "check: runs code that the graph names: mine.py:Bright (--no-code refuses to)\n"
         f"error: g.yaml:3:18: node 'bright': file '{folder / 'mine.py'}': importing it raised ValueError: no luck, "
         "at mine.py:1, correct it there\n"
     )
@@ -294,3 +295,30 @@ def test_check_never_passes_because_a_file_ended_the_interpreter(folder, body):
     (folder / "g.yaml").write_text('name: g\nnodes:\n  bright: {type: "mine.py:Bright"}\n')
     with pytest.raises(GraphError, match=r"(importing it|check\(\)) raised SystemExit: 0, at "):
         load_plan("g.yaml")
+
+
+class Unmade(Node):
+    """Cannot be made."""
+
+    how: str = Param("error")
+    out = Output("tokens", "1", "int64")
+
+    def __init__(self, **params):
+        super().__init__(**params)
+        if self.how == "exit":
+            raise SystemExit(0)
+        raise RuntimeError("no lens")
+
+    def step(self, unit):
+        return {"out": unit.index}
+
+
+@pytest.mark.parametrize(("how", "message"), [("error", "RuntimeError while it was made: no lens"),
+                                              ("exit", "SystemExit while it was made: 0")])  # fmt: skip
+@pytest.mark.parametrize("clock", ["system", "virtual"])
+def test_what_a_constructor_raises_is_told_with_its_node(clock, how, message):
+    made = Graph("g", latency_ms=160)
+    made.add("lens", Unmade, how=how)
+    with pytest.raises(NodeError) as told:
+        run(made, clock=clock, units=2)
+    assert re.fullmatch(rf"node 'lens': {message}, at .*test_errors.py:\d+ in __init__", str(told.value))

@@ -12,6 +12,7 @@ from ..node import END, Emission, Node, NodeContext, Outputs, Timebase, Unit
 from ..packet import WHOLE, Array, Packet, Validity
 from ..payload import Payload
 from ..places import message_of, place_of, raised
+from ..plan.catalogue import resolve
 from ..plan.plan import NodePlan, Plan
 from ..schedule.decide import Fire, Given
 from ..schedule.scheduler import Result
@@ -279,3 +280,20 @@ class Body:
             kept = {p: v for p, v in outputs.items() if p not in self._ports[1] or self._ports[1][p].is_log}
             packets.update(self._packets(where, unit, kept))
         return packets
+
+
+def make_node(plan: NodePlan) -> Node:
+    """The instance of a node's class, made in the process that runs it.
+
+    Raises:
+        WangraphError: as the node words it.
+        NodeError: anything else that it raised.
+    """
+    cls = resolve(plan.target)
+    try:
+        return cls(**plan.params)
+    except WangraphError:
+        raise
+    except BaseException as error:  # a sys.exit, too: the process would be gone without a word
+        text = f"{type(error).__name__} while it was made: {message_of(error)}{place_of(error, cls.__init__)}"
+        raise NodeError(f"node '{plan.name}': {text}") from error

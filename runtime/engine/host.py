@@ -20,11 +20,10 @@ from ..errors import WangraphError
 from ..node import Timebase
 from ..observe.records import Note, Transfer, Unfinished
 from ..packet import Array, Packet
-from ..plan.catalogue import resolve
 from ..plan.plan import Plan, from_plain
 from ..schedule.decide import Fire
 from ..schedule.scheduler import Result, Scheduler, lane_of
-from .body import Body
+from .body import Body, make_node
 from .calls import CallBoard, stuck_error, unfinished
 from .clock import SystemClock
 from .control import (
@@ -82,7 +81,7 @@ class ProcessHost:
         self._early: list[Callable[[Scheduler], None]] = []
         self._stalls: StallWatch | None = None
         self._bodies = {
-            n.name: make_body(resolve(n.target)(**n.params), n, self.plan, setup.faults, self._notice)
+            n.name: make_body(make_node(n), n, self.plan, setup.faults, self._notice)
             for n in self.plan.nodes_in(self.process)
         }
         self._calls = CallBoard(self.plan, setup.calls)

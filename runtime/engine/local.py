@@ -12,11 +12,10 @@ from ..errors import WangraphError
 from ..node import Timebase
 from ..observe.records import NodeStatus, Note, Record
 from ..packet import Packet
-from ..plan.catalogue import resolve
 from ..plan.plan import Plan
 from ..schedule.replay import ReplayScheduler
 from ..schedule.scheduler import Scheduler, lane_of
-from .body import Body
+from .body import Body, make_node
 from .clock import SystemClock
 from .commands import Command, Commands, Fence, Report, Send, Tap, Update
 from .drivers import Executor, LaneExecutor, SerialExecutor, declared_cost, run_serial, run_virtual
@@ -92,7 +91,7 @@ class LocalEngine:
         pause = None if self._is_virtual else time.sleep
         self._bodies = {
             name: make_body(
-                resolve(node.target)(**node.params), node, plan, options.faults, self._notice, pause
+                make_node(node), node, plan, options.faults, self._notice, pause
             )
             for name, node in plan.nodes.items()
         }  # fmt: skip

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..engine.body import Body
+from ..engine.body import Body, make_node
 from ..engine.drivers import run_virtual
 from ..engine.initial import initial_packets
 from ..plan.catalogue import resolve
@@ -62,7 +62,7 @@ def body_shares(plan: Plan, units: int) -> dict[str, Share]:
     with tempfile.TemporaryDirectory(prefix="wangraph-") as folder:
         nodes = {name: _elsewhere(node, Path(folder)) for name, node in plan.nodes.items()}
         quiet = replace(plan, nodes=nodes)
-        bodies = {name: Body(resolve(n.target)(**n.params), n, quiet) for name, n in nodes.items()}
+        bodies = {name: Body(make_node(n), n, quiet) for name, n in nodes.items()}
         scheduler = Scheduler(quiet, initial=initial_packets(quiet), limit=units)
         meter = _Meter()
         try:
