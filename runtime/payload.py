@@ -98,6 +98,11 @@ def home_of(value: object) -> Home | None:
     return next((home for home in HOMES if home.owns(value)), None)
 
 
+def is_on_host(payload: Payload) -> bool:
+    """True if a payload lies in the memory of this machine already."""
+    return home_of(payload) is HOMES[0]
+
+
 def on_host(payload: Payload) -> Array:
     """Payload in the memory of this machine."""
     home = home_of(payload)

@@ -15,9 +15,14 @@ def watch(cursor: int):
         clock=SimpleNamespace(period_ns=PERIOD), latency_ns=PERIOD, release_ns=lambda unit: unit * PERIOD
     )
     node = SimpleNamespace(
-        ended=False, cursor=cursor, running=None, plan=SimpleNamespace(name="file", depth=1, due_ns=None)
+        ended=False,
+        cursor=cursor,
+        running=None,
+        plan=SimpleNamespace(name="file", depth=1, due_ns=None, enforced=False),
     )
-    scheduler = SimpleNamespace(nodes={"file": node}, waiting_for=lambda name: f"waiting for unit {node.cursor}")
+    scheduler = SimpleNamespace(
+        nodes={"file": node}, waiting_for=lambda name: f"waiting for unit {node.cursor}", backlog=lambda name: 1
+    )
     return StallWatch(plan, scheduler), node
 
 

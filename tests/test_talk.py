@@ -34,7 +34,7 @@ def test_a_visitor_sees_and_hears_themselves_in_a_mirror_and_keeps_it(tmp_path):
             return await talk(TalkOptions(link(server.port), CLIP, tmp_path / "back.mp4", seconds=4), quiet)
 
     figures = asyncio.run(story())
-    assert figures.visit and figures.talked_s >= 4
+    assert figures.visit and figures.talked_s > 3.9
     assert figures.shown > 10 and figures.first_picture_s is not None
     assert figures.outcomes and figures.network_ms is not None
     with av.open(str(tmp_path / "back.mp4")) as container:

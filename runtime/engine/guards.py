@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ..payload import Payload, on_host
+from ..payload import Payload, is_on_host, on_host
 from ..plan.plan import StreamPlan
 
 FULL_SCALE = 1.0001
@@ -47,8 +47,8 @@ class OutputGuard:
     def fault_in(self, tensors: Mapping[str, Payload]) -> str:
         """In words, how many numbers are not finite; empty for none. A clipped sound is counted, and is none."""
         for name, payload in tensors.items():
-            if payload.dtype.kind != "f":
-                continue
+            if not is_on_host(payload) or payload.dtype.kind != "f":
+                continue  # a look must not cost a copy from a device
             array = on_host(payload)
             total = float(np.abs(array).sum()) if array.size else 0.0  # one pass: NaN and Inf survive a sum
             if not np.isfinite(total):

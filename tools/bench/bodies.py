@@ -25,7 +25,7 @@ CALIBRATION_S, TRIES = 0.02, 10
 
 @dataclass(frozen=True)
 class Speed:
-    """How much work a machine does in a millisecond with nothing else to do."""
+    """Work that a machine does in a millisecond with nothing else to do."""
 
     hashes_per_ms: float = 20.0
     counts_per_ms: float = 1000.0
