@@ -126,7 +126,7 @@ class Pacer:
         self.units.append((unit, video is not None, audio is not None, deadline_ns))
 
 
-def playout(streams=("video", "audio", "text", "event"), symbols=(("idle", "listening", "speaking"), ("none",))):
+def playout(streams=("video", "audio", "text", "event"), symbols=(("idle", "listen", "speak"), ("none",))):
     plan = ServedGraph("duplex").plan()
     pacer, sent = Pacer(), []
     named = {kind: f"graph/x.{kind}" for kind in streams}
@@ -161,7 +161,7 @@ def test_words_and_states_become_messages_when_they_change():
     for unit, (state, word) in enumerate([(0, ""), (1, ""), (1, "four"), (2, "")]):
         out.take("event", packet(unit, np.array([state, 0])))
         out.take("text", packet(unit, np.frombuffer(word.encode(), np.uint8) if word else None))
-    assert sent == [State(0, "idle"), State(1, "listening"), Caption(2, "agent", "four"), State(3, "speaking")]
+    assert sent == [State(0, "idle"), State(1, "listen"), Caption(2, "agent", "four"), State(3, "speak")]
 
 
 def test_an_interruption_lasts_until_the_agent_has_stopped_speaking():

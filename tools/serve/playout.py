@@ -15,8 +15,8 @@ from .protocol import Caption, State, ToVisitor
 WAIT_UNITS = 2
 """Units that wait for their second half, the sound or the picture, before they are handed out without it."""
 
-SPEAKING = "speaking"
-"""A state of this name is one in which the agent is heard; an interruption lasts until it is over."""
+SPEAKING = "speak"
+"""A state whose name begins so is one in which the agent is heard; an interruption lasts until it is over."""
 
 QUIET_S = 3.0
 """How long an interruption keeps the agent quiet at most, and always where its graph tells no states."""
@@ -97,7 +97,8 @@ class Playout:
         if name != self.state:
             self.state = name
             self._send(State(packet.unit, name))
-        if self._quiet_from is not None and SPEAKING in names and name != SPEAKING and packet.unit > self._quiet_from:
+        is_over = any(map(_speaks, names)) and not _speaks(name)
+        if self._quiet_from is not None and is_over and packet.unit > self._quiet_from:
             self._quiet_from = None
 
     def _join(self, kind: str, packet: Packet) -> None:
@@ -125,3 +126,7 @@ class Playout:
             self._origin_ns + self._plan.release_ns(unit) + self._plan.latency_ns,
             self._now_ns(),
         )
+
+
+def _speaks(state: str) -> bool:
+    return state.startswith(SPEAKING)

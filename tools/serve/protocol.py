@@ -265,7 +265,7 @@ class Caption(_Message, frozen=True):
 
 
 class State(_Message, frozen=True):
-    """State of the agent from this unit on: ``idle``, ``listening``, ``speaking``, or what its graph calls it."""
+    """State of the agent from this unit on: ``idle``, ``listen``, ``speak``, or what its graph calls it."""
 
     unit: int
     name: str
