@@ -31,7 +31,7 @@ Settings = dict[str, Any]
 class Empty(Node):
     """Stands in for a node of another type: same ports, same sizes, and nothing computed.
 
-    Media are emitted in place and not written; an output that is called like an input passes it on; everything else
+    Media are emitted in place, pictures unwritten; an output that is called like an input passes it on; everything else
     is the same array for every unit, read-only, as big as the port allows.
     """
 
@@ -80,7 +80,9 @@ class Empty(Node):
         """A packet of full size on every output."""
         made = dict(self._made)
         for name, (shape, dtype) in self._in_place.items():
-            made[name] = self._empty(name, shape, dtype)
+            made[name] = array = self._empty(name, shape, dtype)
+            if array.dtype.kind == "f":
+                array[:] = 0  # what lies there by chance may be NaN, and a guard would lose the unit
         for name in self._passed:
             made[name] = inputs[name]
         return made
