@@ -61,7 +61,7 @@ def test_nothing_is_told_of_a_node_that_tells_nothing():
 def test_check_prints_what_a_node_tells(tmp_path):
     graph = own_graph(tmp_path, "return {'table bytes': 12345, 'made by': 'hand'}")
     assert "tick: table bytes 12,345, made by hand" in check(graph).output.splitlines()
-    assert json.loads(check(graph, "--json").output)["facts"] == {"tick": {"table bytes": 12345, "made by": "hand"}}
+    assert json.loads(check(graph, "--json").stdout)["facts"] == {"tick": {"table bytes": 12345, "made by": "hand"}}
 
 
 def test_a_mistake_in_a_nodes_facts_names_the_node(tmp_path):

@@ -127,7 +127,12 @@ def test_a_json_file_that_was_there_is_there_still_when_the_disk_is_full(monkeyp
 def test_an_output_that_nobody_takes_is_told_without_a_traceback(verb):
     with open("/dev/full", "w") as full:
         ended = subprocess.run(
-            [sys.executable, "-m", "wangraph", *verb], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            [sys.executable, "-m", "wangraph", *verb],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"},
         )
     assert ended.returncode == 1
     message = r"error: standard output: No space left on device \(expected room for (it|the summary)\)\n"

@@ -107,6 +107,10 @@ def main() -> None:
     except WangraphError as error:
         logging.getLogger("wangraph").debug("how the error below came about", exc_info=error)
         click.echo(f"error: {error}", err=True)
+        try:
+            sys.stdout.flush()
+        except OSError:  # the error says so already, or matters more
+            _give_up_output()
         sys.exit(error.exit_code)
     except OSError as error:
         if error.filename is not None:
