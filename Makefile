@@ -23,7 +23,7 @@ duplex: $(VENV)/.installed
 	$(RUN) timeline duplex.trace -o duplex.html
 
 talk: $(VENV)/.installed-live
-	$(RUN) serve graphs/duplex.yaml
+	$(RUN) serve graphs/duplex.yaml || [ $$? -eq 130 ]  # Ctrl-C is how it ends
 
 hello: $(VENV)/.installed
 	$(RUN) run graphs/hello.yaml

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,7 +53,12 @@ _DECODER: msgspec.json.Decoder[ToVisitor] = msgspec.json.Decoder(ToVisitor)
 
 @asynccontextmanager
 async def serving(
-    graph: str = "", sessions: int = 1, record: Path | None = None, port: int = 0, **more: Any
+    graph: str = "",
+    sessions: int = 1,
+    record: Path | None = None,
+    port: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> AsyncIterator[Server]:
     """A server on a free port of the loopback interface, of `FILTER` if no graph is named.
 
@@ -62,7 +67,7 @@ async def serving(
     options = ServerOptions("127.0.0.1", port, sessions, TOKEN, record, more.pop("webrtc", None), **more)
     with TemporaryDirectory() as folder:
         Path(folder, "filter.yaml").write_text(FILTER)
-        served = ServedGraph(graph or str(Path(folder, "filter.yaml")))
+        served = ServedGraph(graph or str(Path(folder, "filter.yaml")), settings)
     server = Server(served, options)
     await server.start()
     try:

@@ -132,6 +132,33 @@ def test_what_the_graph_does_not_take_is_refused_in_words():
     in_a_loop(story)
 
 
+def test_a_graph_that_comes_to_its_end_ends_the_visit_and_frees_the_place():
+    async def story():
+        async with serving("hello", settings={"pattern.seconds": 1}) as server, visiting(server) as visitor:
+            await visitor.enter()
+            assert (await visitor.until(Over)).reason == "ended"
+            while server.lobby.admission.taken:
+                await asyncio.sleep(0.02)
+            assert server.lobby.counts.failed == 0
+
+    in_a_loop(story)
+
+
+def test_a_graph_that_fails_ends_the_visit_with_an_apology_and_the_next_one_begins():
+    async def story():
+        async with serving() as server:
+            async with visiting(server) as visitor:
+                await visitor.enter()
+                (visit,) = server.lobby.visits.values()
+                os.kill(visit.run.status()["processes"]["main"]["pid"], signal.SIGKILL)
+                over = await visitor.until(Over)
+                assert (over.reason, over.again) == ("failed", True)
+            async with visiting(server) as visitor:
+                assert not (await visitor.enter()).is_resumed
+
+    in_a_loop(story)
+
+
 # The door
 
 

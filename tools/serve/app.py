@@ -325,9 +325,7 @@ class Server:
                     return Over("garbage", "messages made no sense (expected those of docs/live.md)")
                 continue
             if isinstance(message_in, Bye):
-                visit.left_ns = 0  # long ago: nobody comes back
-                await visit.detach(channel)
-                visit.left_ns = 0
+                visit.leave()
                 return Over("bye", "goodbye")
             await visit.handle(message_in)
         return None
@@ -370,7 +368,7 @@ class Server:
         try:
             answer = await visit.offer(await request.text())
         except UserError as error:
-            visit.left_ns = 0
+            visit.leave()
             return web.Response(status=400, text=f"{error}\n")
         visit.inbound.devices("on", "on")
         return web.Response(
@@ -381,7 +379,7 @@ class Server:
         visit = self.lobby.visits.get(request.match_info["visit"])
         if visit is None:
             return web.Response(status=404, text="no such visit\n")
-        visit.left_ns = 0
+        visit.leave()
         return web.Response(text="")
 
 

@@ -83,24 +83,28 @@ class ServedGraph:
         clock = self._alone.clock
         around = Graph(self.name, fps=clock.fps, unit_frames=clock.unit_frames, latency_ms=self._alone.latency_ns / 1e6)
         around.process("main", lanes=["loop", VISITOR, "record"])
+        if self.takes:  # a visitor who only watches is no source: the graph ends when its own have
+            self._add_visitor(around)
+        with TemporaryDirectory() as folder:  # the file has its parameters filled in, so that settings hold in it
+            path = Path(folder, "served.yaml")
+            path.write_text(self._graph.to_yaml(), encoding="utf-8")
+            around.add(SERVED, graph=str(path), inputs={name: f"{VISITOR}.{name}" for name in self.takes})
+            if recording is not None:
+                recording.path(".yaml").write_text(around.to_yaml(), encoding="utf-8")
+                self._record(around, recording)
+            return around.plan(seed)
+
+    def _add_visitor(self, around: Graph) -> None:
         width, height = (self.inputs.video.width, self.inputs.video.height) if self.inputs.video else DEFAULT_SIZE
-        visitor = around.add(
+        around.add(
             VISITOR,
             "capture.app",
             lane=VISITOR,
             width=width,
             height=height,
             rate_hz=self.inputs.audio.rate_hz if self.inputs.audio else DEFAULT_RATE_HZ,
-            backlog_s=float(clock.period),  # what came too late for its unit would stay as delay
+            backlog_s=float(self._alone.clock.period),  # what came too late for its unit would stay as delay
         )
-        with TemporaryDirectory() as folder:  # the file has its parameters filled in, so that settings hold in it
-            path = Path(folder, "served.yaml")
-            path.write_text(self._graph.to_yaml(), encoding="utf-8")
-            around.add(SERVED, graph=str(path), inputs={name: visitor[name] for name in self.takes})
-            if recording is not None:
-                recording.path(".yaml").write_text(around.to_yaml(), encoding="utf-8")
-                self._record(around, recording)
-            return around.plan(seed)
 
     def _record(self, around: Graph, recording: Recording) -> None:
         """Add the film of both sides: pictures beside each other, voices in one."""

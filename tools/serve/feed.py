@@ -6,8 +6,7 @@ import asyncio
 import base64
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 import av
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from ...runtime.engine.run import Run
 from .ends import VISITOR
+from .inbound import Inbound
 
 MARGIN_NS = 12_000_000
 """How long before a unit is complete it is handed over. What reaches the node after the unit's release is a unit late:
@@ -24,31 +24,23 @@ SILENCE_DB = -90.0
 """Loudness of a sound that is all zero."""
 
 
-class Cut(Protocol):
-    """Cuts what came from the visitor into units."""
-
-    def unit(self, unit: int) -> Mapping[str, NDArray[np.generic] | None]:
-        """Pictures ``[F, H, W, 3]`` and sound ``[S]`` of a unit, by port; None where nothing is there."""
-        ...
-
-
 class Feed:
     """Hands a visitor's units to a run, one after the other, until the run ends.
 
     Args:
         run: that has begun.
         takes: ports of the visitor's node that the graph reads.
-        cut: gives the units.
+        inbound: gives the units.
 
     Attributes:
         n_skipped: units that were not handed over, because this process was held up for longer than a unit.
     """
 
-    def __init__(self, run: Run, takes: Sequence[str], cut: Cut) -> None:
+    def __init__(self, run: Run, takes: Sequence[str], inbound: Inbound) -> None:
         timebase = run.timebase
         assert timebase is not None, "feed a run that has begun"
         self.n_skipped = 0
-        self._run, self._takes, self._cut, self._timebase = run, set(takes), cut, timebase
+        self._run, self._takes, self._inbound, self._timebase = run, set(takes), inbound, timebase
         self._levels: dict[int, tuple[float | None, bool]] = {}
         self._outcomes: deque[tuple[int, bool]] = deque()
         self._seen: tuple[int, NDArray[np.uint8]] | None = None
@@ -65,7 +57,7 @@ class Feed:
 
     def hand_over(self, unit: int) -> None:
         """Send what there is of a unit, and what is known of what was heard."""
-        given = self._cut.unit(unit)
+        given = self._inbound.unit(unit)
         sound, pictures = given.get("audio"), given.get("video")
         for port, value in given.items():
             if value is not None and port in self._takes:
@@ -94,7 +86,7 @@ class Feed:
         return unit, base64.b64encode(png(picture)).decode()
 
     def _due_ns(self, unit: int) -> int:
-        return self._timebase.origin_ns + (unit + 1) * self._timebase.clock.period_ns - MARGIN_NS
+        return self._timebase.origin_ns + self._timebase.clock.release_ns(unit) - MARGIN_NS
 
 
 def loudness(samples: NDArray[np.generic]) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -87,6 +86,8 @@ class Lobby:
             if opened is not None:
                 await self._pool.give_back(opened)
             self.admission.leave()
+            if not self.is_closing:
+                self._pool.prepare()
             if isinstance(error, UserError):
                 return Over("refused", str(error))
             if isinstance(error, WangraphError):
@@ -109,7 +110,7 @@ class Lobby:
         try:
             while not living.done():
                 await asyncio.wait([living], timeout=CHECK_S)
-                if visit.left_ns is not None and time.monotonic_ns() - visit.left_ns > RETURN_S * 1e9:
+                if visit.is_over(RETURN_S):
                     break
             if living.done():
                 living.result()

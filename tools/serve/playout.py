@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.packet import Packet
 from ...runtime.plan.plan import Plan
+from .pacer import Pacer
 from .protocol import Caption, State, ToVisitor
 
 WAIT_UNITS = 2
@@ -20,21 +20,6 @@ SPEAKING = "speak"
 
 QUIET_S = 3.0
 """How long an interruption keeps the agent quiet at most, and always where its graph tells no states."""
-
-
-class Paced(Protocol):
-    """Takes units of the graph's pictures and sound, in order."""
-
-    def put(
-        self,
-        unit: int,
-        video: NDArray[np.uint8] | None,
-        audio: NDArray[np.float32] | None,
-        deadline_ns: int,
-        now_ns: int,
-    ) -> None:
-        """Pictures ``[F, H, W, 3]`` and sound ``[S]`` of a unit that begins to play at ``deadline_ns``."""
-        ...
 
 
 class Playout:
@@ -59,7 +44,7 @@ class Playout:
         streams: Mapping[str, str],
         origin_ns: int,
         symbols: Sequence[Sequence[str]],
-        pacer: Paced,
+        pacer: Pacer,
         send: Callable[[ToVisitor], None],
         now_ns: Callable[[], int],
     ) -> None:

@@ -62,6 +62,7 @@ class RunPool:
         self._numbers = itertools.count(1)
         self._spare: asyncio.Task[Opened] | None = None
         self._open: set[Opened] = set()
+        self._givings: set[asyncio.Task[None]] = set()
         self._is_closing = False
 
     def prepare(self) -> None:
@@ -86,13 +87,27 @@ class RunPool:
             WangraphError: it cannot be opened.
         """
         if self._spare is None or is_recorded != (self._record is not None):
-            return await self._start(is_recorded)
+            return await self._taken(asyncio.create_task(self._start(is_recorded)))
         spare, self._spare = self._spare, None
-        opened = await spare
+        opened = await self._taken(spare)
         if opened.run.state == "ended":  # it died while it waited: the visitor gets a fresh one
             self._open.discard(opened)
-            return await self._start(is_recorded)
+            return await self._taken(asyncio.create_task(self._start(is_recorded)))
         return opened
+
+    async def _taken(self, opening: asyncio.Task[Opened]) -> Opened:
+        """Wait for a run. Who stops waiting, as a visitor who goes away, must not leave it open with nobody in it."""
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            giving = asyncio.create_task(self._give_back_opened(opening))
+            self._givings.add(giving)
+            giving.add_done_callback(self._givings.discard)
+            raise
+
+    async def _give_back_opened(self, opening: asyncio.Task[Opened]) -> None:
+        with suppress(WangraphError):
+            await self.give_back(await opening)
 
     async def give_back(self, opened: Opened) -> None:
         """End a run in order, at once if that takes too long; errors are logged."""
@@ -115,6 +130,7 @@ class RunPool:
         if spare is not None:
             with suppress(WangraphError, asyncio.CancelledError):
                 await spare
+        await asyncio.gather(*self._givings)
         for opened in unused:  # nobody was ever in them
             if opened.recording is not None:
                 shutil.rmtree(opened.recording.folder, ignore_errors=True)

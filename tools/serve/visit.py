@@ -68,19 +68,17 @@ class Visit:
 
     Attributes:
         channel: while a visitor is connected.
-        left_ns: since when none is, on the monotonic clock.
     """
 
     def __init__(self, name: str, opened: Opened, served: ServedGraph, webrtc: WebRtcOptions) -> None:
         self.name, self.opened = name, opened
         self.channel: Channel | None = None
-        self.left_ns: int | None = time.monotonic_ns()
         self.carrier: Carrier | None = None
-        self.n_flushes = 0
         self._served, self._webrtc = served, webrtc
         self._allowance = Allowance(TYPED_PER_S, TYPED_BURST)
         self._is_watching = False
-        self._devices = Devices("absent", "absent")
+        self._left_ns: int | None = time.monotonic_ns()
+        self._has_left = False
         self._answering = asyncio.Lock()
         self._heard_unit = -1
         self._values: dict[tuple[str, str], Any] = {}
@@ -132,10 +130,14 @@ class Visit:
             *(asyncio.create_task(self._take(kind)) for kind in kinds),
         ]
         ended = asyncio.create_task(self.run.until("ended"))
+        waiting = {ended, *tasks}
         try:
-            done, _ = await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_EXCEPTION)
-            for task in done:
-                task.result()
+            while not ended.done():
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                if self.run.state != "ended":  # else the run's own error is what matters, not who met its end first
+                    for task in done:
+                        task.result()
+            ended.result()
         finally:
             for task in (ended, *tasks):
                 task.cancel()
@@ -151,16 +153,25 @@ class Visit:
 
     def attach(self, channel: Channel) -> None:
         """A visitor is connected."""
-        self.channel, self.left_ns = channel, None
+        self.channel, self._left_ns = channel, None
 
     async def detach(self, channel: Channel) -> None:
         """The connection broke, unless another one has taken its place."""
         if self.channel is not channel:
             return
-        self.channel, self.left_ns = None, time.monotonic_ns()
+        self.channel, self._left_ns = None, time.monotonic_ns()
         self.inbound.devices("absent", "absent")
         self._is_watching = False
         await self._use(None)
+
+    def leave(self) -> None:
+        """The visitor is gone for good."""
+        self._has_left = True
+
+    def is_over(self, patience_s: float) -> bool:
+        """True if the visitor is gone for good, or has been away for so long."""
+        away_ns = 0 if self._left_ns is None else time.monotonic_ns() - self._left_ns
+        return self._has_left or away_ns > patience_s * 1e9
 
     async def offer(self, sdp: str) -> str:
         """The answer to a WebRTC offer; media take that way from now on.
@@ -190,9 +201,9 @@ class Visit:
         if self.channel is not None:
             return
         if state == "connected":
-            self.left_ns = None
-        elif self.left_ns is None:
-            self.left_ns = time.monotonic_ns()
+            self._left_ns = None
+        elif self._left_ns is None:
+            self._left_ns = time.monotonic_ns()
 
     async def _use(self, carrier: Carrier | None) -> None:
         before, self.carrier = self.carrier, carrier
@@ -263,18 +274,18 @@ class Visit:
         """Quiet, at once: what the graph is making is fenced, what it goes on saying is not handed out."""
         self.playout.interrupt(self._playing())
         sound = self._served.streams.get("audio")
-        if sound is not None:
-            made = [i.stream for i in self.run.plan.nodes[sound.rpartition(".")[0]].inputs if i.port == "audio"]
-            if made:
-                self.run.fence(made, first_unit=self._unit_now())
-        self._flush()
+        node = None if sound is None else self.run.plan.nodes[self.run.plan.streams[sound].node]
+        made = [inlet.stream for inlet in node.inputs if inlet.kind == "audio"] if node is not None else []
+        if made:
+            self.run.fence(made)  # which flushes, as every fence does
+        else:
+            self._flush()
 
     def _flush(self) -> None:
         """Drop what was handed out and is not heard yet, here and in the page."""
         first = self._playing()
         self.pacer.flush()
         self.played.flushed(first)
-        self.n_flushes += 1
         self._send(Flush(first))
 
     def _take_played(self, played: Played) -> None:
