@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
-from wangraph.runtime.errors import StartError
+from wangraph.runtime.errors import StartError, UserError
 from wangraph.tools.serve.pool import RunPool
 
 
@@ -112,6 +113,31 @@ def test_a_run_that_does_not_open_fails_its_visitor_and_not_the_next():
         (await house.started(2)).open()
         assert (await taking).run is house.runs[1]
         await house.pool.close()
+
+    asyncio.run(story())
+
+
+def test_a_folder_for_recordings_that_cannot_be_made_is_told_with_its_option():
+    async def story():
+        pool = RunPool(None, Path("/proc/nothing"), lambda served, recording: Toy())
+        with pytest.raises(UserError) as error:
+            await pool.ready()
+        assert str(error.value) == (
+            "--record: /proc/nothing: No such file or directory (expected a folder that can be written), "
+            "name another one"
+        )
+
+    asyncio.run(story())
+
+
+def test_a_recording_that_does_not_begin_leaves_no_folder(tmp_path):
+    def refuse(served, recording):
+        raise StartError("no room")
+
+    async def story():
+        with pytest.raises(StartError):
+            await RunPool(None, tmp_path / "talks", refuse).ready()
+        assert list((tmp_path / "talks").iterdir()) == []
 
     asyncio.run(story())
 

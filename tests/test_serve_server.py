@@ -25,6 +25,7 @@ from wangraph.tools.serve.protocol import (
     Change,
     Devices,
     Flush,
+    Hello,
     Interrupt,
     Over,
     Played,
@@ -155,6 +156,21 @@ def test_a_graph_that_fails_ends_the_visit_with_an_apology_and_the_next_one_begi
                 assert (over.reason, over.again) == ("failed", True)
             async with visiting(server) as visitor:
                 assert not (await visitor.enter()).is_resumed
+
+    in_a_loop(story)
+
+
+def test_a_choice_that_the_graph_does_not_know_is_refused_and_costs_nobody_the_place():
+    async def story():
+        async with serving() as server:
+            async with visiting(server) as visitor:
+                await visitor.say(Hello(TOKEN, params={"graph/me.seed": 3}))
+                over = await visitor.until(Over)
+                assert (over.reason, over.text) == (
+                    "refused", "found the parameter 'graph/me.seed' (expected one of: none)",
+                )  # fmt: skip
+            async with visiting(server) as visitor:
+                await visitor.enter()
 
     in_a_loop(story)
 

@@ -88,9 +88,9 @@ class Lobby:
             self.admission.leave()
             if not self.is_closing:
                 self._pool.prepare()
-            if isinstance(error, UserError):
+            if isinstance(error, UserError) and opened is not None:  # a mistake in what the visitor chose
                 return Over("refused", str(error))
-            if isinstance(error, WangraphError):
+            if isinstance(error, WangraphError):  # one of ours, with paths of this machine in it
                 self.counts.failed += 1
                 log.error("serve: %s", error)
                 return Over("failed", "the graph could not be started: see the server's log", again=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ...runtime.api import start
 from ...runtime.engine.run import Run
-from ...runtime.errors import WangraphError
+from ...runtime.errors import UserError, WangraphError
 from .ends import Recording, ServedGraph
 
 log = logging.getLogger("wangraph.serve")
@@ -69,6 +69,7 @@ class RunPool:
         """Begin to open a run ahead of time, unless one is on its way."""
         if self._spare is None:
             self._spare = asyncio.create_task(self._start(is_recorded=self._record is not None))
+            self._spare.add_done_callback(_noted)
 
     async def ready(self) -> None:
         """Wait until the run ahead of time is open.
@@ -139,9 +140,13 @@ class RunPool:
         recording = None
         if is_recorded and self._record is not None:
             stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-            recording = Recording(self._record / f"{stamp}-{next(self._numbers)}")
-            recording.folder.mkdir(mode=0o700, parents=True)  # what was said and shown is for who runs the server
-        run = await asyncio.to_thread(self._start_run, self._served, recording)
+            recording = Recording(_made(self._record / f"{stamp}-{next(self._numbers)}"))
+        try:
+            run = await asyncio.to_thread(self._start_run, self._served, recording)
+        except WangraphError:
+            if recording is not None:
+                shutil.rmtree(recording.folder, ignore_errors=True)
+            raise
         opened = Opened(run, recording)
         self._open.add(opened)
         if self._is_closing:
@@ -152,6 +157,28 @@ class RunPool:
             self._open.discard(opened)
             raise
         return opened
+
+
+def _noted(opening: asyncio.Task[Opened]) -> None:
+    """A run ahead of time that does not open is told now: the next visitor may come in an hour."""
+    error = None if opening.cancelled() else opening.exception()
+    if error is not None:
+        log.warning("serve: the run ahead of time did not open: %s", error)
+
+
+def _made(folder: Path) -> Path:
+    """A new folder, for nobody but who runs the server: what was said and shown is in it.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise UserError(
+            f"--record: {folder.parent}: {error.strerror} (expected a folder that can be written), name another one"
+        ) from error
+    return folder
 
 
 def _start(served: ServedGraph, recording: Recording | None) -> Run:
