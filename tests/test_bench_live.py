@@ -78,7 +78,7 @@ def test_codes_and_beeps_of_a_page_are_paired_with_what_came_back():
 
 
 def test_the_pages_camera_and_microphone_are_files_that_a_browser_plays(tmp_path):
-    live_page.write_film(tmp_path / "camera.y4m", (320, 240))
+    live_page.write_camera(tmp_path / "camera.y4m", (320, 240))
     with av.open(str(tmp_path / "camera.y4m")) as container:
         codes = [read_timecode(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
     assert codes == list(range(250))

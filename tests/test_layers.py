@@ -49,9 +49,10 @@ TOOLS = {
     "shared": {""},
     "timeline": {"", "shared"},
     "serve": {"", "shared", "timeline"},
-    "bench": {"", "shared", "timeline", "serve"},
+    "talk": {"", "shared", "serve"},
+    "bench": {"", "shared", "timeline", "serve", "talk"},
     "lab": {"", "shared"},
-    "verbs": {"", "shared", "timeline", "serve", "bench", "lab"},
+    "verbs": {"", "shared", "timeline", "serve", "talk", "bench", "lab"},
 }
 """What each room of tools may import besides itself; `cli` finds verbs by their names."""
 

@@ -41,11 +41,11 @@ def test_settings_hold_in_the_served_graph():
     assert served.plan().latency_ns == 320_000_000
 
 
-def test_a_recorded_visit_has_both_pictures_and_both_voices_in_its_film(tmp_path):
+def test_a_recorded_visit_has_both_pictures_and_both_voices_in_its_video(tmp_path):
     plan = ServedGraph("duplex").plan(Recording(tmp_path))
-    film = {i.port: i.stream for i in plan.nodes["film"].inputs}
-    assert film == {"video": "both.video", "audio": "voices.mixed", "text": "graph/sync.text"}
-    assert plan.nodes["film"].params["path"] == tmp_path / "visit.mp4"
+    video = {i.port: i.stream for i in plan.nodes["mp4"].inputs}
+    assert video == {"video": "both.video", "audio": "voices.mixed", "text": "graph/sync.text"}
+    assert plan.nodes["mp4"].params["path"] == tmp_path / "visit.mp4"
 
 
 def test_a_graph_without_a_live_end_is_refused_with_what_to_write(tmp_path):

@@ -15,7 +15,7 @@ from serve_visitors import TOKEN, serving
 from wangraph.runtime.errors import RunError, UserError
 from wangraph.runtime.plan.catalogue import shipped_graphs
 from wangraph.tools.serve import protocol
-from wangraph.tools.serve.client import TalkOptions, talk
+from wangraph.tools.talk.client import TalkOptions, talk
 
 CLIP = shipped_graphs()["mirror"].parent / "clips" / "user.mp4"
 

@@ -1,4 +1,4 @@
-"""What a visitor without a browser is made of: the clip, the player, the film, and what is measured."""
+"""What a visitor without a browser is made of: the clip, the player, the video, and what is measured."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from media_files import click, make_video, regular
 from wangraph.nodes.media.captions import Caption
 from wangraph.nodes.media.timecode import read_timecode
 from wangraph.runtime.errors import MediaError, UserError
-from wangraph.tools.serve.client import parse_link
-from wangraph.tools.serve.clip import Clip
 from wangraph.tools.serve.codecs import JpegDecoder, JpegEncoder
-from wangraph.tools.serve.echo import echo_ms
-from wangraph.tools.serve.film import Film, Transcript
-from wangraph.tools.serve.measures import Measures
-from wangraph.tools.serve.player import Player
 from wangraph.tools.serve.protocol import Times
+from wangraph.tools.talk.client import parse_link
+from wangraph.tools.talk.clip import Clip
+from wangraph.tools.talk.echo import echo_ms
+from wangraph.tools.talk.measures import Measures
+from wangraph.tools.talk.player import Player
+from wangraph.tools.talk.video import Transcript, VisitVideo
 
 MS = 1_000_000
 T0 = 9_000_000_000
@@ -29,13 +29,13 @@ T0 = 9_000_000_000
 
 
 @pytest.fixture(scope="module")
-def film_path(tmp_path_factory):
+def clip_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("talk") / "me.mp4"
     return make_video(path, regular(25, 25), sound=click(1.0, 0.4, 16_000))
 
 
-def test_a_clip_is_a_picture_and_two_parts_of_sound_each_40_ms(film_path):
-    clip = Clip(film_path, (128, 96), True)
+def test_a_clip_is_a_picture_and_two_parts_of_sound_each_40_ms(clip_path):
+    clip = Clip(clip_path, (128, 96), True)
     pieces = [clip.piece(k) for k in range(25)]
     codes = [read_timecode(JpegDecoder().decode(p.picture).to_ndarray(format="rgb24")) for p in pieces]
     assert codes == list(range(25))
@@ -45,8 +45,8 @@ def test_a_clip_is_a_picture_and_two_parts_of_sound_each_40_ms(film_path):
     clip.close()
 
 
-def test_a_clip_begins_again_at_its_end(film_path):
-    clip = Clip(film_path, (128, 96), True)
+def test_a_clip_begins_again_at_its_end(clip_path):
+    clip = Clip(clip_path, (128, 96), True)
     first = clip.piece(0)
     assert not clip.is_whole
     again = clip.piece(1000)
@@ -55,10 +55,10 @@ def test_a_clip_begins_again_at_its_end(film_path):
     assert clip.piece(length) is first and again is clip.piece(1000 % length)
 
 
-def test_a_clip_has_only_what_is_wanted_of_it(film_path, tmp_path):
-    silent = Clip(film_path, (64, 64), False)
+def test_a_clip_has_only_what_is_wanted_of_it(clip_path, tmp_path):
+    silent = Clip(clip_path, (64, 64), False)
     assert silent.has_picture and not silent.has_sound and silent.piece(0).sound == ()
-    blind = Clip(film_path, None, True)
+    blind = Clip(clip_path, None, True)
     assert blind.has_sound and not blind.has_picture and blind.piece(0).picture is None
     for clip in (silent, blind):
         clip.close()
@@ -209,17 +209,17 @@ def test_an_interruption_of_nobody_has_no_figure():
     assert measures.figures.silence_ms is None
 
 
-# The film -------------------------------------------------------------------------------------------------------------
+# The video ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_film_holds_what_was_seen_and_heard_and_the_words_beside_it(tmp_path):
+def test_a_video_holds_what_was_seen_and_heard_and_the_words_beside_it(tmp_path):
     path = tmp_path / "agent.mp4"
-    film, encoder = Film(path, (64, 48), True), JpegEncoder()
+    video, encoder = VisitVideo(path, (64, 48), True), JpegEncoder()
     for k in range(50):
         picture = encoder.encode(np.full((48, 64, 3), 4 * k, np.uint8)) if k >= 5 else None
-        film.add(b"no jpeg" if k == 20 else picture, np.full(640, 3000, np.int16))
-    film.caption(Caption(200, 900, "agent: hello"))
-    film.close()
+        video.add(b"no jpeg" if k == 20 else picture, np.full(640, 3000, np.int16))
+    video.caption(Caption(200, 900, "agent: hello"))
+    video.close()
     with av.open(str(path)) as container:
         shades = [int(frame.to_ndarray(format="rgb24").mean()) for frame in container.decode(video=0)]
     assert len(shades) == 50 and max(shades[:5]) < 3
@@ -231,9 +231,9 @@ def test_a_film_holds_what_was_seen_and_heard_and_the_words_beside_it(tmp_path):
     assert path.with_suffix(".srt").read_text() == "1\n00:00:00,200 --> 00:00:00,900\nagent: hello\n\n"
 
 
-def test_a_film_that_cannot_be_written_says_so(tmp_path):
+def test_a_video_that_cannot_be_written_says_so(tmp_path):
     with pytest.raises(MediaError, match="no such folder"):
-        Film(tmp_path / "none" / "agent.mp4", (64, 48), False)
+        VisitVideo(tmp_path / "none" / "agent.mp4", (64, 48), False)
 
 
 def test_both_sides_have_captions_of_their_own():

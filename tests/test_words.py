@@ -29,7 +29,7 @@ REAL_WORDS = {
 }
 """Names in which such a word is meant."""
 
-HEARING = ("tools/serve/", "tools/bench/live")
+HEARING = ("tools/serve/", "tools/talk/", "tools/bench/live")
 """Rooms in which sound is heard by people."""
 
 

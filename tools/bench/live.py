@@ -28,11 +28,11 @@ from ...nodes.media.timecode import draw_timecode, read_timecode
 from ...runtime.errors import RunError
 from ...runtime.units import MS
 from ..serve.carrier import Samples
-from ..serve.client import Clips, TalkOptions, talk
-from ..serve.clip import PART_SAMPLES, Piece
 from ..serve.codecs import Damaged, JpegDecoder, JpegEncoder
-from ..serve.measures import Measures, TalkFigures
 from ..serve.socket import RATE_HZ
+from ..talk.client import Clips, TalkOptions, talk
+from ..talk.clip import PART_SAMPLES, Piece
+from ..talk.measures import Measures, TalkFigures
 from . import live_page
 from .report import OnRound, Report, Round, Table, ignored, quantiles, report
 

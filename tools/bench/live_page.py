@@ -1,4 +1,4 @@
-"""The bench of live visits in a browser: Chromium without a screen, a film as its camera, beeps as its microphone."""
+"""The bench of live visits in a browser: Chromium without a screen, a video as its camera, beeps as its microphone."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def visit(link: str, carrier: str, seconds: float, size: tuple[int, int]) -> dic
     from playwright.sync_api import sync_playwright
 
     with TemporaryDirectory() as folder, sync_playwright() as playwright:
-        film, sound = Path(folder, "camera.y4m"), Path(folder, "microphone.wav")
-        write_film(film, size)
+        camera, sound = Path(folder, "camera.y4m"), Path(folder, "microphone.wav")
+        write_camera(camera, size)
         write_beeps(sound)
-        flags = [*FLAGS, f"--use-file-for-fake-video-capture={film}", f"--use-file-for-fake-audio-capture={sound}"]
+        flags = [*FLAGS, f"--use-file-for-fake-video-capture={camera}", f"--use-file-for-fake-audio-capture={sound}"]
         chromium = playwright.chromium.launch(executable_path=browser(), args=flags)
         try:
             page = chromium.new_context(permissions=["camera", "microphone"]).new_page()
@@ -103,7 +103,7 @@ def lags(own: Sequence[float], agent: Sequence[float]) -> list[float]:
     return [heard - at for at, heard in following if heard is not None and heard - at < LONGEST_MS]
 
 
-def write_film(path: Path, size: tuple[int, int]) -> None:
+def write_camera(path: Path, size: tuple[int, int]) -> None:
     """Ten seconds of time codes at 25 pictures a second, as a browser's fake camera plays them, again and again."""
     width, height = size
     still = background(height, width)

@@ -107,7 +107,7 @@ class ServedGraph:
         )
 
     def _record(self, around: Graph, recording: Recording) -> None:
-        """Add the film of both sides: pictures beside each other, voices in one."""
+        """Add the video of both sides: pictures beside each other, voices in one."""
         video = _both(self.takes, self.streams, "video")
         audio = _both(self.takes, self.streams, "audio")
         if len(video) == 2:
@@ -122,7 +122,7 @@ class ServedGraph:
                 audio = audio[1:]  # two rates make no sum: the graph's own voice is kept
         inputs = {"video": video[:1], "audio": audio[:1], "text": _both((), self.streams, "text")}
         around.add(
-            "film",
+            "mp4",
             "sink.mp4",
             lane="record",
             path=str(recording.path(".mp4")),

@@ -16,8 +16,8 @@ from ..shared.options import FiniteRange
 from ..shared.tables import console, table
 
 if TYPE_CHECKING:
-    from ..serve.client import TalkOptions
-    from ..serve.measures import TalkFigures
+    from ..talk.client import TalkOptions
+    from ..talk.measures import TalkFigures
 
 APART_S = 0.1
 """Between two visitors' arrivals: people do not come in the same millisecond."""
@@ -80,7 +80,7 @@ def _options(
     link: str, source: Path | None, output: Path | None, seconds: float | None, text: str, interrupt_s: float | None
 ) -> TalkOptions:
     try:
-        from ..serve.client import TalkOptions
+        from ..talk.client import TalkOptions
     except ImportError as error:
         raise MissingExtra(
             f"talk: found no package '{error.name}' (expected the extra 'live'), "
@@ -94,7 +94,7 @@ def _options(
 
 
 async def _all(options: TalkOptions, visitors: int, is_quiet: bool) -> tuple[list[TalkFigures], list[WangraphError]]:
-    from ..serve.client import Clips, talk
+    from ..talk.client import Clips, talk
 
     clips: Clips = {}
 

@@ -20,13 +20,13 @@ import numpy as np
 from ...nodes.media.captions import Caption
 from ...runtime.errors import MissingExtra, RunError, UserError
 from ...runtime.units import MS, NS
-from . import protocol
-from .carrier import Samples
+from ..serve import protocol
+from ..serve.carrier import Samples
+from ..serve.socket import RATE_HZ
 from .clip import PIECE_MS, Clip, Piece
-from .film import Film, Transcript
 from .measures import Measures, TalkFigures, now_ms
 from .player import Player
-from .socket import RATE_HZ
+from .video import Transcript, VisitVideo
 
 if TYPE_CHECKING:
     import aiohttp
@@ -177,10 +177,10 @@ class _Conversation:
         self._over: protocol.Over | None = None
         self._has_left = False
         self._player = Player(160.0, 25.0)
-        self._film: Film | None = None
+        self._video: VisitVideo | None = None
         self._transcript = Transcript()
         self._unit_ms = 160.0
-        self._for_film: Samples = np.zeros(0, np.int16)  # heard, and not in it yet
+        self._for_video: Samples = np.zeros(0, np.int16)  # heard, and not in it yet
 
     async def run(self, token: str) -> TalkFigures:
         """Say hello, talk, leave."""
@@ -214,7 +214,9 @@ class _Conversation:
         self._player = Player(welcome.unit_ms, video.fps if video else 25.0)
         if self._options.output is not None:
             size = (video.width, video.height) if video else None
-            self._film = Film(self._options.output, size, welcome.outputs.text or welcome.inputs.audio is not None)
+            self._video = VisitVideo(
+                self._options.output, size, welcome.outputs.text or welcome.inputs.audio is not None
+            )
         clip = self._clip(welcome)
         await self._send(
             protocol.Devices(
@@ -302,7 +304,7 @@ class _Conversation:
             self._tell("server", message.text)
 
     def _caption(self, caption: protocol.Caption) -> None:
-        if not self._start_ns:  # the film has not begun
+        if not self._start_ns:  # the video has not begun
             return
         at_ms = (time.monotonic_ns() - self._start_ns) // MS
         self._write_captions(self._transcript.add(caption.who, caption.text, at_ms, round(self._unit_ms)))
@@ -360,25 +362,25 @@ class _Conversation:
         now_ns = time.monotonic_ns()
         self._measures.sent(sent)
         self._hear(now_ns)
-        if tick % 2 and self._film is not None:  # the film's clock is exact, and ours may have slept too long
+        if tick % 2 and self._video is not None:  # the video's clock is exact, and ours may have slept too long
             exact = np.zeros(PIECE_MS * RATE_HZ // 1000, np.int16)
-            now, self._for_film = np.split(self._for_film, [len(exact)])
+            now, self._for_video = np.split(self._for_video, [len(exact)])
             exact[: len(now)] = now
-            self._film.add(self._player.picture, exact)
+            self._video.add(self._player.picture, exact)
         self._write_captions(self._transcript.pass_time((now_ns - self._start_ns) // MS))
 
     def _hear(self, now_ns: int) -> None:
         heard = self._player.play(now_ns)
         self._measures.heard(heard, now_ns)
-        if self._film is not None:
-            self._for_film = np.concatenate([self._for_film, heard])
+        if self._video is not None:
+            self._for_video = np.concatenate([self._for_video, heard])
 
     def _write_captions(self, captions: list[Caption]) -> None:
         for caption in captions:
             who, _, text = caption.text.partition(": ")
             self._tell(who, text)
-            if self._film is not None:
-                self._film.caption(caption)
+            if self._video is not None:
+                self._video.caption(caption)
 
     # The end ----------------------------------------------------------------------------------------------------------
 
@@ -386,8 +388,8 @@ class _Conversation:
         now_ns = time.monotonic_ns()
         self._measures.finish(self._player, self._began_ns, now_ns)
         self._write_captions(self._transcript.finish((now_ns - self._start_ns) // MS))
-        if self._film is not None:
-            await asyncio.to_thread(self._film.close)
+        if self._video is not None:
+            await asyncio.to_thread(self._video.close)
 
     def _judge_end(self) -> None:
         """Raise unless the visit ended as it should: by us, or with the graph."""

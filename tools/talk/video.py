@@ -17,16 +17,16 @@ from ...nodes.media.pictures import Image, Scaler
 from ...nodes.media.probe import even
 from ...nodes.media.writable import check_writable
 from ...runtime.errors import MediaError
-from .carrier import Samples
+from ..serve.carrier import Samples
+from ..serve.codecs import Damaged, JpegDecoder
+from ..serve.socket import RATE_HZ
 from .clip import PIECE_MS
-from .codecs import Damaged, JpegDecoder
-from .socket import RATE_HZ
 
 PAUSE_MS = 1000
 """A caption ends after this long without a word."""
 
 
-class Film:
+class VisitVideo:
     """Appends 40 ms at a time.
 
     Args:
@@ -47,7 +47,7 @@ class Film:
         self._error: MediaError | None = None
         self._decoder, self._scaler = JpegDecoder(), Scaler()
         self._last: tuple[bytes | None, Image | None] = (None, None)
-        self._thread = Thread(target=self._write, name="film", daemon=True)
+        self._thread = Thread(target=self._write, name="video", daemon=True)
         self._thread.start()
 
     def add(self, picture: bytes | None, samples: Samples) -> None:
@@ -104,7 +104,7 @@ class Film:
 
 
 class Transcript:
-    """Captions of both sides out of words as they come; times are milliseconds of the film."""
+    """Captions of both sides out of words as they come; times are milliseconds of the video."""
 
     def __init__(self) -> None:
         self._mergers = {"agent": CaptionMerger(PAUSE_MS), "visitor": CaptionMerger(PAUSE_MS)}

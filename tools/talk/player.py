@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...runtime.units import MS
-from .carrier import PACE_MS, Samples
-from .socket import RATE_HZ
+from ..serve.carrier import PACE_MS, Samples
+from ..serve.socket import RATE_HZ
 
 HELD = RATE_HZ * 40 // 1000
 """Samples that wait before the first is heard, and again after the sound has run dry."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...runtime.units import MS, NS
-from .carrier import Samples
+from ..serve.carrier import Samples
+from ..serve.protocol import Times
+from ..serve.socket import RATE_HZ
 from .echo import echo_ms
 from .player import Player
-from .protocol import Times
-from .socket import RATE_HZ
 
 KEPT_SOUND_S = 120
 """Sound that is kept to find the echo in."""

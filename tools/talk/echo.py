@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .carrier import Samples
+from ..serve.carrier import Samples
 
 LONGEST_S = 3.0
 """Echoes later than this are not looked for."""

@@ -11,8 +11,8 @@ import numpy as np
 from ...nodes.media.pictures import PictureReader
 from ...nodes.media.probe import probe
 from ...nodes.media.sound import SoundReader
-from .codecs import JpegEncoder
-from .socket import RATE_HZ
+from ..serve.codecs import JpegEncoder
+from ..serve.socket import RATE_HZ
 
 PIECE_MS = 40
 """A picture at 25 a second."""

@@ -1,0 +1,1 @@
+"""``wangraph talk``: a visitor without a browser, the reference for other clients, and a load."""
