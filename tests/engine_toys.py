@@ -128,9 +128,11 @@ class WrongShape(Blend):
 class Vanishes(Blend):
     """Takes its process along."""
 
+    code: int = Param(7)
+
     def step(self, state, unit, video, back):
         if unit.index == 3:
-            os._exit(7)
+            os._exit(self.code)
         return super().step(state, unit, video, back)
 
 

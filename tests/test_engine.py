@@ -263,13 +263,14 @@ def test_a_node_that_cannot_open_stops_the_run_before_the_clock_starts(tmp_path)
     assert not written.exists() or written.read_text() == "", "no unit was run"
 
 
-def test_a_process_that_ends_by_itself_is_named_and_the_rest_is_stopped_in_order(tmp_path):
+@pytest.mark.parametrize("code", [7, 0])
+def test_a_process_that_ends_by_itself_is_named_and_the_rest_is_stopped_in_order(tmp_path, code):
     expected = (
-        r"^process 'far' \(pid \d+\): ended with exit code 7 while running node 'mix', unit 3 "
+        rf"^process 'far' \(pid \d+\): ended with exit code {code} while running node 'mix', unit 3 "
         r"\(expected to live as long as the run\), the other processes were stopped in order$"
     )
     with pytest.raises(ProcessLost, match=expected):
-        failing(tmp_path, toys.Vanishes).start().wait()
+        failing(tmp_path, toys.Vanishes, code=code).start().wait()
     assert_clean(tmp_path)
 
 

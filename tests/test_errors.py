@@ -15,9 +15,10 @@ import pytest
 from wangraph import Graph, Node, NodeRunner, Output, Param, run
 from wangraph.nodes.flow import PythonFunction
 from wangraph.runtime import logs
+from wangraph.runtime.channel.link import PeerFull
 from wangraph.runtime.engine.options import Options
 from wangraph.runtime.engine.run import Run
-from wangraph.runtime.errors import GraphError, NodeError, RunError
+from wangraph.runtime.errors import GraphError, NodeError, RunError, WangraphError, error_of
 from wangraph.runtime.places import place_of, raised
 from wangraph.runtime.plan.catalogue import find_type
 from wangraph.tools.cli import main
@@ -322,3 +323,16 @@ def test_what_a_constructor_raises_is_told_with_its_node(clock, how, message):
     with pytest.raises(NodeError) as told:
         run(made, clock=clock, units=2)
     assert re.fullmatch(rf"node 'lens': {message}, at .*test_errors.py:\d+ in __init__", str(told.value))
+
+
+def every_class_below(cls):
+    return [found for sub in cls.__subclasses__() for found in (sub, *every_class_below(sub))]
+
+
+def test_an_error_of_another_process_is_raised_again_whatever_its_class_takes():
+    text = "where: found this (expected that), do so"
+    known = [WangraphError, *every_class_below(WangraphError)]
+    assert PeerFull in known
+    for cls in known:
+        again = error_of(cls.__name__, text)
+        assert type(again) is cls and str(again) == text

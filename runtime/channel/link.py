@@ -28,9 +28,10 @@ _RECONNECT_MS = 5
 
 
 class PeerFull(RunError):
-    """A peer does not take what it is sent: its queue is full. ``peers`` names who did not get the message."""
+    """A peer does not take what it is sent: its queue is full. ``peers`` names who did not get the
+    message, as far as it was raised in this process."""
 
-    def __init__(self, message: str, peers: tuple[str, ...]) -> None:
+    def __init__(self, message: str, peers: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.peers = peers
 

@@ -398,8 +398,12 @@ class Supervisor:
         """A process has ended; by itself, unless it had finished."""
         self._poller.unregister(child.launched.fileno())
         code = child.launched.wait() or 0
-        drain_ms = DRAIN_MS if code == 0 else 0
-        while not child.is_finished and (message := self._control.receive(drain_ms)) is not None:
+        # until then and no longer: the others go on talking, and would be listened to for ever
+        drained_at = time.monotonic() + (DRAIN_MS / 1000 if code == 0 else 0)
+        while not child.is_finished:
+            left_ms = max(0, round(1000 * (drained_at - time.monotonic())))
+            if (message := self._control.receive(left_ms)) is None:
+                break
             self._handle(*message)
         if child.is_finished:
             return
