@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from wangraph.runtime.engine.options import Options
 from wangraph.runtime.engine.run import Run
+from wangraph.runtime.engine.system import ending_signals
 from wangraph.runtime.errors import RunError
 from wangraph.tools.cli import cli
 from wangraph.tools.shared.json_file import write_json
@@ -83,7 +84,7 @@ def test_json_on_standard_output_is_json_whatever_nodes_print(here, how):
     assert ran.stderr.count("a node prints") == 7
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_signals_end_a_run_in_order_and_say_which_it_was(here, number, code):
     run = Run(load_plan("hello"), Options())
 
@@ -95,6 +96,15 @@ def test_signals_end_a_run_in_order_and_say_which_it_was(here, number, code):
     run.collector.watcher = Interrupter()
     run.start().wait()
     assert run.exit_code == code
+
+
+def test_a_run_under_nohup_outlives_its_terminal():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert signal.SIGHUP not in ending_signals()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert signal.SIGHUP in ending_signals()
 
 
 def test_a_json_file_is_written_whole_or_not_at_all(tmp_path):

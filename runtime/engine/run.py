@@ -19,6 +19,7 @@ from ..packet import Packet
 from ..plan.catalogue import is_portable, resolve
 from ..plan.plan import NodePlan, Plan
 from ..schedule.events import Event
+from . import system
 from .collector import Collector, RunResult, Watcher
 from .commands import Commands, Fence, Report, Send, Tap, Update
 from .engine import Engine
@@ -94,7 +95,8 @@ class Run:
         return self
 
     def wait(self, timeout_s: float | None = None) -> RunResult:
-        """Wait for the end. In the main thread, Ctrl-C and SIGTERM meanwhile stop the run in order, twice at once.
+        """Wait for the end. In the main thread, Ctrl-C, SIGTERM and SIGHUP meanwhile stop the run in order, twice
+        at once.
 
         Raises:
             WangraphError: the run failed; `summary` and the trace hold what came before, files are closed.
@@ -332,10 +334,10 @@ class Run:
 
     @property
     def exit_code(self) -> int:
-        """Exit code of a command that only runs it: 130 after Ctrl-C or `stop`, 143 after SIGTERM, else 0."""
+        """Exit code of a command that only runs it: 128 and the signal that ended it, SIGINT after `stop`; else 0."""
         if not self.is_stopped:
             return 0
-        return 143 if self._signal == signal.SIGTERM else 130
+        return 128 + (self._signal or signal.SIGINT)
 
     # Inside
 
@@ -413,11 +415,11 @@ class Run:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM end the run in order; the second one ends it at once."""
+        """Ctrl-C, SIGTERM and a closed terminal end the run in order; the second one ends it at once."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.getsignal(number) for number in system.ending_signals()}
         for number in before:
             signal.signal(number, self._on_signal)
         try:

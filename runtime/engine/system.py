@@ -41,3 +41,12 @@ def die_with_parent(parent: int) -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:
         os._exit(1)
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Signals that end a program in order: Ctrl-C, SIGTERM, a closed terminal; without those that are ignored already.
+
+    ``nohup`` has SIGHUP ignored: whoever starts a run so wants it to outlive the terminal.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 
 import click
 
+from ...runtime.engine.system import ending_signals
 from ...runtime.observe.loopback import is_loopback
 from .app import Server, ServerOptions
 from .ends import ServedGraph
@@ -30,7 +30,7 @@ async def _serve(served: ServedGraph, options: ServerOptions) -> int:
         received.append(number)
         wants_end.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ending_signals():
         loop.add_signal_handler(number, end, number)
     server = Server(served, options)
     click.echo(f"opens {served.name} ...", err=True)
@@ -46,7 +46,7 @@ async def _serve(served: ServedGraph, options: ServerOptions) -> int:
         await asyncio.gather(starting, return_exceptions=True)
     click.echo("ends", err=True)
     await server.close()
-    return 130 if received[0] == signal.SIGINT else 143 if received[0] == signal.SIGTERM else 129
+    return 128 + received[0]
 
 
 def _say_where(server: Server) -> None:
