@@ -36,7 +36,7 @@ from wangraph.tools.serve.protocol import (
     Waiting,
     read_media,
 )
-from wangraph.tools.serve.webrtc import WebRtcOptions
+from wangraph.tools.serve.webrtc import WebRtcOptions, prepare_webrtc
 
 
 def in_a_loop(story):
@@ -424,7 +424,7 @@ def test_a_client_that_offers_webrtc_over_http_sees_the_graph_and_ends_its_visit
     async def story():
         import webrtc
 
-        webrtc.allow_loopback()
+        prepare_webrtc(WebRtcOptions())
         async with serving(webrtc=WebRtcOptions()) as server, aiohttp.ClientSession() as session:
             base, head = f"http://127.0.0.1:{server.port}", {"Authorization": f"Bearer {TOKEN}"}
             connection, pictures = webrtc.RTCPeerConnection(), asyncio.Queue()

@@ -73,13 +73,22 @@ class PortAudio:
 
     def acquire(self) -> ModuleType:
         """The library for one stream more, its list of devices renewed if nobody uses it."""
+        library = self.renew()
+        with self._lock:
+            self._n_open += 1
+        return library
+
+    def renew(self) -> ModuleType:
+        """The library, its list of devices made anew unless a stream is open.
+
+        Always, not only when the kernel's sound cards changed: a sound server's devices are not among those.
+        """
         library = self.library()
         with self._lock:
-            if self._n_open == 0 and self._is_outdated():
+            if self._n_open == 0:
                 library._terminate()
                 library._initialize()
                 self._cards = _cards()
-            self._n_open += 1
         return library
 
     def release(self) -> None:
@@ -114,7 +123,7 @@ def sound_devices(direction: Direction) -> list[SoundDevice]:
     Raises:
         DeviceAbsent: PortAudio is not there.
     """
-    library = PORTAUDIO.library()
+    library = PORTAUDIO.renew()
     default, most = _default(library, direction), f"max_{direction}_channels"
     return [
         SoundDevice(index, entry["name"], entry[most], round(entry["default_samplerate"]), index == default)
