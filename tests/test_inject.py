@@ -12,14 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wangraph import run
-from wangraph.runtime.engine.faults import Fault, costs_with, parse_fault
+from wangraph.runtime.engine.faults import KINDS, TIMED, Fault, costs_with, parse_fault
 from wangraph.runtime.errors import NodeError, ProcessLost, UserError
 from wangraph.runtime.observe.records import Note, read_trace
 from wangraph.runtime.schedule.decide import Fire
 from wangraph.runtime.schedule.events import Firing
 
 UNITS = 12
-SYNTAX = r"\(expected 'NODE: stall=300ms at=UNIT'; kinds: drop, kill, raise, slow, stall\)$"
+ALL = (
+    "corrupt, cpu-hog, disk-full, drop, duplicate, exit0, freeze-gil, garbage, hang, kill, nan, raise, reorder, "
+    "repeat, slow, stall, stop"
+)
+SYNTAX = rf"\(expected 'NODE: stall=300ms at=UNIT'; kinds: {ALL}\)$"
 
 
 def looped(out, *, far=False):
@@ -32,13 +36,16 @@ def looped(out, *, far=False):
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("think: stall=300ms at=20", Fault("think", "stall", 20, 20, stall_ns=300_000_000)),
-        ("think: stall=1.5s at=0", Fault("think", "stall", 0, 0, stall_ns=1_500_000_000)),
+        ("think: stall=300ms at=20", Fault("think", "stall", 20, 20, time_ns=300_000_000)),
+        ("think: stall=1.5s at=0", Fault("think", "stall", 0, 0, time_ns=1_500_000_000)),
         ("think: at=20..40 slow=2.5", Fault("think", "slow", 20, 40, factor=2.5)),
         ("think:slow=3x at=7..", Fault("think", "slow", 7, None, factor=3.0)),
         ("think: drop at=20", Fault("think", "drop", 20, 20)),
         ("think: raise at=20", Fault("think", "raise", 20, 20)),
         ("think: kill at=20", Fault("think", "kill", 20, 20)),
+        ("think: nan p=.1 at=20..40", Fault("think", "nan", 20, 40, p=0.1)),
+        ("think: stop at=20", Fault("think", "stop", 20, 20)),
+        ("think: stop=2s at=20", Fault("think", "stop", 20, 20, time_ns=2_000_000_000)),
     ],
 )
 def test_a_fault_says_what_happens_to_whom_and_when(text, fault):
@@ -46,13 +53,14 @@ def test_a_fault_says_what_happens_to_whom_and_when(text, fault):
 
 
 @given(
-    st.sampled_from(["stall=250ms", "slow=1.5", "drop", "raise", "kill"]),
+    st.sampled_from(["stall=250ms", "slow=1.5", "stop", "stop=2000ms", *set(KINDS) - {"slow", "stop", *TIMED}]),
     st.integers(0, 10_000),
     st.one_of(st.none(), st.just(...), st.integers(0, 100)),
+    st.sampled_from(["", " p=0.1", " p=0.25"]),
 )
-def test_a_fault_reads_back_as_it_was_written(kind, first, more):
+def test_a_fault_reads_back_as_it_was_written(kind, first, more, share):
     at = str(first) if more is None else f"{first}.." if more is ... else f"{first}..{first + more + 1}"
-    text = f"a: {kind} at={at}"
+    text = f"a: {kind} at={at}{share}"
     assert str(parse_fault(text)) == text
 
 
@@ -64,11 +72,23 @@ def test_a_fault_reads_back_as_it_was_written(kind, first, more):
         ("a: drop", r"^--inject 'a: drop': found no at=UNIT \(expected at=12, at=12..20 or at=12..\)$"),
         ("a: drop at=x", r"^--inject 'a: drop at=x': found at=x \(expected at=12, at=12..20 or at=12..\)$"),
         ("a: drop at=5..3", r"^--inject 'a: drop at=5..3': found at=5..3 \(expected the first unit before the last\)$"),
-        ("a: drop kill at=1", r"^--inject .*: found drop, kill \(expected one of: drop, kill, raise, slow, stall\)$"),
+        ("a: drop kill at=1", rf"^--inject .*: found drop, kill \(expected one of: {ALL}\)$"),
         ("a: stal=3ms at=1", r"^--inject .*: found 'stal' \(expected one of: .*\); did you mean 'stall'\?$"),
         ("a: stall=300 at=1", r"^--inject .*: found stall=300 \(expected a time, for example stall=300ms\)$"),
         ("a: slow=0.5 at=1", r"^--inject .*: found slow=0.5 \(expected a factor of 1 or more, for example slow=2.5\)$"),
         ("a: drop=3 at=1", r"^--inject .*: found drop=3 \(expected drop alone\)$"),
+        (
+            "a: freez-gil=1s at=1",
+            r"^--inject .*: found 'freez-gil' \(expected one of: .*\); did you mean 'freeze-gil'\?$",
+        ),
+        ("a: freeze-gil at=1", r"^--inject .*: found freeze-gil= \(expected a time, for example freeze-gil=300ms\)$"),
+        ("a: stop=soon at=1", r"^--inject .*: found stop=soon \(expected a time, for example stop=300ms\)$"),
+        ("a: at=1 p=.5", rf"^--inject .*: found none \(expected one of: {ALL}\)$"),
+        ("a: nan from=1 at=1", rf"^--inject .*: found from, nan \(expected one of: {ALL}\)$"),
+        *(
+            (f"a: nan at=1 p={p}", rf"^--inject .*: found p={p} \(expected a share above 0 and up to 1, .* p=\.1\)$")
+            for p in ("0", "1.5", "x", "")
+        ),
     ],
 )
 def test_a_fault_that_is_not_written_like_one_is_refused(text, message):
@@ -134,14 +154,14 @@ def test_two_faults_of_one_node_add_up():
         parse_fault("mix: slow=2 at=2"),
         parse_fault("near: slow=9 at=1.."),
     )
-    cost = costs_with(faults, lambda node, fire: 5_000_000)
+    cost = costs_with(faults, lambda node, fire: 5_000_000, seed=0)
     fires = [Fire("mix", "step", unit, unit, ()) for unit in range(4)]
     assert [cost(node, fire) // 1_000_000 for fire in fires] == [5, 15, 20, 15]
 
 
 def test_a_call_over_several_units_is_struck_by_a_fault_of_any_of_them():
     fault = parse_fault("a: drop at=5")
-    assert [fault.strikes(Fire("a", "absorb", first, first + 2, ())) for first in (2, 3, 5, 6)] == [
+    assert [fault.strikes(Fire("a", "absorb", first, first + 2, ()), seed=0) for first in (2, 3, 5, 6)] == [
         False,
         True,
         True,
@@ -188,7 +208,10 @@ def test_a_replay_injects_nothing_and_still_makes_what_the_faults_made(tmp_path)
 def test_the_command_takes_faults_and_documents_them(tmp_path):
     command = [sys.executable, "-m", "wangraph", "run"]
     told = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
-    assert all(f"    {kind}  " in told for kind in ("stall=300ms", "slow=2.5", "drop", "raise", "kill"))
+    assert all(
+        f"    {kind}  " in told for kind in ("stall=300ms", "slow=2.5", "stop, stop=2s", "freeze-gil=2s", "cpu-hog=2s")
+    )
+    assert all(f"    {kind}  " in told for kind in set(KINDS) - {"slow", *TIMED})
     done = subprocess.run(
         [*command, "hello", "--units", "4", "--clock", "virtual", "--inject", "sync: drop at=2", "--json", "-"],
         cwd=tmp_path, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "100"},

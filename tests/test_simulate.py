@@ -247,7 +247,7 @@ def test_a_stall_is_simulated_and_noted():
         if isinstance(r, Settlement) and r.stream == "show.out" and r.validity == Validity.MISSING
     }
     assert 9 in lost and not run.holds
-    assert [n["text"] for n in run.summary["notes"]] == ["node 'act', unit 9: stall"]
+    assert [n["text"] for n in run.summary["notes"]] == ["node 'act', unit 9: stall=300ms"]
 
 
 def test_what_needs_a_body_cannot_be_injected():

@@ -240,11 +240,10 @@ class Body:
 
     def _packet(self, where: str, port: str, unit: Unit, value: Any) -> Packet:
         emission = value if isinstance(value, Emission) else Emission(value)
-        contract = self._contracts[port]
         if emission.value is None:
             tensors: dict[str, Payload] = {}
         else:
-            tensors = contract.tensors_of(where, emission.value)
+            tensors = self._tensors(where, port, unit, emission.value)
         validity = emission.validity
         guard = self._guards.get(port)
         if guard is not None and (found := guard.fault_in(tensors)):
@@ -259,6 +258,9 @@ class Body:
             f"{self.plan.name}.{port}", unit.index, 0, unit.pts_ns, unit.duration_ns, validity, tensors, unit.session,
             0, emission.capture_ns, emission.capture_clock, emission.source_time_ns,
         )  # fmt: skip
+
+    def _tensors(self, where: str, port: str, unit: Unit, value: Any) -> dict[str, Payload]:
+        return self._contracts[port].tensors_of(where, value)
 
     def _logs(
         self, where: str, mode: str, units: Sequence[Unit], logs: Sequence[Outputs] | None

@@ -38,7 +38,8 @@ from .control import (
     RaiseFence,
     Setup,
 )
-from .faults import make_body
+from .faulty_body import make_body
+from .faulty_publisher import make_publisher
 from .initial import initial_packets
 from .lane import Lane
 from .leaving import Leaving
@@ -86,6 +87,7 @@ class ProcessHost:
         }
         self._calls = CallBoard(self.plan, setup.calls)
         self._endpoint = Endpoint(self.plan, self.process, setup.segments, setup.addresses)
+        self._publisher = make_publisher(self._endpoint.publisher, self.plan, setup.faults, self._notice)
         self._lanes = {name: self._lane(name) for name in dict.fromkeys(lane_of(b.plan) for b in self._bodies.values())}
         self.leaving = Leaving(self.plan, self._lanes.values(), self._lock, self._now)
         self._opened: set[str] = set()
@@ -416,7 +418,7 @@ class ProcessHost:
 
     def _publish(self, packets: list[Packet], readers: Sequence[str]) -> None:
         """In one message."""
-        ways = self._endpoint.publisher.publish_all(packets, readers)
+        ways = self._publisher.publish_all(packets, readers)
         for packet, way in zip(packets, ways, strict=True):
             stream = self.plan.streams[packet.stream]
             if way == "inline" and packet.tensors and stream.carrier == "shared" and stream.name not in self._copied:

@@ -20,7 +20,8 @@ from .clock import SystemClock
 from .commands import Command, Commands, Fence, Report, Send, Tap, Update
 from .drivers import Executor, LaneExecutor, SerialExecutor, declared_cost, run_serial, run_virtual
 from .engine import NodeReport, Observer, Usage
-from .faults import costs_with, make_body
+from .faults import costs_with
+from .faulty_body import make_body
 from .initial import initial_packets
 from .options import Options
 from .stalls import statuses
@@ -119,7 +120,7 @@ class LocalEngine:
     def _drive(self) -> None:
         if self._is_virtual:
             run_virtual(self.plan, self._bodies, self._scheduler, self._executor, tick=self._tick,
-                        cost=costs_with(self.options.faults, declared_cost))  # fmt: skip
+                        cost=costs_with(self.options.faults, declared_cost, self.plan.seed))  # fmt: skip
             return
         ahead = max((n.ahead_units for n in self.plan.nodes.values()), default=0)
         # sources that run ahead are called before the origin: without room for it their first units would be late

@@ -67,7 +67,7 @@ class RunArguments(TypedDict, total=False):
         taps: streams (``node.port``) whose packets to keep, from the first one on.
         log: the decision log of another run of the same graph: follow it instead of a clock, in this process.
         keep_log: keep this run's decision log for the result; a run that lasts for days does without.
-        inject: faults, each ``"NODE: stall=300ms at=UNIT"`` (also slow, drop, raise, kill).
+        inject: faults, each ``"NODE: stall=300ms at=UNIT"``; all kinds are in `faults`.
         flight_recorder: keep so many seconds of records, and write them to a trace on the first miss.
         record: write packets and decisions to this MCAP file.
         record_edges: which packets: ``node.port``, ``node`` or ``all``; what enters and leaves the graph by default.

@@ -38,6 +38,7 @@ from .control import (
     Watch,
 )
 from .engine import NodeReport, Observer, Usage
+from .faults import SILENT
 from .launcher import Launched, Launcher, LocalLauncher
 from .options import Options
 from .taps import TapReceiver
@@ -284,6 +285,7 @@ class Supervisor:
         calls = self._calls_of(child)
         child.is_killed = True
         child.launched.kill()
+        self._observer.take(self._strikes(calls))
         if child.is_ready:
             self._give_up_on([f"process '{child.name}' did not answer and was killed; {_in_words(calls)}"], calls)
 
@@ -422,10 +424,14 @@ class Supervisor:
         )
 
     def _strikes(self, calls: Sequence[Unfinished]) -> list[Note]:
-        """Notes of faults that killed a process: it could not send them any more."""
-        kills = [fault for fault in self.options.faults if fault.kind == "kill"]
-        struck = [call for call in calls if any(f.node == call.node and f.strikes(call) for f in kills)]
-        return [Note(call.at_ns, "supervisor", "injected", f"{_of_call(call)}: kill") for call in struck]
+        """Notes of faults that killed a process, or froze it for good: it could not send them any more."""
+        silent = [fault for fault in self.options.faults if fault.kind in SILENT]
+        return [
+            Note(call.at_ns, "supervisor", "injected", f"{_of_call(call)}: {fault.what}")
+            for call in calls
+            for fault in silent
+            if fault.node == call.node and fault.strikes(call, self.plan.seed)
+        ]
 
     def _fail(self, error: WangraphError) -> None:
         # the first error is the cause: those after it are what a failing run does to its other processes

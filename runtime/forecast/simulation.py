@@ -92,7 +92,7 @@ class Simulation:
         self._draws = Draws(profile, seed)
         self._hardware = Hardware(plan, profile, self._draws)
         self._faults = faults
-        self._cost = costs_with(faults, self._draws.cost_ns)
+        self._cost = costs_with(faults, self._draws.cost_ns, plan.seed)
         self._shares_lanes = shares_lanes
         self._make_scheduler = make_scheduler
         self._period_ns = plan.clock.period_ns
@@ -330,8 +330,8 @@ class Simulation:
         node = self.plan.nodes[fire.node]
         process.busy.add(self._lane(lane_of(node), scheduler))
         for fault in self._faults:
-            if fault.node == node.name and fault.strikes(fire):
-                text = f"node '{node.name}', unit {fire.first}: {fault.kind}"
+            if fault.node == node.name and fault.strikes(fire, self.plan.seed):
+                text = f"node '{node.name}', unit {fire.first}: {fault.what}"
                 self.records.append(Note(now, node.process, "injected", text))
         ends = self._hardware.end_ns(node, self._cost(node, fire), now)
         self._push(ends, _ENDS, node.depth, fire.node, partial(self._finish, process, scheduler, fire))
