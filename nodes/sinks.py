@@ -16,7 +16,8 @@ from ..runtime.errors import GraphError
 from ..runtime.node import Node, NodeContext, Param, Unit
 from ..runtime.packet import WHOLE, Packet
 from ..runtime.ports import Input
-from .media.captions import Caption, CaptionMerger, SrtWriter
+from .media.captions import CaptionMerger
+from .media.film import Film, captions_path, part_path
 from .media.mp4 import Mp4Writer
 from .media.pictures import DARK_SIZE, Scaler
 from .media.probe import even
@@ -41,7 +42,7 @@ class Mp4(Node):
     """Write an MP4: H.264, AAC and captions, with the captions in a .srt beside it as well.
 
     The file can be played while it is written, and whatever kills the process. A unit without picture repeats the
-    last one, without sound is silent.
+    last one, without sound is silent. Each file of a rotated video plays on its own; a caption ends with its file.
     """
 
     video = Input("video", "F H W 3", "uint8", late="empty", optional=True, help="RGB pictures")
@@ -56,12 +57,16 @@ class Mp4(Node):
     scale: int = Param(1, min=1, max=32, help="enlarge pixels this many times")
     join: str = Param("words", choices=("words", "verbatim"), help="verbatim: units' texts are pieces of words")
     pause_s: float = Param(0.64, min=0.0, max=10.0, help="silence after which a caption ends")
+    rotate_s: float = Param(
+        0.0, min=0.0, help="begin another file every so many seconds: NAME-000.mp4, NAME-001.mp4...; 0: one file"
+    )
 
     @classmethod
     def check(cls, params: Mapping[str, Any]) -> None:
         """See that the file can be written and that there is room for it."""
         if "path" in params:
-            check_writable("sink.mp4", Path(params["path"]))
+            path = Path(params["path"])
+            check_writable("sink.mp4", part_path(path, 0) if params.get("rotate_s") else path)
 
     def open(self, ctx: NodeContext) -> None:
         """Make the file, and start it when the sizes are known already."""
@@ -69,19 +74,18 @@ class Mp4(Node):
         self._wants = {port: port in ctx.connected_inputs for port in ("video", "audio", "text")}
         if not (self._wants["video"] or self._wants["audio"]):
             raise GraphError(f"node '{ctx.name}': found neither video nor audio (expected one or both), connect them")
-        check_writable("sink.mp4", self.path)
-        if self._wants["text"]:
-            check_replaced("sink.mp4", self.path.with_suffix(".srt"), "caption file", is_srt)
+        self._units_a_file = max(1, round(self.rotate_s / float(ctx.clock.period))) if self.rotate_s else None
+        self._first: int | None = None
+        self._part = 0
+        self._check_file()
         self._size = _video_size(ctx)
         self._n_samples = _samples(ctx)
-        self._writer: Mp4Writer | None = None
+        self._film: Film | None = None
+        self._captions: list[Path] = []
         self._sessions: list[Mp4Session] = []
         self._scaler = Scaler()
-        self._end_ms = 0
-        self._merger = CaptionMerger(round(self.pause_s * 1000), "verbatim" if self.join == "verbatim" else "words")
-        self._srt = SrtWriter(self.path.with_suffix(".srt")) if self._wants["text"] else None
         if self._is_known():
-            self._start()
+            self._start(0)
 
     def new_state(self) -> Mp4Session:
         """The video's beginning. A file holds one session."""
@@ -98,12 +102,12 @@ class Mp4(Node):
         Raises:
             MediaError: it cannot be written; what was written before can be played.
         """
-        if self._writer is None:
+        if self._film is None:
             self._learn(video, audio)
             if not self._is_known() and len(state.waiting) < PATIENCE_UNITS:
                 state.waiting.append((unit, kept(video), kept(audio), text))
                 return
-            self._start()
+            self._start(0)
         self._catch_up(state)
         self._write(state, unit, video, audio, text)
 
@@ -115,23 +119,36 @@ class Mp4(Node):
     def close(self) -> None:
         """Finish the file; after a failure too."""
         for state in self._sessions:
-            if self._writer is None and state.waiting:
-                self._start()
+            if self._film is None and state.waiting:
+                self._start(0)
             self._catch_up(state)
-        writer, self._writer = self._writer, None
-        if writer is None:  # nothing was ever shown
+        if self._film is None:  # nothing was ever shown
             return
-        last = self._merger.finish(self._end_ms)
-        if last is not None and self._srt is not None:
-            self._srt.write(last)
         try:
-            writer.close(last)
+            self._finish()
         finally:
-            is_empty = not Path(self.path).exists() or not Path(self.path).stat().st_size
-            text = f"{self.path}: 0 bytes, the run ended before its first unit was written"
-            self._ctx.report("warning" if is_empty else "wrote", text if is_empty else str(self.path))
-            if self._srt is not None and self._srt.n_captions:
-                self._ctx.report("captions", str(self._srt.path))
+            self._report()
+
+    def _report(self) -> None:
+        last = self._file
+        is_empty = not last.exists() or not last.stat().st_size
+        text = str(last) if not self._part else f"{part_path(self.path, 0)} .. {last.name}"
+        if is_empty:
+            text = f"{last}: 0 bytes, the run ended before its first unit was written"
+        self._ctx.report("warning" if is_empty else "wrote", text)
+        if self._captions:
+            first, end = self._captions[0], self._captions[-1]
+            self._ctx.report("captions", str(first) if first == end else f"{first} .. {end.name}")
+
+    @property
+    def _file(self) -> Path:
+        """The file that is written now."""
+        return self.path if self._units_a_file is None else part_path(self.path, self._part)
+
+    def _check_file(self) -> None:
+        check_writable("sink.mp4", self._file)
+        if self._wants["text"]:
+            check_replaced("sink.mp4", captions_path(self._file), "caption file", is_srt)
 
     def _learn(self, video: Any, audio: Any) -> None:
         """Sizes of the first payload, where the plan did not know them."""
@@ -144,18 +161,31 @@ class Mp4(Node):
         has_size = self._size is not None or not self._wants["video"]
         return has_size and (self._n_samples is not None or not self._wants["audio"])
 
-    def _start(self) -> None:
+    def _start(self, start_ms: int) -> None:
+        """Begin a file whose first unit begins then."""
         clock = self._ctx.clock
-        size = rate_hz = None
+        size = rate_hz = merger = None
         if self._wants["video"]:
             self._size = self._size or DARK_SIZE
             size = even(self._size[0] * self.scale), even(self._size[1] * self.scale)
         if self._wants["audio"]:
             self._n_samples = self._n_samples or clock.samples(16000)
             rate_hz = round(Fraction(self._n_samples) / clock.period)
-        self._writer = Mp4Writer(
-            self.path, clock.fps, size, rate_hz, has_captions=self._wants["text"], crf=self.crf, preset=self.preset
+        if self._wants["text"]:
+            merger = CaptionMerger(round(self.pause_s * 1000), "verbatim" if self.join == "verbatim" else "words")
+        writer = Mp4Writer(
+            self._file, clock.fps, size, rate_hz, has_captions=merger is not None, crf=self.crf, preset=self.preset
         )
+        self._film = Film(writer, merger, start_ms)
+
+    def _finish(self) -> None:
+        film, self._film = self._film, None
+        assert film is not None
+        try:
+            film.close()
+        finally:
+            if film.captions is not None:  # the first file of captions and the last: of a run of days there are many
+                self._captions = [*self._captions[:1], film.captions]
 
     def _catch_up(self, state: Mp4Session) -> None:
         waiting, state.waiting = state.waiting, []
@@ -163,8 +193,9 @@ class Mp4(Node):
             self._write(state, unit, video, audio, text)
 
     def _write(self, state: Mp4Session, unit: Unit, video: Any, audio: Any, text: str | None) -> None:
-        writer = self._writer
-        assert writer is not None
+        self._rotate(unit)
+        film = self._film
+        assert film is not None
         if self._wants["video"]:
             assert self._size is not None
             for j in range(self._ctx.clock.unit_frames):
@@ -173,29 +204,31 @@ class Mp4(Node):
                 elif state.picture is None:
                     width, height = self._size
                     state.picture = self._enlarged(np.zeros((height, width, 3), np.uint8))
-                writer.write_frame(state.picture)
+                film.write_frame(state.picture)
         if self._wants["audio"]:
             assert self._n_samples is not None
             samples = np.zeros(self._n_samples, np.float32)
             if audio is not None:
                 samples[: len(audio)] = audio[: self._n_samples]
-            writer.write_samples(samples)
-        self._end_ms = (unit.pts_ns + unit.duration_ns) // 1_000_000
-        if self._wants["text"]:
-            self._write_caption(writer, self._merger.add(text, unit.pts_ns // 1_000_000, self._end_ms))
+            film.write_samples(samples)
+        film.end_unit(text, unit.pts_ns // 1_000_000, (unit.pts_ns + unit.duration_ns) // 1_000_000)
+
+    def _rotate(self, unit: Unit) -> None:
+        """Begin the next file, if the unit is the first one of it."""
+        if self._first is None:
+            self._first = unit.index
+        if self._units_a_file is None or unit.index < self._first + (self._part + 1) * self._units_a_file:
+            return
+        self._finish()
+        self._part += 1
+        self._check_file()
+        self._start(unit.pts_ns // 1_000_000)
 
     def _enlarged(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if self.scale > 1:
             image = image.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
         odd = image.shape[0] % 2, image.shape[1] % 2
         return np.pad(image, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge") if any(odd) else image
-
-    def _write_caption(self, writer: Mp4Writer, caption: Caption | None) -> None:
-        if caption is None:
-            return
-        writer.write_caption(caption)
-        assert self._srt is not None
-        self._srt.write(caption)
 
 
 def _video_size(ctx: NodeContext) -> tuple[int, int] | None:

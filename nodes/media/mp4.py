@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...runtime.errors import MediaError
 from .captions import Caption
+from .mp4_index import FragmentIndex
 
 AAC_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 
@@ -20,9 +21,9 @@ FRAGMENT_MS = 320
 """What a killed process loses at most."""
 
 _OPTIONS = {
-    # Fragments while writing, an ordinary index at the end; the first fragment's header waits until the encoder's
-    # priming delay is known, so that sound is not shifted in a file cut short.
-    "movflags": "hybrid_fragmented+delay_moov",
+    # The first fragment's header waits until the encoder's priming delay is known, so that sound is not shifted. No
+    # trailer: FFmpeg would remember every fragment for it; `FragmentIndex` makes an ordinary file in the end.
+    "movflags": "empty_moov+delay_moov+default_base_moof+skip_trailer",
     "frag_duration": str(FRAGMENT_MS * 1000),
     "flush_packets": "1",
     "max_interleave_delta": "1",  # captions are rare: nothing waits for the next one
@@ -71,9 +72,10 @@ class Mp4Writer:
         self._n_samples = 0
         self._captioned_ms = 0
         try:
-            self._file = WholeFile(str(path), "wb")
+            self._file = WholeFile(str(path), "w+b")
         except OSError as error:
             raise self._error(error) from error
+        self._index = FragmentIndex(self._file, path.parent)
         self._container = av.open(self._file, "w", format="mp4", options=_OPTIONS)
         if size is not None:
             self._video = self._add_video(fps, size, crf, preset)
@@ -144,6 +146,8 @@ class Mp4Writer:
             self._write_last_caption(last)
         try:
             self._container.close()
+            self._index.finish()
+            self._index.close()
             self._file.close()
         except (av.error.FFmpegError, OSError) as error:
             self._give_up(error)
@@ -176,12 +180,14 @@ class Mp4Writer:
 
         try:
             self._container.mux(packets)
+            self._index.collect()
         except (av.error.FFmpegError, OSError) as error:
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
         """Leave the file as it is: an index written after a failure would hide what can be played."""
         self._file.close()
+        self._index.close()
         self._container.close()
         raise self._error(error) from error
 
