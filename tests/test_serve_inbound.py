@@ -11,12 +11,13 @@ import pytest
 
 from wangraph.runtime.units import UnitClock
 from wangraph.tools.serve.carrier import Received
-from wangraph.tools.serve.inbound import FROZEN_NS, HEAD_S, LATEST_S, Inbound, InboundFigures, Unit
+from wangraph.tools.serve.inbound import CUT_NS, FROZEN_NS, HEAD_S, LATEST_S, Inbound, InboundFigures, Unit
 from wangraph.tools.serve.protocol import AudioFormat, EndFormats, VideoFormat
 
 ORIGIN_NS = 7_000_000_000
 BOTH = EndFormats(video=VideoFormat(64, 48, 25.0), audio=AudioFormat(16_000))
 UNIT_S = 0.16
+CUT_S = CUT_NS / 1e9
 
 
 def at_ns(seconds: float) -> int:
@@ -47,11 +48,11 @@ def sounds(at_s: float, samples: np.ndarray, rate_hz: int, sender: int = 0) -> E
 def cut(
     inbound: Inbound, events: list[Event], n_units: int, first: int = 0, each: Callable[[], None] = lambda: None
 ) -> list[Unit]:
-    """The units, each asked for when it is complete and everything before has come."""
+    """The units, each asked for when it is due and everything before has come."""
     senders = [inbound.sender() for _ in range(1 + max((e.sender for e in events), default=0))]
     waiting, units = sorted(events, key=lambda e: e.at_s), []
     for k in range(first, first + n_units):
-        while waiting and waiting[0].at_s <= (k + 1) * UNIT_S:
+        while waiting and waiting[0].at_s <= (k + 1) * UNIT_S - CUT_S:
             event = waiting.pop(0)
             event.give(senders[event.sender], at_ns(event.at_s))
         units.append(inbound.unit(k))
@@ -107,7 +108,7 @@ def spurious_db(samples: np.ndarray) -> float:
 
 
 def newest_at_each_instant(kind: type[Inbound], rate_hz: float, jitter_s: float, seed: int) -> None:
-    """Each frame is the picture that came last before its instant, whatever the camera's rate."""
+    """Each frame is the picture that came last before its end, less the cut, whatever the camera's rate."""
     rng = np.random.default_rng(seed)
     sent = np.arange(0.001, 4, 1 / rate_hz)
     came = np.sort(sent + rng.uniform(0, jitter_s, len(sent)))
@@ -115,19 +116,19 @@ def newest_at_each_instant(kind: type[Inbound], rate_hz: float, jitter_s: float,
     events = [shows(at_s, picture(shade)) for at_s, shade in zip(came.tolist(), shades, strict=True)]
     units = cut(kind(UnitClock(), BOTH, ORIGIN_NS), events, 24)
     for k, unit in enumerate(units[2:], start=2):
-        expected = [shades[int(np.searchsorted(came, k * UNIT_S + f * 0.04, side="right")) - 1] for f in range(4)]
-        assert levels(unit) == expected
+        ends_s = [k * UNIT_S + (f + 1) * 0.04 - CUT_S for f in range(4)]
+        assert levels(unit) == [shades[int(np.searchsorted(came, at_s, side="right")) - 1] for at_s in ends_s]
 
 
-class Hasty(Inbound):
-    """Shows each frame what came by its end."""
+class Tardy(Inbound):
+    """Shows each frame what came by its beginning."""
 
     def unit(self, unit: int) -> Unit:
-        self._origin_ns += 40_000_000
+        self._origin_ns -= 40_000_000 - CUT_NS
         try:
             return super().unit(unit)
         finally:
-            self._origin_ns -= 40_000_000
+            self._origin_ns += 40_000_000 - CUT_NS
 
 
 @pytest.mark.parametrize(("rate_hz", "jitter_s"), [(25, 0), (30, 0.02), (15, 0.03), (60, 0.005), (7.5, 0.1)])
@@ -137,11 +138,11 @@ def test_each_frame_is_the_picture_that_was_newest_at_its_instant(rate_hz, jitte
 
 def test_the_law_of_pictures_notices_frames_of_another_instant():
     with pytest.raises(AssertionError):
-        newest_at_each_instant(Hasty, 25, 0.0, seed=1)
+        newest_at_each_instant(Tardy, 25, 0.0, seed=1)
 
 
 def test_a_picture_that_comes_within_a_unit_stands_for_the_frames_before_it():
-    units = cut(Inbound(UnitClock(), BOTH, ORIGIN_NS), [shows(0.07, picture(90)), shows(0.11, picture(200))], 1)
+    units = cut(Inbound(UnitClock(), BOTH, ORIGIN_NS), [shows(0.07, picture(90)), shows(0.14, picture(200))], 1)
     assert levels(units[0]) == [90, 90, 90, 200]
 
 
@@ -251,10 +252,17 @@ def test_an_uneven_way_makes_the_delay_longer_until_there_are_no_holes_and_an_ev
     events = list(uneven.events(sine(30, 16_000)))
     events += list(Voice(16_000, 320, jitter_s=0.005).events(sine(170, 16_000), begin_s=30.1))
     cut(inbound, events, 1240, each=watch)
-    assert silent[60] > 0 and silent[180] == silent[90], "it learnt in 14 s"
+    assert silent[60] > 50 and silent[180] - silent[90] < 10, "it learnt in 14 s"
     assert delays[180] > 1000 * (uneven.delay_s + 0.01)
     assert max(delays) <= 1000 * LATEST_S + 80
     assert delays[-1] < max(delays) - 25
+
+
+def test_a_microphone_that_was_off_is_no_later_when_it_is_on_again():
+    inbound, done = Inbound(UnitClock(), BOTH, ORIGIN_NS), iter(range(200))
+    events = list(Voice(jitter_s=0.004).events(sine(20, 48_000)))
+    cut(inbound, events, 120, each=lambda: inbound.devices("on", "off" if 30 <= next(done) < 55 else "on"))
+    assert inbound.figures().sound_delay_ms < 50
 
 
 def late(events: Iterator[Event], begin_s: float, end_s: float) -> list[Event]:

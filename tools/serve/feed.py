@@ -14,11 +14,7 @@ from numpy.typing import NDArray
 
 from ...runtime.engine.run import Run
 from .ends import VISITOR
-from .inbound import Inbound
-
-MARGIN_NS = 12_000_000
-"""How long before a unit is complete it is handed over. What reaches the node after the unit's release is a unit late:
-from here to there are two threads, a socket and a lane."""
+from .inbound import CUT_NS, Inbound
 
 SILENCE_DB = -90.0
 """Loudness of a sound that is all zero."""
@@ -47,11 +43,11 @@ class Feed:
 
     async def forever(self, now_ns: Callable[[], int]) -> None:
         """Hand over every unit at its time."""
-        unit = max(0, self._timebase.unit_at(now_ns() + MARGIN_NS))
+        unit = max(0, self._timebase.unit_at(now_ns() + CUT_NS))
         while self._run.state != "ended":
             await asyncio.sleep(max(0, self._due_ns(unit) - now_ns()) / 1e9)
             self.hand_over(unit)
-            newest = max(unit + 1, self._timebase.unit_at(now_ns() + MARGIN_NS))
+            newest = max(unit + 1, self._timebase.unit_at(now_ns() + CUT_NS))
             self.n_skipped += newest - unit - 1
             unit = newest
 
@@ -86,7 +82,7 @@ class Feed:
         return unit, base64.b64encode(png(picture)).decode()
 
     def _due_ns(self, unit: int) -> int:
-        return self._timebase.origin_ns + self._timebase.clock.release_ns(unit) - MARGIN_NS
+        return self._timebase.origin_ns + self._timebase.clock.release_ns(unit) - CUT_NS
 
 
 def loudness(samples: NDArray[np.generic]) -> float:

@@ -1,7 +1,7 @@
 """Units of a visitor's media, cut as the graph wants them: pictures of any size and rate, sound of any rate and clock.
 
     carrier -> sender.video, sender.audio      when it comes
-    unit(k) -> {"video": [F, H, W, 3] or None, "audio": [S] or None}      once unit k is complete
+    unit(k) -> {"video": [F, H, W, 3] or None, "audio": [S] or None}      `CUT_NS` before unit k is complete
 
 What is not there is None, never black and never silence: a graph that is shown black pictures answers them. Pure: time
 is an argument. All of it belongs to one event loop.
@@ -29,18 +29,22 @@ Unit = dict[str, NDArray[np.uint8] | NDArray[np.float32] | None]
 FROZEN_NS = 1_000_000_000
 """A picture older than this is no longer what the visitor looks like: a camera, or the way from it, has stopped."""
 
-HEAD_S = 0.02
-"""Of sound, beyond one piece of it, between its arrival and its unit's end: a unit is cut 12 ms before its end, and a
-piece may be 8 ms late."""
+CUT_NS = 12_000_000
+"""How long before its end a unit is cut. What reaches the visitor's node after the unit's release is a unit late: from
+here to there are two threads, a socket and a lane."""
 
-LONGEST_PIECE_S = 0.06
-"""A longer piece waits no longer than this one."""
+HEAD_S = 0.022
+"""Of sound, beyond one piece of it, between its arrival and its unit's end at first: `CUT_NS`, and a piece may be 9 ms
+late."""
 
-LATER_S, LATEST_S = 0.02, 0.12
-"""Each hole that a late piece leaves makes the delay longer by this, up to that: the way is more uneven."""
+SHORTEST_PIECE_S, LONGEST_PIECE_S = 0.005, 0.06
+"""A longer piece waits no longer than this one. Of shorter ones less than `SEEN_S` are remembered."""
 
-EVEN_S = 40.0
-"""After so long without a hole the delay is shorter again by half a step."""
+SEEN_S = 10.0
+"""The delay is enough for the latest piece of the last ten seconds, so that a hole is not followed by another."""
+
+SPARE_S, LATEST_S = 0.004, 0.12
+"""And by this longer, as clocks drift; but no longer than that: a way that is less even stalls."""
 
 LONGEST_DELAY_S = 1.0
 """After a stall of the way, sound comes in a burst; what is more than this behind is dropped, oldest first."""
@@ -118,11 +122,12 @@ class Inbound:
             self._heard.turn(microphone == "on")
 
     def unit(self, unit: int) -> Unit:
-        """Give what belongs to a unit, once; called in ascending order, when the unit is complete."""
+        """Give what belongs to a unit, once; called in ascending order, `CUT_NS` before its end."""
         begin_ns = self._origin_ns + self._clock.pts_ns(unit)
         end_ns = self._origin_ns + self._clock.release_ns(unit)
         n = self._clock.unit_frames
-        instants = [begin_ns + (end_ns - begin_ns) * frame // n for frame in range(n)]
+        # The end of each frame, not its beginning: a picture that waits for the next frame to begin is 28 ms older
+        instants = [begin_ns + (end_ns - begin_ns) * (frame + 1) // n - CUT_NS for frame in range(n)]
         return {
             "video": None if self._seen is None else self._seen.frames(instants),
             "audio": None if self._heard is None else self._heard.samples(end_ns),
@@ -264,8 +269,10 @@ class _Heard:
         self._before_s = (0.0, 0.0)  # dropped and silent, of resamplers that were replaced
         self._left_out_until_s = 0.0  # of quiet sound, in all, by what the delay was at the last unit
         self._settled_ns = 0
-        self._base_s = self._even_s = 0.0  # the delay that is enough on an even way; since when there was no hole
-        self._holes = 0
+        self._piece_s = 0.0
+        # Of each piece, by our clock less the sender's, which is counted in samples: without those of a pause, of a
+        # microphone that is off, or of quiet that is left out, so that none of them looks like lateness.
+        self._arrivals_s: deque[float] = deque()
 
     @property
     def delay_s(self) -> float:
@@ -289,6 +296,7 @@ class _Heard:
         self._is_on = is_on
         if not is_on and self._resampler is not None:
             self._resampler.clear()
+            self._arrivals_s.clear()
 
     def put(self, samples: Samples, rate_hz: int, at_ns: int, sender: int) -> None:
         if not self._is_on:
@@ -299,16 +307,21 @@ class _Heard:
         assert resampler is not None
         if self.quiet_s < self._left_out_until_s and np.abs(samples).max(initial=0) < QUIET_PEAK:
             self.quiet_s += len(samples) / rate_hz
+            self._arrivals_s.clear()
             self._settled_ns = at_ns + int(SETTLE_S * NS)
             return
         resampler.put(np.multiply(samples, 1 / 32768, dtype=np.float32), at_ns)
+        self._arrivals_s.append(at_ns / NS - resampler.seconds)
 
     def samples(self, end_ns: int) -> NDArray[np.float32] | None:
         """The samples of the unit that ends at this instant; None where nothing comes."""
         if not self._is_on or self._resampler is None:
             return None
         unit = self._resampler.read(self._n_samples, end_ns)
-        self._adapt(self._resampler)
+        if unit is None:
+            self._arrivals_s.clear()
+        else:
+            self._adapt(self._resampler)
         surplus_s = self._resampler.delay_s - self._resampler.target_delay_s
         if surplus_s < SURPLUS_S:
             self._left_out_until_s = 0.0
@@ -317,24 +330,22 @@ class _Heard:
         return unit
 
     def _adapt(self, resampler: DriftResampler) -> None:
-        """Wait longer where pieces come too late for their unit, and less again where they do not."""
-        target_s = resampler.target_delay_s
-        if resampler.n_silent > self._holes:
-            resampler.target_delay_s = max(target_s, min(target_s + LATER_S, LATEST_S))
-            self._even_s = 0.0
-        elif (even_s := self._even_s + self._n_samples / self._rate_hz) < EVEN_S:
-            self._even_s = even_s
-        else:
-            resampler.target_delay_s = max(self._base_s, target_s - LATER_S / 2)
-            self._even_s = 0.0
-        self._holes = resampler.n_silent
+        """Wait as long as the latest piece would have needed: at once where that is longer, and shorter again once
+        nothing else was seen for long."""
+        if not self._arrivals_s:
+            return
+        late_s = max(self._arrivals_s) - float(np.median(self._arrivals_s))
+        target_s = min(CUT_NS / NS + self._piece_s + late_s + SPARE_S, LATEST_S)
+        if target_s > resampler.target_delay_s or len(self._arrivals_s) == self._arrivals_s.maxlen:
+            resampler.target_delay_s = target_s
 
     def _change_over(self, rate_hz: int, sender: int, piece_s: float) -> None:
         """Hear another source. What waits of the old one is dropped: it ends where the new one begins."""
         if self._resampler is not None:
             self._resampler.clear()
             self._before_s = (self.dropped_s, self.silent_s)
-        self._base_s = HEAD_S + min(piece_s, LONGEST_PIECE_S)
-        self._resampler = DriftResampler(rate_hz, self._rate_hz, self._base_s, LONGEST_DELAY_S)
-        self._sender, self._holes, self._even_s = sender, 0, 0.0
+        self._piece_s = min(piece_s, LONGEST_PIECE_S)
+        self._arrivals_s = deque(maxlen=round(SEEN_S / max(self._piece_s, SHORTEST_PIECE_S)))
+        self._resampler = DriftResampler(rate_hz, self._rate_hz, HEAD_S + self._piece_s, LONGEST_DELAY_S)
+        self._sender = sender
         self._left_out_until_s = 0.0

@@ -4,9 +4,9 @@
     out    . . . s s s s s s s s s s s s s s s s s s s s s s s s ...     sound at each tick, without end; . is silence
 
 Sound is a clock to whoever plays it: a hole in it makes all that follows later, and a burst has no place to go. So a
-part leaves at each tick, silence where there is nothing. A unit begins at its deadline and a delay: the first unit's
-way here and a little more. One that comes later is waited for in silence, which is delay for all that follow; in the
-next quiet moment it is given back.
+part leaves at each tick, silence where there is nothing. A unit begins at its deadline and a delay: a margin, or the
+first unit's way here where that is longer. One that comes later is waited for in silence, which is delay for all that
+follow. Delay that no unit of the last seconds needed is given back in the next quiet moment.
 
 Pure: time is an argument. `pace` is its loop, for the event loop of the visit.
 """
@@ -27,8 +27,11 @@ from ...runtime.units import MS, NS, UnitClock
 from .carrier import PACE_MS, Carrier, Samples
 from .protocol import EndFormats
 
-MARGIN_NS = 6 * MS
-"""Between a unit's arrival and its beginning: what the way from the playout to here differs by, on a quiet machine."""
+MARGIN_NS = 12 * MS
+"""Between a unit's deadline and its beginning. The way from the playout to here takes 4 ms, and seldom more than 9."""
+
+SPARE_NS = 6 * MS
+"""Between a unit's arrival and its beginning: what is left of a delay that is given back."""
 
 LATE_NS = 100 * MS
 """A loop that is later than this goes on from now, instead of sending all that it owes at once."""
@@ -41,6 +44,9 @@ QUIET = 0.003
 
 SEEN_UNITS = 25
 """Units over which a delay has to have been needless before it is given back: one late unit in 4 s still counts."""
+
+FEWEST_UNITS = 4
+"""The same at the beginning: the first unit comes late, as everything runs for the first time, and tells nothing."""
 
 RING_S = 10
 """How long ago something can be looked up: the visitor's word of what was played comes within a second or two."""
@@ -103,7 +109,7 @@ class Pacer:
         self._tick_samples = self._rate_hz * PACE_MS // 1000
         self._tick_ns = self._tick_samples * NS // self._rate_hz
         # Where a unit is no whole number of ticks, a tick needs the next unit before that unit's own instant.
-        self._margin_ns = MARGIN_NS + (self._tick_ns if self._unit_samples % self._tick_samples else 0)
+        self._early_ns = self._tick_ns if self._unit_samples % self._tick_samples else 0
         self._n_frames = clock.unit_frames
         self._picture_ticks = -(-self._unit_samples // (self._n_frames * self._tick_samples))
         self._silence: Samples = np.zeros(self._tick_samples, np.int16)
@@ -111,6 +117,7 @@ class Pacer:
         self._playing: _Queued | None = None
         self._offset = 0  # samples of the playing unit that have left
         self._start_ns = now_ns
+        self._has_begun = False  # the first unit
         self._is_held = False  # a unit is waited for
         self._newest = -1
         self._muted_before = 0
@@ -142,7 +149,7 @@ class Pacer:
         self._newest = unit
         self.figures.units += 1
         if is_first:
-            self._align(max(now_ns, deadline_ns) + self._margin_ns, now_ns)
+            self._align(max(now_ns, deadline_ns + MARGIN_NS) + self._early_ns, now_ns)
         self._waiting.append(_Queued(unit, video, audio, deadline_ns, now_ns))
         if len(self._waiting) > KEPT_UNITS:
             self._waiting.popleft()
@@ -206,7 +213,9 @@ class Pacer:
             return False
         unit = self._playing = self._waiting.popleft()
         self._offset, self._is_held = 0, False
-        self._slack_ns.append(at_ns - unit.came_ns)
+        if self._has_begun:
+            self._slack_ns.append(at_ns - unit.came_ns)
+        self._has_begun = True
         self.figures.delay_ms = (at_ns - unit.deadline_ns) / MS
         return True
 
@@ -230,8 +239,8 @@ class Pacer:
 
     def _give_delay_back(self) -> None:
         """Leave a quiet tick out if all units of the last seconds were here a tick before their time, and more."""
-        unit = self._playing
-        if unit is None or len(self._slack_ns) < SEEN_UNITS or min(self._slack_ns) < self._margin_ns + self._tick_ns:
+        unit, needless_ns = self._playing, SPARE_NS + self._early_ns + self._tick_ns
+        if unit is None or len(self._slack_ns) < FEWEST_UNITS or min(self._slack_ns) < needless_ns:
             return
         end = self._offset + self._tick_samples
         if end >= self._unit_samples or not self._is_quiet(unit, end):
