@@ -80,6 +80,7 @@ def test_misses_in_a_row_are_one_underrun_and_a_late_unit_misses_its_deadline(st
         statistics.add([*lost, *presented(unit, at_ms=95 if unit == 8 else 80)])
     summary = statistics.summary()
     assert (summary["misses"], summary["underruns"], summary["late"]) == (3, 2, 1)
+    assert summary["recover_ms"] == 320.0, "the longest row of units that were not real"
     assert summary["deadline_attainment"] == 0.6
 
 
@@ -87,6 +88,7 @@ def test_without_units_there_are_no_figures_rather_than_zeros(statistics):
     summary = statistics.summary()
     assert (summary["units"], summary["misses"], summary["latency_ms"], summary["slack_ms"]) == (0, 0, {}, {})
     assert (summary["deadline_attainment"], summary["time_to_first_unit_ms"]) == (None, None)
+    assert summary["recover_ms"] == 0.0
 
 
 def test_late_counts_steps_that_finished_after_their_due(statistics):

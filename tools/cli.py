@@ -87,7 +87,7 @@ def cli(log_level: str) -> None:
 
     \b
     Exit status: 0 fine; 1 the run failed, or what was asked for does not hold (a verdict, --expect,
-    --max-misses); 2 a mistake in what was given; 130 ended by Ctrl-C; 143 ended by SIGTERM, 129 by
+    --slo, --max-misses); 2 a mistake in what was given; 130 ended by Ctrl-C; 143 ended by SIGTERM, 129 by
     SIGHUP.
     """
     set_level(log_level)

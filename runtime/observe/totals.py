@@ -31,6 +31,7 @@ class Totals:
     Attributes:
         units, real, concealed, missed: how many; the last three make up the first.
         underruns: how often presentation ran dry: missed units in a row count once.
+        longest_lost: most units in a row that were not real.
         in_time: units that were real and did not begin to play late.
         missed_by: missed units, by the presenters that lacked something.
         latency, model_latency, slack: of real units, as `Outcome` has them.
@@ -46,7 +47,7 @@ class Totals:
         self.first_ns: int | None = None
         self.last_ns = 0
         self._period_ns, self._unit_frames = period_ns, unit_frames
-        self._n_played = 0
+        self._n_played = self._n_lost = self.longest_lost = 0
         self._is_dry = False
 
     def add(self, outcome: Outcome) -> None:
@@ -58,6 +59,8 @@ class Totals:
         self.in_time += outcome.kept_its_deadline
         self.underruns += outcome.is_missed and not self._is_dry
         self._is_dry = outcome.is_missed
+        self._n_lost = 0 if outcome.is_real else self._n_lost + 1
+        self.longest_lost = max(self.longest_lost, self._n_lost)
         self.missed_by.update(outcome.lacking)
         if outcome.skew_ns is not None:
             self.skew.add(outcome.skew_ns)
@@ -111,6 +114,7 @@ class Totals:
             "misses": self.missed,
             "concealed": self.concealed,
             "underruns": self.underruns,
+            "recover_ms": round(self.longest_lost * self._period_ns / MS, 3),
             "deadline_attainment": None if attained is None else round(attained, 5),
             "time_to_first_unit_ms": None if first_ns is None else round(first_ns / MS, 3),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import click
 from ...runtime.errors import RunError, UserError, WangraphError
 from .json_file import STANDARD_OUTPUT, check_json, output_kept_for_json, write_json
 from .options import FiniteRange
+from .slo import Goal, exit_code_of_goals, held_against, print_goals
 from .targets import JSON, RECORDING, TRACE, Target, check_targets
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def run_and_tell(
     listener: Listener | None = None,
     also_read: Mapping[str, Path] | None = None,
     progress: bool | None = None,
+    goals: Sequence[Goal] = (),
 ) -> tuple[Run, int]:
     """Run, with a live view on a terminal, and print what it was like; the run, and the exit code.
 
@@ -67,6 +69,7 @@ def run_and_tell(
         listener: streams, and who is told their packets.
         also_read: files that must not be written, as `check_targets` takes them.
         progress: a line every few seconds on standard error instead of the live view; None: off a terminal.
+        goals: what to hold the summary against; `exit_code_of` takes it from there.
 
     Raises:
         WangraphError: the run could not start, or failed; the summary is printed before.
@@ -92,11 +95,15 @@ def run_and_tell(
             run.start().wait()
         except WangraphError as failure:
             error = failure
+    if goals and run.summary:
+        run.summary["slo"] = held_against(goals, run.summary)
     if not quiet and json_to != STANDARD_OUTPUT and run.summary:
         from .summary import print_summary
 
         try:
             print_summary(run)
+            if goals:
+                print_goals(run.summary["slo"])
             sys.stdout.flush()
         except OSError as failure:  # what ended the run is worth more than that nobody can read of it
             error = error or RunError(f"standard output: {failure.strerror} (expected room for the summary)")
@@ -111,9 +118,12 @@ def run_and_tell(
 
 
 def exit_code_of(run: Run, code: int, max_misses: int | None) -> int:
-    """The exit code by the misses; without ``--max-misses`` more than half of the units are too many."""
-    misses, units = run.summary["misses"], run.summary["units"]
-    if code or misses <= (units // 2 if max_misses is None else max_misses):
+    """The exit code by goals and misses; more than half of the units are too many where neither speaks of them."""
+    misses, units, slo = run.summary["misses"], run.summary["units"], run.summary.get("slo")
+    has_goal = slo is not None and any(row["goal"].startswith("misses") for row in slo["goals"])
+    allowed = max_misses if max_misses is not None else units if has_goal else units // 2
+    code = code or exit_code_of_goals(slo)
+    if code or misses <= allowed:
         return code
     if max_misses is None:
         text = (

@@ -18,6 +18,7 @@ from ..shared.running import (
     units_of,
     units_option,
 )
+from ..shared.slo import parse_goals, slo_option
 
 
 @click.command()
@@ -42,6 +43,7 @@ from ..shared.running import (
 @click.option("--progress/--no-progress", default=None,
               help="A line every 10 s on standard error; by default where there is no terminal.")  # fmt: skip
 @max_misses_option
+@slo_option
 @json_option
 @quiet_option
 @seed_option
@@ -60,6 +62,7 @@ def command(
     otel: str | None,
     progress: bool | None,
     max_misses: int | None,
+    slo: str | None,
     json_to: str | None,
     quiet: bool,
     seed: int,
@@ -71,6 +74,7 @@ def command(
     wangraph run graphs/duplex.yaml --set source=me.mp4 --trace run.trace
     wangraph run duplex --clock virtual --units 200 --json -
     wangraph run duplex --inject 'perform: stall=300ms at=40' --trace run.trace
+    wangraph run duplex --slo 'misses<1%, recover<3s, skew<20ms, latency_p95<300ms'
 
     \b
     A fault is NODE: KIND at=UNITS, where UNITS is 40, 40..60 or 40.. and KIND is
@@ -93,10 +97,20 @@ def command(
       disk-full       files of its process cannot grow, from then on
     Add p=.1 to strike one of ten of these units, the same ones whenever the seed is the same. Under the virtual clock
     stall and slow are virtual time. The trace records every fault. An underrun is a row of missed units.
+
+    \b
+    A goal of --slo is FIGURE<LIMIT (also <=, > and >=), where FIGURE is
+      units, real, misses, concealed, late, underruns           a number, or a share of the units: misses<1%
+      deadline_attainment                                       a share: deadline_attainment>99%
+      recover                                                   longest time without a real unit
+      first, skew                                               until the first real unit; the largest
+      latency_p50, _p95, _p99, _max, model_latency_p50 ...      of the real units
+      slack_p50, _p5, _p1, _min, fps
     """
     from ...runtime.engine.faults import parse_fault
     from ...runtime.engine.options import Options
 
+    goals = parse_goals(slo) if slo is not None else []
     plan = load_plan(graph, sets, seed, no_code=no_code)
     options = Options(
         units=units_of(plan, units, duration),
@@ -109,4 +123,4 @@ def command(
         otel=otel,
         keep_log=False,
     )
-    return exit_code_of(*run_and_tell(plan, options, json_to, quiet, progress=progress), max_misses)
+    return exit_code_of(*run_and_tell(plan, options, json_to, quiet, progress=progress, goals=goals), max_misses)

@@ -11,6 +11,7 @@ import click
 from ...runtime.errors import UserError
 from ..shared.figures import quantiles_line
 from ..shared.options import graph_argument, load_plan, no_code_option, seed_option, set_option
+from ..shared.slo import exit_code_of_goals, held_against, parse_goals, print_goals, slo_option
 from ..shared.tables import console, table
 from ..shared.targets import TRACE, Target, check_targets
 from ..shared.timing import print_verdict, print_warnings, warnings
@@ -38,6 +39,7 @@ UNITS = 375
 @click.option("--inject", "injected", multiple=True, metavar="'NODE: stall=300ms at=UNIT'",
               help="Let calls take longer; also slow=2.5, at=12..20.")  # fmt: skip
 @click.option("--sweep", metavar="KEY=FROM:TO:STEP", help="Try a range of a figure: profile.NODE.cost_ms=20:200:10.")
+@slo_option
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def command(
     graph: str,
@@ -49,6 +51,7 @@ def command(
     trace: Path | None,
     injected: tuple[str, ...],
     sweep: str | None,
+    slo: str | None,
     as_json: bool,
 ) -> int:
     """Simulate GRAPH: the scheduler that would run it, with bodies that cost what PROFILE says. Exits with 1
@@ -61,13 +64,14 @@ def command(
     """
     from ...runtime.forecast.profile_file import find_profile, load_profile
 
+    goals = parse_goals(slo) if slo is not None else []
     plan = load_plan(graph, sets, seed, no_code=no_code)
     check_targets(plan, [Target("--trace", trace, TRACE)], {"the profile": find_profile(reference)})
     profile = load_profile(reference)
     profile.check(plan)
     if sweep is not None:
-        if trace is not None or injected:
-            other = "--trace" if trace is not None else "--inject"
+        if trace is not None or injected or goals:
+            other = "--trace" if trace is not None else "--inject" if injected else "--slo"
             raise UserError(f"--sweep and {other}: found both (expected one of them), leave one out")
         _sweep(plan, profile, sweep, units, seed, as_json)
         return 0
@@ -75,16 +79,20 @@ def command(
     from ...runtime.forecast.verdict import FAILED, judge
 
     verdict = judge(plan, profile, units, seed, [parse_fault(text) for text in injected])
+    held = held_against(goals, verdict.simulated.summary) if goals else None
     if trace is not None:
         _write_trace(trace, plan, verdict, seed)
     if as_json:
-        click.echo(json.dumps({**describe(verdict, units, seed), "warnings": warnings(plan, profile)}, indent=1))
+        described = {**describe(verdict, units, seed), "warnings": warnings(plan, profile)}
+        click.echo(json.dumps({**described, "slo": held} if held else described, indent=1))
     else:
         print_warnings(console(), warnings(plan, profile))
         _print(plan, verdict, units, seed)
+        if held:
+            print_goals(held)
         if trace is not None:
             click.echo(f"  wrote {trace}")
-    return 1 if verdict.word in FAILED else 0
+    return exit_code_of_goals(held) or (1 if verdict.word in FAILED else 0)
 
 
 def describe(verdict: Verdict, units: int, seed: int) -> dict[str, Any]:
