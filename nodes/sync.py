@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,25 +13,16 @@ from ..runtime.errors import GraphError
 from ..runtime.node import Emission, Node, NodeContext, Param, Unit
 from ..runtime.packet import WHOLE, Validity
 from ..runtime.ports import Input, Output
+from .media.concealment import Concealer, Sound
 from .relay import is_missing, relayed
-
-FADE_MS = 10
-"""How fast sound goes and comes back around a hole, so that there is no click."""
 
 
 @dataclass
 class Played:
-    """Picture and sound that were played last.
-
-    Attributes:
-        picture: the last real one ``[H, W, 3]``.
-        tail: the end of the sound, as long as a fade; None while it is silent.
-        is_hole: whether sound that comes now follows a hole and fades in.
-    """
+    """Picture and sound that were played last: a real picture ``[H, W, 3]``, and what a hole in the sound needs."""
 
     picture: NDArray[np.uint8] | None = None
-    tail: NDArray[np.float32] | None = None
-    is_hole: bool = False
+    sound: Sound = field(default_factory=Sound)
 
 
 class Playout(Node):
@@ -77,9 +68,10 @@ class Playout(Node):
         """Play the unit: pictures ``[F, H, W, 3]``, samples ``[S]``, words, and ``played`` ``[2]``."""
         lost = {port for port in self._connected if is_missing(unit, port)}
         main_port = "audio" if "audio" in self._connected else "video" if "video" in self._connected else "text"
+        sound = self._sound(state, unit, audio, "audio" in lost)  # a hole in it is worse than one in the picture
         return {
             "video": self._picture(state, unit, video, "video" in lost),
-            "audio": self._sound(state, unit, audio, "audio" in lost),
+            "audio": sound,
             "text": relayed(unit, "text", text),
             "played": np.array([unit.index, int(main_port in lost)], np.int64),
         }
@@ -89,11 +81,11 @@ class Playout(Node):
         for _, inputs in units:
             if inputs.get("video") is not None:
                 self._remember(state, inputs["video"])
-        self._break(state)
+        state.sound.cut()
 
     def gap(self, state: Played, units: Sequence[Unit]) -> None:
         """Lost units leave a hole in the sound."""
-        self._break(state)
+        state.sound.cut()
 
     def _picture(self, state: Played, unit: Unit, frames: Any, is_lost: bool) -> Emission | None:
         if frames is not None:
@@ -110,38 +102,16 @@ class Playout(Node):
 
     def _sound(self, state: Played, unit: Unit, samples: Any, is_lost: bool) -> Emission | None:
         if samples is not None:
-            return self._audible(state, unit, samples)
+            self._n_samples = len(samples)
         if self._n_samples is None or "audio" not in self._connected:
             return None
+        concealer = Concealer(float(self._n_samples / self._ctx.clock.period))
+        if samples is not None:
+            return relayed(unit, "audio", concealer.play(state.sound, samples) if self.audio == "fade" else samples)
         stand_in: Any = self._ctx.empty("audio", (self._n_samples,), "float32")
-        stand_in[:] = 0
-        if self.audio == "fade" and state.tail is not None:
-            # The last samples backwards: no step where the real ones end, and no new pitch.
-            n = len(state.tail)
-            stand_in[:n] = state.tail[::-1] * _ramp(n)[::-1]
-        self._break(state)
+        stand_in[:] = concealer.conceal(state.sound, self._n_samples) if self.audio == "fade" else 0
         return Emission(stand_in, Validity.CONCEALED if is_lost else Validity.REAL)
-
-    def _audible(self, state: Played, unit: Unit, samples: Any) -> Emission | None:
-        self._n_samples = len(samples)
-        n = min(len(samples), int(len(samples) * FADE_MS * 1_000_000 / unit.duration_ns))
-        if state.is_hole and self.audio == "fade":
-            faded: Any = self._ctx.empty("audio", samples.shape, "float32")
-            faded[:] = samples
-            faded[:n] *= _ramp(n)
-            samples = faded
-        state.tail, state.is_hole = np.array(samples[len(samples) - n :]), False
-        return relayed(unit, "audio", samples)
 
     def _remember(self, state: Played, frames: Any) -> None:
         state.picture = np.array(frames[-1])
         self._shape = frames.shape
-
-    @staticmethod
-    def _break(state: Played) -> None:
-        state.tail, state.is_hole = None, True
-
-
-def _ramp(n: int) -> NDArray[np.float32]:
-    """``n`` factors that rise from 0 to 1 without a corner."""
-    return (0.5 - 0.5 * np.cos(np.pi * (np.arange(n) + 0.5) / max(1, n))).astype(np.float32)

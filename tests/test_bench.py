@@ -325,6 +325,7 @@ MEASURED = {
         }
     },
     "hop": {"us": {"774 KB": {"copy": FIGURES, "in_place": FIGURES}}},
+    "concealment": {"db": {"sine": {"continued": {"out": FIGURES, "back": FIGURES}}}},
 }
 
 
@@ -376,7 +377,7 @@ def test_an_unknown_benchmark_is_answered_with_the_known_ones():
     with pytest.raises(UserError) as error:
         CliRunner().invoke(command, ["klock"], catch_exceptions=False)
     assert str(error.value) == (
-        "bench: found 'klock' (available: agreement, cache, clock, duplex, hop, live, model, overhead, prediction, recording, tracing); "
+        "bench: found 'klock' (available: agreement, cache, clock, concealment, duplex, hop, live, model, overhead, prediction, recording, tracing); "
         "did you mean 'clock'?"
     )
 

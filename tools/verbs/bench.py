@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import cast
 
 import click
@@ -25,6 +26,7 @@ BENCHES: dict[str, str] = {
     "recording": "Raw pictures into MCAP: processor time, and a disk that stalls for 2 s.",
     "model": "Milliseconds of each stage of the model, at 10 s to 10 minutes of history.",
     "cache": "The cache against a plain implementation, and the memory that it takes.",
+    "concealment": "Sound around a lost unit: how loud the clicks are at its borders.",
     "live": "Talking with a served graph: what the way adds, and what a visitor costs.",
     "hop": "From one process to the other through shared memory.",
 }
@@ -42,7 +44,8 @@ def command() -> None:
 
 
 def _command(name: str, about: str) -> click.Command:
-    """The command of one benchmark; that of the model can be compiled, that of agreement draws so many graphs."""
+    """The command of one benchmark; that of the model can be compiled, that of agreement draws so many graphs, that of
+    concealment may have recorded voices."""
     options = [
         click.Option(["--rounds"], type=click.IntRange(min=1, max=1000), metavar="N",
                      help="Measure N times; all are printed."),
@@ -55,6 +58,11 @@ def _command(name: str, about: str) -> click.Command:
         )
     if name == "agreement":
         options.append(click.Option(["--graphs"], type=click.IntRange(1, 1000), metavar="N", help="Draw N graphs."))
+    if name == "concealment":
+        options.append(
+            click.Option(["--voices"], type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER",
+                         help="Lose units of these recordings, too: WAV, 16 kHz, mono, 16 bits.")
+        )  # fmt: skip
     return click.Command(
         name,
         params=[*options],
@@ -75,6 +83,7 @@ def _measure(
     json_to: str | None,
     is_compiled: bool = False,
     graphs: int | None = None,
+    voices: Path | None = None,
 ) -> None:
     bench = find(name)
     check_json(json_to)
@@ -88,6 +97,10 @@ def _measure(
         from ..bench import agreement
 
         report = agreement.run(rounds, seconds, _progress(rounds), graphs)
+    elif voices is not None:
+        from ..bench import concealment
+
+        report = concealment.run(rounds, seconds, _progress(rounds), voices)
     else:
         report = bench.run(rounds, seconds, _progress(rounds))
     if json_to is not None:
