@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import click
 
@@ -27,6 +27,7 @@ BENCHES: dict[str, str] = {
     "model": "Milliseconds of each stage of the model, at 10 s to 10 minutes of history.",
     "cache": "The cache against a plain implementation, and the memory that it takes.",
     "concealment": "Sound around a lost unit: how loud the clicks are at its borders.",
+    "faults": "Faults of some fifty kinds, done to runs: what is named, what is lost, what is left.",
     "live": "Talking with a served graph: what the way adds, and what a visitor costs.",
     "hop": "From one process to the other through shared memory.",
 }
@@ -63,6 +64,8 @@ def _command(name: str, about: str) -> click.Command:
             click.Option(["--voices"], type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER",
                          help="Lose units of these recordings, too: WAV, 16 kHz, mono, 16 bits.")
         )  # fmt: skip
+    if name == "faults":
+        options.append(click.Option(["--only"], metavar="KIND,...", help="Do these faults alone."))
     return click.Command(
         name,
         params=[*options],
@@ -84,6 +87,7 @@ def _measure(
     is_compiled: bool = False,
     graphs: int | None = None,
     voices: Path | None = None,
+    only: str | None = None,
 ) -> None:
     bench = find(name)
     check_json(json_to)
@@ -101,6 +105,10 @@ def _measure(
         from ..bench import concealment
 
         report = concealment.run(rounds, seconds, _progress(rounds), voices)
+    elif name == "faults":
+        from ..bench import faults
+
+        report = faults.run(rounds, seconds, _progress(rounds), only, _each_trial)
     else:
         report = bench.run(rounds, seconds, _progress(rounds))
     if json_to is not None:
@@ -132,6 +140,11 @@ def show(bench: Benchmark, report: Report) -> None:
     out.print(printed)
     if report["aim"]:
         out.print(f"  aim: {report['aim']}", soft_wrap=True, markup=False)
+
+
+def _each_trial(kind: str, found: dict[str, Any]) -> None:
+    """A line for each fault: all of them take an hour."""
+    click.echo(f"{kind}, unit {found['unit']}: {'; '.join(found['broken']) or 'kept'}", err=True)
 
 
 def _progress(rounds: int) -> OnRound:
