@@ -209,7 +209,8 @@ class Mp4(Node):
             assert self._n_samples is not None
             samples = np.zeros(self._n_samples, np.float32)
             if audio is not None:
-                samples[: len(audio)] = audio[: self._n_samples]
+                # the encoder refuses what is far beyond full scale, and with it all of the film
+                samples[: len(audio)] = np.clip(audio[: self._n_samples], -1, 1)
             film.write_samples(samples)
         film.end_unit(text, unit.pts_ns // 1_000_000, (unit.pts_ns + unit.duration_ns) // 1_000_000)
 

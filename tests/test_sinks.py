@@ -312,6 +312,16 @@ def test_a_unit_whose_picture_is_lost_keeps_its_sound_and_is_printed(tmp_path, c
     assert [line.rpartition(": ")[2] for line in lines[5:9]][1:3] == ["missing", "missing"]
 
 
+def test_a_sound_far_beyond_full_scale_is_clipped_and_costs_no_film(tmp_path):
+    path = tmp_path / "loud.mp4"
+    sink = opened(Mp4(path=path), "audio")
+    state = sink.new_state()
+    for index in range(8):
+        sink.step(state, unit(index), audio=np.full(2560, 1e30 if index == 3 else 0, np.float32))
+    sink.close()
+    assert 0.5 < np.abs(decoded(path, "audio")).max() < 1.5
+
+
 def test_closing_after_a_failure_finishes_the_video(tmp_path):
     path = tmp_path / "a.mp4"
     sink = write(path, 3, finish=False)
