@@ -329,7 +329,11 @@ MEASURED = {
 }
 
 
-@pytest.mark.parametrize("name", BENCHES)
+def test_all_benches_are_here_but_that_of_faults_whose_rows_are_kinds():
+    assert {*MEASURED, "faults"} == {*BENCHES}
+
+
+@pytest.mark.parametrize("name", MEASURED)
 def test_every_round_is_printed_with_the_machine_and_the_best_is_marked(name, monkeypatch):
     made = a_report(name, MEASURED[name])
     monkeypatch.setattr(find(name), "run", lambda rounds, seconds, on_round: made)
@@ -344,7 +348,7 @@ def test_every_round_is_printed_with_the_machine_and_the_best_is_marked(name, mo
     assert "aim: be quick" in out
 
 
-@pytest.mark.parametrize("name", BENCHES)
+@pytest.mark.parametrize("name", MEASURED)
 def test_tables_have_a_cell_for_every_column_and_begin_with_the_round(name):
     table = find(name).table(a_report(name, MEASURED[name]))
     assert {len(row) for row in table.rows} == {len(table.columns)}
@@ -377,7 +381,7 @@ def test_an_unknown_benchmark_is_answered_with_the_known_ones():
     with pytest.raises(UserError) as error:
         CliRunner().invoke(command, ["klock"], catch_exceptions=False)
     assert str(error.value) == (
-        "bench: found 'klock' (available: agreement, cache, clock, concealment, duplex, hop, live, model, overhead, prediction, recording, tracing); "
+        "bench: found 'klock' (available: agreement, cache, clock, concealment, duplex, faults, hop, live, model, overhead, prediction, recording, tracing); "
         "did you mean 'clock'?"
     )
 

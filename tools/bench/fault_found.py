@@ -91,14 +91,14 @@ def _struck_ns(kind: Kind, trial: Trial, history: History | None, origin_ns: flo
 
 
 def _notes(history: History | None, struck_ns: float | None) -> list[tuple[int, str]]:
-    """What the run said was wrong from the strike on."""
+    """Notes on what is wrong, from the strike on."""
     if history is None or struck_ns is None:
         return []
     return [(n.at_ns, n.text) for n in history.notes if n.kind in TELLING and n.at_ns >= struck_ns - EARLY_NS]
 
 
 def _naming(culprit: Sequence[str], error: str, notes: Sequence[tuple[int, str]]) -> tuple[Naming, int | None, str]:
-    """Whether the culprit was named, the first note that did, and the text that decides.
+    """Naming of the culprit, the time of the first note that names it, and the text that decides.
 
     An error that ended the run decides alone; else it is right if some note names the culprit.
     """

@@ -23,7 +23,7 @@ PATIENCE_S = 60.0
 GRACE_S = 3.0
 """How long after the command's end its processes may be gone."""
 
-LOOK_S = 0.02
+POLL_S = 0.02
 CHILD = b"wangraph.runtime.engine.child"
 
 
@@ -128,7 +128,7 @@ class _Follower:
         self._at = 0
         self._rest = b""
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Read what came."""
         try:
             with self._path.open("rb") as file:
@@ -175,7 +175,7 @@ def _strike_from_outside(kind: Kind, run: subprocess.Popen[bytes], follower: _Fo
         return
     for number in kind.strike.numbers:
         _send(pid, number)
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
     if kind.strike.resume_s:
         _until(lambda: False, run, follower, kind.strike.resume_s)
         _send(pid, signal.SIGCONT)
@@ -190,15 +190,15 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 def _wait(run: subprocess.Popen[bytes], follower: _Follower, limit_s: float) -> None:
     _until(lambda: False, run, follower, limit_s)
-    follower.look()
+    follower.poll()
 
 
 def _until(reached: Callable[[], bool], run: subprocess.Popen[bytes], follower: _Follower, limit_s: float) -> None:
     """Follow until it is reached, the command has ended, or so long."""
     end_s = time.monotonic() + limit_s
     while not reached() and run.poll() is None and time.monotonic() < end_s:
-        follower.look()
-        time.sleep(LOOK_S)
+        follower.poll()
+        time.sleep(POLL_S)
 
 
 def processes_of(supervisor: int) -> dict[str, int]:
@@ -213,11 +213,11 @@ def processes_of(supervisor: int) -> dict[str, int]:
 
 
 def _left_over(supervisor: int, memory: set[str]) -> list[str]:
-    """What a command left after a moment: processes and what they started, sockets, shared memory, run files."""
+    """Left-overs of a command after a moment: processes and their children, sockets, shared memory, run files."""
     mark = f"wangraph-{supervisor:x}-"
     end_s = time.monotonic() + GRACE_S
     while (processes := _marked(mark)) and time.monotonic() < end_s:
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
     left = [f"process {pid}" for pid in processes]
     for pid in processes:  # they were started for this trial
         _send(pid, signal.SIGKILL)
