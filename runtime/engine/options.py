@@ -23,6 +23,7 @@ class Options:
         clock: ``system`` (real time) or ``virtual`` (as fast as it goes, costs from the graph's budgets).
         serial: one thread, one process, one body at a time.
         trace: write every record here.
+        trace_window_s: keep only so many seconds of records in the trace.
         taps: streams whose packets to keep, from the first one on, for the result and for `Run.packets`.
         log: decisions to follow instead of a clock.
         faults: what to inject.
@@ -39,6 +40,7 @@ class Options:
     clock: ClockName = "system"
     serial: bool = False
     trace: Path | None = None
+    trace_window_s: float | None = None
     taps: tuple[str, ...] = ()
     log: tuple[Event, ...] | None = None
     faults: tuple[Fault, ...] = ()
@@ -64,6 +66,7 @@ class RunArguments(TypedDict, total=False):
         clock: ``system`` (real time) or ``virtual`` (as fast as it goes; costs are the graph's budgets).
         serial: one thread, one process, one body at a time.
         trace: write every record of the run to this file.
+        trace_window: keep only the last so many seconds of records in it.
         taps: streams (``node.port``) whose packets to keep, from the first one on.
         log: the decision log of another run of the same graph: follow it instead of a clock, in this process.
         keep_log: keep this run's decision log for the result; a run that lasts for days does without.
@@ -80,6 +83,7 @@ class RunArguments(TypedDict, total=False):
     clock: ClockName
     serial: bool
     trace: str | Path | None
+    trace_window: float | None
     taps: Sequence[str]
     log: Sequence[Event] | None
     keep_log: bool
@@ -109,6 +113,7 @@ def make_options(**arguments: Unpack[RunArguments]) -> Options:
         clock=arguments.get("clock", "system"),
         serial=arguments.get("serial", False),
         trace=Path(trace) if trace else None,
+        trace_window_s=arguments.get("trace_window"),
         taps=tuple(arguments.get("taps", ())),
         log=None if log is None else tuple(log),
         keep_log=arguments.get("keep_log", True),

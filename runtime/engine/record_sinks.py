@@ -13,6 +13,7 @@ from ..observe.outcome import presenters
 from ..observe.records import Footer, Header, Note, Record, TraceWriter, at_ns
 from ..observe.run_file import plain
 from ..observe.spans import SpanSender
+from ..observe.trace_window import TraceWindow
 from ..packet import Packet
 from ..plan.plan import Plan
 from ..recording.recorder import Recorder
@@ -33,7 +34,9 @@ class RecordSinks:
     def __init__(self, plan: Plan, options: Options, header: Header) -> None:
         self.taps = frozenset(recorded_streams(plan, options.record_edges)) if options.record else frozenset()
         self._spans = SpanSender(options.otel, plan, f"{header.started} {os.getpid()}") if options.otel else None
-        self._trace = _Trace(options.trace) if options.trace else None
+        if options.trace_window_s is not None and options.trace is None:
+            raise UserError("--trace-window: found no --trace (expected the file that it is for), add: --trace FILE")
+        self._trace = _Trace(options.trace, options.trace_window_s) if options.trace else None
         self._flight = (
             FlightRecorder(options.flight_recorder_s, header, Path(f"{plain(plan.name)}.flight.trace"))
             if options.flight_recorder_s is not None
@@ -127,12 +130,12 @@ class RecordSinks:
 class _Trace:
     """A trace that is written until the disk takes no more: the run goes on without it, and says so at its end."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, window_s: float | None) -> None:
         self.path = path
         self._failure: RunError | None = None
         self._count = 0
         try:
-            self._writer = TraceWriter(path)
+            self._writer = TraceWriter(path) if window_s is None else TraceWindow(path, window_s)
         except OSError as error:
             raise UserError(f"--trace: {path}: {error.strerror} (expected a writable file)") from error
 
@@ -156,6 +159,8 @@ class _Trace:
         self.take([Footer(summary)])
         try:
             self._writer.close()
+        except RunError as error:
+            return self._failure or error
         except OSError as error:  # what had waited to be written is lost, too
             return self._failure or RunError(f"--trace: {self.path}: {error.strerror}, its end is lost, make room")
         return self._failure

@@ -76,10 +76,16 @@ def run_and_tell(
     """
     from ...runtime.engine.launcher import limit_threads
     from ...runtime.engine.run import Run
+    from ...runtime.observe.trace_window import older_path
 
     check_json(json_to)
     summary = None if json_to in (None, STANDARD_OUTPUT) else Path(str(json_to))
-    targets = [Target("--trace", options.trace, TRACE), Target("-o", options.record, RECORDING)]
+    older = older_path(options.trace) if options.trace and options.trace_window_s is not None else None
+    targets = [
+        Target("--trace", options.trace, TRACE),
+        Target("--trace-window", older, TRACE),
+        Target("-o", options.record, RECORDING),
+    ]
     check_targets(plan, [*targets, Target("--json", summary, JSON)], also_read)
     if not options.in_processes:
         limit_threads(max(p.threads for p in plan.processes.values()))

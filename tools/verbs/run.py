@@ -32,6 +32,8 @@ from ..shared.slo import parse_goals, slo_option
 @click.option("--serial", is_flag=True, help="One thread, one process, one body at a time.")
 @click.option("--trace", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Write every record of the run; look at it with wangraph timeline.")  # fmt: skip
+@click.option("--trace-window", "trace_window_s", type=FiniteRange(0, 1e9, min_open=True), metavar="SECONDS",
+              help="Keep only the last records in the trace, of a run that lasts for days.")  # fmt: skip
 @click.option("--flight-recorder", "flight_recorder_s", type=FiniteRange(0, 1e9, min_open=True), metavar="SECONDS",
               help="Keep the last records and write them as GRAPH.flight.trace on the first miss.")  # fmt: skip
 @click.option("--inject", "faults", multiple=True, metavar="FAULT",
@@ -56,6 +58,7 @@ def command(
     clock: Literal["system", "virtual"],
     serial: bool,
     trace: Path | None,
+    trace_window_s: float | None,
     flight_recorder_s: float | None,
     faults: tuple[str, ...],
     metrics_port: int | None,
@@ -117,6 +120,7 @@ def command(
         clock=clock,
         serial=serial,
         trace=trace,
+        trace_window_s=trace_window_s,
         faults=tuple(map(parse_fault, faults)),
         flight_recorder_s=flight_recorder_s,
         metrics_port=metrics_port,
