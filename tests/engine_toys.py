@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,20 @@ class Vanishes(Blend):
     def step(self, state, unit, video, back):
         if unit.index == 3:
             os._exit(self.code)
+        return super().step(state, unit, video, back)
+
+
+class Forks(Blend):
+    """Leaves a process of its own behind, which would live for ever."""
+
+    pid: str = Param("")
+
+    def step(self, state, unit, video, back):
+        if unit.index == 3:
+            if (child := os.fork()) == 0:
+                while True:
+                    signal.pause()
+            Path(self.pid).write_text(str(child))
         return super().step(state, unit, video, back)
 
 

@@ -516,6 +516,18 @@ def test_a_run_started_while_nodes_are_loaded_is_refused(tmp_path, monkeypatch):
         run(looped(tmp_path / "out"), units=2)
 
 
+def test_a_process_that_a_node_forked_ends_with_the_run(tmp_path):
+    run(looped(tmp_path / "out", toys.Forks, pid=str(tmp_path / "pid")), units=UNITS)
+    try:
+        forked = os.pidfd_open(int((tmp_path / "pid").read_text()))
+    except ProcessLookupError:
+        return
+    poller = zmq.Poller()
+    poller.register(forked, zmq.POLLIN)
+    assert poller.poll(10_000), "what a node forked outlives the run"
+    os.close(forked)
+
+
 def test_the_processes_die_with_their_supervisor(tmp_path):
     """The supervisor is a process here; it is killed, and its children are gone without being told."""
     context = multiprocessing.get_context("fork")

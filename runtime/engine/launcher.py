@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from ..plan.plan import ProcessPlan
@@ -80,15 +83,20 @@ class _Child:
         self.pid = popen.pid
         self._popen = popen
         self._pidfd = os.pidfd_open(popen.pid)
+        self._poller = select.poll()
+        self._poller.register(self._pidfd, select.POLLIN)
 
     def fileno(self) -> int:
         return self._pidfd
 
     def wait(self, timeout_s: float | None = None) -> int | None:
-        try:
-            return self._popen.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return None
+        if self._popen.returncode is None:
+            if not self._poller.poll(None if timeout_s is None else 1000 * timeout_s):
+                return None
+            # what its nodes forked goes with it; before it is reaped, for afterwards its number may be another's
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+        return self._popen.wait()
 
     def kill(self) -> None:
         self._popen.kill()

@@ -216,20 +216,24 @@ def _left_over(supervisor: int, memory: set[str]) -> list[str]:
     """Left-overs of a command after a moment: processes and their children, sockets, shared memory, run files."""
     mark = f"wangraph-{supervisor:x}-"
     end_s = time.monotonic() + GRACE_S
-    while (processes := _marked(mark)) and time.monotonic() < end_s:
+    # sockets too: a process that is just ending has no command line any more
+    while ((processes := _marked(mark)) or _sockets(supervisor, mark)) and time.monotonic() < end_s:
         time.sleep(POLL_S)
     left = [f"process {pid}" for pid in processes]
     for pid in processes:  # they were started for this trial
         _send(pid, signal.SIGKILL)
-    sockets = Path("/proc/net/unix").read_text().splitlines()
-    names = [line.split()[-1] for line in sockets if mark in line or f"-{supervisor}-" in line]
-    left += [f"socket {name}" for name in names if "wangraph" in name and not processes]
+    left += [] if processes else [f"socket {name}" for name in _sockets(supervisor, mark)]
     shared = set(os.listdir("/dev/shm")) - memory if os.path.isdir("/dev/shm") else set()
     left += [f"memory {name}" for name in sorted(shared) if mark in name]
     for path in sorted(runs_folder().glob(f"*-{supervisor}*.json")):
         left.append(f"run file {path.name}")
         path.unlink(missing_ok=True)
     return left
+
+
+def _sockets(supervisor: int, mark: str) -> list[str]:
+    lines = [line for line in Path("/proc/net/unix").read_text().splitlines() if "wangraph" in line]
+    return [line.split()[-1] for line in lines if mark in line or f"-{supervisor}-" in line]
 
 
 def _marked(mark: str) -> list[int]:
