@@ -261,8 +261,8 @@ def test_an_uneven_way_makes_the_delay_longer_until_there_are_no_holes_and_an_ev
 def test_a_microphone_that_was_off_is_no_later_when_it_is_on_again():
     inbound, done = Inbound(UnitClock(), BOTH, ORIGIN_NS), iter(range(200))
     events = list(Voice(jitter_s=0.004).events(sine(20, 48_000)))
-    cut(inbound, events, 120, each=lambda: inbound.devices("on", "off" if 30 <= next(done) < 55 else "on"))
-    assert inbound.figures().sound_delay_ms < 50
+    cut(inbound, events, 80, each=lambda: inbound.devices("on", "off" if 30 <= next(done) < 55 else "on"))
+    assert inbound.figures().sound_delay_ms < 40
 
 
 def late(events: Iterator[Event], begin_s: float, end_s: float) -> list[Event]:
