@@ -45,7 +45,7 @@ HEARTBEAT_S = 20.0
 """How often a socket is asked whether it is still there: a network that is gone says nothing."""
 
 MESSAGES_PER_S, MESSAGES_BURST = 400.0, 800.0
-"""Of one socket, media and others: 25 pictures and 50 pieces of sound a second, and what piled up on the way."""
+"""Of one socket, media and others: 25 pictures and 125 pieces of sound a second, and what piled up on the way."""
 
 BYTES_PER_S, BYTES_BURST = 4e6, 8e6
 """Of one socket: thirty times what the page sends."""

@@ -40,8 +40,12 @@ late."""
 SHORTEST_PIECE_S, LONGEST_PIECE_S = 0.005, 0.06
 """A longer piece waits no longer than this one. Of shorter ones less than `SEEN_S` are remembered."""
 
-SEEN_S = 10.0
-"""The delay is enough for the latest piece of the last ten seconds, so that a hole is not followed by another."""
+SEEN_S = 5.0
+"""The delay would have been enough for every unit of the last five seconds, so that no hole is followed by another."""
+
+USUAL, LATE = 0.5, 0.95
+"""Quantiles of arrivals: the delay has to do for late ones wherever the cut falls between two pieces. Still later ones
+seldom meet a cut."""
 
 SPARE_S, LATEST_S = 0.004, 0.12
 """And by this longer, as clocks drift; but no longer than that: a way that is less even stalls."""
@@ -273,6 +277,8 @@ class _Heard:
         # Of each piece, by our clock less the sender's, which is counted in samples: without those of a pause, of a
         # microphone that is off, or of quiet that is left out, so that none of them looks like lateness.
         self._arrivals_s: deque[float] = deque()
+        # At each cut, how much sound was not there yet that usually would have been
+        self._behind_s: deque[float] = deque(maxlen=max(1, round(SEEN_S * rate_hz / n_samples)))
 
     @property
     def delay_s(self) -> float:
@@ -296,7 +302,7 @@ class _Heard:
         self._is_on = is_on
         if not is_on and self._resampler is not None:
             self._resampler.clear()
-            self._arrivals_s.clear()
+            self._forget_arrivals()
 
     def put(self, samples: Samples, rate_hz: int, at_ns: int, sender: int) -> None:
         if not self._is_on:
@@ -307,7 +313,7 @@ class _Heard:
         assert resampler is not None
         if self.quiet_s < self._left_out_until_s and np.abs(samples).max(initial=0) < QUIET_PEAK:
             self.quiet_s += len(samples) / rate_hz
-            self._arrivals_s.clear()
+            self._forget_arrivals()
             self._settled_ns = at_ns + int(SETTLE_S * NS)
             return
         resampler.put(np.multiply(samples, 1 / 32768, dtype=np.float32), at_ns)
@@ -319,9 +325,9 @@ class _Heard:
             return None
         unit = self._resampler.read(self._n_samples, end_ns)
         if unit is None:
-            self._arrivals_s.clear()
+            self._forget_arrivals()
         else:
-            self._adapt(self._resampler)
+            self._adapt(self._resampler, end_ns - CUT_NS)
         surplus_s = self._resampler.delay_s - self._resampler.target_delay_s
         if surplus_s < SURPLUS_S:
             self._left_out_until_s = 0.0
@@ -329,15 +335,21 @@ class _Heard:
             self._left_out_until_s = self.quiet_s + surplus_s
         return unit
 
-    def _adapt(self, resampler: DriftResampler) -> None:
-        """Wait as long as the latest piece would have needed: at once where that is longer, and shorter again once
-        nothing else was seen for long."""
+    def _adapt(self, resampler: DriftResampler, cut_ns: int) -> None:
+        """Wait as long as would have been enough: at once where that is longer, and shorter again once nothing else
+        was seen for long."""
         if not self._arrivals_s:
             return
-        late_s = max(self._arrivals_s) - float(np.median(self._arrivals_s))
-        target_s = min(CUT_NS / NS + self._piece_s + late_s + SPARE_S, LATEST_S)
+        usual_s, late_s = np.quantile(self._arrivals_s, (USUAL, LATE)).tolist()
+        self._behind_s.append(cut_ns / NS - usual_s - resampler.seconds)
+        needed_s = max(self._piece_s + late_s - usual_s, *self._behind_s)
+        target_s = min(CUT_NS / NS + needed_s + SPARE_S, LATEST_S)
         if target_s > resampler.target_delay_s or len(self._arrivals_s) == self._arrivals_s.maxlen:
             resampler.target_delay_s = target_s
+
+    def _forget_arrivals(self) -> None:
+        self._arrivals_s.clear()
+        self._behind_s.clear()
 
     def _change_over(self, rate_hz: int, sender: int, piece_s: float) -> None:
         """Hear another source. What waits of the old one is dropped: it ends where the new one begins."""
@@ -345,6 +357,7 @@ class _Heard:
             self._resampler.clear()
             self._before_s = (self.dropped_s, self.silent_s)
         self._piece_s = min(piece_s, LONGEST_PIECE_S)
+        self._behind_s.clear()
         self._arrivals_s = deque(maxlen=round(SEEN_S / max(self._piece_s, SHORTEST_PIECE_S)))
         self._resampler = DriftResampler(rate_hz, self._rate_hz, HEAD_S + self._piece_s, LONGEST_DELAY_S)
         self._sender = sender

@@ -1,4 +1,4 @@
-// The thread that the microphone is read in: parts of 20 ms, mono, 16 bit, at the rate of the protocol.
+// The thread that the microphone is read in: parts of 8 ms, mono, 16 bit, at the rate of the protocol.
 
 import { PART_MS, RATE_HZ } from "./protocol.js";
 import { Resampler } from "./resampler.js";

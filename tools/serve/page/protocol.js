@@ -7,7 +7,7 @@ export const MAX_TYPED = 2000; // characters
 export const AUDIO = 1; // mono samples, 16 bit signed
 export const JPEG = 2;
 export const RATE_HZ = 16_000; // of AUDIO
-export const PART_MS = 20; // of one AUDIO message
+export const PART_MS = 8; // of one AUDIO message of ours: what a browser's thread of sound takes at once
 
 const HEAD_BYTES = 16;
 

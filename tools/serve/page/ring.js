@@ -1,13 +1,15 @@
 // Sound that was received and not heard yet. It begins late on purpose, so that an uneven network is not heard; drops
-// what came too much; and waits longer after it has run dry. No clock: sound goes in by `put`, out by `take`.
+// what came too much; waits longer after it has run dry, and less again where that was not needed for a while. No clock:
+// sound goes in by `put`, out by `take`.
 
 const START_MS = 40;
 const SURPLUS_MS = 60; // held above what is wanted before sound is dropped
-const SLACK_MS = 20; // surplus that is given up only where nothing is to be heard
+const SLACK_MS = 10; // surplus that is given up only where nothing is to be heard
 const GROW_MS = 30; // each time it has run dry
 const MOST_MS = 150;
-const SHRINK_MS = 10; // each time it has not run dry for
-const CALM_S = 10;
+const CALM_S = 5; // without a surplus that was never used is enough to do without it
+const SAFE_MS = 10; // of it stay
+const LEAST_MS = 30; // a part of 20 ms, and what is taken at once
 const SILENCE = 0.005; // of full scale
 const RAMP = 32; // samples over which sound begins, so that it does not click
 
@@ -19,6 +21,7 @@ export class Ring {
     this.underruns = 0;
     this.dropped = 0; // samples
     this.calm = 0; // samples heard since it ran dry, or since less was wanted
+    this.lowest = Infinity; // held since then
     this.flush();
   }
 
@@ -64,6 +67,7 @@ export class Ring {
     while (this.marks.length > 1 && this.marks[0].end < this.read - this.samples.length) this.marks.shift();
     if (this.isPlaying && n < out.length) this.runDry();
     this.calm += n;
+    if (this.isPlaying) this.lowest = Math.min(this.lowest, this.held);
     if (this.calm > CALM_S * 1000 * this.perMs) this.shrink();
   }
 
@@ -72,11 +76,14 @@ export class Ring {
     this.underruns++;
     this.want = Math.min(MOST_MS * this.perMs, this.want + GROW_MS * this.perMs);
     this.calm = 0;
+    this.lowest = Infinity;
   }
 
   shrink() {
-    this.want = Math.max(START_MS * this.perMs, this.want - SHRINK_MS * this.perMs);
+    const unused = Math.max(0, this.lowest - SAFE_MS * this.perMs);
+    this.want = Math.max(LEAST_MS * this.perMs, this.want - unused);
     this.calm = 0;
+    this.lowest = Infinity;
   }
 
   drop(n) {

@@ -5,7 +5,7 @@ import { RATE_HZ } from "./protocol.js";
 const LAG_MS = 500; // between two looks at how long sound takes from the worklet to the ear
 const worklet = (name) => new URL(`./${name}.worklet.js`, import.meta.url);
 
-// `on`: captured(bytes) for each 20 ms of the microphone, silent() when a click is needed for sound.
+// `on`: captured(bytes) for each part of the microphone's sound, silent() when a click is needed for sound.
 export class Sound {
   constructor(on) {
     this.on = on;
