@@ -1,11 +1,11 @@
-// Runs inside the page during a visit: when each time code was seen in the own camera and in the agent's picture, and
-// when each beep was heard from the own microphone and from the agent; all in milliseconds of one clock.
+// Runs inside the page during a visit: when each time code left the own camera and was shown in the agent's picture, and
+// when each beep came from the own microphone and from the agent; all in milliseconds of one clock. It waits for each
+// picture and never polls: a page that is kept busy by its measuring would be measured itself.
 async (seconds) => {
   const COLUMNS = 12, BITS = 20, CELL = 4;
   const surface = new OffscreenCanvas(COLUMNS * CELL, 2 * CELL).getContext("2d", { willReadFrequently: true });
 
-  function code(source) {
-    const width = source.videoWidth ?? source.width, height = source.videoHeight ?? source.height;
+  function code(source, width, height) {
     if (!width) return null;
     surface.drawImage(source, 0, 0, width, Math.floor(height / 8), 0, 0, COLUMNS * CELL, 2 * CELL);
     const { data } = surface.getImageData(0, 0, COLUMNS * CELL, 2 * CELL);
@@ -20,25 +20,45 @@ async (seconds) => {
     return parseInt(bits.join(""), 2);
   }
 
-  const byId = (id) => document.getElementById(id);
-  const agent = () => (byId("agent-video").hidden ? byId("agent-canvas") : byId("agent-video"));
+  const { carrier, devices } = talk.visit;
+  const video = document.getElementById("agent-video");
   const seen = { own: [], agent: [] };
-  function look(name, source) {
-    const found = code(source), list = seen[name];
-    if (found !== null && found !== list.at(-1)?.[0]) list.push([found, performance.now()]);
+  let isOver = false;
+  function look(name, at, ...source) {
+    const found = code(...source), list = seen[name];
+    if (found !== null && found !== list.at(-1)?.[0]) list.push([found, at]);
   }
 
-  const { carrier, devices } = talk.visit;
-  function agentSound() {
-    if (carrier.name === "webrtc") return byId("agent-video").srcObject;
-    const end = carrier.sound.context.createMediaStreamDestination();
-    carrier.sound.gain.connect(end);
-    return end.stream;
+  const camera = new MediaStreamTrackProcessor({ track: devices.camera.track.clone(), maxBufferSize: 1 }).readable.getReader();
+  async function watchCamera() {
+    while (!isOver) {
+      const { value: frame } = await camera.read();
+      look("own", performance.now(), frame, frame.displayWidth, frame.displayHeight);
+      frame.close();
+    }
+    await camera.cancel();
   }
-  const context = new AudioContext({ sampleRate: 48000 });
+
+  function watchCanvas() {
+    const show = carrier.show;
+    carrier.show = (picture, ...where) => {
+      look("agent", performance.now(), picture, picture.width, picture.height);
+      show.call(carrier, picture, ...where);
+    };
+  }
+
+  function watchVideo() {
+    if (isOver) return;
+    look("agent", performance.now(), video, video.videoWidth, video.videoHeight);
+    video.requestVideoFrameCallback(watchVideo);
+  }
+
+  // By the socket both are heard where the page plays and listens: a stream from there to another context adds 25 ms.
+  const context = carrier.sound?.context ?? new AudioContext({ sampleRate: 48000 });
   const merger = context.createChannelMerger(2), recorder = context.createScriptProcessor(1024, 2, 1);
+  const agent = carrier.sound?.gain ?? context.createMediaStreamSource(video.srcObject);
   context.createMediaStreamSource(new MediaStream([devices.microphone.track])).connect(merger, 0, 0);
-  context.createMediaStreamSource(agentSound()).connect(merger, 0, 1);
+  agent.connect(merger, 0, 1);
   merger.connect(recorder).connect(context.destination);
   const heard = { own: [], agent: [] }, quiet = { own: 1e9, agent: 1e9 };
   let recorded = 0;
@@ -46,7 +66,7 @@ async (seconds) => {
     ["own", "agent"].forEach((name, channel) => {
       inputBuffer.getChannelData(channel).forEach((sample, n) => {
         if (Math.abs(sample) < 0.05) return void quiet[name]++;
-        if (quiet[name] > 9600) heard[name].push((recorded + n) / 48);
+        if (quiet[name] > context.sampleRate / 5) heard[name].push(((recorded + n) * 1000) / context.sampleRate);
         quiet[name] = 0;
       });
     });
@@ -54,11 +74,13 @@ async (seconds) => {
   };
 
   const before = await carrier.played();
-  const timer = setInterval(() => (look("own", byId("own")), look("agent", agent())), 4);
+  watchCamera();
+  if (carrier.name === "webrtc") video.requestVideoFrameCallback(watchVideo);
+  else watchCanvas();
   await new Promise((done) => setTimeout(done, seconds * 1000));
-  clearInterval(timer);
+  isOver = true;
   const after = await carrier.played();
-  await context.close();
+  recorder.disconnect();
   const shown = after.shown - before.shown, underruns = after.underruns - before.underruns;
   return { carrier: talk.visit.carrier.name, seen, heard, shown, underruns };
 }
