@@ -59,6 +59,12 @@ def test_beeps_are_timed_in_what_was_heard(lag_ms):
     assert live.beeps_ms(sent, np.zeros(0, np.int16)) == []
 
 
+def test_growth_is_that_of_the_middle_and_not_of_one_visit_whose_end_takes_long():
+    assert live.growth([100 + 8 * (n % 3 == 0) for n in range(25)]) == 0
+    assert live.growth([100 + n for n in range(25)]) == 15
+    assert live.growth([100.0]) == 0
+
+
 def test_the_graph_of_the_bench_takes_and_gives_picture_and_sound(tmp_path):
     from wangraph.tools.serve.ends import ServedGraph
 

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +74,9 @@ LOOP_S = 10
 INTERRUPT_S = 2.0
 WARM_VISITS = 5
 """Visits before memory is compared: pools fill in them."""
+
+COMPARED_VISITS = 10
+"""First and last visits whose medians are compared: memory after a visit depends on how far its end has come."""
 
 START_S, END_S = 60, 10
 
@@ -189,11 +192,10 @@ async def _by_client(link: str, pid: int, seconds: float, visits: int) -> dict[s
     interrupted = await _talk(
         TalkOptions(link, seconds=INTERRUPT_S + 1.5, interrupt_s=INTERRUPT_S), Pattern(is_steady=True), Measures()
     )
-    before_mb = 0.0
-    for number in range(visits):
-        if number == WARM_VISITS:
-            before_mb = _memory_mb(pid)
+    memory_mb = []
+    for _ in range(visits):
         await _talk(TalkOptions(link, seconds=0.3), Pattern(is_steady=True), Measures())
+        memory_mb.append(_memory_mb(pid))
     return {
         "video_ms": _added(measures.pictures_ms),
         "audio_ms": _added([lag + CAPTURE_MS for lag in beeps_ms(*measures.sounds)]),
@@ -203,7 +205,7 @@ async def _by_client(link: str, pid: int, seconds: float, visits: int) -> dict[s
         "silence_ms": interrupted.silence_ms,
         "first_picture_s": None if figures.first_picture_s is None else round(figures.first_picture_s, 2),
         "core_percent": round(core_percent, 1),
-        "growth_mb": round(_memory_mb(pid) - before_mb, 1),
+        "growth_mb": round(growth(memory_mb[WARM_VISITS:]), 1),
         "outcomes": figures.outcomes,
     }
 
@@ -281,6 +283,12 @@ class Coded(Measures):
         sent_ns = None if code is None else self._sent_ns.pop(code, None)
         if sent_ns is not None:
             self.pictures_ms.append((now_ns - sent_ns) / MS)
+
+
+def growth(after_visits: Sequence[float]) -> float:
+    """By how much the last values are above the first ones."""
+    n = max(1, min(COMPARED_VISITS, len(after_visits) // 2))
+    return float(np.median(after_visits[-n:]) - np.median(after_visits[:n]))
 
 
 def beeps_ms(sent: Samples, heard: Samples) -> list[float]:

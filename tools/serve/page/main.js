@@ -154,6 +154,8 @@ function over(detail) {
 
 function end() {
   visit.about = null;
+  isStruggling = false;
+  notice("slow", ""); // it was said of a visit that is over
   devices.close();
   byId("recorded").hidden = byId("timeline").hidden = byId("presence").hidden = true;
   showSeen(false);
