@@ -93,6 +93,10 @@ class Packet(msgspec.Struct, frozen=True):
         """A copy whose tensors outlive the unit: views into shared memory are valid for one unit only."""
         return msgspec.structs.replace(self, tensors={name: _kept(payload) for name, payload in self.tensors.items()})
 
+    def without_payload(self) -> Packet:
+        """The outcome alone: what it held is gone."""
+        return msgspec.structs.replace(self, tensors=NO_TENSORS)
+
     def marked(self, validity: Validity) -> Packet:
         """The same payload under another validity."""
         return msgspec.structs.replace(self, validity=validity)

@@ -6,7 +6,7 @@ payload as it is once its memory is a `Home` of `HOMES`: bodies, packets, files 
 
 from __future__ import annotations
 
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ Array = NDArray[np.generic]
 """A payload in the memory of this machine."""
 
 
+@runtime_checkable
 class Payload(Protocol):
     """An array of any library, wherever its memory is."""
 

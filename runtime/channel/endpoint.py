@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import zmq
 
 from ..plan.plan import Plan
-from .layout import layouts
+from .layout import SegmentLayout, layouts
 from .link import Inbox, Outbox, queue_bound
 from .pool import Pool, ReadPool
 from .publisher import Publisher
-from .segment import Segment
+from .segment import Segment, life_name
 from .transport import Incoming, Outgoing
+from .wire import SlotReader
 
 
 class Endpoint:
@@ -27,29 +28,63 @@ class Endpoint:
         pool: the slots of this process; None when it shares nothing.
     """
 
-    def __init__(self, plan: Plan, process: str, paths: Mapping[str, str], addresses: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        process: str,
+        paths: Mapping[str, str],
+        addresses: Mapping[str, str],
+        lives: Mapping[str, int] | None = None,
+    ) -> None:
         """Attach what this process produces into and reads from, and listen.
 
         Args:
-            paths: segment files by producing process, as the supervisor's `create_segments` made them.
-            addresses: where each process listens, see `local_addresses`.
+            paths: segment files by producing process, as the supervisor made them.
+            addresses: where each process listens, this one included.
+            lives: which life of a process it is, of those that are not in their first.
 
         Raises:
             RunError: a segment is gone or of another layout; somebody listens at this process's address.
         """
-        self._segments = {
-            name: Segment(paths[name], layout, writable=name == process)
+        self._process = process
+        self._layouts = {
+            name: layout
             for name, layout in layouts(plan).items()
             if name == process or any(process in region.holders for region in layout.regions.values())
         }
-        own = self._segments.get(process)
-        others = {name: ReadPool(segment, process) for name, segment in self._segments.items() if name != process}
+        lives = lives or {}
+        self._segments: dict[str, Segment] = {}
+        # read by the inbox's thread: entries are added and taken out in one step each
+        self._read: dict[str, SlotReader] = {}
+        for name, layout in self._layouts.items():
+            self._map(life_name(name, lives.get(name, 0)), layout, paths[name])
+        own_name = life_name(process, lives.get(process, 0))
+        own = self._segments.get(own_name)
         bounds = {name: queue_bound(plan, name) for name in plan.processes}
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.pool = Pool(own) if own else None
-        self.inbox: Incoming = Inbox(self._context, addresses[process], process, bounds[process], others)
+        self.inbox: Incoming = Inbox(self._context, addresses[process], process, bounds[process], self._read)
         self.outbox: Outgoing = Outbox(self._context, addresses, bounds)
-        self.publisher = Publisher(process, self.outbox, self.pool)
+        self.publisher = Publisher(own_name, self.outbox, self.pool)
+
+    def leave_out(self, process: str) -> None:
+        """Another process is dead: what it holds of this one's memory is free, and it is sent nothing any more."""
+        self.publisher.leave_out(process)
+
+    def let_in(self, process: str, life: int, path: str, address: str) -> None:
+        """Another process is there again, with another address and other memory.
+
+        Raises:
+            RunError: its segment is gone or of another layout.
+        """
+        if process in self._layouts and life_name(process, life) not in self._segments:
+            self._map(life_name(process, life), self._layouts[process], path)
+            # a message of the life before may still be under way, and is read; of those before that, none can be
+            for gone in (life_name(process, old) for old in range(life - 1)):
+                if (segment := self._segments.pop(gone, None)) is not None:
+                    del self._read[gone]
+                    segment.close()
+        self.publisher.let_in(process, address)
 
     def close(self) -> None:
         """Close the sockets, let what was sent lately leave, unmap. Call it when no thread uses the endpoint."""
@@ -58,3 +93,8 @@ class Endpoint:
         self._context.term()
         for segment in self._segments.values():
             segment.close()
+
+    def _map(self, name: str, layout: SegmentLayout, path: str) -> None:
+        segment = self._segments[name] = Segment(path, layout, writable=layout.process == self._process)
+        if layout.process != self._process:
+            self._read[name] = ReadPool(segment, self._process)

@@ -17,7 +17,7 @@ from ..errors import RunError, StartError
 from ..packet import Packet
 from ..plan.plan import Plan
 from .segment import plain_name
-from .wire import WAKE, Frame, SlotReader, head, opened, packets_in
+from .wire import HANDED, WAKE, Frame, Handed, SlotReader, handed_in, head, opened, packets_in
 
 SPARE_MESSAGES = 64
 """Room in every queue beyond the windows, for what a process settles at one stroke after it stood still. It also keeps
@@ -25,6 +25,7 @@ a bound from being 0, which ZeroMQ takes for none."""
 
 _LINGER_MS = 500
 _RECONNECT_MS = 5
+_RECONNECT_MOST_MS = 500
 
 
 class PeerFull(RunError):
@@ -36,12 +37,17 @@ class PeerFull(RunError):
         self.peers = peers
 
 
-def local_addresses(run: str, processes: Iterable[str]) -> dict[str, str]:
-    """The address book of a run on one machine: where the inbox of each process listens, unique per run.
+def local_address(run: str, process: str) -> str:
+    """Where the inbox of a process listens in a run on one machine; unique per run.
 
-    It is made once, by who starts the processes, and handed to them: nobody else knows how addresses are made.
+    Addresses are made by who starts the processes, and handed to them: nobody else knows how.
     """
-    return {process: f"ipc://@{plain_name(run, process)}" for process in processes}
+    return f"ipc://@{plain_name(run, process)}"
+
+
+def local_addresses(run: str, processes: Iterable[str]) -> dict[str, str]:
+    """The address book of a run on one machine: by process, where its first life listens."""
+    return {process: local_address(run, process) for process in processes}
 
 
 def queue_bound(plan: Plan, process: str) -> int:
@@ -67,7 +73,7 @@ class Outbox:
             bounds: by peer, how many messages may wait; see `queue_bound`.
         """
         self._context = context
-        self._addresses = addresses
+        self._addresses = dict(addresses)
         self._bounds = bounds
         self._mine = threading.local()
         self._all: list[zmq.Socket[bytes]] = []
@@ -84,6 +90,10 @@ class Outbox:
         except zmq.Again:
             return False
         return True
+
+    def move(self, peer: str, address: str) -> None:
+        """From now on a peer is elsewhere: what was sent and has not left is dropped. From any thread."""
+        self._addresses[peer] = address
 
     def full(self, peers: tuple[str, ...], what: str) -> PeerFull:
         """The error that says so."""
@@ -105,19 +115,27 @@ class Outbox:
     def _socket(self, peer: str) -> zmq.Socket[bytes]:
         # one socket a thread and peer: ZeroMQ's sockets are no thread's but their own, and a lock would let lanes wait
         # for each other
-        mine: dict[str, zmq.Socket[bytes]] | None = getattr(self._mine, "sockets", None)
+        mine: dict[str, tuple[str, zmq.Socket[bytes]]] | None = getattr(self._mine, "sockets", None)
         if mine is None:
             mine = self._mine.sockets = {}
-        if peer not in mine:
+        address, (connected, socket) = self._addresses[peer], mine.get(peer, ("", None))
+        if socket is not None and connected != address:
+            with self._lock:
+                self._all.remove(socket)
+            socket.close(0)  # what waits in it was meant for a life that is over
+            socket = None
+        if socket is None:
             socket = self._context.socket(zmq.PUSH)
             # bounded: a reader that has stopped would fill this process's memory instead of being named
             socket.set_hwm(self._bounds[peer])
             socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
-            socket.connect(self._addresses[peer])
-            mine[peer] = socket
+            # of a peer that is gone for good, nobody may ask two hundred times a second whether it is back
+            socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MOST_MS)
+            socket.connect(address)
+            mine[peer] = (address, socket)
             with self._lock:
                 self._all.append(socket)
-        return mine[peer]
+        return socket
 
 
 class Inbox:
@@ -146,7 +164,7 @@ class Inbox:
         self._segments = segments
         self._inside = f"inproc://wake-{process}"  # within this context only
         self._timeout_ms = -1
-        self._ready: deque[Packet] = deque()
+        self._ready: deque[Packet | Handed] = deque()
         self._socket: zmq.Socket[bytes] = context.socket(zmq.PULL)
         self._socket.set_hwm(bound)
         # what nobody reads any more must not keep the process from ending
@@ -163,8 +181,9 @@ class Inbox:
             ) from error
         self._socket.bind(self._inside)
 
-    def receive(self, timeout_ms: int = -1) -> Packet | None:
-        """The next packet; None after a `wake`, or after ``timeout_ms`` (-1: wait for ever).
+    def receive(self, timeout_ms: int = -1) -> Packet | Handed | None:
+        """The next packet, or outcome that was decided in the place of a dead process; None after a `wake`, or after
+        ``timeout_ms`` (-1: wait for ever).
 
         Raises:
             RunError: what came is no packet, another version, or one that points outside of its slot or frames.
@@ -176,6 +195,8 @@ class Inbox:
             kind, body = opened(bytes(frames[0]))
             if kind == WAKE:
                 return None
+            if kind == HANDED:
+                return handed_in(body)
             self._ready.extend(packets_in(kind, body, frames, self._segments))
         return self._ready.popleft()
 

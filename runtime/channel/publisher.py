@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 from ..packet import Array, Packet
 from .pool import Pool, Slot
 from .transport import Outgoing
-from .wire import encode_all
+from .wire import Handed, encode_all, encode_handed
 
 Way = Literal["shared", "inline"]
 """How a payload went: in a slot, or behind its header."""
@@ -21,10 +21,11 @@ class Publisher:
     """Sending end of a process's lanes; any thread, one thread at a time per stream."""
 
     def __init__(self, process: str, outbox: Outgoing, pool: Pool | None) -> None:
-        """``pool``: None for a process that shares nothing."""
+        """``process`` as its segment is called; ``pool``: None for a process that shares nothing."""
         self._process = process
         self._outbox = outbox
         self._pool = pool
+        self._absent: frozenset[str] = frozenset()
 
     def empty(self, stream: str, tensor: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """An array for a tensor of the stream's next packet: in shared memory, so that publishing it copies nothing;
@@ -49,6 +50,8 @@ class Publisher:
 
     def publish_all(self, packets: Sequence[Packet], readers: Sequence[str]) -> list[Way]:
         """Send several packets to the same readers in one message; see `publish`. Returns how each payload went."""
+        if self._absent:
+            readers = [reader for reader in readers if reader not in self._absent]
         parts = [(packet, self._leased(packet, readers)) for packet in packets]
         frames = encode_all(parts, self._process)
         # offered to all before anything is raised: one full reader must not cost the others the packet
@@ -58,6 +61,31 @@ class Publisher:
             self._release([slot for _, slot in parts if slot is not None], refused)
             raise self._outbox.full(refused, ", ".join(f"unit {p.unit} of '{p.stream}'" for p in packets))
         return ["inline" if slot is None else "shared" for _, slot in parts]
+
+    def hand(self, handed: Handed, readers: Sequence[str]) -> None:
+        """Send an outcome that was decided here in the place of a dead process.
+
+        Raises:
+            PeerFull: a reader does not read; the others got it.
+        """
+        frames = encode_handed(handed)
+        there = [reader for reader in readers if reader not in self._absent]
+        if refused := tuple(reader for reader in there if not self._outbox.offer(reader, frames)):
+            raise self._outbox.full(refused, f"unit {handed.packet.unit} of '{handed.packet.stream}'")
+
+    def leave_out(self, reader: str) -> None:
+        """A reader is dead: it is sent nothing, and what it held is free."""
+        self._absent |= {reader}
+        if self._pool is not None:
+            self._pool.reclaim(reader)
+
+    def let_in(self, reader: str, address: str) -> None:
+        """A reader is there again, elsewhere."""
+        if self._pool is not None:
+            # once more: a call that had begun before its death may have leased a slot to it since
+            self._pool.reclaim(reader)
+        self._outbox.move(reader, address)
+        self._absent -= {reader}
 
     def _leased(self, packet: Packet, readers: Sequence[str]) -> Slot | None:
         """The slot of the payload, leased to its readers; None where it has to travel.

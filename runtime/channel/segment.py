@@ -40,6 +40,11 @@ def plain_name(run: str, process: str) -> str:
     return f"wangraph-{run}-{plain}"
 
 
+def life_name(process: str, life: int) -> str:
+    """Name of one life of a process: the first one's is the process's own. No process may have the others' sign."""
+    return f"{process}~{life}" if life else process
+
+
 class Room(Protocol):
     """Purpose of a file.
 
@@ -67,11 +72,14 @@ class SegmentFile:
         path: what the processes give to `Segment`.
     """
 
-    def __init__(self, run: str, layout: Room, folder: Path | None = None, *, named: bool = False) -> None:
+    def __init__(
+        self, run: str, layout: Room, folder: Path | None = None, *, named: bool = False, life: int = 0
+    ) -> None:
         """Create the file with all its memory, so that a lack of it shows here and not at unit 500.
 
         Args:
             run: unique among the runs of this machine.
+            life: of the process, for the file's name.
             folder: `shared_folder` when None.
             named: give it a name even where it could go without.
 
@@ -86,7 +94,7 @@ class SegmentFile:
                 raise _too_little(folder, layout)
             fd = None if named else _nameless(folder)
             if fd is None:
-                self._name = folder / plain_name(run, layout.process)
+                self._name = folder / plain_name(run, life_name(layout.process, life))
                 fd = os.open(self._name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError as error:
             raise UserError(

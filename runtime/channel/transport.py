@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ..errors import RunError
 from ..packet import Packet
-from .wire import Frame
+from .wire import Frame, Handed
 
 
 class Outgoing(Protocol):
@@ -15,6 +15,10 @@ class Outgoing(Protocol):
 
     def offer(self, peer: str, frames: Sequence[Frame]) -> bool:
         """Send a message without waiting; False when the peer's queue is full."""
+        ...
+
+    def move(self, peer: str, address: str) -> None:
+        """From now on a peer is elsewhere: what was sent and has not left is dropped."""
         ...
 
     def full(self, peers: tuple[str, ...], what: str) -> RunError:
@@ -29,8 +33,9 @@ class Outgoing(Protocol):
 class Incoming(Protocol):
     """Receives what is sent to a process. One thread receives; any thread may call `wake`."""
 
-    def receive(self, timeout_ms: int = -1) -> Packet | None:
-        """The next packet; None after a `wake`, or after ``timeout_ms`` (-1: wait for ever).
+    def receive(self, timeout_ms: int = -1) -> Packet | Handed | None:
+        """The next packet, or outcome that was decided in the place of a dead process; None after a `wake`, or after
+        ``timeout_ms`` (-1: wait for ever).
 
         Raises:
             RunError: what came is no packet, of another version, or points outside of its slot or frames.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -24,8 +25,9 @@ from .pool import Bytes, Slot
 
 WIRE_VERSION = 2
 
-PACKET, PACKETS, WAKE = b"P", b"M", b"W"
-"""Kinds: a packet, several, and what a process sends itself so that its receiver looks up."""
+PACKET, PACKETS, HANDED, WAKE = b"P", b"M", b"H", b"W"
+"""Kinds: a packet, several, an outcome decided in the place of a dead process, and what a process sends itself so that
+its receiver looks up."""
 
 _MAGIC = b"WG"
 _PREFIX = len(_MAGIC) + 2
@@ -70,6 +72,23 @@ class PacketHeader(msgspec.Struct, array_like=True, frozen=True):
     tensors: tuple[TensorHeader, ...]
 
 
+class HandedHeader(msgspec.Struct, array_like=True, frozen=True):
+    """An outcome that ``sender``, in that life, decided in the place of a dead process; it has no payload."""
+
+    sender: str
+    incarnation: int
+    packet: PacketHeader
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """See `HandedHeader`."""
+
+    packet: Packet
+    sender: str
+    incarnation: int
+
+
 class SlotReader(Protocol):
     """Gives the bytes of a slot; see `ReadPool`."""
 
@@ -81,6 +100,7 @@ class SlotReader(Protocol):
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(PacketHeader)
 _list_decoder = msgspec.msgpack.Decoder(list[PacketHeader])
+_handed_decoder = msgspec.msgpack.Decoder(HandedHeader)
 
 
 def head(kind: bytes, body: bytes = b"") -> bytes:
@@ -126,6 +146,26 @@ def encode_all(parts: Sequence[tuple[Packet, Slot | None]], owner: str) -> list[
     headers = [_header(packet, slot, owner, _placed(packet, slot, frames)) for packet, slot in parts]
     frames[0] = head(PACKETS, _encoder.encode(headers))
     return frames
+
+
+def encode_handed(handed: Handed) -> list[Frame]:
+    """The frame of an outcome that is handed over."""
+    header = _header(handed.packet, None, "", ())
+    return [head(HANDED, _encoder.encode(HandedHeader(handed.sender, handed.incarnation, header)))]
+
+
+def handed_in(body: memoryview) -> Handed:
+    """The outcome of a message of this kind.
+
+    Raises:
+        RunError: it is none.
+    """
+    try:
+        header = _handed_decoder.decode(body)
+        validity = Validity(header.packet.validity)
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise RunError(f"message: found a broken outcome (expected version {WIRE_VERSION}): {error}") from error
+    return Handed(_packet(header.packet, validity, (), {}), header.sender, header.incarnation)
 
 
 def _placed(packet: Packet, slot: Slot | None, frames: list[Frame]) -> tuple[TensorHeader, ...]:

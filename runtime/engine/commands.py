@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -63,6 +64,8 @@ class Commands:
         self.may_begin = False
         self._waiting: deque[Command] = deque()
         self._bell = self._button = -1
+        # a signal handler rings, too, perhaps while its own thread has the lock
+        self._lock = threading.RLock()
 
     def open(self) -> None:
         """Somebody serves the run from now on."""
@@ -127,14 +130,12 @@ class Commands:
 
     def close(self) -> None:
         """Nobody serves the run any more."""
-        button, self._button = self._button, -1  # first, so that nobody rings a number that another file has by then
-        os.close(self._bell)
-        os.close(button)
+        with self._lock:  # nobody may ring a number that another file has by then
+            button, self._button = self._button, -1
+            os.close(self._bell)
+            os.close(button)
 
     def _ring(self) -> None:
-        if self._button < 0:
-            return
-        try:
-            os.write(self._button, b"!")
-        except BlockingIOError:
-            return  # it rings already
+        with self._lock, suppress(BlockingIOError):  # it rings already
+            if self._button >= 0:
+                os.write(self._button, b"!")

@@ -10,6 +10,10 @@ supervisor                      process
    | ----- RaiseFence, Change ---> |   from a unit on
    | ----- Deliver (value) ------> |   for a node that takes values from outside
    | ----- HandOut (stream) -----> |   packets of it go to whom `Setup` names
+   | ----- LetIn (process) ------> |   another process came back: where it listens, where its memory is
+   | ----- LeaveOut (process) ---> |   another process is not there
+   | ----- Agree (messages) -----> |   after a death, and for a return (`schedule/duty`)
+   | <---- Agreed (answers) -------|
    | ----- Watch ----------------> |   somebody watches: the next batches report the status of every node
    | <- NodeRequest (fence, stop) -|   by a node
    | ----- Halt -----------------> |
@@ -36,8 +40,8 @@ class Setup(msgspec.Struct, tag="setup", frozen=True):
     """Everything a process needs before it opens its nodes.
 
     ``segments`` are files by producing process, ``addresses`` where each process listens. ``taps`` are streams to hand
-    to ``tap_address``, packet by packet. ``calls`` is the file of the `CallBoard`. ``incarnation`` says which life of
-    the process begins here, ``session`` in which conversation it takes part.
+    to ``tap_address``, packet by packet. ``calls`` is the file of the `CallBoard`. ``life`` says which life of the
+    process begins here, ``lives`` which of each process goes on, ``session`` in which conversation it takes part.
     """
 
     process: str
@@ -49,19 +53,16 @@ class Setup(msgspec.Struct, tag="setup", frozen=True):
     tap_address: str = ""
     faults: list[Fault] = []
     session: int = 0
-    incarnation: int = 0
+    life: int = 0
+    lives: dict[str, int] = {}
     calls: str = ""
 
 
 class Begin(msgspec.Struct, tag="begin", frozen=True):
-    """Unit 0 begins at ``origin_ns`` of the machine's monotonic clock; the process takes part from ``first_unit`` on.
-
-    ``lives``: which life of other processes it is, of those that are not in their first.
-    """
+    """Unit 0 begins at ``origin_ns`` of the machine's monotonic clock. A process in its first life takes part from it
+    on, one that came back from the unit that all agree on."""
 
     origin_ns: int
-    first_unit: int = 0
-    lives: dict[str, int] = {}
 
 
 class Halt(msgspec.Struct, tag="halt", frozen=True):
@@ -84,6 +85,33 @@ class Change(msgspec.Struct, tag="change", frozen=True):
     node: str
     values: dict[str, Any]
     first_unit: int
+
+
+class LetIn(msgspec.Struct, tag="let-in", frozen=True):
+    """Another process is there again, in a life with an address and memory of its own."""
+
+    process: str
+    life: int
+    path: str
+    address: str
+
+
+class LeaveOut(msgspec.Struct, tag="leave-out", frozen=True):
+    """Another process is not there: it is sent nothing."""
+
+    process: str
+
+
+class Agree(msgspec.Struct, tag="agree", frozen=True):
+    """Do what these messages say, and answer them. They follow in a frame of their own, see `agreement`."""
+
+    number: int
+
+
+class Agreed(msgspec.Struct, tag="agreed", frozen=True):
+    """Answers to the messages of this number; they follow in a frame of their own."""
+
+    number: int
 
 
 class Deliver(msgspec.Struct, tag="deliver", frozen=True):
@@ -162,8 +190,8 @@ class Finished(msgspec.Struct, tag="finished", frozen=True):
     left: list[str] = []
 
 
-ToProcess = Setup | Begin | Halt | RaiseFence | Change | Deliver | HandOut | Watch
-ToSupervisor = Hello | Opening | Ready | Batch | NodeRequest | Failed | Finished
+ToProcess = Setup | Begin | Halt | RaiseFence | Change | Deliver | HandOut | Watch | LetIn | LeaveOut | Agree
+ToSupervisor = Hello | Opening | Ready | Batch | NodeRequest | Failed | Finished | Agreed
 
 _encoder = msgspec.json.Encoder()
 _to_process = msgspec.json.Decoder(ToProcess)
@@ -188,9 +216,9 @@ class ProcessEnd:
         """Let `receive` return. From any thread."""
         os.write(self._button, b"!")
 
-    def send(self, message: ToSupervisor) -> None:
-        """Tell the supervisor."""
-        self._socket.send(_encoder.encode(message))
+    def send(self, message: ToSupervisor, payload: bytes = b"") -> None:
+        """Tell the supervisor, with bytes behind the message."""
+        self._socket.send_multipart([_encoder.encode(message), *([payload] if payload else [])])
 
     def receive(self, timeout_ms: int) -> tuple[ToProcess, bytes] | None:
         """The next message and the bytes that follow it; None when none came in time, or after a `wake`."""
@@ -228,15 +256,15 @@ class SupervisorEnd:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
 
-    def receive(self, timeout_ms: int = 0) -> tuple[str, ToSupervisor] | None:
-        """The next message and who sent it; None when none came in time."""
+    def receive(self, timeout_ms: int = 0) -> tuple[str, ToSupervisor, bytes] | None:
+        """Who sent the next message, the message, and the bytes that follow it; None when none came in time."""
         if timeout_ms and not self._socket.poll(timeout_ms):
             return None
         try:
-            process, frame = self._socket.recv_multipart(zmq.NOBLOCK)
+            process, frame, *payload = self._socket.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             return None
-        return process.decode(), _to_supervisor.decode(frame)
+        return process.decode(), _to_supervisor.decode(frame), payload[0] if payload else b""
 
     def register(self, poller: zmq.Poller) -> None:
         """Wake this poller when a message comes."""

@@ -16,11 +16,13 @@ from itertools import groupby
 import numpy as np
 
 from ..channel.endpoint import Endpoint
+from ..channel.wire import Handed
 from ..errors import WangraphError
 from ..node import Timebase
 from ..observe.records import Note, Transfer, Unfinished
 from ..packet import Array, Packet
 from ..plan.plan import Plan, from_plain
+from ..schedule import duty
 from ..schedule.decide import Fire
 from ..schedule.scheduler import Result, Scheduler, lane_of
 from .body import Body, make_node
@@ -33,6 +35,7 @@ from .control import (
     Deliver,
     Failed,
     Happening,
+    LetIn,
     NodeRequest,
     Opening,
     RaiseFence,
@@ -43,12 +46,17 @@ from .faulty_publisher import make_publisher
 from .initial import initial_packets
 from .lane import Lane
 from .leaving import Leaving
+from .membership import Membership
 from .stalls import StallWatch, statuses
 from .system import sharpen_timers, usage
 from .taps import TapSender
 
 HostMessage = Opening | NodeRequest | Failed
 """What a process sends as it happens; the rest goes with its batches."""
+
+Outgoing = tuple[list[Packet], list[Packet], int]
+"""What a turn of the scheduler sends: packets to their readers, and outcomes that it decided in the place of a dead
+process to the other readers; and in which life it does."""
 
 
 class ProcessHost:
@@ -77,16 +85,14 @@ class ProcessHost:
         self._watched_until = 0.0
         self._setup = setup
         self._taps: TapSender | None = None
-        self._initial = initial_packets(self.plan)
-        self._scheduler: Scheduler | None = None
-        self._early: list[Callable[[Scheduler], None]] = []
+        self._membership = Membership(self.plan, self.process, initial_packets(self.plan), self._tap)
         self._stalls: StallWatch | None = None
         self._bodies = {
             n.name: make_body(make_node(n), n, self.plan, setup.faults, self._notice)
             for n in self.plan.nodes_in(self.process)
         }
         self._calls = CallBoard(self.plan, setup.calls)
-        self._endpoint = Endpoint(self.plan, self.process, setup.segments, setup.addresses)
+        self._endpoint = Endpoint(self.plan, self.process, setup.segments, setup.addresses, setup.lives)
         self._publisher = make_publisher(self._endpoint.publisher, self.plan, setup.faults, self._notice)
         self._lanes = {name: self._lane(name) for name in dict.fromkeys(lane_of(b.plan) for b in self._bodies.values())}
         self.leaving = Leaving(self.plan, self._lanes.values(), self._lock, self._now)
@@ -103,27 +109,42 @@ class ProcessHost:
             self.all_open.set()
 
     def begin(self, begin: Begin) -> None:
-        """The origin is set, and the unit at which this process takes part; from now on things fire."""
+        """The origin is set; from now on things fire, in a later life once all have agreed from which unit on."""
         timebase = Timebase(begin.origin_ns, self.plan.clock)
         # posted before anything fires: a live node would be asked for unit 0 before it knows when that is
         for name, body in self._bodies.items():
             if body.wants_start:
                 self._post(name, partial(body.start, timebase))
+        setup = self._setup
         with self._lock:
             self.clock = SystemClock(begin.origin_ns)
-            self._scheduler = self.leaving.scheduler = scheduler = self._make_scheduler(begin)
-            self._stalls = StallWatch(self.plan, scheduler)
-            # what came before the scheduler: dropped, a fence raised while starting would hold everywhere but here
-            for change in self._early:
-                change(scheduler)
+            if not setup.life:
+                self._membership.begin(duty.Begin(setup.session, 0, setup.limit, 0, {}, ()))
+                self._membership.go()
+                self._went()
         self._listener = threading.Thread(target=self._guarded(self._listen), name="inbox", daemon=True)
         self._listener.start()
         self._timer = threading.Thread(target=self._guarded(self._keep_time), name="timer", daemon=True)
         self._timer.start()
         with self._lock:
-            self._dispatch()
-            outgoing = self._scheduler.take_outgoing()
+            outgoing = self._turn()
         self._send(outgoing)
+
+    def agree(self, messages: Sequence[duty.Message]) -> list[duty.Answer]:
+        """Do what is said after a death, or for a return; gives what is asked."""
+        with self._lock:
+            answers = [self._answer(message) for message in messages]
+            outgoing = self._turn()
+        self._send(outgoing)
+        return answers
+
+    def let_in(self, message: LetIn) -> None:
+        """Another process is there again: from now on it is sent its packets."""
+        self._endpoint.let_in(message.process, message.life, message.path, message.address)
+
+    def leave_out(self, process: str) -> None:
+        """Another process is not there: it is sent nothing."""
+        self._endpoint.leave_out(process)
 
     def halt(self, at_once: bool) -> None:
         """End sources where they are, or leave all lanes as soon as their bodies are done."""
@@ -136,21 +157,20 @@ class ProcessHost:
             self._scheduler.stop_at(0)
             if at_once:
                 self._leave()
-            else:
-                self._dispatch()
-            outgoing = self._scheduler.take_outgoing()
+            outgoing = self._turn()
         self._send(outgoing)
 
     def fence(self, fence: RaiseFence) -> None:
         """Raise a fence here."""
         with self._lock:
-            self._apply(lambda s: s.fence(fence.streams, fence.generation, fence.first_unit, self._now()))
+            raised = (fence.streams, fence.generation, fence.first_unit)
+            self._membership.apply(lambda s: s.fence(*raised, self._now()))
             self._dispatch()
 
     def change(self, change: Change) -> None:
         """Change live parameters of a node."""
         with self._lock:
-            self._apply(lambda s: s.update(change.node, change.values, change.first_unit, self._now()))
+            self._membership.apply(lambda s: s.update(change.node, change.values, change.first_unit, self._now()))
 
     def deliver(self, message: Deliver, payload: bytes) -> None:
         """Hand a value to a node that takes values from outside."""
@@ -237,12 +257,9 @@ class ProcessHost:
         """Reports of the nodes: (node, key, text)."""
         return [(name, key, text) for name, body in self._bodies.items() for key, text in body.reports]
 
-    def _make_scheduler(self, begin: Begin) -> Scheduler:
-        setup = self._setup
-        return Scheduler(
-            self.plan, self.process, initial=self._initial, limit=setup.limit, tap=self._tap, session=setup.session,
-            first_unit=begin.first_unit, incarnation=setup.incarnation, lives=begin.lives,
-        )  # fmt: skip
+    @property
+    def _scheduler(self) -> Scheduler | None:
+        return self._membership.scheduler
 
     # Threads
 
@@ -293,8 +310,7 @@ class ProcessHost:
             # idle before anything is handed out: the lane takes its own next call here, with no thread in between
             self._scheduler.finish(fire, result, self._now())
             lane.is_idle = True
-            self._dispatch()
-            outgoing = self._scheduler.take_outgoing()
+            outgoing = self._turn()
         self._send(outgoing)
 
     def _fail(self, error: BaseException) -> None:
@@ -311,7 +327,7 @@ class ProcessHost:
     def _keep_time(self) -> None:
         """Sleep until the scheduler has something to do by time alone."""
         sharpen_timers()
-        assert self.clock is not None and self._scheduler is not None
+        assert self.clock is not None
         while True:
             with self._lock:
                 while not self._leaving and (self._alarm_at is None or self._alarm_at > self.clock.now()):
@@ -321,8 +337,7 @@ class ProcessHost:
                     self._alarm.wait(left)
                 if self._leaving:
                     return
-                self._dispatch()
-                outgoing = self._scheduler.take_outgoing()
+                outgoing = self._turn()
             self._send(outgoing)
 
     def _listen(self) -> None:
@@ -336,12 +351,14 @@ class ProcessHost:
             self._arrive(packets)
             del packet, packets  # slots are free as soon as the scheduler lets go of them
 
-    def _arrive(self, packets: list[Packet]) -> None:
+    def _arrive(self, packets: list[Packet | Handed]) -> None:
         """Take in the packets of one message, all of them before anything fires."""
         with self._lock:
-            assert self._scheduler is not None
             now = self._now()
             for packet in packets:
+                if isinstance(packet, Handed):
+                    self._membership.arrive(packet, now)
+                    continue
                 stream = self.plan.streams[packet.stream]
                 # only what carries something: settlements without a payload would fill the trace with ways of nothing
                 if packet.is_payload:
@@ -350,9 +367,8 @@ class ProcessHost:
                         Transfer(packet.stream, packet.unit, *way, packet.n_bytes, stream.carrier,
                                  packet.session, packet.incarnation)
                     )  # fmt: skip
-                self._scheduler.arrive(packet, now)
-            self._dispatch()
-            outgoing = self._scheduler.take_outgoing()
+                self._membership.arrive(packet, now)
+            outgoing = self._turn()
         self._send(outgoing)
 
     def _guarded(self, live: Callable[[], None]) -> Callable[[], None]:
@@ -391,12 +407,30 @@ class ProcessHost:
             self.ended.set()
             self._wake()
 
-    def _apply(self, change: Callable[[Scheduler], None]) -> None:
-        """Make a change of the scheduler, as soon as there is one."""
-        if self._scheduler is None:
-            self._early.append(change)
-        else:
-            change(self._scheduler)
+    def _turn(self) -> Outgoing:
+        """Hand out what can run, and take what is to be sent."""
+        self._dispatch()
+        scheduler = self._scheduler
+        if scheduler is None:
+            return [], [], 0
+        return scheduler.take_outgoing(), scheduler.take_handed(), scheduler.incarnation
+
+    def _answer(self, message: duty.Message) -> duty.Answer:
+        if isinstance(message, duty.Bury):
+            self._endpoint.leave_out(message.process)
+        answer = self._membership.answer(message, self._now())
+        if isinstance(message, duty.Go):
+            self._went()
+        elif isinstance(message, duty.Withdraw):
+            self._leave()
+            self.ended.set()
+        return answer
+
+    def _went(self) -> None:
+        """The scheduler goes from now on."""
+        assert self._scheduler is not None
+        self.leaving.scheduler = self._scheduler
+        self._stalls = StallWatch(self.plan, self._scheduler)
 
     def _now(self) -> int:
         """Nanoseconds after the origin; 0 before it is set."""
@@ -412,7 +446,11 @@ class ProcessHost:
 
     # Without the lock
 
-    def _send(self, packets: list[Packet]) -> None:
+    def _send(self, outgoing: Outgoing) -> None:
+        packets, handed, incarnation = outgoing
+        for packet in handed:
+            others = [reader for reader in self.plan.streams[packet.stream].readers if reader != self.process]
+            self._endpoint.publisher.hand(Handed(packet, self.process, incarnation), others)
         for readers, several in groupby(packets, lambda packet: self.plan.streams[packet.stream].readers):
             self._publish(list(several), readers)
 

@@ -76,6 +76,7 @@ class Lane:
         self._given.put(None)
 
     def _live(self) -> None:
+        self._calls.end(self.name)  # what a life before was computing when it died
         try:
             for name, body in self.bodies.items():
                 self._opening(name)

@@ -11,7 +11,10 @@ from collections.abc import Callable
 
 from ..errors import WangraphError
 from . import system
+from .agreement import encoded, messages_in
 from .control import (
+    Agree,
+    Agreed,
     Begin,
     Change,
     Deliver,
@@ -20,6 +23,8 @@ from .control import (
     Halt,
     HandOut,
     Hello,
+    LeaveOut,
+    LetIn,
     ProcessEnd,
     RaiseFence,
     Ready,
@@ -42,7 +47,13 @@ it."""
 
 
 def main(process: str, address: str, parent: int) -> None:
-    """Live one run: set up, open, wait for the origin, run, close."""
+    """Live one run: set up, open, wait for the origin, run, close.
+
+    Args:
+        process: its name in this life, see `life_name`.
+        address: where the supervisor listens.
+        parent: the supervisor's pid.
+    """
     system.process_of_run = process
     # first of all: a supervisor killed while this process starts would leave it behind
     die_with_parent(parent)
@@ -98,7 +109,9 @@ def _serve(host: ProcessHost, control: ProcessEnd, pending: list[HostMessage], p
     while not host.ended.is_set() and not host.failed.is_set():
         patience_ms = 20 if not is_announced else round(1000 * max(0.0, next_poll - time.monotonic()))
         message, payload = control.receive(patience_ms) or (None, b"")
-        if message is not None:
+        if isinstance(message, Agree):
+            control.send(Agreed(message.number), encoded(host.agree(messages_in(payload))))
+        elif message is not None:
             _do(host, message, payload)
         if (isinstance(message, Halt) and message.at_once) or host.leaving.is_held_up:
             return
@@ -133,6 +146,10 @@ def _do(host: ProcessHost, message: ToProcess, payload: bytes) -> None:
             host.change(message)
         case Deliver():
             host.deliver(message, payload)
+        case LetIn():
+            host.let_in(message)
+        case LeaveOut():
+            host.leave_out(message.process)
         case HandOut():
             host.hand_out(message.stream)
         case Watch():

@@ -20,11 +20,12 @@ from ..plan.plan import Plan, StreamPlan
 from ..schedule.decide import Fire
 from ..schedule.duty import Answer, Begin, Go, Message, Withdraw
 from ..schedule.scheduler import Result, Scheduler, lane_of
+from ..schedule.takeover import KEEP_UNITS
+from ..schedule.watcher import Watcher
 from .hardware import Hardware
 from .incidents import Dies, Fences, Incident, Leaves, Returns, Session
 from .profile import Profile
 from .sampling import Draws
-from .watcher import Watcher
 
 Kind = Literal[0, 1, 2, 3]
 _ENDS: Kind = 0
@@ -34,9 +35,6 @@ _WAKES: Kind = 3
 
 REPORT_UNITS = 2
 """How often processes send their records."""
-
-KEEP_UNITS = 16
-"""For how long outcomes are kept for those who lack them, where processes may die."""
 
 
 @dataclass(eq=False)

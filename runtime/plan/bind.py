@@ -90,6 +90,21 @@ def check_written(bound: Mapping[str, Bound], problems: Problems) -> None:
             written[path] = name
 
 
+def check_rewritten(
+    spec: GraphSpec, bound: Mapping[str, Bound], places: Mapping[str, tuple[str, str]], problems: Problems
+) -> None:
+    """Note files that a process would begin anew when it is started again: what it had written would be lost."""
+    for node in bound.values():
+        name, process = node.spec.name, spec.processes.get(places[node.spec.name][0])
+        if process is not None and process.on_crash == "restart" and (paths := _paths(node, "output")):
+            problems.add(
+                node.spec.at("process"),
+                f"node '{name}': {min(paths)}: is written in process '{process.name}', which is restarted when it "
+                "crashes (expected a process that is not: its next life would begin the file anew), move the node to "
+                "a process of its own",
+            )
+
+
 def _paths(node: Bound, kind: Literal["input", "output"]) -> set[str]:
     """The files that a node's parameters name, as the file system knows them; folders and devices lose nothing."""
     named = [node.params[key] for key, param in node.cls.params.items() if param.path == kind]

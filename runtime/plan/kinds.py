@@ -113,6 +113,17 @@ def whole(least: int, most: int) -> ValueKind:
     return plain(f"a whole number from {least} to {most}", take, schema)
 
 
+def flag() -> ValueKind:
+    """True or false."""
+
+    def take(value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError(value)
+        return value
+
+    return plain("true or false", take, {"type": "boolean"}, sample="true")
+
+
 def amount(words: Mapping[str, int | None], most: int) -> ValueKind:
     """A whole number from 1, or a word for one; None: no bound."""
 

@@ -20,6 +20,7 @@ from ..units import NS, UnitClock
 
 Carrier = Literal["reference", "shared", "inline"]
 Mode = Literal["step", "absorb", "gap", "skip"]
+OnCrash = Literal["end", "restart", "bypass"]
 """How a node goes through units: answers one, takes several in, is told that they are lost, or is not run."""
 
 REDACTED = "(secret)"
@@ -156,11 +157,23 @@ class NodePlan:
 
 @dataclass(frozen=True)
 class ProcessPlan:
-    """One operating-system process of the run."""
+    """One operating-system process of the run.
+
+    Attributes:
+        lanes: its threads.
+        threads: of numeric libraries.
+        on_crash: what its death does: it ends the run, it begins another life, or the run goes on without it.
+        restarts: so many lives more it may begin within ``restart_window_s``.
+        standby: its next life is kept open and warm beside it.
+    """
 
     name: str
     lanes: tuple[str, ...] = ("loop",)
     threads: int = 1
+    on_crash: OnCrash = "end"
+    restarts: int = 5
+    restart_window_s: float = 60.0
+    standby: bool = False
 
 
 @dataclass(frozen=True)

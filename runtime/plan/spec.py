@@ -14,8 +14,9 @@ from typing import Any, ClassVar, Literal, Self, get_args
 from ..ports import GUARDS, LATES, Guard, Late
 from ..units import UnitClock
 from .keys import Key, Section, key, many, one
-from .kinds import At, ValueKind, amount, choice, levels, named, names, number, port, rate, text, whole
+from .kinds import At, ValueKind, amount, choice, flag, levels, named, names, number, port, rate, text, whole
 from .marks import Item, Mark, Problems
+from .plan import OnCrash
 
 Memory = Literal["auto", "shared", "inline"]
 
@@ -236,6 +237,18 @@ class ProcessSpec(Section):
     lanes: tuple[str, ...] = key(names(), ("loop",), unset="[loop]", help="its threads: each runs one node at a time")
     threads: int | None = key(
         whole(1, 1024), None, unset="cores / processes", help="threads that numeric libraries may use in it"
+    )
+    on_crash: OnCrash = key(
+        choice("end", "restart", "bypass"),
+        "end",
+        help="what its death does: it ends the run, the process is started again, or the run goes on without it",
+    )
+    restarts: int = key(
+        whole(1, 10_000), 5, help="so often at most within restart_window_s; one death more ends the run"
+    )
+    restart_window_s: float = key(number(86_400, is_zero_allowed=False), 60.0, help="see restarts")
+    standby: bool = key(
+        flag(), False, help="keep the next life of the process open and warm beside it, so that a restart is quick"
     )
     mark: Mark = NOWHERE
 

@@ -53,7 +53,9 @@ def plan_processes(spec: GraphSpec, places: Mapping[str, tuple[str, str]]) -> di
     for name in dict.fromkeys([*declared, *used]):
         given = spec.processes.get(name, ProcessSpec(name))
         threads = share if given.threads is None else given.threads
-        result[name] = ProcessPlan(name, given.lanes, threads)
+        result[name] = ProcessPlan(
+            name, given.lanes, threads, given.on_crash, given.restarts, given.restart_window_s, given.standby
+        )
     return result
 
 

@@ -32,7 +32,7 @@ class Known(msgspec.Struct, frozen=True):
         return self.first_unit <= unit < self.head or unit in self.kept or is_over
 
 
-class Begin(msgspec.Struct, frozen=True):
+class Begin(msgspec.Struct, frozen=True, tag=True):
     """Make a scheduler for a session, and keep what arrives for it: before `Go` it does nothing, and settles nothing.
 
     ``fences`` are those raised so far, as (streams, generation, first unit).
@@ -46,19 +46,19 @@ class Begin(msgspec.Struct, frozen=True):
     fences: tuple[tuple[Sequence[str], int, int], ...]
 
 
-class Go(msgspec.Struct, frozen=True):
+class Go(msgspec.Struct, frozen=True, tag=True):
     """Everybody agrees on the first unit: begin."""
 
     session: int
 
 
-class Withdraw(msgspec.Struct, frozen=True):
+class Withdraw(msgspec.Struct, frozen=True, tag=True):
     """Take no part in a session after all: it is over before all could agree on a first unit."""
 
     session: int
 
 
-class Bury(msgspec.Struct, frozen=True):
+class Bury(msgspec.Struct, frozen=True, tag=True):
     """A life of a process is over: take in nothing of it any more, and say what is known of these streams."""
 
     session: int
@@ -67,14 +67,14 @@ class Bury(msgspec.Struct, frozen=True):
     streams: tuple[str, ...]
 
 
-class Report(msgspec.Struct, frozen=True):
+class Report(msgspec.Struct, frozen=True, tag=True):
     """Say what is known of these streams."""
 
     session: int
     streams: tuple[str, ...]
 
 
-class Order(msgspec.Struct, frozen=True):
+class Order(msgspec.Struct, frozen=True, tag=True):
     """From now on decide these units of a stream, and no others.
 
     ``outcomes`` were decided elsewhere and are lacking here. Below ``unmade_until`` nobody makes the stream: its units

@@ -224,7 +224,10 @@ class Streams:
             window, end = self.windows[name], self.windows[name].end
             if end is None and window.plan.node in self.ends.here:
                 end = Settled(self.blank(name, self.ends.here[window.plan.node], Validity.END), 0)
-            found[name] = Known(window.first_unit, window.head, dict(window.kept), end)
+            kept = dict(window.kept)
+            if len(window.plan.readers) < 2:  # nobody else can lack a payload
+                kept = {unit: Settled(s.packet.without_payload(), s.at_ns) for unit, s in kept.items()}
+            found[name] = Known(window.first_unit, window.head, kept, end)
         return found
 
     def obey(self, order: Order, now: int) -> None:

@@ -50,6 +50,9 @@ from .window import FOREVER, Settled, Span
 MARGIN_UNITS = 1
 """So many units later than it must be, a first unit is chosen: the processes have to agree on it before."""
 
+KEEP_UNITS = 16
+"""For how long outcomes are kept for those who lack them, where processes may die."""
+
 Messages = dict[str, list[Message]]
 """By process."""
 

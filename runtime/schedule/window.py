@@ -13,6 +13,10 @@ FOREVER = 2**62
 """A unit after all others."""
 
 
+PAYLOAD_SHARE = 4
+"""Payloads are kept for this part of the time for which outcomes are: readers lag by milliseconds, records by units."""
+
+
 class Span(NamedTuple):
     """Units ``first`` to ``until``, the latter not among them."""
 
@@ -73,6 +77,10 @@ class StreamWindow:
         self._newest_ns = 0
         self._holds = holds
         self._held: Packet | None = None
+        self._held_unit = first_unit
+        # what nobody else reads, nobody else can lack
+        self._keeps_payloads = len(plan.readers) > 1
+        self._copied_unit = first_unit - 1
 
     def __len__(self) -> int:
         return len(self._units)
@@ -149,12 +157,26 @@ class StreamWindow:
         """
         until_ns = self._newest_ns - self._keep_ns
         for unit in [u for u in self._units if u < below]:
-            if self._keep_ns and self._units[unit].at_ns > until_ns:
-                continue
-            packet = self._units.pop(unit).packet
+            settled = self._units[unit]
             # kept apart from the window: after a long loss there would be nothing left to hold
-            if self._holds and packet.validity is Validity.REAL:
-                self._held = packet
+            if self._holds and settled.packet.validity is Validity.REAL and unit >= self._held_unit:
+                self._held, self._held_unit = settled.packet, unit
+            if self._keep_ns and settled.at_ns > until_ns:
+                self._units[unit] = self._lightened(settled)
+            else:
+                del self._units[unit]
+
+    def _lightened(self, settled: Settled) -> Settled:
+        """The same without the shared memory that its payload lies in, which whoever made it needs for what follows."""
+        packet, tensors = settled.packet, settled.packet.tensors
+        if not tensors:
+            return settled
+        if not self._keeps_payloads or settled.at_ns <= self._newest_ns - self._keep_ns // PAYLOAD_SHARE:
+            return Settled(packet.without_payload(), settled.at_ns)
+        if self._copied_unit >= packet.unit:
+            return settled
+        self._copied_unit = packet.unit
+        return Settled(packet.keep(), settled.at_ns)
 
     def _is_over(self, unit: int) -> bool:
         return self.ended_at is not None and unit >= self.ended_at

@@ -129,7 +129,7 @@ def _read(plan: Plan, paths: dict[str, str], addresses: dict[str, str], results:
     end = Endpoint(plan, "reader", paths, addresses)
     took: list[int] = []
     results.send(took)
-    while (packet := end.inbox.receive(1000 * _PATIENCE_S)) is not None and packet.is_payload:
+    while isinstance(packet := end.inbox.receive(1000 * _PATIENCE_S), Packet) and packet.is_payload:
         took.append(time.monotonic_ns() - packet.produced_ns)
     results.send(took)
     end.close()

@@ -1,4 +1,5 @@
-"""The supervisor of a simulated run: it notices deaths, lets processes and sessions in, and keeps what they record.
+"""The part of a supervisor that decides, in a run and in a simulation: it notices deaths, lets processes and sessions
+in, and keeps what they record.
 
 It drives one protocol of `Custody` at a time; what happens meanwhile waits for its turn. Who dies while it is waited
 for is not waited for any more.
@@ -11,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol as Interface
 
 from ..plan.plan import Plan
-from ..schedule.duty import Answer, Message
-from ..schedule.events import Event, Settlement
-from ..schedule.takeover import Answers, Custody, Protocol
+from .duty import Answer, Message
+from .events import Event, Settlement
+from .takeover import Answers, Custody, Protocol
 
 Task = Callable[[int], Protocol]
 """Begins a protocol, at an instant."""

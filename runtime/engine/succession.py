@@ -1,0 +1,208 @@
+"""Death and return of processes in a run: what `schedule/watcher` decides, done with real ones.
+
+A process whose ``on_crash`` is ``restart`` begins another life: the dead one's streams pass to their readers, which
+settle them as missing by time; the new life opens and warms its nodes meanwhile, is introduced to the others, and
+takes part from a unit on that all have agreed on. With ``bypass`` nothing follows after its streams have passed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from ..errors import WangraphError
+from ..observe.records import Note
+from ..plan.plan import Plan
+from ..schedule.duty import Answer, Begin, Go, Message, Order
+from ..schedule.events import Event
+from ..schedule.watcher import Watcher
+from .agreement import answers_in, encoded
+from .children import Child, Children
+from .control import Agree, HandOut, LeaveOut
+from .control import Begin as Origin
+from .engine import Observer
+
+
+class Succession:
+    """See the module.
+
+    Args:
+        plan: the checked graph.
+        children: the processes.
+        observer: takes records of what is settled here, and notes.
+        now_ns: nanoseconds after the origin.
+
+    Attributes:
+        is_open: the run has begun, and some process may die without ending it.
+    """
+
+    def __init__(self, plan: Plan, children: Children, observer: Observer, now_ns: Callable[[], int]) -> None:
+        self.is_open = False
+        self._plan, self._children, self._observer, self._now_ns = plan, children, observer, now_ns
+        self._watcher = Watcher(plan, self)
+        self._origin_ns = 0
+        self._is_ending = False
+        self._died: dict[str, deque[float]] = {name: deque() for name in plan.processes}
+        self._queued: set[str] = set()
+        self._asked: dict[str, tuple[int, int]] = {}
+        self._unanswered: list[str] = []
+        self._first_unit: dict[str, int] = {}
+
+    def open(self, origin_ns: int, limit: int | None) -> None:
+        """The run begins."""
+        self._origin_ns = origin_ns
+        if any(process.on_crash != "end" for process in self._plan.processes.values()):
+            self.is_open = True
+            self._watcher.custody.open(0, 0, limit)
+            for name in self._children.current:
+                self._keep_spare(name)
+
+    def record(self, events: Iterable[Event]) -> None:
+        """Take in what processes recorded."""
+        if self.is_open:
+            self._watcher.record(events)
+
+    def advance(self) -> None:
+        """Settle what nobody alive reads and time settles, and answer for those who have ended."""
+        if self.is_open:
+            while self._unanswered:
+                self._answer_for(self._unanswered.pop())
+            self._take(self._watcher.advance(self._now_ns()))
+
+    def survives(self, child: Child) -> bool:
+        """True if the run would go on without this life of a process."""
+        process = self._plan.processes[child.name]
+        if not self.is_open or process.on_crash == "end":
+            return False
+        if self._children.spares.get(child.name) is child:
+            return True
+        return process.on_crash == "bypass" or self._is_ending or self._n_recent(child.name) < process.restarts
+
+    def died(self, child: Child, why: WangraphError) -> None:
+        """A life has ended that the run can do without; its process has begun to reap it."""
+        child.is_finished = True
+        name, now = child.name, self._now_ns()
+        self._died[name].append(time.monotonic())
+        if self._children.spares.get(name) is child:
+            del self._children.spares[name]
+            self._note("warning", f"{why}; it was the spare life of process '{name}'")
+            if self._n_recent(name) < self._plan.processes[name].restarts:
+                self._keep_spare(name)
+            return
+        is_back = self._plan.processes[name].on_crash == "restart" and not self._is_ending
+        self._note("restart", f"{why}; {'it is started again' if is_back else 'the run goes on without it'}")
+        # a life that had not begun was never alive to the others
+        if name in self._watcher.custody.living:
+            self._watcher.notice(name, now)
+        if is_back:
+            self._children.start_next(name)
+            self.ready(self._children.current[name])
+        self.advance()
+
+    def ready(self, child: Child) -> None:
+        """A life is open and warm; it takes part as soon as it can, unless it is a spare one."""
+        name = child.name
+        is_next = child.life and child.is_ready and self._children.current[name] is child
+        if is_next and name not in self._queued and name not in self._watcher.custody.living:
+            self._queued.add(name)
+            self._watcher.let_in(name, self._now_ns())
+            self.advance()
+
+    def answered(self, child: Child, number: int, body: bytes) -> None:
+        """A process answers what it was asked."""
+        if self._children.current[child.name] is child:
+            self._asked.pop(child.name, None)
+            self._watcher.answer(child.name, number, answers_in(body), self._now_ns())
+            self.advance()
+
+    def finished(self, child: Child) -> None:
+        """A process has ended in order: the run comes to its end, and who has not begun has nothing left to do."""
+        if self.is_open:
+            self._abandon()
+            self._answer_for(child.name)
+            self.advance()
+
+    def stop(self) -> None:
+        """The run ends: nobody comes back any more."""
+        if self.is_open and not self._is_ending:
+            self._watcher.custody.stop(0, self._plan.clock.unit_at(max(0, self._now_ns())) + 1)
+            self._abandon()
+            self.advance()
+
+    def fence(self, streams: Sequence[str], generation: int, first_unit: int) -> None:
+        """A fence was raised: who begins later has to know of it."""
+        if self.is_open:
+            self._watcher.custody.fence(0, streams, generation, first_unit)
+
+    # What the watcher has done
+
+    def revive(self, process: str, now: int) -> None:
+        """Introduce the new life of a process to the others, and them to it. See `watcher.Post`."""
+        self._queued.discard(process)
+        child, living = self._children.current[process], self._watcher.custody.living
+        child.has_begun = True
+        for name, other in self._children.current.items():
+            if other is child:
+                continue
+            if name not in living:
+                self._children.send(process, LeaveOut(name))
+                continue
+            self._children.send(name, self._children.introduction(child))
+            if other.life:  # it may have come back after this one was set up
+                self._children.send(process, self._children.introduction(other))
+        self._children.send(process, Origin(self._origin_ns))
+
+    def tell(self, process: str, messages: Sequence[Message], number: int, now: int) -> None:
+        """See `watcher.Post`."""
+        self._asked[process] = (number, len(messages))
+        for message in messages:
+            if isinstance(message, Begin):
+                self._first_unit[process] = message.first_unit
+            elif isinstance(message, Go):
+                self._went(process)
+            elif isinstance(message, Order) and message.stream in self._children.taps:
+                self._children.send(process, HandOut(message.stream))
+        if self._children.current[process].is_finished:
+            self._unanswered.append(process)
+        else:
+            self._children.send(process, Agree(number), encoded(messages))
+
+    def _went(self, process: str) -> None:
+        self._children.hide_memory()
+        took_s = time.monotonic() - self._died[process][-1]
+        first = self._first_unit[process]
+        text = f"process '{process}': takes part again from unit {first} on, {took_s:.2f} s after its end"
+        self._note("restart", text)
+        self._keep_spare(process)
+
+    def _answer_for(self, process: str) -> None:
+        """A process that has ended in order knows of nothing that is still open."""
+        number, n_messages = self._asked.pop(process, (-1, 0))
+        nothing: list[Answer] = [{} for _ in range(n_messages)]
+        self._watcher.answer(process, number, nothing, self._now_ns())
+
+    def _abandon(self) -> None:
+        self._is_ending = True
+        for child in self._children:
+            if child.life and not child.has_begun and not child.is_finished:
+                child.is_finished = child.is_killed = True
+                child.launched.kill()
+
+    def _keep_spare(self, name: str) -> None:
+        process = self._plan.processes[name]
+        if process.standby and process.on_crash == "restart" and not self._is_ending:
+            self._children.start_spare(name)
+
+    def _n_recent(self, name: str) -> int:
+        died, window_s = self._died[name], self._plan.processes[name].restart_window_s
+        while died and died[0] < time.monotonic() - window_s:
+            died.popleft()
+        return len(died)
+
+    def _take(self, settled: Sequence[Event]) -> None:
+        if settled:
+            self._observer.take(list(settled))
+
+    def _note(self, kind: str, text: str) -> None:
+        self._observer.take([Note(max(0, self._now_ns()), "supervisor", kind, text)])

@@ -1,0 +1,145 @@
+"""Processes that die and come back in a real run: nothing is unaccounted, readers agree, and the run goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from restart_toys import Count, Play, mortal
+
+import wangraph
+from wangraph import Graph
+from wangraph.runtime.engine import supervisor as supervisor_module
+from wangraph.runtime.errors import GraphError, NodeError, ProcessLost, RunError
+from wangraph.runtime.packet import Validity
+from wangraph.runtime.schedule.events import Firing, Settlement
+
+HOW = {
+    "killed": "killed by SIGKILL while running node 'work', unit 8",
+    "exit": "ended with exit code 0 while running node 'work', unit 8",
+    "raises": "node 'work', unit 8: ValueError: the lens fell off",
+    "hangs": "node 'work', unit 8: computing since ",
+}
+
+
+def seen(path: Path) -> dict[int, str]:
+    return {int(unit): value for unit, value in (line.split() for line in path.read_text().splitlines())}
+
+
+def assert_accounted(result) -> None:
+    """Every unit of every stream has one outcome, without a gap from 0 to its end."""
+    by_stream: dict[str, Counter[int]] = {}
+    for event in result.log:
+        if isinstance(event, Settlement) and event.validity != Validity.END:
+            by_stream.setdefault(event.stream, Counter())[event.unit] += 1
+    for stream, units in by_stream.items():
+        assert set(units.values()) == {1}, f"{stream}: twice {[u for u, n in units.items() if n > 1]}"
+        assert sorted(units) == list(range(len(units))), f"{stream}: gaps"
+
+
+def notes(result, kind: str) -> list[str]:
+    return [note["text"] for note in result.summary["notes"] if note["kind"] == kind]
+
+
+@pytest.mark.parametrize("trouble", HOW)
+def test_a_process_that_crashes_is_started_again_and_every_unit_has_one_outcome(tmp_path, trouble):
+    result = wangraph.run(mortal(tmp_path, trouble, on_crash="restart"))
+    assert_accounted(result)
+    played, kept = seen(tmp_path / "play"), seen(tmp_path / "keep")
+    both = played.keys() & kept.keys()
+    assert {u: played[u] for u in both} == {u: kept[u] for u in both}, "two readers took in different outcomes"
+    assert all(value in ("-", str(unit)) for unit, value in played.items())
+    assert played[8] == "-", "the unit that it died in"
+    died, back = notes(result, "restart")
+    assert HOW[trouble] in died and died.endswith("it is started again")
+    first = int(back.removeprefix("process 'far': takes part again from unit ").split(" ")[0])
+    lives = {e.incarnation: e for e in result.log if isinstance(e, Firing) and e.node == "work"}
+    assert list(lives) == [0, 1] and lives[1].first > first > 8
+    assert result.summary["processes"]["far"]["restarts"] == 1
+
+
+def test_a_source_that_crashes_goes_on_at_the_unit_of_the_clock(tmp_path):
+    result = wangraph.run(mortal(tmp_path, who="count", on_crash="restart"))
+    assert_accounted(result)
+    played = seen(tmp_path / "play")
+    assert played[8] == "-" and played[max(played)] == str(max(played))
+
+
+def test_a_process_that_is_bypassed_leaves_its_units_missing_and_the_run_goes_on(tmp_path):
+    result = wangraph.run(mortal(tmp_path, on_crash="bypass", enough=0), units=40)
+    assert_accounted(result)
+    played = seen(tmp_path / "play")
+    assert set(played) == set(range(40))
+    assert {played[unit] for unit in range(9, 40)} == {"-"}
+    assert notes(result, "restart")[0].endswith("the run goes on without it")
+
+
+def test_a_process_that_crashes_too_often_ends_the_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "opened").unlink(missing_ok=True)
+    graph = mortal(tmp_path, "never open again", on_crash="restart", restarts=2)
+    with pytest.raises((ProcessLost, NodeError, RunError), match=r"work'.*no lens"):
+        wangraph.run(graph)
+
+
+def test_a_spare_life_takes_the_place_of_one_that_dies(tmp_path):
+    graph, pids = mortal(tmp_path, "", 30, on_crash="restart", standby=True), []
+
+    with wangraph.start(graph) as run:
+        for packet in run.packets("play.played"):
+            far = run.status()["processes"]["far"]["pid"]
+            if far not in pids:
+                pids.append(far)
+            if packet.unit == 30:
+                os.kill(far, signal.SIGKILL)
+    assert len(pids) == 2
+    assert_accounted(run.wait())
+
+
+def test_a_life_that_follows_has_the_live_parameters_as_they_were_set(tmp_path):
+    with wangraph.start(mortal(tmp_path, on_crash="restart"), paused=True) as run:
+        run.set("work", factor=3)
+        run.begin()
+        run.wait()
+    played = seen(tmp_path / "play")
+    assert played[max(played)] == str(3 * max(played))
+
+
+def test_a_stop_while_a_process_is_being_started_again_ends_the_run(tmp_path, monkeypatch):
+    run = wangraph.start(mortal(tmp_path, on_crash="restart", enough=0))
+    for packet in run.packets("play.played"):
+        if packet.unit > 8 and not packet.tensors:
+            break
+    run.stop()
+    result = run.wait()
+    assert_accounted(result)
+    assert seen(tmp_path / "play").keys() == set(range(len(seen(tmp_path / "play"))))
+
+
+def test_a_frozen_process_is_killed_and_started_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor_module, "SILENT_S", 0.7)
+    monkeypatch.setattr(supervisor_module, "SILENT_RESTART_S", 0.8)
+    with wangraph.start(mortal(tmp_path, "", 10, on_crash="restart")) as run:
+        for packet in run.packets("play.played"):
+            if packet.unit == 10:
+                os.kill(run.status()["processes"]["far"]["pid"], signal.SIGSTOP)
+    result = run.wait()
+    assert_accounted(result)
+    assert notes(result, "restart")[0].startswith("process 'far': no sign of life for ")
+
+
+def test_what_a_process_writes_would_be_begun_anew_and_is_refused(tmp_path):
+    graph = Graph("writes")
+    graph.process("far", on_crash="restart")
+    count = graph.add("count", Count)
+    graph.add("play", Play, process="far", inputs={"number": count["number"]}, params={"path": str(tmp_path / "out")})
+    expected = (
+        rf"node 'play': {tmp_path}/out: is written in process 'far', which is restarted when it crashes "
+        r"\(expected a process that is not: its next life would begin the file anew\), move the node to a process of "
+        r"its own$"
+    )
+    with pytest.raises(GraphError, match=expected):
+        graph.plan()
