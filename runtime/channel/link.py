@@ -38,7 +38,7 @@ class PeerFull(RunError):
 
 
 def local_address(run: str, process: str) -> str:
-    """Where the inbox of a process listens in a run on one machine; unique per run.
+    """Address of a process's inbox in a run on one machine; unique per run.
 
     Addresses are made by who starts the processes, and handed to them: nobody else knows how.
     """

@@ -38,10 +38,10 @@ def encoded(messages: Sequence[Message] | Sequence[Answer]) -> bytes:
 
 
 def messages_in(body: bytes) -> list[Message]:
-    """What `encoded` made of messages."""
+    """Messages that were `encoded`."""
     return _messages.decode(body)
 
 
 def answers_in(body: bytes) -> list[dict[str, Known]]:
-    """What `encoded` made of answers."""
+    """Answers that were `encoded`."""
     return _answers.decode(body)

@@ -150,7 +150,7 @@ class Children:
         )
 
     def introduction(self, child: Child) -> LetIn:
-        """What the others are told of a life that takes part from now on."""
+        """The message by which the others learn of a life that takes part from now on."""
         segment = self._segments.get(child.key)
         path = "" if segment is None else segment.path
         return LetIn(child.name, child.life, path, local_address(self._run, child.key))

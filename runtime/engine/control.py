@@ -257,7 +257,7 @@ class SupervisorEnd:
                 raise
 
     def receive(self, timeout_ms: int = 0) -> tuple[str, ToSupervisor, bytes] | None:
-        """Who sent the next message, the message, and the bytes that follow it; None when none came in time."""
+        """Sender of the next message, the message, and the bytes that follow it; None when none came in time."""
         if timeout_ms and not self._socket.poll(timeout_ms):
             return None
         try:

@@ -45,8 +45,8 @@ class Succession:
         self._is_ending = False
         self._died: dict[str, deque[float]] = {name: deque() for name in plan.processes}
         self._queued: set[str] = set()
-        self._asked: dict[str, tuple[int, int]] = {}
-        self._unanswered: list[str] = []
+        self._questions: dict[str, tuple[int, int]] = {}
+        self._without_answer: list[str] = []
         self._first_unit: dict[str, int] = {}
 
     def open(self, origin_ns: int, limit: int | None) -> None:
@@ -66,8 +66,8 @@ class Succession:
     def advance(self) -> None:
         """Settle what nobody alive reads and time settles, and answer for those who have ended."""
         if self.is_open:
-            while self._unanswered:
-                self._answer_for(self._unanswered.pop())
+            while self._without_answer:
+                self._answer_for(self._without_answer.pop())
             self._take(self._watcher.advance(self._now_ns()))
 
     def survives(self, child: Child) -> bool:
@@ -112,7 +112,7 @@ class Succession:
     def answered(self, child: Child, number: int, body: bytes) -> None:
         """A process answers what it was asked."""
         if self._children.current[child.name] is child:
-            self._asked.pop(child.name, None)
+            self._questions.pop(child.name, None)
             self._watcher.answer(child.name, number, answers_in(body), self._now_ns())
             self.advance()
 
@@ -155,7 +155,7 @@ class Succession:
 
     def tell(self, process: str, messages: Sequence[Message], number: int, now: int) -> None:
         """See `watcher.Post`."""
-        self._asked[process] = (number, len(messages))
+        self._questions[process] = (number, len(messages))
         for message in messages:
             if isinstance(message, Begin):
                 self._first_unit[process] = message.first_unit
@@ -164,7 +164,7 @@ class Succession:
             elif isinstance(message, Order) and message.stream in self._children.taps:
                 self._children.send(process, HandOut(message.stream))
         if self._children.current[process].is_finished:
-            self._unanswered.append(process)
+            self._without_answer.append(process)
         else:
             self._children.send(process, Agree(number), encoded(messages))
 
@@ -178,7 +178,7 @@ class Succession:
 
     def _answer_for(self, process: str) -> None:
         """A process that has ended in order knows of nothing that is still open."""
-        number, n_messages = self._asked.pop(process, (-1, 0))
+        number, n_messages = self._questions.pop(process, (-1, 0))
         nothing: list[Answer] = [{} for _ in range(n_messages)]
         self._watcher.answer(process, number, nothing, self._now_ns())
 
