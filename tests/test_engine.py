@@ -464,13 +464,13 @@ def test_a_stop_in_order_waits_for_whoever_moves(tmp_path, monkeypatch):
     collector = Collector(plan := looped(tmp_path / "out").plan(), Options())
     collector.engine = supervisor = Supervisor(plan, Options(), collector, commands)
     supervisor.stop()
-    supervisor._children["main"] = SimpleNamespace()
+    supervisor._children._known["main"] = SimpleNamespace()
     firing = Firing("digest", 3, 3, "step", 0, 0, 0, 0, None, "real")
     for _ in range(5):
         now += 9.0
         assert not supervisor._is_stuck()
-        supervisor._handle("main", Batch([firing], 0.0, 0.0))
-    supervisor._handle("main", Batch([], 0.0, 0.0))
+        supervisor._handle("main", Batch([firing], 0.0, 0.0), b"")
+    supervisor._handle("main", Batch([], 0.0, 0.0), b"")
     now += 10.1
     assert not supervisor._is_stuck(), "what was made may wait for as long as the latency"
     now += 0.1
