@@ -40,9 +40,10 @@ class Work(Node):
     factor: int = Param(1, live=True)
 
     def open(self, ctx):
-        if self.trouble == "never open again" and Path("opened").exists():
-            raise OSError("no lens")
-        Path("opened").touch()
+        if self.trouble == "never open again":
+            if Path("opened").exists():
+                raise OSError("no lens")
+            Path("opened").touch()
 
     def new_state(self):
         return {"n": 0}

@@ -79,7 +79,6 @@ def test_a_process_that_is_bypassed_leaves_its_units_missing_and_the_run_goes_on
 
 def test_a_process_that_crashes_too_often_ends_the_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "opened").unlink(missing_ok=True)
     graph = mortal(tmp_path, "never open again", on_crash="restart", restarts=2)
     with pytest.raises((ProcessLost, NodeError, RunError), match=r"work'.*no lens"):
         wangraph.run(graph)
