@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -19,7 +20,7 @@ from wangraph.runtime.plan.graph import Graph
 from wangraph.runtime.schedule.events import Firing
 from wangraph.runtime.schedule.log import DecisionLog
 from wangraph.runtime.schedule.scheduler import Scheduler
-from wangraph.tools.bench import clock, duplex, hop, model, overhead, recording, tracing
+from wangraph.tools.bench import clock, duplex, growth, hop, model, overhead, recording, tracing
 from wangraph.tools.bench.empty import WORD, empty_graph
 from wangraph.tools.bench.machine import kept_busy, machine_line
 from wangraph.tools.bench.overhead import SUPERVISOR, Sample, Samples, Slope, computed, slope
@@ -325,6 +326,7 @@ MEASURED = {
         }
     },
     "hop": {"us": {"774 KB": {"copy": FIGURES, "in_place": FIGURES}}},
+    "growth": {"units": 9, "processes": {"main": {"mb": 70.0, "bytes_per_unit": 12.0, "mb_per_hour": 0.3}}},
     "concealment": {"db": {"sine": {"continued": {"out": FIGURES, "back": FIGURES}}}},
 }
 
@@ -381,9 +383,35 @@ def test_an_unknown_benchmark_is_answered_with_the_known_ones():
     with pytest.raises(UserError) as error:
         CliRunner().invoke(command, ["klock"], catch_exceptions=False)
     assert str(error.value) == (
-        "bench: found 'klock' (available: agreement, cache, clock, concealment, duplex, faults, hop, live, model, overhead, prediction, recording, tracing); "
+        "bench: found 'klock' (available: agreement, cache, clock, concealment, duplex, faults, growth, hop, live, model, overhead, prediction, recording, tracing); "
         "did you mean 'clock'?"
     )
+
+
+def test_growth_is_the_slope_of_the_second_half_of_a_run():
+    sizes = [(k, 50_000_000 + 9_000 * min(k, 100) + 40 * k) for k in range(0, 400, 5)]
+    found = growth.growth(sizes)
+    assert found == {"mb": 50.9, "bytes_per_unit": 40.0, "mb_per_hour": 0.9}
+    assert growth.growth([(k, held + 300 * k) for k, held in sizes])["mb_per_hour"] > 5
+
+
+def test_a_run_that_is_too_short_shows_no_growth():
+    for sizes in ([], [(3, 10)], [(3, 10), (3, 12)]):
+        with pytest.raises(RunError) as error:
+            growth.growth(sizes)
+        n = len(sizes)
+        assert str(error.value) == (f"bench growth: found {n} sizes of a process (expected 2), measure for longer")
+
+
+def test_memory_of_this_process_is_read_and_that_of_none_is_none():
+    assert growth.resident_bytes(os.getpid()) > 1_000_000
+    assert growth.resident_bytes(2**30) is None
+
+
+def test_the_graph_whose_growth_is_measured_passes_the_check_in_two_processes(tmp_path):
+    plan = growth.graph(tmp_path).plan()
+    assert set(plan.processes) == {"camera", "main"}
+    assert plan.clock.period_ns == 20_000_000
 
 
 def test_help_tells_what_every_benchmark_measures():

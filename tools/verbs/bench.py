@@ -28,6 +28,7 @@ BENCHES: dict[str, str] = {
     "cache": "The cache against a plain implementation, and the memory that it takes.",
     "concealment": "Sound around a lost unit: how loud the clicks are at its borders.",
     "faults": "Faults of some fifty kinds, done to runs: what is named, what is lost, what is left.",
+    "growth": "Memory that every process of a run gains in an hour.",
     "live": "Talking with a served graph: what the way adds, and what a visitor costs.",
     "hop": "From one process to the other through shared memory.",
 }
