@@ -88,7 +88,7 @@ def test_a_run_that_kept_its_promises_broke_none(ran):
     [
         (lambda trial: setattr(trial, "exit_code", 1), "exit 1 (expected 0)"),
         (lambda trial: setattr(trial, "exit_code", None), "exit never (expected 0)"),
-        (lambda trial: trial.left.append("process 7"), "left process 7"),
+        (lambda trial: trial.left.append("process 7"), "left a process"),
         (lambda trial: (trial.folder / "out.mp4").unlink(), "the file does not play"),
         (lambda trial: (trial.folder / "out.mp4").write_bytes(b"no film"), "the file does not play"),
         (lambda trial: _lose_units(trial.folder / "run.trace"), "1 units without account"),

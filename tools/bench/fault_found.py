@@ -69,7 +69,7 @@ def _broken(kind: Kind, result: Found) -> list[str]:
     if result["unaccounted"]:
         broken.append(f"{result['unaccounted']} units without account")
     if result["left"]:
-        broken.append(f"left {', '.join(result['left'])}")
+        broken.append(f"left a {' and a '.join(sorted({text.rpartition(' ')[0] for text in result['left']}))}")
     if not result["plays"]:
         broken.append("the file does not play")
     elif result["short"] > kind.may_lose:

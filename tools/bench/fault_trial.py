@@ -17,7 +17,7 @@ from typing import Any
 from ...runtime.observe.run_file import runs_folder
 from .fault_kinds import Deed, FullDisk, Inject, Kind, Signal
 
-PATIENCE_S = 60.0
+START_S, END_S = 60.0, 40.0
 """How long a run may take to start, and how much longer than its media to end: beyond, it is killed."""
 
 GRACE_S = 3.0
@@ -65,7 +65,7 @@ def harmed(kind: Kind, folder: Path, units: int, unit: int, period_s: float) -> 
     follower = _Follower(folder / "run.trace", trial)
     try:
         _strike_from_outside(kind, run, follower, (unit + 0.5) * period_s)
-        _wait(run, follower, units * period_s + PATIENCE_S)
+        _wait(run, follower, units * period_s + END_S)
     finally:
         trial.exit_code = run.poll()
         trial.ended_s = time.monotonic()
@@ -161,7 +161,7 @@ def _strike_from_outside(kind: Kind, run: subprocess.Popen[bytes], follower: _Fo
     def has_come() -> bool:
         return trial.origin_s is not None and time.monotonic() >= trial.origin_s + at_s
 
-    _until(has_come, run, follower, PATIENCE_S)
+    _until(has_come, run, follower, START_S)
     if run.poll() is not None or not has_come():
         return
     trial.struck_s = time.monotonic()
