@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 
@@ -22,7 +23,8 @@ class Lane:
     """Opens its nodes, runs what `give` hands to it, closes them; all in its own thread.
 
     Attributes:
-        doing: in words, what its thread does besides the calls of the scheduler and closing its nodes; empty: nothing.
+        doing: in words, what its thread does besides the calls of the scheduler; empty: nothing.
+        closing_at: when it began to close the node that it closes, on the monotonic clock; None while it closes none.
 
     Args:
         name: ``process/lane``.
@@ -53,6 +55,7 @@ class Lane:
         self.bodies = bodies
         self.is_idle = False
         self.doing = ""
+        self.closing_at: float | None = None
         self._calls = calls
         self._lock = lock
         self._given: SimpleQueue[Fire | Callable[[], None] | None] = SimpleQueue()
@@ -102,11 +105,13 @@ class Lane:
         self._calls.end(self.name)
         self.doing = ""
         # every one of them, also after a failure: a file that is not closed does not play
-        for body in self.bodies.values():
+        for name, body in self.bodies.items():
+            self.doing, self.closing_at = f"node '{name}': being closed", time.monotonic()
             try:
                 body.close()
             except BaseException as error:
                 self._fail(error)
+        self.doing, self.closing_at = "", None
 
     def _fail(self, error: BaseException) -> None:
         _log.debug("%s: a node failed", self.name, exc_info=error)  # only its text reaches the supervisor

@@ -18,6 +18,9 @@ LEAVE_S = 1.0
 """How long a call may still go on when its lane is to end: longer than a unit takes, and soon enough for whoever
 pressed Ctrl-C. A long unit, or a large budget, gives a body more time."""
 
+CLOSE_S = 10.0
+"""How long a node may take to close: a film or a recording writes what it still holds."""
+
 
 class Leaving:
     """The lanes of a process that is told to end.
@@ -68,6 +71,8 @@ class Leaving:
 
     def _is_left(self, lane: Lane, since_s: float) -> bool:
         """True if a lane is in a call that has gone on for too long since that instant of the monotonic clock."""
+        if (closing_at := lane.closing_at) is not None:
+            return time.monotonic() - closing_at > CLOSE_S
         call, waited_s = self._call_of(lane), time.monotonic() - since_s
         if call is None:
             return bool(lane.doing) and waited_s > LEAVE_S
