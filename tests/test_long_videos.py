@@ -1,6 +1,8 @@
 """Videos of any length: the index that is kept on disk, and files that are begun anew."""
 
 import ctypes
+import errno
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -89,6 +91,26 @@ def test_a_video_cut_before_its_last_write_plays_as_the_fragments_it_was(tmp_pat
     assert boxes(path)[-1] == "moov"
     assert "moof" in boxes(path)
     assert read_timecodes(path) == list(range(52))
+
+
+@pytest.mark.parametrize("n_writes", [0, 7])
+def test_a_disk_too_full_for_the_index_ends_the_video_and_what_was_written_plays(tmp_path, monkeypatch, n_writes):
+    path, left, write_at = tmp_path / "a.mp4", iter(range(n_writes)), mp4_index.os.pwrite
+
+    def almost_full(fd, data, at):
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_at(fd, data[: len(data) // 2 + 1], at)  # some of it, as a disk that is nearly full does
+
+    monkeypatch.setattr(mp4_index.os, "pwrite", almost_full)
+    with pytest.raises(MediaError) as caught:
+        write(path, 40)
+    assert str(caught.value) == (
+        f"sink.mp4: {path}: No space left on device (expected a file that can be written), free some space"
+    )
+    found = read_timecodes(path)
+    assert found == list(range(len(found)))
+    assert len(found) >= 4
 
 
 def test_any_moment_of_a_closed_video_can_be_gone_to(tmp_path):

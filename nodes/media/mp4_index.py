@@ -48,6 +48,7 @@ class FragmentIndex:
         self._seen = 0
         self._moov_at: int | None = None
         self._spools: dict[int, BinaryIO] = {}
+        self._spooled: dict[int, int] = {}
 
     def collect(self) -> None:
         """Read what has been completed since the last call.
@@ -81,11 +82,8 @@ class FragmentIndex:
         length, _ = self._head(self._moov_at)
         moov = os.pread(self._fd, length, self._moov_at)
         end = self._seen
-        data = memoryview(_with_samples(moov, {track: self._samples(track) for track in self._spools}))
-        written = 0
-        while written < len(data):
-            written += os.pwrite(self._fd, data[written:], end + written)
-        os.pwrite(self._fd, struct.pack(">I4sQ", 1, b"mdat", end - self._moov_at), self._moov_at)
+        _put(self._fd, _with_samples(moov, {track: self._samples(track) for track in self._spools}), end)
+        _put(self._fd, struct.pack(">I4sQ", 1, b"mdat", end - self._moov_at), self._moov_at)
 
     def close(self) -> None:
         """Drop what was spooled."""
@@ -105,16 +103,26 @@ class FragmentIndex:
             if kind == b"traf":
                 track, samples = _samples_of(at, traf)
                 if track not in self._spools:
-                    self._spools[track] = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
-                self._spools[track].write(samples.tobytes())
+                    # unbuffered: what waits to be written would be tried again when a full disk made it be closed
+                    self._spools[track] = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
+                    self._spooled[track] = 0
+                data = samples.tobytes()
+                _put(self._spools[track].fileno(), data, self._spooled[track])
+                self._spooled[track] += len(data)
 
     def _samples(self, track: int) -> NDArray[np.void]:
-        spool = self._spools[track]
-        spool.flush()
-        if not spool.tell():
+        if not self._spooled[track]:
             return np.empty(0, SAMPLE)
         # mapped, and not read: of a day they are larger than what the rest of the process needs
-        return np.memmap(spool, SAMPLE, "r")
+        return np.memmap(self._spools[track], SAMPLE, "r")
+
+
+def _put(fd: int, data: bytes, at: int) -> None:
+    """Write all of the bytes at an offset."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, at)
+        view, at = view[written:], at + written
 
 
 def _boxes(box: bytes) -> Iterator[tuple[bytes, bytes]]:
