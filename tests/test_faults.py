@@ -50,11 +50,25 @@ def duplex(tmp_path: Path, **sets: object) -> Run:
 
 @pytest.mark.slow
 def test_the_mp4_plays_after_another_process_was_killed(tmp_path):
-    run = duplex(tmp_path)
+    run = duplex(tmp_path, **{"processes.performer.on_crash": "end"})
     run.collector.watcher = Killer("performer", signal.SIGKILL, 12)
     with pytest.raises(ProcessLost, match=r"^process 'performer' \(pid \d+\): killed by SIGKILL while running "):
         run.start().wait()
     assert pictures(tmp_path / "out.mp4") >= 4 * 10
+
+
+@pytest.mark.slow
+def test_the_agent_answers_again_after_its_performer_was_killed(tmp_path):
+    run = duplex(tmp_path, **{"user.loop": True})
+    run.collector.watcher = Killer("performer", signal.SIGKILL, 12)
+    answers = []
+    with run.start():
+        for packet in run.packets("perform.video"):
+            answers += [packet.unit] if packet.tensors and packet.incarnation else []
+            if len(answers) == 5:
+                run.stop()
+    assert len(answers) >= 5, "its past came back with the thinker's log"
+    assert pictures(tmp_path / "out.mp4") == 4 * run.summary["units"]
 
 
 @pytest.mark.slow

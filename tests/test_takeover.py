@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from unittest import mock
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -483,3 +484,18 @@ def test_a_window_keeps_what_settled_lately_and_measures_that_from_the_newest_se
     for _ in range(2):
         window.forget(6)
         assert sorted(window.kept) == [4, 5]
+
+
+@pytest.mark.parametrize("n_readers", [1, 2])
+def test_what_is_kept_for_others_holds_no_shared_memory_and_the_last_real_unit_stays_whole(n_readers):
+    stream = dataclasses.replace(shared_stream().streams["work.out"], readers=("player", "keeper")[:n_readers])
+    window, lent = StreamWindow(stream, holds=True, keep_ns=8 * T), np.ones(3)
+    for unit in range(6):
+        window.settle(replace(settled(unit).packet, tensors={"": lent}), unit * T)
+        window.forget(unit)
+    kept = {unit: found.packet.tensors for unit, found in window.kept.items()}
+    assert kept.pop(5)[""] is lent, "it is still needed"
+    assert list(kept) == [0, 1, 2, 3, 4]
+    assert [bool(tensors) for tensors in kept.values()] == [False] * 4 + [n_readers == 2]
+    assert all(tensor is not lent for tensors in kept.values() for tensor in tensors.values())
+    assert window.last_real_before(5).tensors[""] is lent

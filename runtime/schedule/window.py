@@ -77,7 +77,7 @@ class StreamWindow:
         self._newest_ns = 0
         self._holds = holds
         self._held: Packet | None = None
-        self._held_unit = first_unit
+        self._held_unit = self._needed_from = first_unit
         # what nobody else reads, nobody else can lack
         self._keeps_payloads = len(plan.readers) > 1
         self._copied_unit = first_unit - 1
@@ -146,7 +146,9 @@ class StreamWindow:
 
     def last_real_before(self, unit: int) -> Packet | None:
         """Packet that ``late: hold`` shows: the newest real packet older than ``unit``."""
-        older = [u for u, s in self._units.items() if u < unit and s.packet.validity is Validity.REAL]
+        # below what is needed, outcomes are kept without their payloads
+        first = self._needed_from
+        older = [u for u, s in self._units.items() if first <= u < unit and s.packet.validity is Validity.REAL]
         return self._units[max(older)].packet if older else self._held
 
     def forget(self, below: int) -> None:
@@ -155,6 +157,7 @@ class StreamWindow:
         What settled lately stays for those who lack it, should its decider die: measured from the newest settlement
         and not from now, for after a death nothing settles, and what has to be handed over must not run out meanwhile.
         """
+        self._needed_from = max(self._needed_from, below)
         until_ns = self._newest_ns - self._keep_ns
         for unit in [u for u in self._units if u < below]:
             settled = self._units[unit]
