@@ -7,7 +7,7 @@ import { Sound } from "./sound.js";
 const PICTURES_BYTES = 60_000; // unsent: pictures are left out, sound is not
 const SOUND_BYTES = 400_000; // unsent: the network stands still
 const DECODING = 2; // pictures at once
-const HELD_MS = 40; // of sound, usually: pictures wait only for what it is held longer
+const HELD_MS = 20; // of sound, usually: pictures wait only for what it is held longer
 
 // `on`: silent() when a click is needed for sound, soundless() where there can be none.
 export class SocketCarrier {
