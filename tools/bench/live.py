@@ -75,6 +75,8 @@ INTERRUPT_S = 2.0
 WARM_VISITS = 5
 """Visits before memory is compared: pools fill in them."""
 
+VISITS = WARM_VISITS + 30
+
 COMPARED_VISITS = 10
 """First and last visits whose medians are compared: memory after a visit depends on how far its end has come."""
 
@@ -107,7 +109,7 @@ _FIGURES = (
 
 
 def run(rounds: int = ROUNDS, seconds: float = SECONDS, on_round: OnRound = ignored) -> Report:
-    """Visit a server for so many seconds in each way, interrupt it, and come and go once every two seconds of them.
+    """Visit a server for so many seconds in each way, interrupt it, and come and go `VISITS` times.
 
     Returns:
         Per round ``{"ways": {name: figures}}``, by the keys of `_FIGURES`: numbers, ``{"p50", "p95", ...}`` or None.
@@ -115,16 +117,15 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS, on_round: OnRound = igno
     Raises:
         WangraphError: the server does not start, or a visit fails.
     """
-    visits = max(WARM_VISITS + 1, int(seconds / 2))
     size = f"{SIZE[0]}x{SIZE[1]}"
     parameters = {
         "size": size,
         "owed_ms": OWED_MS,
         "seconds": seconds,
-        "visits": visits,
+        "visits": VISITS,
         "chromium": live_page.browser(),
     }
-    return report("live", AIM, parameters, rounds, lambda: measure(seconds, visits), rank, on_round)
+    return report("live", AIM, parameters, rounds, lambda: measure(seconds, VISITS), rank, on_round)
 
 
 def measure(seconds: float, visits: int) -> Round:
