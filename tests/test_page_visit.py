@@ -118,7 +118,7 @@ def test_the_cameras_pictures_and_the_microphones_sound_reach_the_server(window,
     picture = server.wait_for(Media, lambda m: m.kind == JPEG and m.unit == 10)
     assert picture.data[:2] == b"\xff\xd8"
     sound = server.wait_for(Media, lambda m: m.kind == AUDIO and m.unit == 20)
-    assert len(sound.data) == 2 * 320
+    assert len(sound.data) == 2 * 128, "8 ms"
     assert server.wait_for(Media, lambda m: m.kind == AUDIO and any(m.data))
 
 
@@ -151,7 +151,7 @@ def test_a_muted_microphone_sends_nothing(window, server):
     server.wait_for(protocol.Devices, lambda m: m.microphone == "off")
     server.forget()
     server.wait_for(Media, lambda m: m.kind == JPEG and m.unit > 30)
-    assert server.count(Media, lambda m: m.kind == AUDIO) <= 2
+    assert server.count(Media, lambda m: m.kind == AUDIO) <= 5
 
 
 def test_a_visitor_who_allows_no_devices_still_talks_by_text(window, server):
