@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import re
 import shlex
 import subprocess
@@ -187,6 +188,21 @@ def test_the_laws_and_the_code_that_the_documents_name_exist():
     for path, symbol in re.findall(r"`((?:\w+/)+\w+\.py)(?::(\w+))?`", page):
         text = (ROOT / path).read_text()
         assert not symbol or re.search(rf"(def|class) {symbol}\b", text), f"{path}:{symbol}"
+
+
+def test_every_promise_has_a_test_that_exists_and_rows_that_were_measured():
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    rows = re.findall(r"^\| ([A-Z][^|]+) \| ([^|]+) \| ([^|]+) \|$", page, re.MULTILINE)
+    measured = {line.split()[0] for line in re.search(r"```console\n(.*?)```", page, re.DOTALL)[1].splitlines() if line}
+    assert len(rows) >= 10
+    for promise, tests, kinds in rows:
+        named = re.findall(r"\((\.\./tests/\w+\.py)\) `(test_\w+)`", tests)
+        assert named, promise
+        for path, test in named:
+            assert f"def {test}(" in (ROOT / "docs" / path).read_text(), f"{path}: {test}"
+        if not kinds.startswith("column"):
+            for pattern in re.findall(r"`([^`]+)`", kinds):
+                assert fnmatch.filter(measured, pattern), f"{promise}: {pattern} was not measured"
 
 
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if d.suffix == ".md"], ids=lambda path: path.name)

@@ -71,7 +71,8 @@ def do_harm(fault: Fault) -> None:
     elif fault.kind == "stop":
         if fault.time_ns:
             _resume_after(fault.time_ns)
-        os.kill(os.getpid(), signal.SIGSTOP)
+        # to this thread: sent to the process, another one may take it, and this call would still come to its end
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
     elif fault.kind == "freeze-gil":
         # PyDLL and not CDLL: it calls with the interpreter held
         ctypes.PyDLL(None).usleep(ctypes.c_uint(round(seconds * 1e6)))
