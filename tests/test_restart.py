@@ -13,7 +13,9 @@ from restart_toys import Count, Play, mortal
 import wangraph
 from wangraph import Graph
 from wangraph.runtime.engine import supervisor as supervisor_module
-from wangraph.runtime.errors import GraphError, NodeError, ProcessLost, RunError
+from wangraph.runtime.errors import GraphError, NodeError, ProcessLost, RunError, UserError
+from wangraph.runtime.observe.explain import explain
+from wangraph.runtime.observe.history import read_history
 from wangraph.runtime.packet import Validity
 from wangraph.runtime.schedule.events import Firing, Settlement
 
@@ -53,7 +55,7 @@ def test_a_process_that_crashes_is_started_again_and_every_unit_has_one_outcome(
     assert {u: played[u] for u in both} == {u: kept[u] for u in both}, "two readers took in different outcomes"
     assert all(value in ("-", str(unit)) for unit, value in played.items())
     assert played[8] == "-", "the unit that it died in"
-    died, back = notes(result, "restart")
+    (died,), (back,) = notes(result, "died"), notes(result, "back")
     assert HOW[trouble] in died and died.endswith("it is started again")
     first = int(back.removeprefix("process 'far': takes part again from unit ").split(" ")[0])
     lives = {e.incarnation: e for e in result.log if isinstance(e, Firing) and e.node == "work"}
@@ -74,7 +76,7 @@ def test_a_process_that_is_bypassed_leaves_its_units_missing_and_the_run_goes_on
     played = seen(tmp_path / "play")
     assert set(played) == set(range(40))
     assert {played[unit] for unit in range(9, 40)} == {"-"}
-    assert notes(result, "restart")[0].endswith("the run goes on without it")
+    assert notes(result, "died")[0].endswith("the run goes on without it")
 
 
 def test_a_process_that_crashes_too_often_ends_the_run(tmp_path, monkeypatch):
@@ -127,7 +129,7 @@ def test_a_frozen_process_is_killed_and_started_again(tmp_path, monkeypatch):
                 os.kill(run.status()["processes"]["far"]["pid"], signal.SIGSTOP)
     result = run.wait()
     assert_accounted(result)
-    assert notes(result, "restart")[0].startswith("process 'far': no sign of life for ")
+    assert notes(result, "died")[0].startswith("process 'far': no sign of life for ")
 
 
 def test_what_a_process_writes_would_be_begun_anew_and_is_refused(tmp_path):
@@ -142,3 +144,21 @@ def test_what_a_process_writes_would_be_begun_anew_and_is_refused(tmp_path):
     )
     with pytest.raises(GraphError, match=expected):
         graph.plan()
+
+
+def test_a_miss_while_a_process_is_gone_is_put_down_to_its_death(tmp_path):
+    trace = tmp_path / "run.trace"
+    wangraph.run(mortal(tmp_path, on_crash="restart"), trace=trace)
+    history = read_history(trace)
+    for unit in (8, 9):
+        assert explain(history, unit).culprits[0].text.startswith("process 'far' was gone since ")
+
+
+def test_a_log_with_a_death_in_it_cannot_be_followed(tmp_path):
+    result = wangraph.run(mortal(tmp_path, on_crash="restart"))
+    expected = (
+        r"^log: found the log of a run in which a process died \(expected one in which none did: what it decided last "
+        r"is lost\), run the graph anew$"
+    )
+    with pytest.raises(UserError, match=expected):
+        wangraph.run(mortal(tmp_path, ""), log=result.log)

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import WangraphError
+from ..observe.absence import BACK, DIED
 from ..observe.records import Note
 from ..plan.plan import Plan
 from ..schedule.duty import Answer, Begin, Go, Message, Order
@@ -86,12 +87,12 @@ class Succession:
         self._died[name].append(time.monotonic())
         if self._children.spares.get(name) is child:
             del self._children.spares[name]
-            self._note("warning", f"{why}; it was the spare life of process '{name}'")
+            self._note(name, "warning", f"{why}; it was the spare life of process '{name}'")
             if self._n_recent(name) < self._plan.processes[name].restarts:
                 self._keep_spare(name)
             return
         is_back = self._plan.processes[name].on_crash == "restart" and not self._is_ending
-        self._note("restart", f"{why}; {'it is started again' if is_back else 'the run goes on without it'}")
+        self._note(name, DIED, f"{why}; {'it is started again' if is_back else 'the run goes on without it'}")
         # a life that had not begun was never alive to the others
         if name in self._watcher.custody.living:
             self._watcher.notice(name, now)
@@ -173,7 +174,7 @@ class Succession:
         took_s = time.monotonic() - self._died[process][-1]
         first = self._first_unit[process]
         text = f"process '{process}': takes part again from unit {first} on, {took_s:.2f} s after its end"
-        self._note("restart", text)
+        self._note(process, BACK, text)
         self._keep_spare(process)
 
     def _answer_for(self, process: str) -> None:
@@ -204,5 +205,5 @@ class Succession:
         if settled:
             self._observer.take(list(settled))
 
-    def _note(self, kind: str, text: str) -> None:
-        self._observer.take([Note(max(0, self._now_ns()), "supervisor", kind, text)])
+    def _note(self, process: str, kind: str, text: str) -> None:
+        self._observer.take([Note(max(0, self._now_ns()), process, kind, text)])

@@ -62,6 +62,7 @@ def make_replay(recording: Recording, plan: Plan, start: str | None = None) -> R
     _check_shapes(recording, plan, needed)
     fed = _with_playback(recording, plan, replaced, needed)
     different = difference(recording.plan, fed, replaced)
+    different = different or _lost_decisions(recording)
     log = None if different else _followed(recording, fed)
     played = tuple(name for name in fed.nodes if name in replaced)
     return Replay(fed, played, log, different)
@@ -186,6 +187,12 @@ def _with_readers(stream: StreamPlan, nodes: Mapping[str, NodePlan]) -> StreamPl
 
 
 # The decision log
+
+
+def _lost_decisions(recording: Recording) -> str:
+    """Reason why a log is not whole; empty where it is."""
+    later = next((event for event in recording.log if event.incarnation), None)
+    return "" if later is None else "a process died in the recorded run, and what it decided last is lost"
 
 
 def _followed(recording: Recording, plan: Plan) -> tuple[Event, ...]:

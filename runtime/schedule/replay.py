@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from ..errors import UserError
 from ..packet import Packet, Validity
 from ..plan.plan import NodePlan, Plan
 from .decide import Fire
@@ -49,6 +50,11 @@ class ReplayScheduler(Scheduler):
         for event in log:
             if event.session != session:
                 continue
+            if event.incarnation:
+                raise UserError(
+                    "log: found the log of a run in which a process died (expected one in which none did: what it "
+                    "decided last is lost), run the graph anew"
+                )
             if isinstance(event, Firing) and event.node in self._firings:
                 self._firings[event.node].append(event)
             elif isinstance(event, Settlement):
