@@ -218,7 +218,9 @@ def test_a_stall_is_found_among_costs_that_spread(node, unit, stall_ms, seed):
 
 def test_a_culprit_is_told_with_every_link_between_it_and_the_miss():
     (culprit,) = explain(history("think: stall=300ms at=9"), 9).culprits
-    assert culprit.text == "think computed 340.0 ms (usually 40.0) on unit 9 (injected: node 'think', unit 9: stall=300ms)"
+    assert (
+        culprit.text == "think computed 340.0 ms (usually 40.0) on unit 9 (injected: node 'think', unit 9: stall=300ms)"
+    )
     assert culprit.because[0] == "play got no a of unit 9 from show.out"
     assert culprit.because[-1] in ("act waited for think.out", "act got no a of unit 9 from think.out")
 
@@ -320,7 +322,9 @@ def test_without_options_every_miss_is_explained(tmp_path):
     text = call("explain", str(write(tmp_path / "t.trace", plan, run.records)))
     assert text.splitlines()[0] == "agent: 20 units, 2 missed; model latency usually 105.0 ms, due 200 ms"
     assert text.splitlines()[1] == "  injected at 1653 ms: node 'act', unit 9: stall=300ms"
-    assert "  missed: act computed 330.0 ms (usually 30.0) on unit 9 (injected: node 'act', unit 9: stall=300ms)" in text
+    assert (
+        "  missed: act computed 330.0 ms (usually 30.0) on unit 9 (injected: node 'act', unit 9: stall=300ms)" in text
+    )
     assert "unit 9" in text and "most of what is unusual: act: computes" in text
 
 
