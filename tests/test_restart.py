@@ -6,6 +6,7 @@ import os
 import signal
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from restart_toys import Count, Play, mortal
@@ -13,6 +14,11 @@ from restart_toys import Count, Play, mortal
 import wangraph
 from wangraph import Graph
 from wangraph.runtime.engine import supervisor as supervisor_module
+from wangraph.runtime.engine.children import Child
+from wangraph.runtime.engine.commands import Commands
+from wangraph.runtime.engine.options import Options
+from wangraph.runtime.engine.run import Run
+from wangraph.runtime.engine.supervisor import Supervisor
 from wangraph.runtime.errors import GraphError, NodeError, ProcessLost, RunError, UserError
 from wangraph.runtime.observe.explain import explain
 from wangraph.runtime.observe.history import read_history
@@ -130,6 +136,32 @@ def test_a_frozen_process_is_killed_and_started_again(tmp_path, monkeypatch):
     result = run.wait()
     assert_accounted(result)
     assert notes(result, "died")[0].startswith("process 'far': no sign of life for ")
+
+
+def test_a_frozen_process_without_which_nothing_goes_on_ends_the_run(tmp_path):
+    expected = r"^process 'far': no sign of life for \d\.\d s; .* \(expected to report several times a second\), is it stopped\?$"
+    with pytest.raises(RunError, match=expected), wangraph.start(mortal(tmp_path, "", 10, enough=0)) as run:
+        for packet in run.packets("play.played"):
+            if packet.unit == 10:
+                os.kill(run.status()["processes"]["far"]["pid"], signal.SIGSTOP)
+        run.wait()
+
+
+def test_a_supervisor_that_was_paused_itself_blames_nobody(monkeypatch, tmp_path):
+    now = 1000.0
+    monkeypatch.setattr(supervisor_module.time, "monotonic", lambda: now)
+    run = Run(mortal(tmp_path).plan(), Options())
+    taken: list[object] = []
+    observer = SimpleNamespace(take=taken.extend)
+    supervisor = Supervisor(run.plan, run.options, observer, Commands())
+    child = Child("far", 0, SimpleNamespace())
+    child.is_ready = child.has_begun = True
+    supervisor._children.current["far"] = child
+    for pause_s, told in ((20.0, 0), (0.2, 0), (0.2, 1)):
+        now += pause_s
+        supervisor._check_signs()
+        assert len(taken) == told
+    supervisor._context.destroy(0)
 
 
 def test_what_a_process_writes_would_be_begun_anew_and_is_refused(tmp_path):

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import groupby
 
 import numpy as np
 
@@ -47,16 +46,13 @@ from .initial import initial_packets
 from .lane import Lane
 from .leaving import Leaving
 from .membership import Membership
+from .sending import Outgoing, Sending
 from .stalls import StallWatch, statuses
 from .system import sharpen_timers, usage
 from .taps import TapSender
 
 HostMessage = Opening | NodeRequest | Failed
 """What a process sends as it happens; the rest goes with its batches."""
-
-Outgoing = tuple[list[Packet], list[Packet], int]
-"""What a turn of the scheduler sends: packets to their readers, and outcomes that it decided in the place of a dead
-process to the other readers; and in which life it does."""
 
 
 class ProcessHost:
@@ -81,7 +77,6 @@ class ProcessHost:
         self._listener: threading.Thread | None = None
         self._timer: threading.Thread | None = None
         self._noticed: list[Transfer | Note | Unfinished] = []
-        self._copied: set[str] = set()
         self._watched_until = 0.0
         self._setup = setup
         self._taps: TapSender | None = None
@@ -93,7 +88,8 @@ class ProcessHost:
         }
         self._calls = CallBoard(self.plan, setup.calls)
         self._endpoint = Endpoint(self.plan, self.process, setup.segments, setup.addresses, setup.lives)
-        self._publisher = make_publisher(self._endpoint.publisher, self.plan, setup.faults, self._notice)
+        publisher = make_publisher(self._endpoint.publisher, self.plan, setup.faults, self._notice)
+        self._sending = Sending(self.plan, self.process, self._endpoint, publisher, self._notice)
         self._lanes = {name: self._lane(name) for name in dict.fromkeys(lane_of(b.plan) for b in self._bodies.values())}
         self.leaving = Leaving(self.plan, self._lanes.values(), self._lock, self._now)
         self._opened: set[str] = set()
@@ -128,14 +124,14 @@ class ProcessHost:
         self._timer.start()
         with self._lock:
             outgoing = self._turn()
-        self._send(outgoing)
+        self._sending.send(outgoing)
 
     def agree(self, messages: Sequence[duty.Message]) -> list[duty.Answer]:
         """Do what is said after a death, or for a return; gives what is asked."""
         with self._lock:
             answers = [self._answer(message) for message in messages]
             outgoing = self._turn()
-        self._send(outgoing)
+        self._sending.send(outgoing)
         return answers
 
     def let_in(self, message: LetIn) -> None:
@@ -158,7 +154,7 @@ class ProcessHost:
             if at_once:
                 self._leave()
             outgoing = self._turn()
-        self._send(outgoing)
+        self._sending.send(outgoing)
 
     def fence(self, fence: RaiseFence) -> None:
         """Raise a fence here."""
@@ -311,7 +307,7 @@ class ProcessHost:
             self._scheduler.finish(fire, result, self._now())
             lane.is_idle = True
             outgoing = self._turn()
-        self._send(outgoing)
+        self._sending.send(outgoing)
 
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, WangraphError):
@@ -338,7 +334,7 @@ class ProcessHost:
                 if self._leaving:
                     return
                 outgoing = self._turn()
-            self._send(outgoing)
+            self._sending.send(outgoing)
 
     def _listen(self) -> None:
         """Take packets from other processes as they come."""
@@ -369,7 +365,7 @@ class ProcessHost:
                     )  # fmt: skip
                 self._membership.arrive(packet, now)
             outgoing = self._turn()
-        self._send(outgoing)
+        self._sending.send(outgoing)
 
     def _guarded(self, live: Callable[[], None]) -> Callable[[], None]:
         """A thread's body whose failure ends the run instead of only the thread."""
@@ -408,12 +404,9 @@ class ProcessHost:
             self._wake()
 
     def _turn(self) -> Outgoing:
-        """Hand out what can run, and take what is to be sent."""
+        """Hand out what can run; gives what is to be sent, without the lock."""
         self._dispatch()
-        scheduler = self._scheduler
-        if scheduler is None:
-            return [], [], 0
-        return scheduler.take_outgoing(), scheduler.take_handed(), scheduler.incarnation
+        return Outgoing.of(self._scheduler)
 
     def _answer(self, message: duty.Message) -> duty.Answer:
         if isinstance(message, duty.Bury):
@@ -443,35 +436,6 @@ class ProcessHost:
         for lane in self._lanes.values():
             lane.leave()
         self._alarm.notify_all()
-
-    # Without the lock
-
-    def _send(self, outgoing: Outgoing) -> None:
-        packets, handed, incarnation = outgoing
-        for packet in handed:
-            others = [reader for reader in self.plan.streams[packet.stream].readers if reader != self.process]
-            self._endpoint.publisher.hand(Handed(packet, self.process, incarnation), others)
-        for readers, several in groupby(packets, lambda packet: self.plan.streams[packet.stream].readers):
-            self._publish(list(several), readers)
-
-    def _publish(self, packets: list[Packet], readers: Sequence[str]) -> None:
-        """In one message."""
-        ways = self._publisher.publish_all(packets, readers)
-        for packet, way in zip(packets, ways, strict=True):
-            stream = self.plan.streams[packet.stream]
-            if way == "inline" and packet.tensors and stream.carrier == "shared" and stream.name not in self._copied:
-                self._warn_of_copies(stream.name, packet.unit)
-
-    def _warn_of_copies(self, stream: str, unit: int) -> None:
-        """No slot was free: a reader is behind, or keeps packets for longer than their window. Said once per stream."""
-        self._copied.add(stream)
-        pool, clock = self._endpoint.pool, self.clock
-        holders = pool.holders(stream) if pool is not None else {}
-        who = ", ".join(f"process '{name}' holds {n}" for name, n in holders.items())
-        why = f"{who}: of units that a node there has not come to, or in arrays that one keeps and should copy"
-        text = f"'{stream}': unit {unit} was copied through the socket, {why if who else 'the payload fits no slot'}"
-        with self._lock:
-            self._noticed.append(Note(clock.now() if clock else 0, self.process, "warning", text))
 
 
 class _Requests:

@@ -14,6 +14,7 @@ from ..errors import ProcessLost, RunError, StartError, WangraphError, error_of
 from ..observe.records import NodeStatus, Note, Unfinished
 from ..plan.plan import Plan
 from ..schedule.events import Firing, Settlement
+from ..units import NS
 from .calls import stuck_error
 from .children import Child, Children
 from .commands import Command, Commands, Fence, Report, Send, Tap, Update
@@ -54,11 +55,11 @@ POLL_MS = 250
 DRAIN_MS = 1000
 """How long what a process said last may be on its way when the process is gone already."""
 
-SILENT_S = 2.0
-"""How long a process may say nothing before that is told: it reports several times a second, unless a body keeps even
-its main thread from running."""
+SILENT_S = 0.8
+"""How long a process may say nothing before that is told: two reports and a half, unless a body keeps even its main
+thread from running."""
 
-SILENT_RESTART_S = 3.5
+SILENT_RESTART_S = 3.0
 """How long a process may say nothing without which the run goes on: it is killed then."""
 
 SILENT_STOP_S = 1.2
@@ -115,6 +116,7 @@ class Supervisor:
         self._error: WangraphError | None = None
         self._stop_wanted_at: float | None = None
         self._moved_at = 0.0
+        self._looked_at = time.monotonic()
         self._stopping_at_once = False
         self.is_ready = False
         self._generation = 0
@@ -220,7 +222,11 @@ class Supervisor:
     def _check_signs(self) -> None:
         """Report processes that say nothing; after a stop, or where a call has gone on for too long, end them."""
         now_s = time.monotonic()
+        # paused with all the others, a supervisor would blame them for what it did not hear itself
+        paused_s = max(0.0, now_s - self._looked_at - 2 * POLL_MS / 1000)
+        self._looked_at = now_s
         for child in self._children.current.values():
+            child.sign_at += paused_s
             if child.is_finished or child.is_killed:
                 continue
             silent_s = now_s - child.sign_at
@@ -239,9 +245,12 @@ class Supervisor:
             if call.at_ns - call.started_ns > (stall_ns := self.plan.nodes[call.node].stall_ns):
                 self._lose(child, stuck_error(call, stall_ns))
                 return
-        # before the queues of those that send to it are full, which would end the run
-        if child.reported_s > SILENT_RESTART_S and self._succession.survives(child):
-            self._lose(child, RunError(text))
+        # where the run goes on without it, before the queues of those that send to it are full; else as a call is stuck
+        patience_s = max(node.stall_ns for node in self.plan.nodes_in(child.name)) / NS
+        if self._succession.survives(child):
+            patience_s = min(patience_s, SILENT_RESTART_S)
+        if child.reported_s > patience_s:
+            self._lose(child, RunError(f"{text} (expected to report several times a second), is it stopped?"))
 
     def _lose(self, child: Child, why: WangraphError) -> None:
         """A process does not do its work any more: without it the run goes on, or ends."""

@@ -13,7 +13,7 @@ from ...runtime.observe.history import History, read_history
 from .fault_kinds import Inject, Kind
 from .fault_trial import Trial
 
-TELLING = ("stall", "warning", "guard", "failed")
+TELLING = ("stall", "warning", "guard", "died", "failed")
 """Kinds of notes that say what is wrong; that a fault was injected is not among them."""
 
 EARLY_NS = 50_000_000

@@ -53,7 +53,8 @@ class Kind:
         culprit: what is to be named, processes and nodes or a file; empty where nothing has to be.
         graph: ``three`` processes in a row, or the shipped ``duplex``.
         may_lose: units at its end that the file may lack: those in flight when its writer or the supervisor dies.
-        node, process: keys of the node and the process in the middle, of graph ``three``.
+        node: keys of the node in the middle, of graph ``three``.
+        process: keys of the process in the middle, or of the performer.
     """
 
     name: str
@@ -105,6 +106,22 @@ def _injected() -> list[Kind]:
     ]
 
 
+def _survived() -> list[Kind]:
+    """Deaths without which the run goes on."""
+    again: dict[str, Any] = {"on_crash": "restart"}
+
+    def middle(fault: str, how: str, process: Mapping[str, Any], **more: Any) -> Kind:
+        strike = Inject("middle", fault)
+        return Kind(f"{fault}-{how}", strike, (0,), MIDDLE, process=process, **more)
+
+    return [
+        *(middle(fault, "restarted", again) for fault in ("kill", "exit0", "raise", "stop")),
+        middle("hang", "restarted", again, node=PATIENT),
+        middle("kill", "standby", {**again, "standby": True}),
+        middle("kill", "bypassed", {"on_crash": "bypass"}),
+    ]
+
+
 def _signalled() -> list[Kind]:
     kinds = []
     for process, culprit in (("source", SOURCE), ("middle", MIDDLE), ("main", MAIN)):
@@ -147,11 +164,13 @@ def _misbehaving() -> list[Kind]:
 
 def _duplex() -> list[Kind]:
     performer = Signal("performer", (signal.SIGKILL,))
+    spare = {"standby": True}
     return [
         Kind("duplex-stall=1s", Inject("perform", "stall=1s"), (0,), PERFORMER, "duplex"),
         Kind("duplex-freeze-gil=3s", Inject("perform", "freeze-gil=3s"), (0,), PERFORMER, "duplex"),
-        Kind("duplex-exit0", Inject("perform", "exit0"), (1,), PERFORMER, "duplex"),
-        Kind("duplex-SIGKILL-performer", performer, (1,), PERFORMER, "duplex"),
+        Kind("duplex-exit0", Inject("perform", "exit0"), (0,), PERFORMER, "duplex"),
+        Kind("duplex-SIGKILL-performer", performer, (0,), PERFORMER, "duplex"),
+        Kind("duplex-SIGKILL-performer-standby", performer, (0,), PERFORMER, "duplex", process=spare),
         Kind("duplex-SIGKILL-main", Signal("main", (signal.SIGKILL,)), (1,), ("main",), "duplex", IN_FLIGHT),
         Kind("duplex-SIGSTOP-performer", Signal("performer", (signal.SIGSTOP,), PAUSE_S), (0,), PERFORMER, "duplex"),
         Kind("duplex-SIGINT-supervisor", Signal("supervisor", (signal.SIGINT,)), (130,), (), "duplex"),
@@ -162,6 +181,7 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in [
         *_injected(),
+        *_survived(),
         *_signalled(),
         Kind("disk-full-trace", FullDisk("run.trace"), (1,), ("run.trace",)),
         Kind("disk-full-recording", FullDisk("run.mcap"), (1,), ("run.mcap",)),

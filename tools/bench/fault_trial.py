@@ -86,7 +86,9 @@ def _words(kind: Kind, folder: Path, units: int, unit: int) -> list[str]:
     if isinstance(kind.strike, Inject):
         words += ["--inject", f"{kind.strike.node}: {kind.strike.fault} at={unit}"]
     if kind.graph == "duplex":
-        return [*words, "duplex", "--set", "checkpoint=tiny", "--set", "user.loop=true", "--set", "output=out.mp4"]
+        keys = {f"processes.performer.{key}": json.dumps(value) for key, value in kind.process.items()}
+        sets = {"checkpoint": "tiny", "user.loop": "true", "output": "out.mp4", **keys}
+        return [*words, "duplex", *(word for key, value in sets.items() for word in ("--set", f"{key}={value}"))]
     graph = three(kind, kind.strike.name if isinstance(kind.strike, Deed) else "", unit)
     (folder / "three.yaml").write_text(json.dumps(graph))
     return [*words, "three.yaml"]
