@@ -560,3 +560,23 @@ def test_the_processes_die_with_their_supervisor(tmp_path):
     for handle in [*handles, reading, writing]:
         os.close(handle)
     assert shared_memory() == set()
+
+
+def test_a_process_has_the_priority_that_is_asked_for_or_says_why_not(tmp_path):
+    graph = looped(tmp_path / "out")
+    graph.process("far", priority=7)
+    seen = Run(graph.plan(), Options(UNITS))
+    policies = []
+
+    def look(pids):
+        threads = Path(f"/proc/{pids['far']}/task").iterdir()
+        policies.extend(
+            (os.sched_getscheduler(int(t.name)), os.sched_getparam(int(t.name)).sched_priority) for t in threads
+        )
+
+    seen.collector.watcher = Witness(3, look)
+    refused = warnings_of(seen.start().wait())
+    if refused:
+        assert refused[0].startswith("process 'far': priority 7: Operation not permitted (expected CAP_SYS_NICE, or ")
+    else:
+        assert set(policies) == {(os.SCHED_RR, 7)}

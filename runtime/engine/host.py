@@ -48,7 +48,7 @@ from .leaving import Leaving
 from .membership import Membership
 from .sending import Outgoing, Sending
 from .stalls import StallWatch, statuses
-from .system import sharpen_timers, usage
+from .system import raise_priority, sharpen_timers, usage
 from .taps import TapSender
 
 HostMessage = Opening | NodeRequest | Failed
@@ -106,6 +106,10 @@ class ProcessHost:
 
     def begin(self, begin: Begin) -> None:
         """The origin is set; from now on things fire, in a later life once all have agreed from which unit on."""
+        priority = self.plan.processes[self.process].priority
+        # not before: at a real-time priority, loading and warming would keep the others from doing the same
+        if priority is not None and (refusal := raise_priority(priority)):
+            self._notice("warning", f"process '{self.process}': {refusal}")
         timebase = Timebase(begin.origin_ns, self.plan.clock)
         # posted before anything fires: a live node would be asked for unit 0 before it knows when that is
         for name, body in self._bodies.items():

@@ -238,6 +238,9 @@ class ProcessSpec(Section):
     threads: int | None = key(
         whole(1, 1024), None, unset="cores / processes", help="threads that numeric libraries may use in it"
     )
+    priority: int | None = key(
+        whole(1, 99), None, unset="the ordinary one", help="real-time priority of its threads while the clock runs"
+    )
     on_crash: OnCrash = key(
         choice("end", "restart", "bypass"),
         "end",

@@ -54,8 +54,9 @@ def plan_processes(spec: GraphSpec, places: Mapping[str, tuple[str, str]]) -> di
         given = spec.processes.get(name, ProcessSpec(name))
         threads = share if given.threads is None else given.threads
         result[name] = ProcessPlan(
-            name, given.lanes, threads, given.on_crash, given.restarts, given.restart_window_s, given.standby
-        )
+            name, given.lanes, threads, given.priority, given.on_crash, given.restarts, given.restart_window_s,
+            given.standby,
+        )  # fmt: skip
     return result
 
 
