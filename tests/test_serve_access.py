@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from wangraph.tools.serve.access import Access, Allowance, new_token
+from wangraph.runtime.observe.loopback import new_token
+from wangraph.tools.serve.access import Access, Allowance
 from wangraph.tools.serve.admission import Admission, Full
 
 HERE = "127.0.0.1"

@@ -275,8 +275,8 @@ def test_top_lists_the_runs_when_there_are_several_and_says_so_when_there_is_non
 # Prometheus
 
 
-def scrape(port):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+def scrape(address, **headers):
+    with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=10) as page:
         return page.read().decode()
 
 
@@ -286,11 +286,12 @@ def test_prometheus_gets_figures_of_the_run_and_of_every_node(tmp_path):
     def poll():
         try:
             (note,) = [n for n in endless.statistics.notes if n.kind == "metrics"]
-            port = note.text.rpartition(":")[2].partition("/")[0]
-            request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Host": "evil.example"})
-            with pytest.raises(urllib.error.HTTPError, match="403"):
-                urllib.request.urlopen(request, timeout=10)
-            return scrape(port)
+            bare, _, token = note.text.partition("?token=")
+            for address, headers in [(note.text, {"Host": "evil.example"}), (bare, {}), (bare + "?token=guess", {})]:
+                with pytest.raises(urllib.error.HTTPError, match="403"):
+                    scrape(address, **headers)
+            assert scrape(bare, Authorization=f"Bearer {token}")
+            return scrape(note.text)
         finally:
             endless.stop()
 

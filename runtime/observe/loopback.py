@@ -1,13 +1,19 @@
-"""HTTP on a loopback port, for this machine's user: foreign names are refused, connections and their time bounded."""
+"""HTTP on a loopback port, for this machine's user: whoever asks needs a token, foreign names are refused, connections
+and their time bounded."""
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
+import secrets
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
+
+TOKEN_VARIABLE = "WANGRAPH_TOKEN"
+"""Environment variable that sets a token which stays the same from start to start."""
 
 MAX_CONNECTIONS = 32
 """Of one server at a time, each of which has a thread: those beyond are closed unheard."""
@@ -37,14 +43,24 @@ def foreign_host(host: str) -> str:
     return f"Host: found '{host[:80]}' (expected this machine's own name: localhost or 127.0.0.1)"
 
 
+def new_token() -> str:
+    """A token that cannot be guessed."""
+    return secrets.token_urlsafe(18)
+
+
 class LoopbackServer(ThreadingHTTPServer):
-    """A server of `LoopbackHandler`; a thread a connection, and no more than `MAX_CONNECTIONS`."""
+    """A server of `LoopbackHandler`; a thread a connection, and no more than `MAX_CONNECTIONS`.
+
+    Attributes:
+        token: what a request has to bring: other users of this machine reach the port, too.
+    """
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, address: tuple[str, int], handler: type[LoopbackHandler]) -> None:
+    def __init__(self, address: tuple[str, int], handler: type[LoopbackHandler], token: str = "") -> None:
         super().__init__(address, handler)
+        self.token = token or new_token()
         self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -69,13 +85,21 @@ class LoopbackHandler(BaseHTTPRequestHandler):
     """Answers requests that name this machine; silent on the terminal."""
 
     timeout = TIMEOUT_S
+    server: LoopbackServer
 
     def do_GET(self) -> None:
-        """Refuse what names another host; else `answer`."""
+        """Refuse what names another host, or brings no token; else `answer`."""
         if reason := foreign_host(self.headers.get("Host", "")):
             self.send_error(403, reason)
+        elif not any(hmac.compare_digest(token.encode(), self.server.token.encode()) for token in self.tokens()):
+            self.send_error(403, "expected the address that the terminal shows, with its token")
         else:
             self.answer()
+
+    def tokens(self) -> list[str]:
+        """Tokens that a request brings: in its address, or as its bearer."""
+        bearer = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+        return [*parse_qs(urlsplit(self.path).query).get("token", []), bearer]
 
     def answer(self) -> None:
         """Answer the request."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import MissingExtra, UserError
-from .loopback import LoopbackHandler, LoopbackServer
+from .loopback import TOKEN_VARIABLE, LoopbackHandler, LoopbackServer
 from .statistics import Statistics
 from .status import Watched, snapshot
 
@@ -21,7 +22,8 @@ PATIENCE_S = 1.0
 
 
 class MetricsServer:
-    """Serves ``http://127.0.0.1:PORT/metrics``. The figures are made by `serve`, in the run's own thread.
+    """Serves ``http://127.0.0.1:PORT/metrics`` to whoever brings the token: another one at each start, unless the
+    environment variable `TOKEN_VARIABLE` sets it. The figures are made by `serve`, in the run's own thread.
 
     Args:
         port: 0 takes a free one, see `port`.
@@ -45,7 +47,7 @@ class MetricsServer:
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
         try:
-            self._server = _Server(("127.0.0.1", port), _Handler)
+            self._server = _Server(("127.0.0.1", port), _Handler, os.environ.get(TOKEN_VARIABLE, ""))
         except (OSError, OverflowError) as error:
             reason = error.strerror if isinstance(error, OSError) else "no such port"
             raise UserError(f"--metrics: port {port}: {reason} (expected a free port), name another one") from error
@@ -53,6 +55,12 @@ class MetricsServer:
         self.port = int(self._server.server_port)
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
         self._thread.start()
+
+    @property
+    def address(self) -> str:
+        """Address to ask; a token of the user's own, which may be of use for longer, is not in it."""
+        token = "" if os.environ.get(TOKEN_VARIABLE) else f"?token={self._server.token}"
+        return f"http://127.0.0.1:{self.port}/metrics{token}"
 
     def serve(self, statistics: Statistics, engine: Watched) -> None:
         """Make figures if somebody has asked."""

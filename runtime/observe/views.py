@@ -26,8 +26,7 @@ class Views:
         self._metrics = None if metrics_port is None else MetricsServer(metrics_port)
         self._status: StatusServer | None = None
         if self._metrics is not None:
-            where = f"http://127.0.0.1:{self._metrics.port}/metrics"
-            self.notes.append(Note(0, "supervisor", "metrics", where))
+            self.notes.append(Note(0, "supervisor", "metrics", self._metrics.address))
         try:
             self._status = StatusServer(plan, header)
         except (RunError, zmq.ZMQError) as error:

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import hmac
-import secrets
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from ...runtime.observe.loopback import foreign_host, is_loopback
 from .protocol import TOKEN_HEADER
-
-
-def new_token() -> str:
-    """A token that cannot be guessed."""
-    return secrets.token_urlsafe(18)
 
 
 class Access:

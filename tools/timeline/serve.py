@@ -6,8 +6,6 @@ The page is the one that a trace makes, of the records so far. It asks for ``/st
 
 from __future__ import annotations
 
-import hmac
-import secrets
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -159,7 +157,6 @@ class _Server(LoopbackServer):
 
     def __init__(self, address: tuple[str, int], handler: type[LoopbackHandler]) -> None:
         super().__init__(address, handler)
-        self.token = secrets.token_urlsafe(18)
         self.listening = threading.Condition()
         self.listeners = 0
 
@@ -168,11 +165,9 @@ class _Handler(LoopbackHandler):
     server: _Server
 
     def answer(self) -> None:
-        """Give the page, or its steps, to whoever has the token: other users of this machine reach the port, too."""
+        """Give the page, or its steps."""
         where = urlsplit(self.path)
-        if not self._knows_token(where.query):
-            self.send_error(403, "expected the address that the terminal shows, with its token")
-        elif where.path == "/":
+        if where.path == "/":
             self._send_page()
         elif where.path == "/steps":
             after = self.headers.get("Last-Event-ID") or parse_qs(where.query).get("after", ["0"])[0]
@@ -183,10 +178,9 @@ class _Handler(LoopbackHandler):
         else:
             self.send_error(404, "expected / or /steps")
 
-    def _knows_token(self, query: str) -> bool:
-        """True if the address brings the token, or the cookie that the page got with it: its own requests do."""
-        brought = [*parse_qs(query).get("token", []), self._cookie()]
-        return any(hmac.compare_digest(token.encode(), self.server.token.encode()) for token in brought)
+    def tokens(self) -> list[str]:
+        """The cookie, too, which the page got with its address: its own requests bring that."""
+        return [*super().tokens(), self._cookie()]
 
     def _cookie(self) -> str:
         pairs = (pair.strip().partition("=") for pair in self.headers.get("Cookie", "").split(";"))

@@ -39,7 +39,8 @@ from ..shared.slo import parse_goals, slo_option
 @click.option("--inject", "faults", multiple=True, metavar="FAULT",
               help="Do harm on purpose, see below; may be given several times.")  # fmt: skip
 @click.option("--metrics", "metrics_port", type=click.IntRange(0, 65535), metavar="PORT",
-              help="Serve figures for Prometheus at http://127.0.0.1:PORT/metrics; 0 takes a free port.")  # fmt: skip
+              help="Serve figures for Prometheus on this loopback port (0: any), at the address that is told; "
+                   "WANGRAPH_TOKEN sets its token.")  # fmt: skip
 @click.option("--otel", metavar="URL",
               help="Send a trace per unit to an OpenTelemetry collector: http://127.0.0.1:4318.")  # fmt: skip
 @click.option("--progress/--no-progress", default=None,

@@ -9,9 +9,8 @@ from typing import Any
 import click
 
 from ...runtime.errors import MissingExtra, UserError
+from ...runtime.observe.loopback import TOKEN_VARIABLE, new_token
 from ..shared.options import graph_argument, parse_sets, set_option
-
-TOKEN_VARIABLE = "WANGRAPH_TOKEN"
 
 
 @click.command()
@@ -62,7 +61,6 @@ def command(
             f"serve: found no package '{error.name}' (expected the extra 'live'), "
             "install it: pip install 'wangraph[live]'"
         ) from error
-    from ..serve.access import new_token
     from ..serve.ends import ServedGraph
 
     options = ServerOptions(
