@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,9 @@ def harmed(kind: Kind, folder: Path, units: int, unit: int, period_s: float) -> 
     with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
         command = [sys.executable, "-m", "wangraph", *_words(kind, folder, units, unit)]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        run = subprocess.Popen(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-                               start_new_session=True)  # fmt: skip
+        with _heeded(signal.SIGINT, signal.SIGHUP):
+            run = subprocess.Popen(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                                   start_new_session=True)  # fmt: skip
     follower = _Follower(folder / "run.trace", trial)
     try:
         _strike_from_outside(kind, run, follower, (unit + 0.5) * period_s)
@@ -76,6 +78,17 @@ def harmed(kind: Kind, folder: Path, units: int, unit: int, period_s: float) -> 
     errors = [line for line in (folder / "stderr").read_text(errors="replace").splitlines() if line]
     trial.error = next((line for line in errors if line.startswith("error: ")), "")
     return trial
+
+
+@contextmanager
+def _heeded(*numbers: signal.Signals) -> Iterator[None]:
+    """Start what is started here with these signals not ignored, as they are of a bench in the background."""
+    kept = {number: signal.signal(number, lambda *_: None) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
 
 
 def _words(kind: Kind, folder: Path, units: int, unit: int) -> list[str]:
