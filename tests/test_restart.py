@@ -14,10 +14,12 @@ from restart_toys import Count, Play, mortal
 import wangraph
 from wangraph import Graph
 from wangraph.runtime.engine import supervisor as supervisor_module
+from wangraph.runtime.engine.agreement import encoded
 from wangraph.runtime.engine.children import Child
 from wangraph.runtime.engine.commands import Commands
 from wangraph.runtime.engine.options import Options
 from wangraph.runtime.engine.run import Run
+from wangraph.runtime.engine.succession import Succession
 from wangraph.runtime.engine.supervisor import Supervisor
 from wangraph.runtime.errors import GraphError, NodeError, ProcessLost, RunError, UserError
 from wangraph.runtime.observe.explain import explain
@@ -194,3 +196,51 @@ def test_a_log_with_a_death_in_it_cannot_be_followed(tmp_path):
     )
     with pytest.raises(UserError, match=expected):
         wangraph.run(mortal(tmp_path, ""), log=result.log)
+
+
+class Unmoved:
+    """Children of a supervisor, without processes."""
+
+    def __init__(self, plan) -> None:
+        self.current = {name: Child(name, 0, SimpleNamespace(kill=lambda: None)) for name in plan.processes}
+        self.spares: dict[str, Child] = {}
+        self.taps: list[str] = []
+        self.sent: list[tuple[str, str]] = []
+
+    def __iter__(self):
+        return iter(self.current.values())
+
+    def start_next(self, name):
+        self.current[name] = Child(name, self.current[name].life + 1, SimpleNamespace(kill=lambda: None))
+
+    def introduction(self, child):
+        return child
+
+    def hide_memory(self):
+        pass
+
+    def send(self, name, message, payload=b""):
+        self.sent.append((name, type(message).__name__))
+
+
+@pytest.mark.parametrize("is_introduced", [False, True])
+def test_a_life_that_is_not_agreed_on_when_others_end_is_given_up(tmp_path, is_introduced):
+    plan = mortal(tmp_path, on_crash="restart").plan()
+    children, taken = Unmoved(plan), []
+    succession = Succession(plan, children, SimpleNamespace(take=taken.extend), lambda: 10 * plan.clock.period_ns)
+    succession.open(1, None)
+    succession.died(children.current["far"], RunError("gone"))
+    for name in ("near", "main", "keeper"):
+        succession.answered(children.current[name], 1, encoded([{}]))
+        succession.answered(children.current[name], 2, encoded([{}]))
+    newcomer = children.current["far"]
+    assert newcomer.life == 1
+    newcomer.is_ready = is_introduced
+    succession.ready(newcomer)
+    assert (("far", "Begin") in children.sent) == is_introduced
+    succession.finished(children.current["near"])
+    assert newcomer.is_killed and not newcomer.takes_part
+    newcomer.is_ready = True
+    succession.ready(newcomer)
+    assert children.sent.count(("far", "Begin")) == is_introduced, "nor is it later"
+    assert not any(getattr(note, "kind", "") == "back" for note in taken)

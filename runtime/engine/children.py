@@ -29,7 +29,8 @@ class Child:
         life: 0, and one more each time that it is started again.
         key: by which its messages are told apart from those of its other lives.
         verdict: why it was killed, or is about to end; None: nothing is wrong with it.
-        has_begun: it takes part, or is about to.
+        has_begun: the others know of it.
+        takes_part: all have agreed on the unit that it begins with.
         sign_at: when it last said something.
     """
 
@@ -43,7 +44,7 @@ class Child:
         self.is_ready = False
         self.is_finished = False
         self.is_killed = False
-        self.has_begun = False
+        self.has_begun = self.takes_part = False
         self.hands_out = False
         self.sign_at = time.monotonic()
         self.reported_s = 0.0

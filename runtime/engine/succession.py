@@ -118,17 +118,19 @@ class Succession:
             self.advance()
 
     def finished(self, child: Child) -> None:
-        """A process has ended in order: the run comes to its end, and who has not begun has nothing left to do."""
+        """A process has ended in order: the run comes to its end, and nobody is let in any more.
+
+        What it sent last it sent to those who took part: a life that came after would wait for its end for ever.
+        """
         if self.is_open:
-            self._abandon()
+            self._end()
             self._answer_for(child.name)
             self.advance()
 
     def stop(self) -> None:
         """The run ends: nobody comes back any more."""
-        if self.is_open and not self._is_ending:
-            self._watcher.custody.stop(0, self._plan.clock.unit_at(max(0, self._now_ns())) + 1)
-            self._abandon()
+        if self.is_open:
+            self._end()
             self.advance()
 
     def fence(self, streams: Sequence[str], generation: int, first_unit: int) -> None:
@@ -173,6 +175,7 @@ class Succession:
         self._children.hide_memory()
         took_s = time.monotonic() - self._died[process][-1]
         first = self._first_unit[process]
+        self._children.current[process].takes_part = True
         text = f"process '{process}': takes part again from unit {first} on, {took_s:.2f} s after its end"
         self._note(process, BACK, text)
         self._keep_spare(process)
@@ -183,12 +186,19 @@ class Succession:
         nothing: list[Answer] = [{} for _ in range(n_messages)]
         self._watcher.answer(process, number, nothing, self._now_ns())
 
-    def _abandon(self) -> None:
+    def _end(self) -> None:
+        """Let nobody in any more."""
+        if self._is_ending:
+            return
         self._is_ending = True
+        now = self._now_ns()
+        self._watcher.custody.stop(0, self._plan.clock.unit_at(max(0, now)) + 1)
         for child in self._children:
-            if child.life and not child.has_begun and not child.is_finished:
+            if child.life and not child.takes_part and not child.is_finished:
                 child.is_finished = child.is_killed = True
                 child.launched.kill()
+                if child.has_begun:
+                    self._watcher.notice(child.name, now)
 
     def _keep_spare(self, name: str) -> None:
         process = self._plan.processes[name]
