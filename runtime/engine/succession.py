@@ -104,7 +104,7 @@ class Succession:
     def ready(self, child: Child) -> None:
         """A life is open and warm; it takes part as soon as it can, unless it is a spare one."""
         name = child.name
-        is_next = child.life and child.is_ready and self._children.current[name] is child
+        is_next = child.life and child.is_ready and self._children.current[name] is child and not self._is_ending
         if is_next and name not in self._queued and name not in self._watcher.custody.living:
             self._queued.add(name)
             self._watcher.let_in(name, self._now_ns())
@@ -143,6 +143,8 @@ class Succession:
     def revive(self, process: str, now: int) -> None:
         """Introduce the new life of a process to the others, and them to it. See `watcher.Post`."""
         self._queued.discard(process)
+        if self._is_ending:
+            return  # it was given up meanwhile
         child, living = self._children.current[process], self._watcher.custody.living
         child.has_begun = True
         for name, other in self._children.current.items():
