@@ -437,7 +437,7 @@ def test_a_call_that_lasts_longer_than_stall_s_ends_the_run_and_the_readers_blam
 
 
 def test_a_process_that_says_nothing_is_told_while_the_run_goes_on(tmp_path, hanging, monkeypatch):
-    monkeypatch.setattr(supervisor_module, "SILENT_S", 0.6)
+    monkeypatch.setattr(silence_module, "SILENT_S", 0.6)
     told = []
 
     class Freezes:

@@ -13,14 +13,11 @@ from restart_toys import Count, Play, mortal
 
 import wangraph
 from wangraph import Graph
-from wangraph.runtime.engine import supervisor as supervisor_module
+from wangraph.runtime.engine import silence
 from wangraph.runtime.engine.agreement import encoded
 from wangraph.runtime.engine.children import Child
-from wangraph.runtime.engine.commands import Commands
-from wangraph.runtime.engine.options import Options
-from wangraph.runtime.engine.run import Run
+from wangraph.runtime.engine.silence import SilenceWatch
 from wangraph.runtime.engine.succession import Succession
-from wangraph.runtime.engine.supervisor import Supervisor
 from wangraph.runtime.errors import GraphError, NodeError, ProcessLost, RunError, UserError
 from wangraph.runtime.observe.explain import explain
 from wangraph.runtime.observe.history import read_history
@@ -129,8 +126,8 @@ def test_a_stop_while_a_process_is_being_started_again_ends_the_run(tmp_path, mo
 
 
 def test_a_frozen_process_is_killed_and_started_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(supervisor_module, "SILENT_S", 0.7)
-    monkeypatch.setattr(supervisor_module, "SILENT_RESTART_S", 0.8)
+    monkeypatch.setattr(silence, "SILENT_S", 0.7)
+    monkeypatch.setattr(silence, "SILENT_RESTART_S", 0.8)
     with wangraph.start(mortal(tmp_path, "", 10, on_crash="restart")) as run:
         for packet in run.packets("play.played"):
             if packet.unit == 10:
@@ -149,21 +146,12 @@ def test_a_frozen_process_without_which_nothing_goes_on_ends_the_run(tmp_path):
         run.wait()
 
 
-def test_a_supervisor_that_was_paused_itself_blames_nobody(monkeypatch, tmp_path):
-    now = 1000.0
-    monkeypatch.setattr(supervisor_module.time, "monotonic", lambda: now)
-    run = Run(mortal(tmp_path).plan(), Options())
-    taken: list[object] = []
-    observer = SimpleNamespace(take=taken.extend)
-    supervisor = Supervisor(run.plan, run.options, observer, Commands())
+def test_a_supervisor_that_was_paused_itself_blames_nobody(tmp_path):
+    watch = SilenceWatch(mortal(tmp_path).plan(), lambda child: False, 1000.0)
     child = Child("far", 0, SimpleNamespace())
-    child.is_ready = child.has_begun = True
-    supervisor._children.current["far"] = child
-    for pause_s, told in ((20.0, 0), (0.2, 0), (0.2, 1)):
-        now += pause_s
-        supervisor._check_signs()
-        assert len(taken) == told
-    supervisor._context.destroy(0)
+    child.is_ready, child.has_begun, child.sign_at = True, True, 1000.0
+    for now_s, found in ((1020.0, []), (1020.2, []), (1020.4, [child]), (1020.6, []), (1021.0, []), (1021.4, [child])):
+        assert watch.silent([child], now_s, None) == found
 
 
 def test_what_a_process_writes_would_be_begun_anew_and_is_refused(tmp_path):

@@ -14,7 +14,6 @@ from ..errors import ProcessLost, RunError, StartError, WangraphError, error_of
 from ..observe.records import NodeStatus, Note, Unfinished
 from ..plan.plan import Plan
 from ..schedule.events import Firing, Settlement
-from ..units import NS
 from .calls import stuck_error
 from .children import Child, Children
 from .commands import Command, Commands, Fence, Report, Send, Tap, Update
@@ -40,6 +39,7 @@ from .engine import NodeReport, Observer, Usage
 from .faults import SILENT
 from .launcher import Launcher, LocalLauncher
 from .options import Options
+from .silence import SilenceWatch
 from .succession import Succession
 from .taps import TapReceiver
 
@@ -54,16 +54,6 @@ POLL_MS = 250
 
 DRAIN_MS = 1000
 """How long what a process said last may be on its way when the process is gone already."""
-
-SILENT_S = 0.8
-"""How long a process may say nothing before that is told: two reports and a half, unless a body keeps even its main
-thread from running."""
-
-SILENT_RESTART_S = 3.0
-"""How long a process may say nothing without which the run goes on: it is killed then."""
-
-SILENT_STOP_S = 1.2
-"""How long a process may say nothing after a stop: it is killed then."""
 
 STOP_DEADLINE_S = 10.0
 """How long an ordered stop may go without anything fired (beyond the graph's latency, for which what was made may wait)
@@ -112,11 +102,11 @@ class Supervisor:
         )
         self._children.taps += taps
         self._succession = Succession(plan, self._children, observer, self._now_ns)
+        self._silence = SilenceWatch(plan, self._succession.survives, time.monotonic())
         self._taps: TapReceiver | None = None
         self._error: WangraphError | None = None
         self._stop_wanted_at: float | None = None
         self._moved_at = 0.0
-        self._looked_at = time.monotonic()
         self._stopping_at_once = False
         self.is_ready = False
         self._generation = 0
@@ -221,21 +211,12 @@ class Supervisor:
 
     def _check_signs(self) -> None:
         """Report processes that say nothing; after a stop, or where a call has gone on for too long, end them."""
-        now_s = time.monotonic()
-        # paused with all the others, a supervisor would blame them for what it did not hear itself
-        paused_s = max(0.0, now_s - self._looked_at - 2 * POLL_MS / 1000)
-        self._looked_at = now_s
-        for child in self._children.current.values():
-            child.sign_at += paused_s
-            if child.is_finished or child.is_killed:
-                continue
-            silent_s = now_s - child.sign_at
-            if self._stop_wanted_at is not None:
-                if min(silent_s, now_s - self._stop_wanted_at) > SILENT_STOP_S:
-                    self._kill_silent(child)
-            elif child.has_begun and child.is_ready and silent_s > max(SILENT_S, 2 * child.reported_s):
-                child.reported_s = silent_s
+        children, stopped_at = self._children.current.values(), self._stop_wanted_at
+        for child in self._silence.silent(children, time.monotonic(), stopped_at):
+            if stopped_at is None:
                 self._report_silence(child)
+            else:
+                self._kill_silent(child)
 
     def _report_silence(self, child: Child) -> None:
         calls = self._calls_of(child)
@@ -245,11 +226,7 @@ class Supervisor:
             if call.at_ns - call.started_ns > (stall_ns := self.plan.nodes[call.node].stall_ns):
                 self._lose(child, stuck_error(call, stall_ns))
                 return
-        # where the run goes on without it, before the queues of those that send to it are full; else as a call is stuck
-        patience_s = max(node.stall_ns for node in self.plan.nodes_in(child.name)) / NS
-        if self._succession.survives(child):
-            patience_s = min(patience_s, SILENT_RESTART_S)
-        if child.reported_s > patience_s:
+        if self._silence.is_lost(child):
             self._lose(child, RunError(f"{text} (expected to report several times a second), is it stopped?"))
 
     def _lose(self, child: Child, why: WangraphError) -> None:
