@@ -18,6 +18,7 @@ import zmq
 from engine_toys import looped
 
 from wangraph import Edge, Graph, run
+from wangraph.runtime.engine import silence as silence_module
 from wangraph.runtime.engine import supervisor as supervisor_module
 from wangraph.runtime.engine import system
 from wangraph.runtime.engine.body import Body
