@@ -125,7 +125,16 @@ def strike(trouble: str) -> None:
         os._exit(1)
 
 
-def mortal(folder: Path, trouble: str = "killed", at: int = 8, *, who: str = "work", enough: int = 6, **far: object):
+def mortal(
+    folder: Path,
+    trouble: str = "killed",
+    at: int = 8,
+    *,
+    who: str = "work",
+    enough: int = 6,
+    stall_s: float = 30.0,
+    **far: object,
+):
     """A graph of four processes: near -> far -> main and keeper; what happens to far is up to its ``on_crash``."""
     graph = Graph("mortal", latency_ms=200, fps=50)
     graph.process("near", **(far if who == "count" else {}))
@@ -136,7 +145,7 @@ def mortal(folder: Path, trouble: str = "killed", at: int = 8, *, who: str = "wo
     count = graph.add("count", Count, process="near", params=fault if who == "count" else {})
     work = graph.add(
         "work", Work, process="far", inputs={"number": count["number"], "picture": count["picture"]},
-        params=fault if who == "work" else {}, stall_s=0.5,
+        params=fault if who == "work" else {}, stall_s=stall_s,
     )  # fmt: skip
     graph.add(
         "play", Play, lane="play", inputs={"number": work["out"]},

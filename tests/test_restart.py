@@ -53,7 +53,8 @@ def notes(result, kind: str) -> list[str]:
 
 @pytest.mark.parametrize("trouble", HOW)
 def test_a_process_that_crashes_is_started_again_and_every_unit_has_one_outcome(tmp_path, trouble):
-    result = wangraph.run(mortal(tmp_path, trouble, on_crash="restart"))
+    stall_s = 0.5 if trouble == "hangs" else 30.0  # not where a busy machine might make a call last as long
+    result = wangraph.run(mortal(tmp_path, trouble, stall_s=stall_s, on_crash="restart"))
     assert_accounted(result)
     played, kept = seen(tmp_path / "play"), seen(tmp_path / "keep")
     both = played.keys() & kept.keys()
@@ -139,7 +140,7 @@ def test_a_frozen_process_is_killed_and_started_again(tmp_path, monkeypatch):
 
 def test_a_frozen_process_without_which_nothing_goes_on_ends_the_run(tmp_path):
     expected = r"^process 'far': no sign of life for \d\.\d s; .* \(expected to report several times a second\), is it stopped\?$"
-    with pytest.raises(RunError, match=expected), wangraph.start(mortal(tmp_path, "", 10, enough=0)) as run:
+    with pytest.raises(RunError, match=expected), wangraph.start(mortal(tmp_path, "", 10, enough=0, stall_s=1)) as run:
         for packet in run.packets("play.played"):
             if packet.unit == 10:
                 os.kill(run.status()["processes"]["far"]["pid"], signal.SIGSTOP)
