@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -50,9 +51,11 @@ Command = Fence | Update | Send | Report | Tap
 class Commands:
     """A mailbox with a bell: who serves the run waits on `fileno` and looks after it rang.
 
-    A signal handler may interrupt any line of any method in its own thread, so that nothing here takes a lock.
+    A signal handler may interrupt any line of any method in its own thread: the only lock is one that a thread may take
+    twice.
 
     Attributes:
+        stopped_s: when one asked first, of the monotonic clock.
         stops: how often a user asked for the run's end: once, in order; more than once, at once.
         is_ended: a node asked for it, which is no hurry however often it does.
         may_begin: a run that was started paused may begin.
@@ -60,6 +63,7 @@ class Commands:
 
     def __init__(self) -> None:
         self.stops = 0
+        self.stopped_s: float | None = None
         self.is_ended = False
         self.may_begin = False
         self._waiting: deque[Command] = deque()
@@ -79,6 +83,7 @@ class Commands:
     def stop(self) -> None:
         """End in order; called twice, at once."""
         self.stops += 1
+        self.stopped_s = self.stopped_s or time.monotonic()
         self._ring()
 
     def begin(self) -> None:

@@ -79,7 +79,7 @@ class LocalEngine:
         self._generation = 0
         self._noticed: list[tuple[str, str]] = []
         self._requests = _Requests(commands, lambda reason: self._noticed.append(("stop", reason)))
-        self._next_poll = 0.0
+        self._next_poll = self.moved_s = 0.0
         self._now = 0
         initial = initial_packets(plan)
         self._scheduler = (
@@ -150,8 +150,14 @@ class LocalEngine:
         """State of every node."""
         return statuses(self._scheduler, self._now)
 
+    @property
+    def computing(self) -> list[str]:
+        """Calls that go on, in words."""
+        calls = [(name, state.running) for name, state in self._scheduler.nodes.items()]
+        return [f"node '{name}', unit {call.last}: still computing" for name, call in calls if call is not None]
+
     def _tick(self, now: int) -> None:
-        self._now = now
+        self._now, self.moved_s = now, time.monotonic()
         for command in self._commands.take():
             self._do(command, now)
         if self._commands.stops > 1:

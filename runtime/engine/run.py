@@ -332,6 +332,19 @@ class Run:
         """True if `stop` or a signal asked the run to end."""
         return self._commands.stops > 0
 
+    def stuck_after_stop(self, now_s: float, patience_s: float) -> str:
+        """Calls that keep a stopped run inside this process from ending, in words; empty where nothing does.
+
+        Args:
+            now_s: of the monotonic clock.
+            patience_s: how long a call may go on after the stop.
+        """
+        engine, stopped_s = self.collector.engine, self._commands.stopped_s
+        if not isinstance(engine, LocalEngine) or stopped_s is None or self._has_ended:
+            return ""
+        since_s = max(stopped_s, engine.moved_s)
+        return ", ".join(engine.computing) if now_s - since_s > patience_s else ""
+
     @property
     def exit_code(self) -> int:
         """Exit code of a command that only runs it: 128 and the signal that ended it, SIGINT after `stop`; else 0."""

@@ -12,6 +12,7 @@ import click
 
 from ...runtime.errors import RunError, UserError, WangraphError
 from .json_file import STANDARD_OUTPUT, check_json, output_kept_for_json, write_json
+from .last_resort import ended_at_last
 from .options import FiniteRange
 from .slo import Goal, exit_code_of_goals, held_against, print_goals
 from .targets import JSON, RECORDING, TRACE, Target, check_targets
@@ -96,7 +97,8 @@ def run_and_tell(
         from .progress import ProgressLines
 
         run.collector.watcher = ProgressLines(lambda text: click.echo(f"{plan.name}: {text}", err=True))
-    with _view(run, quiet or json_to == STANDARD_OUTPUT or bool(progress)), output_kept_for_json(json_to):
+    view = _view(run, quiet or json_to == STANDARD_OUTPUT or bool(progress))
+    with view, output_kept_for_json(json_to), nullcontext() if options.in_processes else ended_at_last(run):
         try:
             run.start().wait()
         except WangraphError as failure:
