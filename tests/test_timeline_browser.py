@@ -266,7 +266,7 @@ def test_the_page_tells_every_units_critical_path_as_explain_does(opened, tmp_pa
 def test_a_planted_fault_is_named_on_the_page_where_it_is_to_blame(opened, tmp_path):
     page = opened(write(tmp_path, simulated("act: stall=300ms at=20"))[0], address="#unit=20")
     culprit = page.locator("#panel .culprit").first.inner_text()
-    assert re.match(r"act computed 3\d\d\.\d ms \(usually \d+\.\d\) on unit 20 \(injected: .*stall\)", culprit)
+    assert re.match(r"act computed 3\d\d\.\d ms \(usually \d+\.\d\) on unit 20 \(injected: .*stall=300ms\)", culprit)
     assert "most of what is unusual: act: computes" in page.locator("#panel").inner_text()
 
 

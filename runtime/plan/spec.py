@@ -251,7 +251,10 @@ class ProcessSpec(Section):
     )
     restart_window_s: float = key(number(86_400, is_zero_allowed=False), 60.0, help="see restarts")
     standby: bool = key(
-        flag(), False, help="keep the next life of the process open and warm beside it, so that a restart is quick"
+        flag(),
+        False,
+        unset="false",
+        help="keep the next life of the process open and warm beside it, so that a restart is quick",
     )
     mark: Mark = NOWHERE
 
