@@ -499,3 +499,9 @@ def test_what_is_kept_for_others_holds_no_shared_memory_and_the_last_real_unit_s
     assert [bool(tensors) for tensors in kept.values()] == [False] * 4 + [n_readers == 2]
     assert all(tensor is not lent for tensors in kept.values() for tensor in tensors.values())
     assert window.last_real_before(5).tensors[""] is lent
+    window.settle(settled(6).packet, 99 * T)
+    window.forget(6)  # after a long loss all of it is too old
+    assert list(window.kept) == [6]
+    window.settle(replace(settled(7).packet, tensors={"": lent}), 100 * T)
+    window.forget(8)
+    assert list(window.kept) == [6, 7]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -80,7 +81,7 @@ class StreamWindow:
         self._held_unit = self._needed_from = first_unit
         # what nobody else reads, nobody else can lack
         self._keeps_payloads = len(plan.readers) > 1
-        self._copied_unit = first_unit - 1
+        self._copied: deque[int] = deque()
 
     def __len__(self) -> int:
         return len(self._units)
@@ -157,28 +158,41 @@ class StreamWindow:
         What settled lately stays for those who lack it, should its decider die: measured from the newest settlement
         and not from now, for after a death nothing settles, and what has to be handed over must not run out meanwhile.
         """
+        if not self._keep_ns:
+            for unit in [u for u in self._units if u < below]:
+                self._hold(self._units.pop(unit).packet)
+            return
+        # every unit once: gone through again at each call, what is kept would cost more than what is new
+        for unit in [u for u in self._units if self._needed_from <= u < below]:
+            settled = self._units[unit]
+            self._hold(settled.packet)
+            self._units[unit] = self._lightened(settled)
         self._needed_from = max(self._needed_from, below)
         until_ns = self._newest_ns - self._keep_ns
-        for unit in [u for u in self._units if u < below]:
-            settled = self._units[unit]
-            # kept apart from the window: after a long loss there would be nothing left to hold
-            if self._holds and settled.packet.validity is Validity.REAL and unit >= self._held_unit:
-                self._held, self._held_unit = settled.packet, unit
-            if self._keep_ns and settled.at_ns > until_ns:
-                self._units[unit] = self._lightened(settled)
-            else:
-                del self._units[unit]
+        while (oldest := next(iter(self._units), below)) < below and self._units[oldest].at_ns <= until_ns:
+            del self._units[oldest]
+
+    def _hold(self, packet: Packet) -> None:
+        """Keep a unit that is shown where others are missing: after a long loss there would be none left to show."""
+        if self._holds and packet.validity is Validity.REAL and packet.unit >= self._held_unit:
+            self._held, self._held_unit = packet, packet.unit
 
     def _lightened(self, settled: Settled) -> Settled:
         """The same without the shared memory that its payload lies in, which whoever made it needs for what follows."""
         packet, tensors = settled.packet, settled.packet.tensors
         if not tensors:
             return settled
-        if not self._keeps_payloads or settled.at_ns <= self._newest_ns - self._keep_ns // PAYLOAD_SHARE:
+        if not self._keeps_payloads:
             return Settled(packet.without_payload(), settled.at_ns)
-        if self._copied_unit >= packet.unit:
-            return settled
-        self._copied_unit = packet.unit
+        self._copied.append(packet.unit)
+        until_ns = self._newest_ns - self._keep_ns // PAYLOAD_SHARE
+        while self._copied[0] != packet.unit:
+            old = self._units.get(self._copied[0])
+            if old is not None and old.at_ns > until_ns:
+                break
+            unit = self._copied.popleft()
+            if old is not None:
+                self._units[unit] = Settled(old.packet.without_payload(), old.at_ns)
         return Settled(packet.keep(), settled.at_ns)
 
     def _is_over(self, unit: int) -> bool:
