@@ -93,17 +93,15 @@ def test_a_process_that_crashes_too_often_ends_the_run(tmp_path, monkeypatch):
 
 
 def test_a_spare_life_takes_the_place_of_one_that_dies(tmp_path):
-    graph, pids = mortal(tmp_path, "", 30, on_crash="restart", standby=True), []
-
-    with wangraph.start(graph) as run:
-        for packet in run.packets("play.played"):
-            far = run.status()["processes"]["far"]["pid"]
-            if far not in pids:
-                pids.append(far)
+    with wangraph.start(mortal(tmp_path, "", 30, on_crash="restart", standby=True)) as run:
+        for packet in run.packets("play.played", backlog=None):
             if packet.unit == 30:
+                far = run.status()["processes"]["far"]["pid"]
                 os.kill(far, signal.SIGKILL)
-    assert len(pids) == 2
-    assert_accounted(run.wait())
+    result = run.wait()
+    assert_accounted(result)
+    assert result.summary["processes"]["far"]["pid"] != far
+    assert len(notes(result, "back")) == 1
 
 
 def test_a_life_that_follows_has_the_live_parameters_as_they_were_set(tmp_path):
@@ -117,7 +115,7 @@ def test_a_life_that_follows_has_the_live_parameters_as_they_were_set(tmp_path):
 
 def test_a_stop_while_a_process_is_being_started_again_ends_the_run(tmp_path, monkeypatch):
     run = wangraph.start(mortal(tmp_path, on_crash="restart", enough=0))
-    for packet in run.packets("play.played"):
+    for packet in run.packets("play.played", backlog=None):
         if packet.unit > 8 and not packet.tensors:
             break
     run.stop()
@@ -130,7 +128,7 @@ def test_a_frozen_process_is_killed_and_started_again(tmp_path, monkeypatch):
     monkeypatch.setattr(silence, "SILENT_S", 0.7)
     monkeypatch.setattr(silence, "SILENT_RESTART_S", 0.8)
     with wangraph.start(mortal(tmp_path, "", 10, on_crash="restart")) as run:
-        for packet in run.packets("play.played"):
+        for packet in run.packets("play.played", backlog=None):
             if packet.unit == 10:
                 os.kill(run.status()["processes"]["far"]["pid"], signal.SIGSTOP)
     result = run.wait()
@@ -141,7 +139,7 @@ def test_a_frozen_process_is_killed_and_started_again(tmp_path, monkeypatch):
 def test_a_frozen_process_without_which_nothing_goes_on_ends_the_run(tmp_path):
     expected = r"^process 'far': no sign of life for \d\.\d s; .* \(expected to report several times a second\), is it stopped\?$"
     with pytest.raises(RunError, match=expected), wangraph.start(mortal(tmp_path, "", 10, enough=0, stall_s=1)) as run:
-        for packet in run.packets("play.played"):
+        for packet in run.packets("play.played", backlog=None):
             if packet.unit == 10:
                 os.kill(run.status()["processes"]["far"]["pid"], signal.SIGSTOP)
         run.wait()
