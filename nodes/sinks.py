@@ -17,10 +17,10 @@ from ..runtime.node import Node, NodeContext, Param, Unit
 from ..runtime.packet import WHOLE, Packet
 from ..runtime.ports import Input
 from .media.captions import CaptionMerger
-from .media.film import Film, captions_path, part_path
 from .media.mp4 import Mp4Writer
 from .media.pictures import DARK_SIZE, Scaler
 from .media.probe import even
+from .media.video_file import VideoFile, captions_path, part_path
 from .media.writable import check_replaced, check_writable, is_srt
 from .relay import kept
 
@@ -80,7 +80,7 @@ class Mp4(Node):
         self._check_file()
         self._size = _video_size(ctx)
         self._n_samples = _samples(ctx)
-        self._film: Film | None = None
+        self._output: VideoFile | None = None
         self._captions: list[Path] = []
         self._sessions: list[Mp4Session] = []
         self._scaler = Scaler()
@@ -102,7 +102,7 @@ class Mp4(Node):
         Raises:
             MediaError: it cannot be written; what was written before can be played.
         """
-        if self._film is None:
+        if self._output is None:
             self._learn(video, audio)
             if not self._is_known() and len(state.waiting) < PATIENCE_UNITS:
                 state.waiting.append((unit, kept(video), kept(audio), text))
@@ -119,10 +119,10 @@ class Mp4(Node):
     def close(self) -> None:
         """Finish the file; after a failure too."""
         for state in self._sessions:
-            if self._film is None and state.waiting:
+            if self._output is None and state.waiting:
                 self._start(0)
             self._catch_up(state)
-        if self._film is None:  # nothing was ever shown
+        if self._output is None:  # nothing was ever shown
             return
         try:
             self._finish()
@@ -176,16 +176,16 @@ class Mp4(Node):
         writer = Mp4Writer(
             self._file, clock.fps, size, rate_hz, has_captions=merger is not None, crf=self.crf, preset=self.preset
         )
-        self._film = Film(writer, merger, start_ms)
+        self._output = VideoFile(writer, merger, start_ms)
 
     def _finish(self) -> None:
-        film, self._film = self._film, None
-        assert film is not None
+        output, self._output = self._output, None
+        assert output is not None
         try:
-            film.close()
+            output.close()
         finally:
-            if film.captions is not None:  # the first file of captions and the last: of a run of days there are many
-                self._captions = [*self._captions[:1], film.captions]
+            if output.captions is not None:  # the first file of captions and the last: of a run of days there are many
+                self._captions = [*self._captions[:1], output.captions]
 
     def _catch_up(self, state: Mp4Session) -> None:
         waiting, state.waiting = state.waiting, []
@@ -194,8 +194,8 @@ class Mp4(Node):
 
     def _write(self, state: Mp4Session, unit: Unit, video: Any, audio: Any, text: str | None) -> None:
         self._rotate(unit)
-        film = self._film
-        assert film is not None
+        output = self._output
+        assert output is not None
         if self._wants["video"]:
             assert self._size is not None
             for j in range(self._ctx.clock.unit_frames):
@@ -204,15 +204,15 @@ class Mp4(Node):
                 elif state.picture is None:
                     width, height = self._size
                     state.picture = self._enlarged(np.zeros((height, width, 3), np.uint8))
-                film.write_frame(state.picture)
+                output.write_frame(state.picture)
         if self._wants["audio"]:
             assert self._n_samples is not None
             samples = np.zeros(self._n_samples, np.float32)
             if audio is not None:
-                # the encoder refuses what is far beyond full scale, and with it all of the film
+                # the encoder refuses what is far beyond full scale, and with it all of the output
                 samples[: len(audio)] = np.clip(audio[: self._n_samples], -1, 1)
-            film.write_samples(samples)
-        film.end_unit(text, unit.pts_ns // 1_000_000, (unit.pts_ns + unit.duration_ns) // 1_000_000)
+            output.write_samples(samples)
+        output.end_unit(text, unit.pts_ns // 1_000_000, (unit.pts_ns + unit.duration_ns) // 1_000_000)
 
     def _rotate(self, unit: Unit) -> None:
         """Begin the next file, if the unit is the first one of it."""

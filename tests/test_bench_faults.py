@@ -90,7 +90,7 @@ def test_a_run_that_kept_its_promises_broke_none(ran):
         (lambda trial: setattr(trial, "exit_code", None), "exit never (expected 0)"),
         (lambda trial: trial.left.append("process 7"), "left a process"),
         (lambda trial: (trial.folder / "out.mp4").unlink(), "the file does not play"),
-        (lambda trial: (trial.folder / "out.mp4").write_bytes(b"no film"), "the file does not play"),
+        (lambda trial: (trial.folder / "out.mp4").write_bytes(b"no video"), "the file does not play"),
         (lambda trial: _lose_units(trial.folder / "run.trace"), "1 units without account"),
     ],
 )
@@ -109,8 +109,8 @@ def _lose_units(trace):
     trace.write_text("".join(kept))
 
 
-def test_a_film_that_lacks_units_is_short_by_so_many(ran, monkeypatch):
-    monkeypatch.setattr(fault_found, "_film", lambda path: 4 * (UNITS - 2))
+def test_a_video_that_lacks_units_is_short_by_so_many(ran, monkeypatch):
+    monkeypatch.setattr(fault_found, "_video", lambda path: 4 * (UNITS - 2))
     assert found(DROP, ran)["broken"] == ["the file is 2 units short"]
     assert found(Kind("x", DROP.strike, may_lose=2), ran)["broken"] == []
 

@@ -18,9 +18,8 @@ import zmq
 from engine_toys import looped
 
 from wangraph import Edge, Graph, run
-from wangraph.runtime.engine import silence as silence_module
+from wangraph.runtime.engine import liveness, system
 from wangraph.runtime.engine import supervisor as supervisor_module
-from wangraph.runtime.engine import system
 from wangraph.runtime.engine.body import Body
 from wangraph.runtime.engine.collector import Collector
 from wangraph.runtime.engine.commands import Commands
@@ -438,7 +437,7 @@ def test_a_call_that_lasts_longer_than_stall_s_ends_the_run_and_the_readers_blam
 
 
 def test_a_process_that_says_nothing_is_told_while_the_run_goes_on(tmp_path, hanging, monkeypatch):
-    monkeypatch.setattr(silence_module, "SILENT_S", 0.6)
+    monkeypatch.setattr(liveness, "SILENT_S", 0.6)
     told = []
 
     class Freezes:

@@ -9,16 +9,19 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import zmq
 from restart_toys import Count, Play, mortal
 
 import wangraph
 from wangraph import Graph
-from wangraph.runtime.engine import silence
+from wangraph.runtime.engine import liveness
 from wangraph.runtime.engine.agreement import encoded
-from wangraph.runtime.engine.children import Child
-from wangraph.runtime.engine.silence import SilenceWatch
-from wangraph.runtime.engine.succession import Succession
-from wangraph.runtime.errors import GraphError, NodeError, ProcessLost, RunError, UserError
+from wangraph.runtime.engine.children import Child, Children
+from wangraph.runtime.engine.control import RaiseFence
+from wangraph.runtime.engine.failover import Failover
+from wangraph.runtime.engine.liveness import LivenessWatch
+from wangraph.runtime.engine.options import Options
+from wangraph.runtime.errors import GraphError, NodeError, ProcessLost, RunError, StartError, UserError
 from wangraph.runtime.observe.explain import explain
 from wangraph.runtime.observe.history import read_history
 from wangraph.runtime.packet import Validity
@@ -125,8 +128,8 @@ def test_a_stop_while_a_process_is_being_started_again_ends_the_run(tmp_path, mo
 
 
 def test_a_frozen_process_is_killed_and_started_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(silence, "SILENT_S", 0.7)
-    monkeypatch.setattr(silence, "SILENT_RESTART_S", 0.8)
+    monkeypatch.setattr(liveness, "SILENT_S", 0.7)
+    monkeypatch.setattr(liveness, "SILENT_RESTART_S", 0.8)
     with wangraph.start(mortal(tmp_path, "", 10, on_crash="restart")) as run:
         for packet in run.packets("play.played", backlog=None):
             if packet.unit == 10:
@@ -146,7 +149,7 @@ def test_a_frozen_process_without_which_nothing_goes_on_ends_the_run(tmp_path):
 
 
 def test_a_supervisor_that_was_paused_itself_blames_nobody(tmp_path):
-    watch = SilenceWatch(mortal(tmp_path).plan(), lambda child: False, 1000.0)
+    watch = LivenessWatch(mortal(tmp_path).plan(), lambda child: False, 1000.0)
     child = Child("far", 0, SimpleNamespace())
     child.is_ready, child.has_begun, child.sign_at = True, True, 1000.0
     for now_s, found in ((1020.0, []), (1020.2, []), (1020.4, [child]), (1020.6, []), (1021.0, []), (1021.4, [child])):
@@ -190,7 +193,7 @@ class Unmoved:
 
     def __init__(self, plan) -> None:
         self.current = {name: Child(name, 0, SimpleNamespace(kill=lambda: None)) for name in plan.processes}
-        self.spares: dict[str, Child] = {}
+        self.standbys: dict[str, Child] = {}
         self.taps: list[str] = []
         self.sent: list[tuple[str, str]] = []
 
@@ -213,21 +216,76 @@ class Unmoved:
 @pytest.mark.parametrize("is_introduced", [False, True])
 def test_a_life_that_is_not_agreed_on_when_others_end_is_given_up(tmp_path, is_introduced):
     plan = mortal(tmp_path, on_crash="restart").plan()
-    children, taken = Unmoved(plan), []
-    succession = Succession(plan, children, SimpleNamespace(take=taken.extend), lambda: 10 * plan.clock.period_ns)
-    succession.open(1, None)
-    succession.died(children.current["far"], RunError("gone"))
+    children, taken, failures = Unmoved(plan), [], []
+    failover = Failover(
+        plan, children, SimpleNamespace(take=taken.extend), lambda: 10 * plan.clock.period_ns, failures.append
+    )
+    failover.open(1, None)
+    failover.died(children.current["far"], RunError("gone"))
     for name in ("near", "main", "keeper"):
-        succession.answered(children.current[name], 1, encoded([{}]))
-        succession.answered(children.current[name], 2, encoded([{}]))
+        failover.answered(children.current[name], 1, encoded([{}]))
+        failover.answered(children.current[name], 2, encoded([{}]))
     newcomer = children.current["far"]
     assert newcomer.life == 1
     newcomer.is_ready = is_introduced
-    succession.ready(newcomer)
+    failover.ready(newcomer)
     assert (("far", "Begin") in children.sent) == is_introduced
-    succession.finished(children.current["near"])
+    failover.finished(children.current["near"])
     assert newcomer.is_killed and not newcomer.takes_part
     newcomer.is_ready = True
-    succession.ready(newcomer)
+    failover.ready(newcomer)
     assert children.sent.count(("far", "Begin")) == is_introduced, "nor is it later"
     assert not any(getattr(note, "kind", "") == "back" for note in taken)
+    assert failures == []
+
+
+def test_a_life_that_does_not_open_is_given_up_and_counts_as_a_death(tmp_path):
+    plan = mortal(tmp_path, on_crash="restart", restarts=1).plan()
+    children, taken, failures, killed = Unmoved(plan), [], [], []
+    failover = Failover(plan, children, SimpleNamespace(take=taken.extend), lambda: 0, failures.append)
+    failover.open(1, None)
+    failover.died(children.current["far"], RunError("gone"))
+    newcomer = children.current["far"]
+    newcomer.doing, newcomer.late_at = "opening node 'work'", 0.0
+    newcomer.launched = SimpleNamespace(kill=lambda: killed.append(newcomer))
+    failover.advance()
+    (error,) = failures
+    assert killed == [], "one death more ends the run, in order"
+    assert str(error) == (
+        "process 'far': found it opening node 'work' after 120 s (expected it to be ready), look at its log"
+    )
+
+
+def test_a_life_that_cannot_be_started_ends_the_run_in_order(tmp_path):
+    plan = mortal(tmp_path, on_crash="restart").plan()
+    children, failures = Unmoved(plan), []
+
+    def start_next(name):
+        raise StartError("no room")
+
+    children.start_next = start_next
+    failover = Failover(plan, children, SimpleNamespace(take=lambda records: None), lambda: 0, failures.append)
+    failover.open(1, None)
+    failover.died(children.current["far"], RunError("gone"))
+    assert [str(error) for error in failures] == ["no room"]
+
+
+def test_nothing_is_sent_to_a_process_before_its_setup(tmp_path):
+    sent = []
+    control = SimpleNamespace(send=lambda key, message, payload=b"": sent.append((key, type(message).__name__)))
+    plan, launched = mortal(tmp_path).plan(), SimpleNamespace()
+    children = Children(plan, Options(), "run", control, "address", SimpleNamespace(), zmq.Poller())
+    children.current = {name: Child(name, 0, launched) for name in plan.processes}
+    children.current["near"].is_greeted = True
+    children.tell_all(RaiseFence([], 1, 0))
+    children.update("work", {"factor": 3}, 0)
+    assert sent == [("near", "RaiseFence")]
+
+
+def test_a_standby_that_nothing_would_put_to_use_is_refused(tmp_path):
+    expected = (
+        r"process 'far', standby: found on_crash: bypass \(expected restart: nothing else puts it to use\), "
+        r"write on_crash: restart$"
+    )
+    with pytest.raises(GraphError, match=expected):
+        mortal(tmp_path, on_crash="bypass", standby=True).plan()

@@ -312,7 +312,7 @@ def test_a_unit_whose_picture_is_lost_keeps_its_sound_and_is_printed(tmp_path, c
     assert [line.rpartition(": ")[2] for line in lines[5:9]][1:3] == ["missing", "missing"]
 
 
-def test_a_sound_far_beyond_full_scale_is_clipped_and_costs_no_film(tmp_path):
+def test_a_sound_far_beyond_full_scale_is_clipped_and_costs_no_video(tmp_path):
     path = tmp_path / "loud.mp4"
     sink = opened(Mp4(path=path), "audio")
     state = sink.new_state()

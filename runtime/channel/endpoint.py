@@ -67,11 +67,11 @@ class Endpoint:
         self.outbox: Outgoing = Outbox(self._context, addresses, bounds)
         self.publisher = Publisher(own_name, self.outbox, self.pool)
 
-    def leave_out(self, process: str) -> None:
+    def peer_down(self, process: str) -> None:
         """Another process is dead: what it holds of this one's memory is free, and it is sent nothing any more."""
-        self.publisher.leave_out(process)
+        self.publisher.peer_down(process)
 
-    def let_in(self, process: str, life: int, path: str, address: str) -> None:
+    def peer_up(self, process: str, life: int, path: str, address: str) -> None:
         """Another process is there again, with another address and other memory.
 
         Raises:
@@ -84,7 +84,7 @@ class Endpoint:
                 if (segment := self._segments.pop(gone, None)) is not None:
                     del self._read[gone]
                     segment.close()
-        self.publisher.let_in(process, address)
+        self.publisher.peer_up(process, address)
 
     def close(self) -> None:
         """Close the sockets, let what was sent lately leave, unmap. Call it when no thread uses the endpoint."""

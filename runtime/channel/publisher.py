@@ -73,13 +73,13 @@ class Publisher:
         if refused := tuple(reader for reader in there if not self._outbox.offer(reader, frames)):
             raise self._outbox.full(refused, f"unit {handed.packet.unit} of '{handed.packet.stream}'")
 
-    def leave_out(self, reader: str) -> None:
+    def peer_down(self, reader: str) -> None:
         """A reader is dead: it is sent nothing, and what it held is free."""
         self._absent |= {reader}
         if self._pool is not None:
             self._pool.reclaim(reader)
 
-    def let_in(self, reader: str, address: str) -> None:
+    def peer_up(self, reader: str, address: str) -> None:
         """A reader is there again, elsewhere."""
         if self._pool is not None:
             # once more: a call that had begun before its death may have leased a slot to it since

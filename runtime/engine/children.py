@@ -15,18 +15,23 @@ from ..errors import WangraphError
 from ..observe.records import NodeStatus, Unfinished
 from ..plan.plan import Plan, to_plain
 from .calls import CallBoard, room_for
-from .control import Change, LetIn, Setup, SupervisorEnd, ToProcess
+from .control import Change, PeerUp, Setup, SupervisorEnd, ToProcess
 from .engine import Usage
 from .launcher import Launched, Launcher
 from .options import Options
 
+START_DEADLINE_S = 120.0
+"""How long a process may take to open and warm its nodes."""
+
 
 class Child:
-    """One life of a process.
+    """One life of a process. Those that die before they take part have a number here, and no incarnation.
 
     Attributes:
         name: of the process.
         life: 0, and one more each time that it is started again.
+        late_at: when it has to be ready.
+        is_greeted: it has its setup. What is sent before would be taken for that.
         key: by which its messages are told apart from those of its other lives.
         verdict: why it was killed, or is about to end; None: nothing is wrong with it.
         has_begun: the others know of it.
@@ -39,6 +44,8 @@ class Child:
         self.life = life
         self.key = life_name(name, life)
         self.launched = launched
+        self.late_at = time.monotonic() + START_DEADLINE_S
+        self.is_greeted = False
         self.doing = "starting"
         self.verdict: WangraphError | None = None
         self.is_ready = False
@@ -66,7 +73,7 @@ class Children:
 
     Attributes:
         current: by process, the life that takes part or is to.
-        spares: by process, the next life, kept warm.
+        standbys: by process, the next life, kept warm.
         taps: streams that later lives hand out from the first packet on.
         tap_address: where to.
     """
@@ -82,7 +89,7 @@ class Children:
         poller: zmq.Poller,
     ) -> None:
         self.current: dict[str, Child] = {}
-        self.spares: dict[str, Child] = {}
+        self.standbys: dict[str, Child] = {}
         self.taps: list[str] = []
         self.tap_address = f"{address}-taps"
         self._updates: dict[str, dict[str, object]] = {}
@@ -110,16 +117,21 @@ class Children:
                 self.current[name] = self._launch(name, 0)
 
     def start_next(self, name: str) -> None:
-        """Start a process again, or let its spare life take its place."""
+        """Start a process again, or let its standby take its place.
+
+        Raises:
+            UserError: too little shared memory.
+            StartError: it cannot be started.
+        """
         life = self.current[name].life + 1
-        spare = self.spares.pop(name) if name in self.spares else None
-        self.current[name] = spare or self._start_life(name, life)
+        standby = self.standbys.pop(name) if name in self.standbys else None
+        self.current[name] = standby or self._start_life(name, life)
         for old in [key for key in self._segments if key in (life_name(name, before) for before in range(life))]:
             self._segments.pop(old).close()  # who has it mapped keeps it
 
-    def start_spare(self, name: str) -> None:
-        """Start the next life of a process ahead of time."""
-        self.spares[name] = self._start_life(name, self.current[name].life + 1)
+    def start_standby(self, name: str) -> None:
+        """Start the next life of a process ahead of time; raises as `start_next`."""
+        self.standbys[name] = self._start_life(name, self.current[name].life + 1)
 
     def _start_life(self, name: str, life: int) -> Child:
         if (layout := self._layouts.get(name)) is not None:
@@ -150,19 +162,19 @@ class Children:
             calls=self._calls_file.path if self._calls_file is not None else "",
         )
 
-    def introduction(self, child: Child) -> LetIn:
+    def introduction(self, child: Child) -> PeerUp:
         """The message by which the others learn of a life that takes part from now on."""
         segment = self._segments.get(child.key)
         path = "" if segment is None else segment.path
-        return LetIn(child.name, child.life, path, local_address(self._run, child.key))
+        return PeerUp(child.name, child.life, path, local_address(self._run, child.key))
 
-    def of(self, key: str) -> Child:
-        """The life that a message comes from."""
-        return self._known[key]
+    def of(self, key: str) -> Child | None:
+        """The life that a message comes from; None of who is no process of this run."""
+        return self._known.get(key)
 
     def __iter__(self) -> Iterator[Child]:
-        """Lives that take part or are to, then the spare ones."""
-        return iter([*self.current.values(), *self.spares.values()])
+        """Lives that take part or are to, then the standby ones."""
+        return iter([*self.current.values(), *self.standbys.values()])
 
     def calls_of(self, child: Child, now_ns: int) -> list[Unfinished]:
         """The calls that go on in a process, the oldest first."""
@@ -176,20 +188,22 @@ class Children:
         """Change live parameters of a node, in every life of its process."""
         self._updates.setdefault(node, {}).update(values)
         for child in self:
-            if child.name == self._plan.nodes[node].process:
+            if child.is_greeted and child.name == self._plan.nodes[node].process:
                 self._control.send(child.key, Change(node, dict(values), first_unit))
 
     def greet(self, child: Child) -> None:
         """Give a process that has started its setup, and the live parameters as they are now."""
+        child.is_greeted = True
         self._control.send(child.key, self._setup_of(child))
         for node, values in self._updates.items():
             if child.life and self._plan.nodes[node].process == child.name:
                 self._control.send(child.key, Change(node, values, 0))
 
     def tell_all(self, message: ToProcess) -> None:
-        """Send to every life of every process."""
+        """Send to every life of every process; those that have no setup yet learn of it with that, or as they begin."""
         for child in self:
-            self._control.send(child.key, message)
+            if child.is_greeted:
+                self._control.send(child.key, message)
 
     @property
     def usage(self) -> Usage:

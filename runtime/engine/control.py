@@ -10,8 +10,8 @@ supervisor                      process
    | ----- RaiseFence, Change ---> |   from a unit on
    | ----- Deliver (value) ------> |   for a node that takes values from outside
    | ----- HandOut (stream) -----> |   packets of it go to whom `Setup` names
-   | ----- LetIn (process) ------> |   another process came back: where it listens, where its memory is
-   | ----- LeaveOut (process) ---> |   another process is not there
+   | ----- PeerUp (process) ------> |   another process came back: where it listens, where its memory is
+   | ----- PeerDown (process) ---> |   another process is not there
    | ----- Agree (messages) -----> |   after a death, and for a return (`schedule/duty`)
    | <---- Agreed (answers) -------|
    | ----- Watch ----------------> |   somebody watches: the next batches report the status of every node
@@ -87,7 +87,7 @@ class Change(msgspec.Struct, tag="change", frozen=True):
     first_unit: int
 
 
-class LetIn(msgspec.Struct, tag="let-in", frozen=True):
+class PeerUp(msgspec.Struct, tag="peer-up", frozen=True):
     """Another process is there again, in a life with an address and memory of its own."""
 
     process: str
@@ -96,7 +96,7 @@ class LetIn(msgspec.Struct, tag="let-in", frozen=True):
     address: str
 
 
-class LeaveOut(msgspec.Struct, tag="leave-out", frozen=True):
+class PeerDown(msgspec.Struct, tag="peer-down", frozen=True):
     """Another process is not there: it is sent nothing."""
 
     process: str
@@ -190,7 +190,7 @@ class Finished(msgspec.Struct, tag="finished", frozen=True):
     left: list[str] = []
 
 
-ToProcess = Setup | Begin | Halt | RaiseFence | Change | Deliver | HandOut | Watch | LetIn | LeaveOut | Agree
+ToProcess = Setup | Begin | Halt | RaiseFence | Change | Deliver | HandOut | Watch | PeerUp | PeerDown | Agree
 ToSupervisor = Hello | Opening | Ready | Batch | NodeRequest | Failed | Finished | Agreed
 
 _encoder = msgspec.json.Encoder()

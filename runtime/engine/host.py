@@ -34,9 +34,9 @@ from .control import (
     Deliver,
     Failed,
     Happening,
-    LetIn,
     NodeRequest,
     Opening,
+    PeerUp,
     RaiseFence,
     Setup,
 )
@@ -138,13 +138,13 @@ class ProcessHost:
         self._sending.send(outgoing)
         return answers
 
-    def let_in(self, message: LetIn) -> None:
+    def peer_up(self, message: PeerUp) -> None:
         """Another process is there again: from now on it is sent its packets."""
-        self._endpoint.let_in(message.process, message.life, message.path, message.address)
+        self._endpoint.peer_up(message.process, message.life, message.path, message.address)
 
-    def leave_out(self, process: str) -> None:
+    def peer_down(self, process: str) -> None:
         """Another process is not there: it is sent nothing."""
-        self._endpoint.leave_out(process)
+        self._endpoint.peer_down(process)
 
     def halt(self, at_once: bool) -> None:
         """End sources where they are, or leave all lanes as soon as their bodies are done."""
@@ -414,7 +414,7 @@ class ProcessHost:
 
     def _answer(self, message: duty.Message) -> duty.Answer:
         if isinstance(message, duty.Bury):
-            self._endpoint.leave_out(message.process)
+            self._endpoint.peer_down(message.process)
         answer = self._membership.answer(message, self._now())
         if isinstance(message, duty.Go):
             self._went()

@@ -19,7 +19,7 @@ LEAVE_S = 1.0
 pressed Ctrl-C. A long unit, or a large budget, gives a body more time."""
 
 CLOSE_S = 10.0
-"""How long a node may take to close: a film or a recording writes what it still holds."""
+"""How long a node may take to close: a video or a recording writes what it still holds."""
 
 
 class Leaving:

@@ -23,8 +23,8 @@ from .control import (
     Halt,
     HandOut,
     Hello,
-    LeaveOut,
-    LetIn,
+    PeerDown,
+    PeerUp,
     ProcessEnd,
     RaiseFence,
     Ready,
@@ -146,10 +146,10 @@ def _do(host: ProcessHost, message: ToProcess, payload: bytes) -> None:
             host.change(message)
         case Deliver():
             host.deliver(message, payload)
-        case LetIn():
-            host.let_in(message)
-        case LeaveOut():
-            host.leave_out(message.process)
+        case PeerUp():
+            host.peer_up(message)
+        case PeerDown():
+            host.peer_down(message.process)
         case HandOut():
             host.hand_out(message.stream)
         case Watch():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from ..channel.endpoint import Endpoint
-from ..channel.publisher import Way
 from ..channel.wire import Handed
 from ..packet import Packet
 from ..plan.plan import Plan
 from ..schedule.scheduler import Scheduler
+from .faulty_publisher import Sends
 
 
 class Outgoing(NamedTuple):
@@ -29,14 +29,6 @@ class Outgoing(NamedTuple):
         return cls(scheduler.take_outgoing(), scheduler.take_handed(), scheduler.incarnation)
 
 
-class Publishes(Protocol):
-    """The part of a `Publisher` that faults may stand in for."""
-
-    def publish_all(self, packets: Sequence[Packet], readers: Sequence[str]) -> list[Way]:
-        """See `Publisher.publish_all`."""
-        ...
-
-
 class Sending:
     """Sends from any thread, one thread at a time per stream.
 
@@ -49,7 +41,7 @@ class Sending:
     """
 
     def __init__(
-        self, plan: Plan, process: str, endpoint: Endpoint, publisher: Publishes, warn: Callable[[str, str], None]
+        self, plan: Plan, process: str, endpoint: Endpoint, publisher: Sends, warn: Callable[[str, str], None]
     ) -> None:
         self._plan, self._process = plan, process
         self._endpoint, self._publisher, self._warn = endpoint, publisher, warn

@@ -15,7 +15,7 @@ from ..observe.records import NodeStatus, Note, Unfinished
 from ..plan.plan import Plan
 from ..schedule.events import Firing, Settlement
 from .calls import stuck_error
-from .children import Child, Children
+from .children import START_DEADLINE_S, Child, Children
 from .commands import Command, Commands, Fence, Report, Send, Tap, Update
 from .control import (
     Agreed,
@@ -36,15 +36,12 @@ from .control import (
     Watch,
 )
 from .engine import NodeReport, Observer, Usage
+from .failover import Failover
 from .faults import SILENT
 from .launcher import Launcher, LocalLauncher
+from .liveness import LivenessWatch
 from .options import Options
-from .silence import SilenceWatch
-from .succession import Succession
 from .taps import TapReceiver
-
-START_DEADLINE_S = 120.0
-"""How long the processes may take to open and warm their nodes."""
 
 LEAD_NS = 120_000_000
 """From the moment when all are ready to the origin (plus what sources make ahead)."""
@@ -101,8 +98,8 @@ class Supervisor:
             plan, options, self._run, self._control, address, launcher or LocalLauncher(), self._poller
         )
         self._children.taps += taps
-        self._succession = Succession(plan, self._children, observer, self._now_ns)
-        self._silence = SilenceWatch(plan, self._succession.survives, time.monotonic())
+        self._failover = Failover(plan, self._children, observer, self._now_ns, self._fail)
+        self._liveness = LivenessWatch(plan, self._failover.survives, time.monotonic())
         self._taps: TapReceiver | None = None
         self._error: WangraphError | None = None
         self._stop_wanted_at: float | None = None
@@ -129,7 +126,7 @@ class Supervisor:
             if self._error is None and self._stop_wanted_at is None:
                 self._begin()
             self._until(lambda c: c.is_finished, None)
-            self._succession.advance()
+            self._failover.advance()
         finally:
             # processes first: what was tapped is complete when they have ended
             self._end_children()
@@ -147,7 +144,7 @@ class Supervisor:
         if self._stop_wanted_at is None or (at_once and not self._stopping_at_once):
             self._stop_wanted_at = self._moved_at = time.monotonic()
             self._stopping_at_once = at_once
-            self._succession.stop()
+            self._failover.stop()
             self._children.tell_all(Halt(at_once))
 
     def watch(self, for_ms: int) -> None:
@@ -185,7 +182,7 @@ class Supervisor:
         self._children.tell_all(Begin(self._origin_ns))
         for child in self._children:
             child.has_begun = True
-        self._succession.open(self._origin_ns, self.options.units)
+        self._failover.open(self._origin_ns, self.options.units)
         self._observer.poll()
 
     def _until(self, reached: Callable[[Child], bool], deadline: float | None) -> None:
@@ -198,7 +195,7 @@ class Supervisor:
             for child in self._children:
                 if child.launched.fileno() in ready:
                     self._on_exit(child)
-            self._succession.advance()
+            self._failover.advance()
             self._serve_commands()
             self._check_signs()
             if deadline is not None and time.monotonic() > deadline:
@@ -212,7 +209,7 @@ class Supervisor:
     def _check_signs(self) -> None:
         """Report processes that say nothing; after a stop, or where a call has gone on for too long, end them."""
         children, stopped_at = self._children.current.values(), self._stop_wanted_at
-        for child in self._silence.silent(children, time.monotonic(), stopped_at):
+        for child in self._liveness.silent(children, time.monotonic(), stopped_at):
             if stopped_at is None:
                 self._report_silence(child)
             else:
@@ -224,20 +221,10 @@ class Supervisor:
         self._observer.take([Note(max(0, self._now_ns()), "supervisor", "stall", text), *calls])
         for call in calls:
             if call.at_ns - call.started_ns > (stall_ns := self.plan.nodes[call.node].stall_ns):
-                self._lose(child, stuck_error(call, stall_ns))
+                self._failover.lose(child, stuck_error(call, stall_ns))
                 return
-        if self._silence.is_lost(child):
-            self._lose(child, RunError(f"{text} (expected to report several times a second), is it stopped?"))
-
-    def _lose(self, child: Child, why: WangraphError) -> None:
-        """A process does not do its work any more: without it the run goes on, or ends."""
-        if child.verdict is not None:
-            return
-        if not self._succession.survives(child):
-            self._fail(why)
-            return
-        child.verdict = why
-        child.launched.kill()
+        if self._liveness.is_lost(child):
+            self._failover.lose(child, RunError(f"{text} (expected to report several times a second), is it stopped?"))
 
     def _kill_silent(self, child: Child) -> None:
         """A body keeps its process from ending, from answering even: what it holds is lost."""
@@ -294,7 +281,7 @@ class Supervisor:
                 self._generation += 1
                 self._observer.fenced(command)
                 self._children.tell_all(RaiseFence(list(streams), self._generation, first_unit))
-                self._succession.fence(streams, self._generation, first_unit)
+                self._failover.fence(streams, self._generation, first_unit)
             case Update(node, values, first_unit):
                 self._children.update(node, values, first_unit)
             case Send(node, port, str() as text):
@@ -314,7 +301,8 @@ class Supervisor:
         return time.monotonic_ns() - self._origin_ns if self._origin_ns else -1
 
     def _handle(self, key: str, message: ToSupervisor, payload: bytes) -> None:
-        child = self._children.of(key)
+        if (child := self._children.of(key)) is None:
+            return  # another program of this user has found the address
         child.sign_at, child.reported_s = time.monotonic(), 0.0
         if isinstance(message, Hello):
             self._greet(child)
@@ -323,18 +311,18 @@ class Supervisor:
         elif isinstance(message, Ready):
             child.is_ready, child.doing = True, "running"
             self.reports += message.reports
-            self._succession.ready(child)
+            self._failover.ready(child)
         elif isinstance(message, Batch):
             child.cpu_s, child.rss_mb, child.statuses = message.cpu_s, message.rss_mb, message.statuses
             # by firings and not by batches: a process whose node hangs reports all the same, and a stop would wait for
             # ever
             if any(isinstance(record, Firing) for record in message.records):
                 self._moved_at = time.monotonic()
-            self._succession.record(r for r in message.records if isinstance(r, Settlement))
+            self._failover.record(r for r in message.records if isinstance(r, Settlement))
             self._observer.take(message.records)
             self._observer.poll()
         elif isinstance(message, Agreed):
-            self._succession.answered(child, message.number, payload)
+            self._failover.answered(child, message.number, payload)
         elif isinstance(message, Finished):
             self._note_finished(child, message)
         elif isinstance(message, NodeRequest):
@@ -360,10 +348,10 @@ class Supervisor:
         child.hands_out = message.hands_out
         if message.left:
             self._give_up_on(message.left)
-        self._succession.finished(child)
+        self._failover.finished(child)
 
     def _note_failed(self, child: Child, error: WangraphError) -> None:
-        if self._succession.survives(child):
+        if self._failover.survives(child):
             child.verdict = error  # it closes its nodes, and exits
         else:
             self._fail(error)
@@ -392,11 +380,11 @@ class Supervisor:
             return
         calls = self._calls_of(child)
         self._observer.take([*calls, *self._strikes(calls)])
-        goes_on = child.verdict is not None or self._succession.survives(child)
+        goes_on = child.verdict is not None or self._failover.survives(child)
         so = "" if goes_on else ", the other processes were stopped in order"
         error = child.verdict or self._loss(child, code, calls, so)
         if goes_on:
-            self._succession.died(child, error)
+            self._failover.died(child, error)
             return
         child.is_finished = True
         self._fail(error)

@@ -12,7 +12,7 @@ from ..packet import Validity
 from ..plan.plan import InputPlan, NodePlan
 from ..schedule.events import Firing
 from ..units import MS
-from .absence import gone
+from .downtime import gone
 from .history import History
 from .lateness import may_start_ns
 from .outcome import MissingInput, awaited_unit, presented_unit
@@ -56,7 +56,7 @@ class _Blame:
         at = settled.at_ns if settled is not None else history.plan.release_ns(taken) + history.plan.latency_ns
         if not self._enter(node, taken):
             return Culprit("unknown", node.name, taken, f"{node.name} of unit {taken} waited for itself", chain)
-        death = history.absences.at(node.process, at)
+        death = history.downtimes.at(node.process, at)
         if death is not None and (firing is None or firing.verdict == "unfinished"):
             return Culprit("gone", node.name, taken, gone(death, node.process), chain)
         if firing is None or firing.started_ns > at:

@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..packet import Validity
 from ..plan.plan import InputPlan, NodePlan, Plan
 from ..schedule.events import Firing, Settlement
-from .absence import Absences
+from .downtime import Downtimes
 from .lateness import may_start_ns
 from .outcome import MissingInput, Outcome, awaited_unit, presented_unit, presenters, real_latencies_ns
 from .records import Note, Record, Transfer, Unfinished, at_ns
@@ -37,7 +37,7 @@ class History:
         self.settled: dict[tuple[str, int], Settlement] = {}
         self.transfers: dict[tuple[str, str, int], Transfer] = {}
         self.notes: list[Note] = []
-        self.absences = Absences(plan)
+        self.downtimes = Downtimes(plan)
         self._unfinished: dict[tuple[str, int], Unfinished] = {}
         self._lanes: dict[tuple[str, str], list[Firing]] = defaultdict(list)
         self._last_ns: dict[str, int] = defaultdict(int)
@@ -45,7 +45,7 @@ class History:
             self._add(record)
         until_ns = max(map(at_ns, records), default=0)
         for call in self._unfinished.values():
-            self._add_call(call.as_firing(self.absences.end_of(call, until_ns)))
+            self._add_call(call.as_firing(self.downtimes.end_of(call, until_ns)))
         for firings in self._lanes.values():
             firings.sort(key=lambda f: f.started_ns)
 
@@ -64,7 +64,7 @@ class History:
             self.transfers[record.stream, record.reader, record.unit] = record
         elif isinstance(record, Note):
             self.notes.append(record)
-            self.absences.add(record)
+            self.downtimes.add(record)
 
     def _add_call(self, firing: Firing) -> None:
         node = self.plan.nodes[firing.node]

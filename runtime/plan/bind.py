@@ -90,16 +90,24 @@ def check_written(bound: Mapping[str, Bound], problems: Problems) -> None:
             written[path] = name
 
 
-def check_rewritten(
+def check_restarts(
     spec: GraphSpec, bound: Mapping[str, Bound], places: Mapping[str, tuple[str, str]], problems: Problems
 ) -> None:
-    """Note files that a process would begin anew when it is started again: what it had written would be lost."""
+    """Note a standby that nothing would put to use, and files that a process would begin anew when it is started again:
+    what it had written would be lost."""
+    for process in spec.processes.values():
+        if process.standby and process.on_crash != "restart":
+            problems.add(
+                process.mark,
+                f"process '{process.name}', standby: found on_crash: {process.on_crash} (expected restart: nothing "
+                "else puts it to use), write on_crash: restart",
+            )
     for node in bound.values():
-        name, process = node.spec.name, spec.processes.get(places[node.spec.name][0])
-        if process is not None and process.on_crash == "restart" and (paths := _paths(node, "output")):
+        name, process_of = node.spec.name, spec.processes.get(places[node.spec.name][0])
+        if process_of is not None and process_of.on_crash == "restart" and (paths := _paths(node, "output")):
             problems.add(
                 node.spec.at("process"),
-                f"node '{name}': {min(paths)}: is written in process '{process.name}', which is restarted when it "
+                f"node '{name}': {min(paths)}: is written in process '{process_of.name}', which is restarted when it "
                 "crashes (expected a process that is not: its next life would begin the file anew), move the node to "
                 "a process of its own",
             )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..units import MS, NS
-from .bind import Bound, bind, check_outside, check_rewritten, check_written
+from .bind import Bound, bind, check_outside, check_restarts, check_written
 from .exports import Exports, check_exports
 from .marks import Mark, Problems
 from .overlay import build_tree, find_graph, parse_sets
@@ -116,7 +116,7 @@ def check(spec: GraphSpec, seed: int = 0) -> Checked:
     streams = _plan_streams(spec, bound, nodes, edges, shapes, problems, warnings)
     check_outside(bound, problems)
     check_written(bound, problems)
-    check_rewritten(spec, bound, places, problems)
+    check_restarts(spec, bound, places, problems)
     problems.raise_any()
     plan = Plan(
         name=spec.name,

@@ -1,4 +1,4 @@
-"""Figures of a harmed run: whether the culprit was named and when, what was lost, and what its film plays."""
+"""Figures of a harmed run: whether the culprit was named and when, what was lost, and what its video plays."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def found(kind: Kind, trial: Trial) -> Found:
 
     Returns:
         ``exit``, ``named`` (see `Naming`) and ``named_s`` after the strike, ``end_s`` from the strike to the command's
-        end where it ended the run, ``unaccounted`` units, ``left``, whether the film ``plays`` and how many units it is
-        ``short``, ``recover_s``, and ``broken``: promises that did not hold, in words.
+        end where it ended the run, ``unaccounted`` units, ``left``, whether the video ``plays`` and how many units
+        it is ``short``, ``recover_s``, and ``broken``: promises that did not hold, in words.
     """
     history = _history(trial.folder / "run.trace")
     summary = _summary(trial.folder / "run.json")
     origin_ns = summary.get("origin_ns") or (None if trial.origin_s is None else trial.origin_s * 1e9)
     struck_ns = _struck_ns(kind, trial, history, origin_ns)
     named, named_ns, text = _naming(kind.culprit, trial.error, _notes(history, struck_ns))
-    film = _film(trial.folder / "out.mp4")
+    video = _video(trial.folder / "out.mp4")
     written = 0 if history is None else 1 + max(history.firings["file"], default=-1)
     result: Found = {
         "unit": trial.unit,
@@ -50,8 +50,8 @@ def found(kind: Kind, trial: Trial) -> Found:
         "end_s": _end_s(trial, 0 if history is None else len(history.outcomes), origin_ns, struck_ns),
         "unaccounted": _unaccounted(history),
         "left": trial.left,
-        "plays": film is not None,
-        "short": None if film is None else max(0, written - film // 4),
+        "plays": video is not None,
+        "short": None if video is None else max(0, written - video // 4),
         "recover_s": None if "recover_ms" not in summary else summary["recover_ms"] / 1000,
         "text": text,
     }
@@ -154,15 +154,15 @@ def _summary(path: Path) -> dict[str, Any]:
     return summary if isinstance(summary, dict) else {}
 
 
-def _film(path: Path) -> int | None:
-    """Pictures of a film; None if it does not play to its end."""
+def _video(path: Path) -> int | None:
+    """Pictures of a video; None if it does not play to its end."""
     import av
 
     try:
-        with av.open(str(path)) as film:
-            pictures = sum(1 for _ in film.decode(video=0))
-        with av.open(str(path)) as film:
-            sum(1 for _ in film.decode(audio=0))
+        with av.open(str(path)) as video:
+            pictures = sum(1 for _ in video.decode(video=0))
+        with av.open(str(path)) as video:
+            sum(1 for _ in video.decode(audio=0))
     except (OSError, ValueError, IndexError, av.error.FFmpegError):
         return None
     return pictures

@@ -108,7 +108,7 @@ def _words(kind: Kind, folder: Path, units: int, unit: int) -> list[str]:
 
 
 def three(kind: Kind, deed: str = "", at: int = 0) -> dict[str, Any]:
-    """A source, a node in the middle, and playout with a film, in three processes."""
+    """A source, a node in the middle, and playout with a video, in three processes."""
     middle = {"type": f"{__package__}.fault_nodes:Middle", "process": "middle", "params": {"deed": deed, "at": at}}
     both = {"video": "sync.video", "audio": "sync.audio"}
     return {

@@ -12,10 +12,10 @@ import click
 
 from ...runtime.errors import RunError, UserError, WangraphError
 from .json_file import STANDARD_OUTPUT, check_json, output_kept_for_json, write_json
-from .last_resort import ended_at_last
 from .options import FiniteRange
 from .slo import Goal, exit_code_of_goals, held_against, print_goals
 from .targets import JSON, RECORDING, TRACE, Target, check_targets
+from .watchdog import watchdog
 
 if TYPE_CHECKING:
     from ...runtime.engine.collector import Listener
@@ -98,7 +98,7 @@ def run_and_tell(
 
         run.collector.watcher = ProgressLines(lambda text: click.echo(f"{plan.name}: {text}", err=True))
     view = _view(run, quiet or json_to == STANDARD_OUTPUT or bool(progress))
-    with view, output_kept_for_json(json_to), nullcontext() if options.in_processes else ended_at_last(run):
+    with view, output_kept_for_json(json_to), nullcontext() if options.in_processes else watchdog(run):
         try:
             run.start().wait()
         except WangraphError as failure:

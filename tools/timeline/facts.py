@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...runtime.observe.absence import Absences
+from ...runtime.observe.downtime import Downtimes
 from ...runtime.observe.lateness import is_late, past_due_ns
 from ...runtime.observe.outcome import Outcome
 from ...runtime.observe.records import Footer, Header, Note, Record, Transfer, Unfinished, at_ns
@@ -54,7 +54,7 @@ class Run:
         self.first_unit = 0
         self.records: list[Record] = []
         self._unfinished: dict[tuple[str, int], Unfinished] = {}
-        self._absences = Absences(plan)
+        self._downtimes = Downtimes(plan)
         self._begun = False
         self._view = RunView(plan)
         self._closed: dict[int, Outcome] = {}
@@ -69,7 +69,7 @@ class Run:
         """The newest records alone, with the outcomes of their units: those follow from records before them, too."""
         rest = Run(self.header, self.plan)
         rest._keep(self.records[-n_records:])
-        rest._unfinished, rest._absences = self._unfinished, self._absences
+        rest._unfinished, rest._downtimes = self._unfinished, self._downtimes
         rest._view, rest.is_whole, rest.summary = self._view, self.is_whole, self.summary
         rest._close([outcome for unit, outcome in self._closed.items() if unit >= rest.first_unit])
         return rest
@@ -97,7 +97,7 @@ class Run:
                     self.fences.append(record)
                 case Note():
                     self.notes.append(record)
-                    self._absences.add(record)
+                    self._downtimes.add(record)
                 case Footer():
                     self.summary, self.is_whole = record.summary, True
 
@@ -119,7 +119,7 @@ class Run:
         """Nothing more will come: calls that have not ended last to the end of the records."""
         until_ns = max(map(at_ns, self.records), default=0)
         for call in self._unfinished.values():
-            self._fired(call.as_firing(self._absences.end_of(call, until_ns)))
+            self._fired(call.as_firing(self._downtimes.end_of(call, until_ns)))
         self._unfinished = {}
         self.sort()
 

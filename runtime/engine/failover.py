@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
-from ..errors import WangraphError
-from ..observe.absence import BACK, DIED
+from ..errors import StartError, WangraphError
+from ..observe.downtime import BACK, DIED
 from ..observe.records import Note
 from ..plan.plan import Plan
 from ..schedule.duty import Answer, Begin, Go, Message, Order
 from ..schedule.events import Event
 from ..schedule.watcher import Watcher
 from .agreement import answers_in, encoded
-from .children import Child, Children
-from .control import Agree, HandOut, LeaveOut
+from .children import START_DEADLINE_S, Child, Children
+from .control import Agree, HandOut, PeerDown
 from .control import Begin as Origin
 from .engine import Observer
 
 
-class Succession:
+class Failover:
     """See the module.
 
     Args:
@@ -33,14 +34,23 @@ class Succession:
         children: the processes.
         observer: takes records of what is settled here, and notes.
         now_ns: nanoseconds after the origin.
+        fail: ends the run, as no life can be started, or what survivors know cannot be brought together.
 
     Attributes:
         is_open: the run has begun, and some process may die without ending it.
     """
 
-    def __init__(self, plan: Plan, children: Children, observer: Observer, now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        children: Children,
+        observer: Observer,
+        now_ns: Callable[[], int],
+        fail: Callable[[WangraphError], None],
+    ) -> None:
         self.is_open = False
         self._plan, self._children, self._observer, self._now_ns = plan, children, observer, now_ns
+        self._fail = fail
         self._watcher = Watcher(plan, self)
         self._origin_ns = 0
         self._is_ending = False
@@ -57,7 +67,7 @@ class Succession:
             self.is_open = True
             self._watcher.custody.open(0, 0, limit)
             for name in self._children.current:
-                self._keep_spare(name)
+                self._keep_standby(name)
 
     def record(self, events: Iterable[Event]) -> None:
         """Take in what processes recorded."""
@@ -66,43 +76,59 @@ class Succession:
 
     def advance(self) -> None:
         """Settle what nobody alive reads and time settles, and answer for those who have ended."""
-        if self.is_open:
-            while self._without_answer:
-                self._answer_for(self._without_answer.pop())
-            self._take(self._watcher.advance(self._now_ns()))
+        if not self.is_open:
+            return
+        for child in self._children:
+            if child.life and not (child.is_ready or child.is_finished) and time.monotonic() > child.late_at:
+                text = f"process '{child.name}': found it {child.doing} after {START_DEADLINE_S:g} s"
+                self.lose(child, StartError(f"{text} (expected it to be ready), look at its log"))
+        while self._without_answer:
+            self._answer_for(self._without_answer.pop())
+        self._take(self._watcher.advance(self._now_ns()))
 
     def survives(self, child: Child) -> bool:
         """True if the run would go on without this life of a process."""
         process = self._plan.processes[child.name]
         if not self.is_open or process.on_crash == "end":
             return False
-        if self._children.spares.get(child.name) is child:
+        if self._children.standbys.get(child.name) is child:
             return True
         return process.on_crash == "bypass" or self._is_ending or self._n_recent(child.name) < process.restarts
+
+    def lose(self, child: Child, why: WangraphError) -> None:
+        """A process does not do its work any more: it is killed, and without it the run goes on; or the run ends."""
+        if child.verdict is not None:
+            return
+        if not self.survives(child):
+            self._fail(why)
+            return
+        child.verdict = why
+        child.launched.kill()
 
     def died(self, child: Child, why: WangraphError) -> None:
         """A life has ended that the run can do without; its process has begun to reap it."""
         child.is_finished = True
         name, now = child.name, self._now_ns()
         self._died[name].append(time.monotonic())
-        if self._children.spares.get(name) is child:
-            del self._children.spares[name]
-            self._note(name, "warning", f"{why}; it was the spare life of process '{name}'")
+        if self._children.standbys.get(name) is child:
+            del self._children.standbys[name]
+            self._note(name, "warning", f"{why}; it was the standby of process '{name}'")
             if self._n_recent(name) < self._plan.processes[name].restarts:
-                self._keep_spare(name)
+                self._keep_standby(name)
             return
         is_back = self._plan.processes[name].on_crash == "restart" and not self._is_ending
         self._note(name, DIED, f"{why}; {'it is started again' if is_back else 'the run goes on without it'}")
-        # a life that had not begun was never alive to the others
-        if name in self._watcher.custody.living:
-            self._watcher.notice(name, now)
-        if is_back:
-            self._children.start_next(name)
-            self.ready(self._children.current[name])
-        self.advance()
+        with self._failing():
+            # a life that had not begun was never alive to the others
+            if name in self._watcher.custody.living:
+                self._watcher.notice(name, now)
+            if is_back:
+                self._children.start_next(name)
+                self.ready(self._children.current[name])
+            self.advance()
 
     def ready(self, child: Child) -> None:
-        """A life is open and warm; it takes part as soon as it can, unless it is a spare one."""
+        """A life is open and warm; it takes part as soon as it can, unless it is a standby one."""
         name = child.name
         is_next = child.life and child.is_ready and self._children.current[name] is child and not self._is_ending
         if is_next and name not in self._queued and name not in self._watcher.custody.living:
@@ -114,8 +140,9 @@ class Succession:
         """A process answers what it was asked."""
         if self._children.current[child.name] is child:
             self._questions.pop(child.name, None)
-            self._watcher.answer(child.name, number, answers_in(body), self._now_ns())
-            self.advance()
+            with self._failing():
+                self._watcher.answer(child.name, number, answers_in(body), self._now_ns())
+                self.advance()
 
     def finished(self, child: Child) -> None:
         """A process has ended in order: the run comes to its end, and nobody is let in any more.
@@ -123,15 +150,17 @@ class Succession:
         What it sent last it sent to those who took part: a life that came after would wait for its end for ever.
         """
         if self.is_open:
-            self._end()
-            self._answer_for(child.name)
-            self.advance()
+            with self._failing():
+                self._end()
+                self._answer_for(child.name)
+                self.advance()
 
     def stop(self) -> None:
         """The run ends: nobody comes back any more."""
         if self.is_open:
-            self._end()
-            self.advance()
+            with self._failing():
+                self._end()
+                self.advance()
 
     def fence(self, streams: Sequence[str], generation: int, first_unit: int) -> None:
         """A fence was raised: who begins later has to know of it."""
@@ -151,7 +180,7 @@ class Succession:
             if other is child:
                 continue
             if name not in living:
-                self._children.send(process, LeaveOut(name))
+                self._children.send(process, PeerDown(name))
                 continue
             self._children.send(name, self._children.introduction(child))
             if other.life:  # it may have come back after this one was set up
@@ -180,7 +209,7 @@ class Succession:
         self._children.current[process].takes_part = True
         text = f"process '{process}': takes part again from unit {first} on, {took_s:.2f} s after its end"
         self._note(process, BACK, text)
-        self._keep_spare(process)
+        self._keep_standby(process)
 
     def _answer_for(self, process: str) -> None:
         """A process that has ended in order knows of nothing that is still open."""
@@ -202,10 +231,21 @@ class Succession:
                 if child.has_begun:
                     self._watcher.notice(child.name, now)
 
-    def _keep_spare(self, name: str) -> None:
+    def _keep_standby(self, name: str) -> None:
         process = self._plan.processes[name]
-        if process.standby and process.on_crash == "restart" and not self._is_ending:
-            self._children.start_spare(name)
+        if process.standby and not self._is_ending:
+            try:
+                self._children.start_standby(name)
+            except WangraphError as error:  # the run can do without it
+                self._note(name, "warning", f"process '{name}': no standby: {error}")
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """End the run in order by an error: raised, it would take the supervisor along, and files would be cut."""
+        try:
+            yield
+        except WangraphError as error:
+            self._fail(error)
 
     def _n_recent(self, name: str) -> int:
         died, window_s = self._died[name], self._plan.processes[name].restart_window_s

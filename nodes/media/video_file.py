@@ -11,7 +11,7 @@ from .captions import Caption, CaptionMerger, SrtWriter
 from .mp4 import Mp4Writer
 
 
-class Film:
+class VideoFile:
     """A video with its captions, which begin and end with it.
 
     Args:

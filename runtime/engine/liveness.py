@@ -25,7 +25,7 @@ PAUSE_S = 0.5
 """Between two looks. Whoever did not look for longer could not hear either."""
 
 
-class SilenceWatch:
+class LivenessWatch:
     """See the module.
 
     Args:

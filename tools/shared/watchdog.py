@@ -20,7 +20,7 @@ POLL_S = 0.1
 
 
 @contextmanager
-def ended_at_last(run: Run, end: Callable[[int], None] = os._exit) -> Iterator[None]:
+def watchdog(run: Run, end: Callable[[int], None] = os._exit) -> Iterator[None]:
     """Meanwhile end the whole process if a run in it was told to stop, and a body keeps it from obeying.
 
     Processes of a run's own are killed then, and the others go on: see `engine/supervisor`. Here records are written,
@@ -44,7 +44,7 @@ def ended_at_last(run: Run, end: Callable[[int], None] = os._exit) -> Iterator[N
                 end(run.exit_code)
                 return
 
-    thread = threading.Thread(target=watch, name="last resort", daemon=True)
+    thread = threading.Thread(target=watch, name="watchdog", daemon=True)
     thread.start()
     try:
         yield

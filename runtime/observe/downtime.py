@@ -12,7 +12,7 @@ DIED, BACK = "died", "back"
 """Kinds of notes, whose process is the one that is meant."""
 
 
-class Absences:
+class Downtimes:
     """See the module."""
 
     def __init__(self, plan: Plan) -> None:
@@ -21,11 +21,11 @@ class Absences:
 
     def add(self, note: Note) -> None:
         """Take a note in; others than of deaths and returns change nothing."""
-        absences = self._by_process[note.process]
+        downtimes = self._by_process[note.process]
         if note.kind == DIED:
-            absences.append((note, None))
-        elif note.kind == BACK and absences:
-            absences[-1] = (absences[-1][0], note.at_ns)
+            downtimes.append((note, None))
+        elif note.kind == BACK and downtimes:
+            downtimes[-1] = (downtimes[-1][0], note.at_ns)
 
     def at(self, process: str, at_ns: int) -> Note | None:
         """The death for which a process did nothing at this instant; None: it was there."""

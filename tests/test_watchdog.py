@@ -12,7 +12,7 @@ from engine_toys import looped
 
 from wangraph.runtime.engine.options import Options
 from wangraph.runtime.engine.run import Run
-from wangraph.tools.shared.last_resort import ended_at_last
+from wangraph.tools.shared.watchdog import watchdog
 
 
 @pytest.mark.parametrize("options", [Options(6, serial=True), Options(6, clock="virtual"), Options(6)])
@@ -38,7 +38,7 @@ def test_the_command_ends_with_the_signals_code_and_its_records_are_written(caps
         collector=SimpleNamespace(finish=lambda is_whole: finished.append(is_whole)),
         exit_code=143,
     )
-    with ended_at_last(run, ended.append):
+    with watchdog(run, ended.append):
         while not ended:
             os.sched_yield()
     assert (ended, finished) == ([143], [False])
@@ -51,6 +51,6 @@ def test_the_command_ends_with_the_signals_code_and_its_records_are_written(caps
 
 def test_a_run_that_obeys_is_left_alone():
     ended = []
-    with ended_at_last(SimpleNamespace(stuck_after_stop=lambda now_s, patience_s: ""), ended.append):
+    with watchdog(SimpleNamespace(stuck_after_stop=lambda now_s, patience_s: ""), ended.append):
         pass
     assert ended == []
