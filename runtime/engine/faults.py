@@ -1,25 +1,6 @@
 """Faults on purpose: the words of ``--inject 'NODE: KIND at=UNITS p=SHARE'``, and which units they strike.
 
-    stall=300ms      the call takes so much longer
-    slow=2.5         the call takes so many times as long
-    hang             the call never returns
-    raise            the node raises
-    drop             the node computes, its outputs are lost
-    nan              its floating-point outputs become NaN
-    garbage          its outputs become random values of the same shape
-    corrupt          bytes of its outputs are overwritten, about one of 256
-    repeat           it gives once more what it gave for the unit before
-    duplicate        what it sends to other processes arrives twice
-    reorder          what it sends to other processes arrives after the next unit
-    kill             its process is killed (SIGKILL)
-    exit0            its process ends, with exit code 0
-    stop, stop=2s    its process is frozen (SIGSTOP), for ever or for so long
-    freeze-gil=2s    the interpreter of its process is held for so long, in C
-    cpu-hog=2s       every core is kept busy for so long
-    disk-full        files of its process cannot grow, from then on
-
-``at=12`` is one unit, ``at=12..20`` a range, ``at=12..`` everything from there on; ``p=.1`` strikes one of ten units
-there, the same ones whenever the run has the same seed. What harms bodies and outputs does so under the virtual clock
+`HELP` says what each kind does. What harms bodies and outputs does so under the virtual clock
 too, where stall and slow are virtual cost, never a sleep. A replay injects nothing: what faults did is in the decision
 log.
 
@@ -49,6 +30,29 @@ Kind = Literal[
     "kill", "exit0", "stop", "freeze-gil", "cpu-hog", "disk-full",
 ]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
+
+HELP = """\
+A fault is NODE: KIND at=UNITS, where UNITS is 40, 40..60 or 40.. and KIND is
+  stall=300ms      the call takes so much longer
+  slow=2.5         the call takes so many times as long
+  hang             the call never returns
+  raise            the node raises
+  drop             the node computes, its outputs are lost
+  nan              its floating-point outputs become NaN
+  garbage          its outputs become random values of the same shape
+  corrupt          bytes of its outputs are overwritten, about one of 256
+  repeat           it gives once more what it gave for the unit before
+  duplicate        what it sends to other processes arrives twice
+  reorder          what it sends to other processes arrives after the next unit
+  kill             its process is killed (SIGKILL)
+  exit0            its process ends, with exit code 0
+  stop, stop=2s    its process is frozen (SIGSTOP), for ever or for so long
+  freeze-gil=2s    the interpreter of its process is held for so long, in C
+  cpu-hog=2s       every core is kept busy for so long
+  disk-full        files of its process cannot grow, from then on
+Add p=.1 to strike one of ten of these units, the same ones whenever the seed is the same. Under the virtual clock
+stall and slow are virtual time. The trace records every fault. An underrun is a row of missed units."""
+"""What users are told of them."""
 
 TIMED: tuple[Kind, ...] = ("stall", "stop", "freeze-gil", "cpu-hog")
 """Kinds with a time; ``stop`` alone goes without as well."""

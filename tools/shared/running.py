@@ -77,17 +77,8 @@ def run_and_tell(
     """
     from ...runtime.engine.launcher import limit_threads
     from ...runtime.engine.run import Run
-    from ...runtime.observe.trace_window import older_path
 
-    check_json(json_to)
-    summary = None if json_to in (None, STANDARD_OUTPUT) else Path(str(json_to))
-    older = older_path(options.trace) if options.trace and options.trace_window_s is not None else None
-    targets = [
-        Target("--trace", options.trace, TRACE),
-        Target("--trace-window", older, TRACE),
-        Target("-o", options.record, RECORDING),
-    ]
-    check_targets(plan, [*targets, Target("--json", summary, JSON)], also_read)
+    _check_files(plan, options, json_to, also_read)
     if not options.in_processes:
         limit_threads(max(p.threads for p in plan.processes.values()))
     run = Run(plan, options)
@@ -103,9 +94,34 @@ def run_and_tell(
             run.start().wait()
         except WangraphError as failure:
             error = failure
-    if goals and run.summary:
+    untold = _tell(run, json_to, quiet, goals) if run.summary else None
+    # what ended the run is worth more than that nobody can read of it
+    if (failure := error or untold) is not None:
+        raise failure
+    return run, run.exit_code
+
+
+def _check_files(plan: Plan, options: Options, json_to: str | None, also_read: Mapping[str, Path] | None) -> None:
+    """Raise `UserError` if a file that the command is to write cannot be, or would replace something else."""
+    from ...runtime.observe.trace_window import older_path
+
+    check_json(json_to)
+    summary = None if json_to in (None, STANDARD_OUTPUT) else Path(str(json_to))
+    older = older_path(options.trace) if options.trace and options.trace_window_s is not None else None
+    targets = [
+        Target("--trace", options.trace, TRACE),
+        Target("--trace-window", older, TRACE),
+        Target("-o", options.record, RECORDING),
+    ]
+    check_targets(plan, [*targets, Target("--json", summary, JSON)], also_read)
+
+
+def _tell(run: Run, json_to: str | None, quiet: bool, goals: Sequence[Goal]) -> WangraphError | None:
+    """Print the summary, and write it as JSON; gives why one of them could not be done."""
+    error: WangraphError | None = None
+    if goals:
         run.summary["slo"] = held_against(goals, run.summary)
-    if not quiet and json_to != STANDARD_OUTPUT and run.summary:
+    if not quiet and json_to != STANDARD_OUTPUT:
         from .summary import print_summary
 
         try:
@@ -113,16 +129,14 @@ def run_and_tell(
             if goals:
                 print_goals(run.summary["slo"])
             sys.stdout.flush()
-        except OSError as failure:  # what ended the run is worth more than that nobody can read of it
-            error = error or RunError(f"standard output: {failure.strerror} (expected room for the summary)")
-    if json_to is not None and run.summary:
+        except OSError as failure:
+            error = RunError(f"standard output: {failure.strerror} (expected room for the summary)")
+    if json_to is not None:
         try:
             write_json(run.summary, json_to)
         except WangraphError as failure:
-            error = error or failure  # what ended the run is worth more than that its summary was not written
-    if error is not None:
-        raise error
-    return run, run.exit_code
+            error = error or failure
+    return error
 
 
 def exit_code_of(run: Run, code: int, max_misses: int | None) -> int:

@@ -50,6 +50,16 @@ def _figures() -> dict[str, tuple[Measure, str, str]]:
 
 FIGURES = _figures()
 
+HELP = """\
+A goal of --slo is FIGURE<LIMIT (also <=, > and >=), where FIGURE is
+  units, real, misses, concealed, late, underruns           a number, or a share of the units: misses<1%
+  deadline_attainment                                       a share: deadline_attainment>99%
+  recover                                                   longest time without a real unit
+  first, skew                                               until the first real unit; the largest
+  latency_p50, _p95, _p99, _max, model_latency_p50 ...      of the real units
+  slack_p50, _p5, _p1, _min, fps"""
+"""What users are told of them."""
+
 
 @dataclass(frozen=True)
 class Goal:

@@ -7,6 +7,8 @@ from typing import Literal
 
 import click
 
+from ...runtime.engine.faults import HELP as FAULTS
+from ...runtime.engine.faults import parse_fault
 from ..shared.options import FiniteRange, graph_argument, load_plan, no_code_option, seed_option, set_option
 from ..shared.running import (
     duration_option,
@@ -18,10 +20,11 @@ from ..shared.running import (
     units_of,
     units_option,
 )
+from ..shared.slo import HELP as GOALS
 from ..shared.slo import parse_goals, slo_option
 
 
-@click.command()
+@click.command(epilog=f"\b\n{FAULTS}\n\n\b\n{GOALS}")
 @graph_argument
 @set_option
 @no_code_option
@@ -79,39 +82,7 @@ def command(
     wangraph run duplex --clock virtual --units 200 --json -
     wangraph run duplex --inject 'perform: stall=300ms at=40' --trace run.trace
     wangraph run duplex --slo 'misses<1%, recover<3s, skew<20ms, latency_p95<300ms'
-
-    \b
-    A fault is NODE: KIND at=UNITS, where UNITS is 40, 40..60 or 40.. and KIND is
-      stall=300ms     the call takes so much longer (us, ms or s)
-      slow=2.5        the call takes so many times as long
-      hang            the call never returns
-      raise           the node raises
-      drop            the node computes, its outputs are lost
-      nan             its floating-point outputs become NaN
-      garbage         its outputs become random values of the same shape
-      corrupt         bytes of its outputs are overwritten, about one of 256
-      repeat          it gives once more what it gave for the unit before
-      duplicate       what it sends to other processes arrives twice
-      reorder         what it sends to other processes arrives after the next unit
-      kill            its process is killed (SIGKILL)
-      exit0           its process ends, with exit code 0
-      stop, stop=2s   its process is frozen (SIGSTOP), for ever or for so long
-      freeze-gil=2s   the interpreter of its process is held for so long, in C
-      cpu-hog=2s      every core is kept busy for so long
-      disk-full       files of its process cannot grow, from then on
-    Add p=.1 to strike one of ten of these units, the same ones whenever the seed is the same. Under the virtual clock
-    stall and slow are virtual time. The trace records every fault. An underrun is a row of missed units.
-
-    \b
-    A goal of --slo is FIGURE<LIMIT (also <=, > and >=), where FIGURE is
-      units, real, misses, concealed, late, underruns           a number, or a share of the units: misses<1%
-      deadline_attainment                                       a share: deadline_attainment>99%
-      recover                                                   longest time without a real unit
-      first, skew                                               until the first real unit; the largest
-      latency_p50, _p95, _p99, _max, model_latency_p50 ...      of the real units
-      slack_p50, _p5, _p1, _min, fps
     """
-    from ...runtime.engine.faults import parse_fault
     from ...runtime.engine.options import Options
 
     goals = parse_goals(slo) if slo is not None else []
