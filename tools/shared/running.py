@@ -95,9 +95,9 @@ def run_and_tell(
         except WangraphError as failure:
             error = failure
     untold = _tell(run, json_to, quiet, goals) if run.summary else None
-    # what ended the run is worth more than that nobody can read of it
-    if (failure := error or untold) is not None:
-        raise failure
+    error = error or untold  # what ended the run is worth more than that nobody can read of it
+    if error is not None:
+        raise error
     return run, run.exit_code
 
 
