@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections import Counter
 from pathlib import Path
@@ -52,6 +53,12 @@ def assert_accounted(result) -> None:
 
 def notes(result, kind: str) -> list[str]:
     return [note["text"] for note in result.summary["notes"] if note["kind"] == kind]
+
+
+def test_a_window_shorter_than_a_restart_takes_forgets_the_death_and_not_since_when(tmp_path):
+    result = wangraph.run(mortal(tmp_path, on_crash="restart", restarts=1, restart_window_s=0.001, standby=True))
+    (back,) = notes(result, "back")
+    assert re.search(r"takes part again from unit \d+ on, \d\.\d\d s after its end$", back)
 
 
 @pytest.mark.parametrize("trouble", HOW)

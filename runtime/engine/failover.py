@@ -54,7 +54,8 @@ class Failover:
         self._watcher = Watcher(plan, self)
         self._origin_ns = 0
         self._is_ending = False
-        self._died: dict[str, deque[float]] = {name: deque() for name in plan.processes}
+        self._deaths: dict[str, deque[float]] = {name: deque() for name in plan.processes}
+        self._gone_since: dict[str, float] = {}
         self._queued: set[str] = set()
         self._questions: dict[str, tuple[int, int]] = {}
         self._without_answer: list[str] = []
@@ -109,13 +110,14 @@ class Failover:
         """A life has ended that the run can do without; its process has begun to reap it."""
         child.is_finished = True
         name, now = child.name, self._now_ns()
-        self._died[name].append(time.monotonic())
+        self._deaths[name].append(time.monotonic())
         if self._children.standbys.get(name) is child:
             del self._children.standbys[name]
             self._note(name, "warning", f"{why}; it was the standby of process '{name}'")
             if self._n_recent(name) < self._plan.processes[name].restarts:
                 self._keep_standby(name)
             return
+        self._gone_since.setdefault(name, time.monotonic())
         is_back = self._plan.processes[name].on_crash == "restart" and not self._is_ending
         self._note(name, DIED, f"{why}; {'it is started again' if is_back else 'the run goes on without it'}")
         with self._failing():
@@ -128,13 +130,14 @@ class Failover:
             self.advance()
 
     def ready(self, child: Child) -> None:
-        """A life is open and warm; it takes part as soon as it can, unless it is a standby one."""
+        """A life is open and warm; it takes part as soon as it can, unless it is a standby."""
         name = child.name
         is_next = child.life and child.is_ready and self._children.current[name] is child and not self._is_ending
         if is_next and name not in self._queued and name not in self._watcher.custody.living:
             self._queued.add(name)
-            self._watcher.let_in(name, self._now_ns())
-            self.advance()
+            with self._failing():
+                self._watcher.let_in(name, self._now_ns())
+                self.advance()
 
     def answered(self, child: Child, number: int, body: bytes) -> None:
         """A process answers what it was asked."""
@@ -204,7 +207,7 @@ class Failover:
 
     def _went(self, process: str) -> None:
         self._children.hide_memory()
-        took_s = time.monotonic() - self._died[process][-1]
+        took_s = time.monotonic() - self._gone_since.pop(process)
         first = self._first_unit[process]
         self._children.current[process].takes_part = True
         text = f"process '{process}': takes part again from unit {first} on, {took_s:.2f} s after its end"
@@ -248,10 +251,10 @@ class Failover:
             self._fail(error)
 
     def _n_recent(self, name: str) -> int:
-        died, window_s = self._died[name], self._plan.processes[name].restart_window_s
-        while died and died[0] < time.monotonic() - window_s:
-            died.popleft()
-        return len(died)
+        deaths, window_s = self._deaths[name], self._plan.processes[name].restart_window_s
+        while deaths and deaths[0] < time.monotonic() - window_s:
+            deaths.popleft()
+        return len(deaths)
 
     def _take(self, settled: Sequence[Event]) -> None:
         if settled:
