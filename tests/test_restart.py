@@ -279,7 +279,9 @@ def test_a_life_that_cannot_be_started_ends_the_run_in_order(tmp_path):
 
 def test_nothing_is_sent_to_a_process_before_its_setup(tmp_path):
     sent = []
-    control = SimpleNamespace(send=lambda key, message, payload=b"": sent.append((key, type(message).__name__)))
+    control = SimpleNamespace(
+        token="", send=lambda key, message, payload=b"": sent.append((key, type(message).__name__))
+    )
     plan, launched = mortal(tmp_path).plan(), SimpleNamespace()
     children = Children(plan, Options(), "run", control, "address", SimpleNamespace(), zmq.Poller())
     children.current = {name: Child(name, 0, launched) for name in plan.processes}

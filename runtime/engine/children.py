@@ -140,7 +140,7 @@ class Children:
 
     def _launch(self, name: str, life: int) -> Child:
         arguments = (life_name(name, life), self._address, str(os.getpid()))
-        child = Child(name, life, self._launcher.start(self._plan.processes[name], arguments))
+        child = Child(name, life, self._launcher.start(self._plan.processes[name], arguments, self._control.token))
         self._known[child.key] = child
         self._poller.register(child.launched.fileno(), zmq.POLLIN)
         return child
@@ -160,6 +160,7 @@ class Children:
             life=child.life,
             lives=lives,
             calls=self._calls_file.path if self._calls_file is not None else "",
+            token=self._control.token,
         )
 
     def introduction(self, child: Child) -> PeerUp:

@@ -133,14 +133,14 @@ class Collector:
         assert self.engine is not None
         if self._views is not None:
             self._views.serve(self.statistics, self.engine)
+            self._take_news(self._views.news())
         if self.watcher is not None:
             self.watcher.poll(self.statistics, self.engine.usage)
         self._bell.ring()
 
     def fail(self, error: BaseException) -> None:
         """Note what ended the run before its time."""
-        epoch = self._epoch_ns()
-        self.take([Note(0 if epoch is None else time.time_ns() - epoch, "supervisor", "failed", str(error))])
+        self.take([Note(self._now_ns(), "supervisor", "failed", str(error))])
 
     def finish(self, *, is_whole: bool) -> Exception | None:
         """The run is over: end what follows it, write what waits, make the summary.
@@ -157,6 +157,8 @@ class Collector:
         for subscription in self._subscriptions():
             subscription.close()
         failure = None
+        if self._views is not None:
+            self._take_news(self._views.news(is_end=True))
         if self._sinks is not None:
             self._count(self._sinks.finish())
         # between the two: with what the files' writers had to say, and in time to be the files' last line
@@ -167,6 +169,10 @@ class Collector:
             self._views.close()
         self._bell.ring()
         return failure
+
+    def _take_news(self, text: str) -> None:
+        if text:
+            self.take([Note(self._now_ns(), "supervisor", "warning", text)])
 
     def _count(self, notes: Sequence[Note]) -> None:
         with self._lock:
@@ -185,6 +191,11 @@ class Collector:
         if self._epoch is None and self.engine is not None and self.engine.origin_ns:
             self._epoch = time.time_ns() - time.monotonic_ns() + self.engine.origin_ns
         return self._epoch
+
+    def _now_ns(self) -> int:
+        """Nanoseconds after the origin; 0 while there is none."""
+        epoch = self._epoch_ns()
+        return 0 if epoch is None else time.time_ns() - epoch
 
     def _summarise(self) -> dict[str, Any]:
         wall_s = time.monotonic() - self._began

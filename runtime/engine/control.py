@@ -1,5 +1,7 @@
 """Messages between the supervisor and a process, and the socket that carries them.
 
+A process is known by the identity of its socket, which holds the run's token: of a stranger no message is read.
+
 supervisor                      process
    | <---- Hello (pid) ------------|   it runs
    | ----- Setup ----------------> |   plan, segments, where the others listen
@@ -30,6 +32,7 @@ import msgspec
 import zmq
 
 from ..observe.records import NodeStatus, Note, Transfer, Unfinished
+from ..run_token import N_CHARACTERS, Strangers, is_token
 from ..schedule.events import Fenced, Firing, Settlement, Updated
 from .faults import Fault
 
@@ -42,6 +45,7 @@ class Setup(msgspec.Struct, tag="setup", frozen=True):
     ``segments`` are files by producing process, ``addresses`` where each process listens. ``taps`` are streams to hand
     to ``tap_address``, packet by packet. ``calls`` is the file of the `CallBoard`. ``life`` says which life of the
     process begins here, ``lives`` which of each process goes on, ``session`` in which conversation it takes part.
+    ``token`` stands before what the processes of this run send each other (`run_token`).
     """
 
     process: str
@@ -56,6 +60,7 @@ class Setup(msgspec.Struct, tag="setup", frozen=True):
     life: int = 0
     lives: dict[str, int] = {}
     calls: str = ""
+    token: str = ""
 
 
 class Begin(msgspec.Struct, tag="begin", frozen=True):
@@ -193,6 +198,13 @@ class Finished(msgspec.Struct, tag="finished", frozen=True):
 ToProcess = Setup | Begin | Halt | RaiseFence | Change | Deliver | HandOut | Watch | PeerUp | PeerDown | Agree
 ToSupervisor = Hello | Opening | Ready | Batch | NodeRequest | Failed | Finished | Agreed
 
+LARGEST = 2**30
+"""Bytes of a message to the supervisor: beyond them it is not received. The largest hold open windows of streams."""
+
+MOST_STRANGERS = 1000
+"""Messages without a token that one `SupervisorEnd.receive` drops: a flood of them must not keep the run from its
+deadlines."""
+
 _encoder = msgspec.json.Encoder()
 _to_process = msgspec.json.Decoder(ToProcess)
 _to_supervisor = msgspec.json.Decoder(ToSupervisor)
@@ -201,10 +213,10 @@ _to_supervisor = msgspec.json.Decoder(ToSupervisor)
 class ProcessEnd:
     """A process's end of the control socket; used by one thread."""
 
-    def __init__(self, address: str, process: str) -> None:
+    def __init__(self, address: str, process: str, token: str) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.IDENTITY, process.encode())
+        self._socket.setsockopt(zmq.IDENTITY, f"{token}{process}".encode())
         self._socket.setsockopt(zmq.LINGER, 1000)
         self._socket.connect(address)
         self._bell, self._button = os.pipe()
@@ -239,19 +251,28 @@ class ProcessEnd:
 
 
 class SupervisorEnd:
-    """The supervisor's end: all processes at once."""
+    """The supervisor's end: all processes at once.
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
+    Attributes:
+        token: known to the run's processes alone.
+        strangers: messages of other programs.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, token: str) -> None:
+        self.strangers = Strangers("control socket")
+        self.token = token
         self._socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 1000)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
+        self._socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
         self._socket.bind(address)
 
     def send(self, process: str, message: ToProcess, payload: bytes = b"") -> None:
         """Send to one process, with bytes behind the message; a process that is gone gets nothing."""
         try:
-            self._socket.send_multipart([process.encode(), _encoder.encode(message), *([payload] if payload else [])])
+            identity = f"{self.token}{process}".encode()
+            self._socket.send_multipart([identity, _encoder.encode(message), *([payload] if payload else [])])
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
@@ -260,11 +281,17 @@ class SupervisorEnd:
         """Sender of the next message, the message, and the bytes that follow it; None when none came in time."""
         if timeout_ms and not self._socket.poll(timeout_ms):
             return None
-        try:
-            process, frame, *payload = self._socket.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:
-            return None
-        return process.decode(), _to_supervisor.decode(frame), payload[0] if payload else b""
+        for _ in range(MOST_STRANGERS):
+            try:
+                identity, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return None
+            if is_token(identity[:N_CHARACTERS], self.token):
+                message, *payload = frames
+                process = identity[N_CHARACTERS:].decode()
+                return process, _to_supervisor.decode(message), payload[0] if payload else b""
+            self.strangers.drop()
+        return None
 
     def register(self, poller: zmq.Poller) -> None:
         """Wake this poller when a message comes."""

@@ -182,7 +182,7 @@ class ProcessHost:
     def hand_out(self, stream: str) -> None:
         """Hand out the packets of a stream that settle here from now on."""
         if self._taps is None:
-            self._taps = TapSender(self._setup.tap_address, self.process)
+            self._taps = TapSender(self._setup.tap_address, self.process, self._setup.token)
         self._taps.add(stream)
 
     @property

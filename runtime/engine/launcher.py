@@ -52,8 +52,8 @@ class Launched(Protocol):
 class Launcher(Protocol):
     """Starts processes of a run."""
 
-    def start(self, process: ProcessPlan, arguments: Sequence[str]) -> Launched:
-        """Start ``wangraph.runtime.engine.child`` with these arguments.
+    def start(self, process: ProcessPlan, arguments: Sequence[str], token: str) -> Launched:
+        """Start ``wangraph.runtime.engine.child`` with these arguments, and the run's token on its standard input.
 
         Raises:
             StartError: it cannot be started.
@@ -64,18 +64,20 @@ class Launcher(Protocol):
 class LocalLauncher:
     """Starts plain interpreters, as children of this process."""
 
-    def start(self, process: ProcessPlan, arguments: Sequence[str]) -> Launched:
+    def start(self, process: ProcessPlan, arguments: Sequence[str], token: str) -> Launched:
         """Start a child; its threads, and those of its libraries, are the plan's."""
         paths = os.pathsep.join(sys.path)  # a module beside the user's script is one everywhere
         threads = dict.fromkeys(THREAD_VARIABLES, str(process.threads))
-        return _Child(
-            subprocess.Popen(
-                [sys.executable, "-P", "-m", f"{__package__}.child", *arguments],
-                env={**os.environ, **threads, "PYTHONPATH": paths},
-                start_new_session=True,  # a Ctrl-C is for the supervisor, who ends the run in order
-                stdin=subprocess.DEVNULL,
-            )
+        popen = subprocess.Popen(
+            [sys.executable, "-P", "-m", f"{__package__}.child", *arguments],
+            env={**os.environ, **threads, "PYTHONPATH": paths},
+            start_new_session=True,  # a Ctrl-C is for the supervisor, who ends the run in order
+            stdin=subprocess.PIPE,
         )
+        assert popen.stdin is not None
+        with suppress(BrokenPipeError), popen.stdin:  # one that is dead already is reported as all deaths are
+            popen.stdin.write(f"{token}\n".encode())
+        return _Child(popen)
 
 
 class _Child:

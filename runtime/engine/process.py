@@ -46,13 +46,14 @@ REPORT_EVERY_MS = 320
 it."""
 
 
-def main(process: str, address: str, parent: int) -> None:
+def main(process: str, address: str, parent: int, token: str) -> None:
     """Live one run: set up, open, wait for the origin, run, close.
 
     Args:
         process: its name in this life, see `life_name`.
         address: where the supervisor listens.
         parent: the supervisor's pid.
+        token: the run's, by which the supervisor knows this process.
     """
     system.process_of_run = process
     # first of all: a supervisor killed while this process starts would leave it behind
@@ -60,7 +61,7 @@ def main(process: str, address: str, parent: int) -> None:
     # an interrupt is for the supervisor: here it would end the process before what is under way has flowed out
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    control = ProcessEnd(address, process)
+    control = ProcessEnd(address, process, token)
     control.send(Hello(process, os.getpid()))
     pending: list[HostMessage] = []
     setup, _ = control.receive(60_000) or (None, b"")

@@ -13,6 +13,7 @@ import zmq
 from ..errors import ProcessLost, RunError, StartError, WangraphError, error_of
 from ..observe.records import NodeStatus, Note, Unfinished
 from ..plan.plan import Plan
+from ..run_token import Strangers, new_token
 from ..schedule.events import Firing, Settlement
 from .calls import stuck_error
 from .children import START_DEADLINE_S, Child, Children
@@ -92,7 +93,7 @@ class Supervisor:
         self._run = f"{os.getpid():x}-{secrets.token_hex(4)}"
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         address = f"ipc://@wangraph-{self._run}.supervisor"  # with a dot, as the name of no process has
-        self._control = SupervisorEnd(self._context, address)
+        self._control = SupervisorEnd(self._context, address, new_token())
         self._poller = zmq.Poller()
         self._children = Children(
             plan, options, self._run, self._control, address, launcher or LocalLauncher(), self._poller
@@ -132,6 +133,7 @@ class Supervisor:
             self._end_children()
             if self._taps is not None:
                 self._taps.close(c.name for c in self._children if c.hands_out)
+            self._report_strangers(is_end=True)
             self._control.close()
             self._context.destroy(linger=200)
             self._children.close()
@@ -172,7 +174,8 @@ class Supervisor:
 
     def _receive_taps(self) -> None:
         if self._taps is None:
-            self._taps = TapReceiver(self._context, self._children.tap_address, self._observer.tap)
+            address, token = self._children.tap_address, self._control.token
+            self._taps = TapReceiver(self._context, address, token, self._observer.tap)
 
     def _begin(self) -> None:
         # sources that run ahead begin before the origin: without room for it their first units would be late
@@ -198,6 +201,7 @@ class Supervisor:
             self._failover.advance()
             self._serve_commands()
             self._check_signs()
+            self._report_strangers()
             if deadline is not None and time.monotonic() > deadline:
                 self._give_up()
                 return
@@ -214,6 +218,12 @@ class Supervisor:
                 self._report_silence(child)
             else:
                 self._kill_silent(child)
+
+    def _report_strangers(self, *, is_end: bool = False) -> None:
+        """Report messages of other programs at the sockets here."""
+        doors: list[Strangers] = [self._control.strangers, *([self._taps.strangers] if self._taps else [])]
+        for text in filter(None, (door.news(is_end=is_end) for door in doors)):
+            self._observer.take([Note(max(0, self._now_ns()), "supervisor", "warning", text)])
 
     def _report_silence(self, child: Child) -> None:
         calls = self._calls_of(child)
@@ -302,7 +312,7 @@ class Supervisor:
 
     def _handle(self, key: str, message: ToSupervisor, payload: bytes) -> None:
         if (child := self._children.of(key)) is None:
-            return  # another program of this user has found the address
+            return  # a process that was forgotten meanwhile
         child.sign_at, child.reported_s = time.monotonic(), 0.0
         if isinstance(message, Hello):
             self._greet(child)

@@ -1,7 +1,8 @@
 """Packets for recordings and programs, from the processes that settle them to the supervisor, away from the lanes.
 
 A process's `TapSender` keeps a reference to each tapped packet (its slot in shared memory stays leased meanwhile) and
-a thread of its own copies it into a socket; the supervisor's `TapReceiver` takes it out in a thread as well.
+a thread of its own copies it into a socket; the supervisor's `TapReceiver` takes it out in a thread as well. The run's
+token stands before every message: what other programs send is dropped before it is read.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import zmq
 
 from ..channel.wire import PACKET, WAKE, Frame, decode, encode, head, opened
 from ..packet import Packet
+from ..run_token import Strangers, is_token
 
 END_WAIT_S = 3.0
 """How long the supervisor waits for what a process that has ended in order still had to hand over."""
@@ -24,7 +26,8 @@ END_WAIT_S = 3.0
 class TapSender:
     """A process's end. `put` may be called with the scheduler's lock held: it appends to a list."""
 
-    def __init__(self, address: str, process: str) -> None:
+    def __init__(self, address: str, process: str, token: str) -> None:
+        self._token = token.encode()
         self._streams: frozenset[str] = frozenset()
         self._process = process
         self._waiting: deque[Packet] = deque()
@@ -62,10 +65,10 @@ class TapSender:
             # before looking at what waits: cleared after, a packet put in between would wait for the next one
             self._more.clear()
             while self._waiting:
-                self._socket.send_multipart(encode(self._waiting.popleft()))
+                self._socket.send_multipart([self._token, *encode(self._waiting.popleft())])
             # the last message says that it is the last: the supervisor would close while packets are still on their way
             if self._closing and not self._waiting:
-                self._socket.send(head(WAKE, self._process.encode()))
+                self._socket.send_multipart([self._token, head(WAKE, self._process.encode())])
                 return
 
 
@@ -74,10 +77,18 @@ class TapReceiver:
 
     Args:
         address: where to listen.
-        put: told every packet, in the order in which its process settled it, from the receiver's thread.
+        token: the run's.
+        put: called with every packet, in the order in which its process settled it, from the receiver's thread.
+
+    Attributes:
+        strangers: messages of other programs.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, put: Callable[[Packet], None]) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], address: str, token: str, put: Callable[[Packet], None]
+    ) -> None:
+        self.strangers = Strangers("tap socket")
+        self._token = token
         self._put = put
         self._ended: set[str] = set()
         self._expected: frozenset[str] | None = None
@@ -100,8 +111,12 @@ class TapReceiver:
     def _live(self) -> None:
         while True:
             if self._socket.poll(100):
-                self._take(self._socket.recv_multipart(copy=False))
-            elif self._expected is not None and (self._expected <= self._ended or time.monotonic() > self._deadline):
+                token, *parts = self._socket.recv_multipart(copy=False)
+                if is_token(token.bytes, self._token):
+                    self._take(parts)
+                    continue
+                self.strangers.drop()
+            if self._expected is not None and (self._expected <= self._ended or time.monotonic() > self._deadline):
                 return
 
     def _take(self, parts: list[zmq.Frame]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import RunError, UserError, did_you_mean, listing
+from ..private_file import open_private
 
 
 class RunFile(msgspec.Struct, frozen=True):
@@ -20,6 +21,7 @@ class RunFile(msgspec.Struct, frozen=True):
         name: ``GRAPH-PID``.
         born: when the process was started, in the kernel's ticks: a pid is used again, the pair is not.
         address: where it answers.
+        token: whom it answers: those who can read this file.
     """
 
     name: str
@@ -28,6 +30,7 @@ class RunFile(msgspec.Struct, frozen=True):
     born: str
     address: str
     started: str
+    token: str = ""
 
 
 def runs_folder() -> Path:
@@ -71,7 +74,8 @@ def publish(run: RunFile) -> Path:
     path = runs_folder() / f"{run.name}.json"
     try:
         fresh = path.with_suffix(".part")
-        fresh.write_bytes(msgspec.json.encode(run))
+        with open_private(fresh) as file:
+            file.write(msgspec.json.encode(run))
         fresh.replace(path)
     except OSError as error:
         raise RunError(f"{path}: {error.strerror} (expected to write a run file)") from error

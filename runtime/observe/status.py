@@ -1,6 +1,7 @@
 """A run as others see it while it goes on: a snapshot, its newest records, and the socket that gives them to who asks.
 
-``?`` asks for a snapshot, ``records N`` for the records from number N on: answered as soon as there are any.
+``?`` asks for a snapshot, ``records N`` for the records from number N on: answered as soon as there are any. Before
+the question stands the token from the run's file.
 
 Nothing is made and no process tells more than usual unless somebody has asked lately.
 """
@@ -19,6 +20,7 @@ import zmq
 
 from ..errors import RunError
 from ..plan.plan import Plan
+from ..run_token import Strangers, is_token, new_token
 from .distribution import RECENT, quantiles
 from .follow import Newest, newest
 from .last_miss import LastMiss
@@ -32,6 +34,12 @@ WATCH_MS = 3000
 
 PATIENCE_S = 1.0
 """How long an answer waits for all processes to have told it."""
+
+LARGEST = 1024
+"""Bytes of a question: beyond them it is not received."""
+
+MOST_QUESTIONS = 1000
+"""Taken in at one turn: a flood of them must not keep the run from its own work."""
 
 
 class Watched(Protocol):
@@ -119,7 +127,10 @@ class StatusServer:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 100)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
         self._waiting: list[tuple[float, list[bytes]]] = []
+        self.strangers = Strangers("status socket")
+        self._token = new_token()
         self._path: Path | None = None
         self._last_miss = LastMiss()
         if sys.platform == "linux":
@@ -131,7 +142,8 @@ class StatusServer:
             where = self._socket.getsockopt(zmq.LAST_ENDPOINT)
             assert isinstance(where, bytes)
             address = where.rstrip(b"\0").decode()
-            self._path = publish(RunFile(name, plan.name, os.getpid(), born(os.getpid()), address, header.started))
+            pid, started = os.getpid(), header.started
+            self._path = publish(RunFile(name, plan.name, pid, born(pid), address, started, self._token))
         except (RunError, zmq.ZMQError):
             self.close()
             raise
@@ -155,8 +167,14 @@ class StatusServer:
     def _read(self) -> bool:
         """Take in questions; whether somebody asked for a snapshot."""
         n_waiting = len(self._waiting)
-        while self._socket.poll(0):
-            *route, question = self._socket.recv_multipart()
+        for _ in range(MOST_QUESTIONS):
+            if not self._socket.poll(0):
+                break
+            frames = self._socket.recv_multipart()
+            if len(frames) < 3 or not is_token(frames[-2], self._token):
+                self.strangers.drop()
+                continue
+            *route, _, question = frames
             word, _, since = question.partition(b" ")
             if word == b"records":
                 self._following[route[0]] = (route, int(since) if since.isdigit() else 0)
@@ -210,7 +228,7 @@ class StatusClient:
         return None if answer is None else msgspec.json.decode(answer, type=Newest)
 
     def _answer(self, question: bytes, timeout_s: float) -> bytes | None:
-        self._socket.send_multipart([b"", question])
+        self._socket.send_multipart([b"", self._run.token.encode(), question])
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
             if self._socket.poll(100):

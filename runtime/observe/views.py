@@ -39,6 +39,10 @@ class Views:
         if self._metrics is not None:
             self._metrics.close()
 
+    def news(self, *, is_end: bool = False) -> str:
+        """Text of messages of other programs, see `Strangers`."""
+        return "" if self._status is None else self._status.strangers.news(is_end=is_end)
+
     def serve(self, statistics: Statistics, engine: Watched) -> None:
         """Answer who has asked."""
         if self._status is not None:
