@@ -15,12 +15,12 @@ from restart_toys import Count, Play, mortal
 
 import wangraph
 from wangraph import Graph
+from wangraph.runtime.engine import failover as failover_module
 from wangraph.runtime.engine import liveness
 from wangraph.runtime.engine.agreement import encoded
 from wangraph.runtime.engine.children import Child, Children
 from wangraph.runtime.engine.control import RaiseFence
 from wangraph.runtime.engine.failover import Failover
-from wangraph.runtime.engine.liveness import LivenessWatch
 from wangraph.runtime.engine.options import Options
 from wangraph.runtime.errors import GraphError, NodeError, ProcessLost, RunError, StartError, UserError
 from wangraph.runtime.observe.explain import explain
@@ -135,7 +135,6 @@ def test_a_stop_while_a_process_is_being_started_again_ends_the_run(tmp_path, mo
 
 
 def test_a_frozen_process_is_killed_and_started_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(liveness, "SILENT_S", 0.7)
     monkeypatch.setattr(liveness, "SILENT_RESTART_S", 0.8)
     with wangraph.start(mortal(tmp_path, "", 10, on_crash="restart")) as run:
         for packet in run.packets("play.played", backlog=None):
@@ -143,24 +142,20 @@ def test_a_frozen_process_is_killed_and_started_again(tmp_path, monkeypatch):
                 os.kill(run.status()["processes"]["far"]["pid"], signal.SIGSTOP)
     result = run.wait()
     assert_accounted(result)
-    assert notes(result, "died")[0].startswith("process 'far': no sign of life for ")
+    expected = (
+        r"process 'far': no sign of life for \d\.\d s, it is stopped; .* \(expected one several times a second\), "
+        r"let it go on \(kill -CONT\), or end the debugger; it is started again$"
+    )
+    assert re.match(expected, notes(result, "died")[0])
 
 
 def test_a_frozen_process_without_which_nothing_goes_on_ends_the_run(tmp_path):
-    expected = r"^process 'far': no sign of life for \d\.\d s; .* \(expected to report several times a second\), is it stopped\?$"
+    expected = r"^process 'far': no sign of life for \d\.\d s, it is stopped; .*, let it go on \(kill -CONT\), or end the debugger$"
     with pytest.raises(RunError, match=expected), wangraph.start(mortal(tmp_path, "", 10, enough=0, stall_s=1)) as run:
         for packet in run.packets("play.played", backlog=None):
             if packet.unit == 10:
                 os.kill(run.status()["processes"]["far"]["pid"], signal.SIGSTOP)
         run.wait()
-
-
-def test_a_supervisor_that_was_paused_itself_blames_nobody(tmp_path):
-    watch = LivenessWatch(mortal(tmp_path).plan(), lambda child: False, 1000.0)
-    child = Child("far", 0, SimpleNamespace())
-    child.is_ready, child.has_begun, child.sign_at = True, True, 1000.0
-    for now_s, found in ((1020.0, []), (1020.2, []), (1020.4, [child]), (1020.6, []), (1021.0, []), (1021.4, [child])):
-        assert watch.silent([child], now_s, None) == found
 
 
 def test_what_a_process_writes_would_be_begun_anew_and_is_refused(tmp_path):
@@ -298,3 +293,36 @@ def test_a_standby_that_nothing_would_put_to_use_is_refused(tmp_path):
     )
     with pytest.raises(GraphError, match=expected):
         mortal(tmp_path, on_crash="bypass", standby=True).plan()
+
+
+def test_a_process_that_dies_again_waits_longer_each_time(tmp_path, monkeypatch):
+    plan = mortal(tmp_path, on_crash="restart", restart_delay_s=4.0).plan()
+    children, taken, failures, now = Unmoved(plan), [], [], 1000.0
+    monkeypatch.setattr(failover_module.time, "monotonic", lambda: now)
+    failover = Failover(plan, children, SimpleNamespace(take=taken.extend), lambda: 0, failures.append)
+    failover.open(1, None)
+    waited = []
+    for _ in range(5):
+        dead = children.current["far"]
+        failover.died(dead, RunError("gone"))
+        since = now
+        while children.current["far"] is dead:
+            assert failover.is_waiting, "the run must not end meanwhile"
+            now += 1.0
+            failover.advance()
+        waited.append(now - since)
+    assert (waited, failures) == ([0, 4, 8, 16, 30], [])
+    texts = [note.text for note in taken if getattr(note, "kind", "") == "died"]
+    assert texts[:2] == ["gone; it is started again", "gone; it is started again in 4 s"]
+
+
+def test_nobody_waits_any_more_when_the_run_comes_to_its_end(tmp_path):
+    plan = mortal(tmp_path, on_crash="restart", restart_delay_s=100).plan()
+    children = Unmoved(plan)
+    failover = Failover(plan, children, SimpleNamespace(take=lambda records: None), lambda: 0, lambda error: None)
+    failover.open(1, None)
+    failover.died(children.current["far"], RunError("gone"))
+    failover.died(children.current["far"], RunError("gone"))
+    assert failover.is_waiting
+    failover.stop()
+    assert not failover.is_waiting

@@ -1,7 +1,7 @@
-"""The calls that go on in a run, where also the supervisor sees them: a few bytes of shared memory for each lane.
+"""The calls that go on in a run, and signs of life, where also the supervisor sees them: a few bytes of shared memory.
 
 A process that hangs in a library, or is killed, can say nothing any more. What its lanes were computing stands here,
-written before a body is called and taken back after it, without a lock or a message.
+written before a body is called and taken back after it, without a lock or a message; and when it last lived.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import get_args
@@ -21,9 +22,13 @@ from ..schedule.scheduler import lane_of
 from ..units import NS
 
 _MODES: tuple[Mode, ...] = get_args(Mode)
+_SIGN = struct.Struct("<q")
 _NODE = struct.Struct("<q")
 _CALL = struct.Struct("<6q")
 _SLOT = _NODE.size + _CALL.size
+
+_LEAVING = -1
+"""In the place of a sign of life: the process comes to its end in order."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,13 @@ class BoardRoom:
 
 
 def room_for(plan: Plan) -> BoardRoom:
-    """A slot for every lane."""
-    return BoardRoom(max(1, len(_lanes(plan))) * _SLOT)
+    """A slot for every lane, and two signs for every process: one of a life, one of the next."""
+    return BoardRoom(max(1, len(_lanes(plan))) * _SLOT + 2 * len(plan.processes) * _SIGN.size)
 
 
 class CallBoard:
-    """Calls by lane. Each slot has one writer, the thread of its lane.
+    """Calls by lane, and signs of life. Each slot has one writer, the thread of its lane; each sign the main thread of
+    its process.
 
     A slot holds the node's number, counted from 1, and the call; number 0: none goes on. The number is written last and
     taken back first, so that a call is never read together with another one's node.
@@ -55,6 +61,8 @@ class CallBoard:
         self._nodes = list(plan.nodes)
         self._number = {name: number for number, name in enumerate(self._nodes, start=1)}
         self._place = {lane: place * _SLOT for place, lane in enumerate(_lanes(plan))}
+        signs = len(self._place) * _SLOT
+        self._signs = {name: signs + 2 * place * _SIGN.size for place, name in enumerate(plan.processes)}
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             self._bytes = mmap.mmap(fd, room_for(plan).n_bytes)
@@ -72,6 +80,24 @@ class CallBoard:
         """It is done."""
         _NODE.pack_into(self._bytes, self._place[lane], 0)
 
+    def live(self, process: str, life: int) -> None:
+        """The main thread of a process runs."""
+        _SIGN.pack_into(self._bytes, self._sign(process, life), time.monotonic_ns())
+
+    def leave(self, process: str, life: int) -> None:
+        """A process begins to end in order; it gives no sign of life any more."""
+        _SIGN.pack_into(self._bytes, self._sign(process, life), _LEAVING)
+
+    def lived_at(self, process: str, life: int) -> float:
+        """When a life of a process was last seen to run, on the monotonic clock, in seconds; 0: never, or it leaves."""
+        (sign,) = _SIGN.unpack_from(self._bytes, self._sign(process, life))
+        return float(max(0, sign) / NS)
+
+    def leaves(self, process: str, life: int) -> bool:
+        """True if it ends in order, or has."""
+        (sign,) = _SIGN.unpack_from(self._bytes, self._sign(process, life))
+        return bool(sign == _LEAVING)
+
     def of(self, process: str, now: int) -> list[Unfinished]:
         """The calls that go on in a process, the oldest first."""
         lanes = dict.fromkeys(lane_of(node) for node in self._plan.nodes_in(process))
@@ -87,6 +113,10 @@ class CallBoard:
     def close(self) -> None:
         """Unmap it."""
         self._bytes.close()
+
+    def _sign(self, process: str, life: int) -> int:
+        # a life and its standby are there at the same time, never three
+        return self._signs[process] + life % 2 * _SIGN.size
 
 
 def unfinished(plan: Plan, fires: Iterable[Fire], now: int) -> list[Unfinished]:

@@ -15,6 +15,7 @@ from ..errors import WangraphError
 from ..observe.records import NodeStatus, Unfinished
 from ..plan.plan import Plan, to_plain
 from .calls import CallBoard, room_for
+from .condition import Look
 from .control import Change, PeerUp, Setup, SupervisorEnd, ToProcess
 from .engine import Usage
 from .launcher import Launched, Launcher
@@ -36,7 +37,8 @@ class Child:
         verdict: why it was killed, or is about to end; None: nothing is wrong with it.
         has_begun: the others know of it.
         takes_part: all have agreed on the unit that it begins with.
-        sign_at: when it last said something.
+        sign_at: when it last gave a sign of life.
+        suspected: what it looked like when it was a little late with that.
     """
 
     def __init__(self, name: str, life: int, launched: Launched) -> None:
@@ -55,6 +57,7 @@ class Child:
         self.hands_out = False
         self.sign_at = time.monotonic()
         self.reported_s = 0.0
+        self.suspected: Look | None = None
         self.cpu_s = 0.0
         self.rss_mb = 0.0
         self.statuses: list[NodeStatus] = []
@@ -180,6 +183,14 @@ class Children:
     def calls_of(self, child: Child, now_ns: int) -> list[Unfinished]:
         """The calls that go on in a process, the oldest first."""
         return self._calls.of(child.name, now_ns) if self._calls is not None and child.has_begun else []
+
+    def lived_at(self, child: Child) -> float:
+        """When a life was last seen to run, on the monotonic clock, in seconds."""
+        return self._calls.lived_at(child.name, child.life) if self._calls is not None else 0.0
+
+    def leaves(self, child: Child) -> bool:
+        """True if what a life said last may be on its way: it ends in order, or has not come far enough to say so."""
+        return not child.is_ready or (self._calls is not None and self._calls.leaves(child.name, child.life))
 
     def send(self, name: str, message: ToProcess, payload: bytes = b"") -> None:
         """Send to the current life of a process."""

@@ -25,6 +25,9 @@ from .control import Agree, HandOut, PeerDown
 from .control import Begin as Origin
 from .engine import Observer
 
+RESTART_DELAY_MOST_S = 30.0
+"""A process that dies again and again is started at this distance at last."""
+
 
 class Failover:
     """See the module.
@@ -56,6 +59,8 @@ class Failover:
         self._is_ending = False
         self._deaths: dict[str, deque[float]] = {name: deque() for name in plan.processes}
         self._gone_since: dict[str, float] = {}
+        self._restart_at: dict[str, float] = {}
+        self._standby_at: dict[str, float] = {}
         self._queued: set[str] = set()
         self._questions: dict[str, tuple[int, int]] = {}
         self._without_answer: list[str] = []
@@ -83,6 +88,10 @@ class Failover:
             if child.life and not (child.is_ready or child.is_finished) and time.monotonic() > child.late_at:
                 text = f"process '{child.name}': found it {child.doing} after {START_DEADLINE_S:g} s"
                 self.lose(child, StartError(f"{text} (expected it to be ready), look at its log"))
+        for name in _due(self._restart_at):
+            self._start(name)
+        for name in _due(self._standby_at):
+            self._keep_standby(name)
         while self._without_answer:
             self._answer_for(self._without_answer.pop())
         self._take(self._watcher.advance(self._now_ns()))
@@ -115,19 +124,25 @@ class Failover:
             del self._children.standbys[name]
             self._note(name, "warning", f"{why}; it was the standby of process '{name}'")
             if self._n_recent(name) < self._plan.processes[name].restarts:
-                self._keep_standby(name)
+                self._standby_at[name] = time.monotonic() + self._delay_s(name)
             return
         self._gone_since.setdefault(name, time.monotonic())
         is_back = self._plan.processes[name].on_crash == "restart" and not self._is_ending
-        self._note(name, DIED, f"{why}; {'it is started again' if is_back else 'the run goes on without it'}")
+        delay_s = 0.0 if name in self._children.standbys else self._delay_s(name)
+        again = f"it is started again{f' in {delay_s:g} s' if delay_s else ''}"
+        self._note(name, DIED, f"{why}; {again if is_back else 'the run goes on without it'}")
         with self._failing():
             # a life that had not begun was never alive to the others
             if name in self._watcher.custody.living:
                 self._watcher.notice(name, now)
             if is_back:
-                self._children.start_next(name)
-                self.ready(self._children.current[name])
+                self._restart_at[name] = time.monotonic() + delay_s
             self.advance()
+
+    @property
+    def is_waiting(self) -> bool:
+        """True if a process that is dead will be started again."""
+        return bool(self._restart_at)
 
     def ready(self, child: Child) -> None:
         """A life is open and warm; it takes part as soon as it can, unless it is a standby."""
@@ -225,6 +240,8 @@ class Failover:
         if self._is_ending:
             return
         self._is_ending = True
+        self._restart_at.clear()
+        self._standby_at.clear()
         now = self._now_ns()
         self._watcher.custody.stop(0, self._plan.clock.unit_at(max(0, now)) + 1)
         for child in self._children:
@@ -233,6 +250,11 @@ class Failover:
                 child.launched.kill()
                 if child.has_begun:
                     self._watcher.notice(child.name, now)
+
+    def _start(self, name: str) -> None:
+        with self._failing():
+            self._children.start_next(name)
+            self.ready(self._children.current[name])
 
     def _keep_standby(self, name: str) -> None:
         process = self._plan.processes[name]
@@ -250,6 +272,11 @@ class Failover:
         except WangraphError as error:
             self._fail(error)
 
+    def _delay_s(self, name: str) -> float:
+        """How long to wait before a process that has just died is started: the first time not at all."""
+        before = self._n_recent(name) - 2
+        return min(RESTART_DELAY_MOST_S, self._plan.processes[name].restart_delay_s * 2**before) if before >= 0 else 0.0
+
     def _n_recent(self, name: str) -> int:
         deaths, window_s = self._deaths[name], self._plan.processes[name].restart_window_s
         while deaths and deaths[0] < time.monotonic() - window_s:
@@ -262,3 +289,8 @@ class Failover:
 
     def _note(self, process: str, kind: str, text: str) -> None:
         self._observer.take([Note(max(0, self._now_ns()), process, kind, text)])
+
+
+def _due(starts: dict[str, float]) -> list[str]:
+    """Processes whose time to be started has come; they are taken out."""
+    return [name for name, at in list(starts.items()) if time.monotonic() >= at and starts.pop(name)]

@@ -87,6 +87,7 @@ class ProcessHost:
             for n in self.plan.nodes_in(self.process)
         }
         self._calls = CallBoard(self.plan, setup.calls)
+        self.live()
         self._endpoint = Endpoint(self.plan, self.process, setup.segments, setup.addresses, setup.lives)
         publisher = make_publisher(self._endpoint.publisher, self.plan, setup.faults, self._notice)
         self._sending = Sending(self.plan, self.process, self._endpoint, publisher, self._notice)
@@ -214,6 +215,10 @@ class ProcessHost:
             self._fail(stuck_error(call, self.plan.nodes[call.node].stall_ns))
         return bool(stalls)
 
+    def live(self) -> None:
+        """Show that the main thread runs: it would not if a body kept the interpreter for itself."""
+        self._calls.live(self.process, self._setup.life)
+
     def watch(self, for_ms: int) -> None:
         """Say in the next batches where every node stands."""
         self._watched_until = time.monotonic() + for_ms / 1000
@@ -229,6 +234,7 @@ class ProcessHost:
         Returns:
             What was left, in words.
         """
+        self._calls.leave(self.process, self._setup.life)
         with self._lock:
             self._leave()
         left, calls = self.leaving.join(report)

@@ -108,6 +108,7 @@ def _serve(host: ProcessHost, control: ProcessEnd, pending: list[HostMessage], p
     next_poll = time.monotonic() + POLL_EVERY_MS / 1000
     next_batch = time.monotonic() + REPORT_EVERY_MS / 1000
     while not host.ended.is_set() and not host.failed.is_set():
+        host.live()
         patience_ms = 20 if not is_announced else round(1000 * max(0.0, next_poll - time.monotonic()))
         message, payload = control.receive(patience_ms) or (None, b"")
         if isinstance(message, Agree):

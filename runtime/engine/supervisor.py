@@ -18,6 +18,7 @@ from ..schedule.events import Firing, Settlement
 from .calls import stuck_error
 from .children import START_DEADLINE_S, Child, Children
 from .commands import Command, Commands, Fence, Report, Send, Tap, Update
+from .condition import Condition
 from .control import (
     Agreed,
     Batch,
@@ -47,11 +48,11 @@ from .taps import TapReceiver
 LEAD_NS = 120_000_000
 """From the moment when all are ready to the origin (plus what sources make ahead)."""
 
-POLL_MS = 250
-"""How long the supervisor sleeps when nothing rings: what it looks at by itself are deadlines of seconds."""
+POLL_MS = 160
+"""How long the supervisor sleeps when nothing rings: a frozen process is to be named within two units of its due."""
 
 DRAIN_MS = 1000
-"""How long what a process said last may be on its way when the process is gone already."""
+"""How long what a process said last, that ended in order, may be on its way when the process is gone already."""
 
 STOP_DEADLINE_S = 10.0
 """How long an ordered stop may go without anything fired (beyond the graph's latency, for which what was made may wait)
@@ -100,7 +101,7 @@ class Supervisor:
         )
         self._children.taps += taps
         self._failover = Failover(plan, self._children, observer, self._now_ns, self._fail)
-        self._liveness = LivenessWatch(plan, self._failover.survives, time.monotonic())
+        self._liveness = LivenessWatch(plan, self._failover.survives, self._children.lived_at, time.monotonic())
         self._taps: TapReceiver | None = None
         self._error: WangraphError | None = None
         self._stop_wanted_at: float | None = None
@@ -190,7 +191,8 @@ class Supervisor:
 
     def _until(self, reached: Callable[[Child], bool], deadline: float | None) -> None:
         """Serve the processes until all have come so far, one has failed, or the deadline has passed."""
-        while not all(reached(c) or c.is_finished for c in self._children.current.values()):
+        children = self._children.current
+        while self._failover.is_waiting or not all(reached(c) or c.is_finished for c in children.values()):
             ready = dict(self._poller.poll(POLL_MS))
             # messages before deaths: the last ones of a process say why it ended
             while (message := self._control.receive()) is not None:
@@ -213,9 +215,9 @@ class Supervisor:
     def _check_signs(self) -> None:
         """Report processes that say nothing; after a stop, or where a call has gone on for too long, end them."""
         children, stopped_at = self._children.current.values(), self._stop_wanted_at
-        for child in self._liveness.silent(children, time.monotonic(), stopped_at):
+        for child, why in self._liveness.silent(children, time.monotonic(), stopped_at):
             if stopped_at is None:
-                self._report_silence(child)
+                self._report_silence(child, why)
             else:
                 self._kill_silent(child)
 
@@ -225,16 +227,16 @@ class Supervisor:
         for text in filter(None, (door.news(is_end=is_end) for door in doors)):
             self._observer.take([Note(max(0, self._now_ns()), "supervisor", "warning", text)])
 
-    def _report_silence(self, child: Child) -> None:
+    def _report_silence(self, child: Child, why: Condition) -> None:
         calls = self._calls_of(child)
-        text = f"process '{child.name}': no sign of life for {child.reported_s:.1f} s; {_in_words(calls)}"
+        text = f"process '{child.name}': no sign of life for {child.reported_s:.1f} s, {why.text}; {_in_words(calls)}"
         self._observer.take([Note(max(0, self._now_ns()), "supervisor", "stall", text), *calls])
         for call in calls:
             if call.at_ns - call.started_ns > (stall_ns := self.plan.nodes[call.node].stall_ns):
                 self._failover.lose(child, stuck_error(call, stall_ns))
                 return
         if self._liveness.is_lost(child):
-            self._failover.lose(child, RunError(f"{text} (expected to report several times a second), is it stopped?"))
+            self._failover.lose(child, RunError(f"{text} (expected one several times a second), {why.remedy}"))
 
     def _kill_silent(self, child: Child) -> None:
         """A body keeps its process from ending, from answering even: what it holds is lost."""
@@ -379,7 +381,7 @@ class Supervisor:
         self._poller.unregister(child.launched.fileno())
         code = child.launched.wait() or 0
         # until then and no longer: the others go on talking, and would be listened to for ever
-        drained_at = time.monotonic() + (DRAIN_MS / 1000 if code == 0 else 0)
+        drained_at = time.monotonic() + (DRAIN_MS / 1000 if code == 0 and self._children.leaves(child) else 0)
         while not child.is_finished:
             left_ms = max(0, round(1000 * (drained_at - time.monotonic())))
             if child.verdict is not None or (message := self._control.receive(left_ms)) is None:

@@ -165,6 +165,7 @@ class ProcessPlan:
         priority: real-time priority of its threads; None: the ordinary one.
         on_crash: what its death does: it ends the run, it begins another life, or the run goes on without it.
         restarts: so many lives more it may begin within ``restart_window_s``.
+        restart_delay_s: how long it waits before it begins the second one, twice as long each time.
         standby: its next life is kept open and warm beside it.
     """
 
@@ -175,6 +176,7 @@ class ProcessPlan:
     on_crash: OnCrash = "end"
     restarts: int = 5
     restart_window_s: float = 60.0
+    restart_delay_s: float = 0.5
     standby: bool = False
 
 

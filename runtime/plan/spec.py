@@ -250,6 +250,11 @@ class ProcessSpec(Section):
         whole(1, 10_000), 5, help="so often at most within restart_window_s; one death more ends the run"
     )
     restart_window_s: float = key(number(86_400, is_zero_allowed=False), 60.0, help="see restarts")
+    restart_delay_s: float = key(
+        number(3600, is_zero_allowed=True),
+        0.5,
+        help="before it is started for the second time within restart_window_s; each time twice as long, 30 s at most",
+    )
     standby: bool = key(
         flag(),
         False,

@@ -55,7 +55,7 @@ def plan_processes(spec: GraphSpec, places: Mapping[str, tuple[str, str]]) -> di
         threads = share if given.threads is None else given.threads
         result[name] = ProcessPlan(
             name, given.lanes, threads, given.priority, given.on_crash, given.restarts, given.restart_window_s,
-            given.standby,
+            given.restart_delay_s, given.standby,
         )  # fmt: skip
     return result
 
