@@ -96,7 +96,11 @@ HOMES: list[Home] = [HOST]
 
 def home_of(value: object) -> Home | None:
     """Home of a value; None for one that is no payload, a list or a number for example."""
-    return next((home for home in HOMES if home.owns(value)), None)
+    # called for every tensor of every unit: a generator would cost more than the question
+    for home in HOMES:
+        if home.owns(value):
+            return home
+    return None
 
 
 def is_on_host(payload: Payload) -> bool:

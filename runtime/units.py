@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 from .errors import GraphError
 
@@ -18,7 +19,7 @@ USUAL_RATES_HZ = (8000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 """Sampling rates that devices and models have."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class UnitClock:
     """Division of media time into units.
 
@@ -41,7 +42,7 @@ class UnitClock:
         """Length T of one unit in seconds, exact."""
         return Fraction(self.unit_frames) / self.fps
 
-    @property
+    @cached_property
     def period_ns(self) -> int:
         """Length T of one unit in nanoseconds, rounded down; for margins, never for adding up."""
         return int(self.period * NS)
@@ -51,12 +52,13 @@ class UnitClock:
 
         In whole numbers: every time in a run is computed here, and a `Fraction` takes ten times as long.
         """
-        scaled, parts = unit * self.unit_frames * self.fps.denominator * NS, self.fps.numerator
-        return scaled // parts if scaled >= 0 else -(-scaled // parts)
+        scaled, parts = self._ratio
+        return unit * scaled // parts if unit >= 0 else -(-unit * scaled // parts)
 
     def unit_at(self, at_ns: int) -> int:
         """The unit that is going on at an instant: the last one that has begun."""
-        return at_ns * self.fps.numerator // (self.unit_frames * self.fps.denominator * NS)
+        scaled, parts = self._ratio
+        return at_ns * parts // scaled
 
     def release_ns(self, unit: int) -> int:
         """Time after the origin at which unit ``unit`` is complete: ``(unit + 1) * T``."""
@@ -65,6 +67,11 @@ class UnitClock:
     def duration_ns(self, unit: int) -> int:
         """Length of unit ``unit``; differs by 1 ns between units where T is not a whole number of them."""
         return self.pts_ns(unit + 1) - self.pts_ns(unit)
+
+    @cached_property
+    def _ratio(self) -> tuple[int, int]:
+        """T in nanoseconds as a ratio of whole numbers."""
+        return self.unit_frames * self.fps.denominator * NS, self.fps.numerator
 
     def samples(self, rate_hz: int) -> int:
         """Audio samples in one unit at ``rate_hz``.

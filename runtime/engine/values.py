@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from ..errors import NodeError, listing
 from ..packet import WHOLE, Packet
-from ..payload import Payload, home_of
+from ..payload import HOST, Payload, home_of
 from ..plan.plan import StreamPlan
 from ..ports import DTYPE_BYTES, Port, TensorSpec
 
@@ -46,6 +47,8 @@ class Contract:
             for tensor in stream.tensors
             if (exact := _exactly(declared.specs.get(tensor.name), tensor.shape)) is not None
         }
+        # of a port that carries exactly one tensor, of one dtype and one shape: most are such
+        self._whole = self._exact.get(WHOLE) if declared.tensors is None else None
 
     def tensors_of(self, where: str, value: Any) -> dict[str, Payload]:
         """The tensors of a value, frozen; arrays that fit are not copied.
@@ -53,6 +56,9 @@ class Contract:
         Raises:
             NodeError: it is not what the port declares.
         """
+        # numpy's own arrays that fit are what comes at every unit: the way of all others costs several times as much
+        if type(value) is np.ndarray and (value.dtype, value.shape) == self._whole:
+            return {WHOLE: HOST.freeze(HOST.adopt(value))}
         raw = _as_tensors(where, self._declared, value)
         return {name: self._checked(where, name, array) for name, array in raw.items()}
 
@@ -92,6 +98,12 @@ def _in_words(spec: TensorSpec, resolved: tuple[int | None, ...] | None) -> str:
     return " ".join(str(dim) if dim.is_max or size is None else str(size) for dim, size in sizes)
 
 
+@functools.lru_cache(64)
+def _name_of(dtype: Any) -> str:
+    """The name of a dtype; numpy puts it together anew at each question."""
+    return str(dtype.name)
+
+
 def _numpy_name(dtype: str) -> str:
     """numpy has no bfloat16: its bits travel as uint16."""
     return "uint16" if dtype == "bfloat16" else dtype
@@ -121,16 +133,16 @@ def _as_payload(value: Any) -> Payload:
 
 def _fits(array: Payload, spec: TensorSpec, resolved: tuple[int | None, ...] | None) -> bool:
     if spec.dtype is not None:
-        if array.dtype.name != _numpy_name(spec.dtype):
+        if _name_of(array.dtype) != _numpy_name(spec.dtype):
             return False
-    elif array.dtype.name not in DTYPE_BYTES:
+    elif _name_of(array.dtype) not in DTYPE_BYTES:
         return False
     if spec.shape is None:
         return True
     if len(array.shape) != len(spec.shape):
         return False
     sizes = resolved if resolved is not None else tuple(d.size for d in spec.shape)
-    return all(
-        size is None or found == size or (dim.is_max and found <= size)
-        for found, dim, size in zip(array.shape, spec.shape, sizes, strict=True)
-    )
+    for found, dim, size in zip(array.shape, spec.shape, sizes, strict=True):
+        if not (size is None or found == size or (dim.is_max and found <= size)):
+            return False
+    return True
