@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, dataclass_transform, get_type_hints
 
+import msgspec
 import numpy as np
 
 from .errors import GraphError, UserError, did_you_mean, listing
@@ -53,8 +54,7 @@ END = _End()
 """What a source returns from ``step`` when there is nothing more: the unit it was called for does not exist."""
 
 
-@dataclass(frozen=True, slots=True)
-class Emission:
+class Emission(msgspec.Struct, frozen=True):
     """An output value with more to say than "real": its validity, or where a source took it from."""
 
     value: Any
@@ -64,8 +64,7 @@ class Emission:
     capture_clock: str = ""
 
 
-@dataclass(frozen=True)
-class Unit:
+class Unit(msgspec.Struct, frozen=True):
     """The unit a body is called for. Everything a body may know about time and chance is here.
 
     Attributes:
@@ -80,8 +79,8 @@ class Unit:
     node: str = ""
     seed: int = 0
     session: int = 0
-    level: Mapping[str, Any] = field(default_factory=dict)
-    packets: Mapping[str, Packet | None] = field(default_factory=dict)
+    level: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    packets: Mapping[str, Packet | None] = msgspec.field(default_factory=dict)
 
     def rng(self, stream: int = 0) -> np.random.Generator:
         """Counter-based random numbers: the same for the same (seed, session, node, unit), whatever ran before."""

@@ -69,10 +69,10 @@ class Body:
         self._stateful = node.is_stateful()
         self._is_open = False
         self._on_close = ExitStack()
-        self._contracts = {
-            port: Contract(declared, graph.streams[f"{plan.name}.{port}"]) for port, declared in self._ports[1].items()
-        }
-        self._guards = guards_of({port: graph.streams[f"{plan.name}.{port}"] for port in self._ports[1]}, notice)
+        streams = {port: graph.streams[f"{plan.name}.{port}"] for port in self._ports[1]}
+        self._streams = {port: stream.name for port, stream in streams.items()}
+        self._contracts = {port: Contract(self._ports[1][port], stream) for port, stream in streams.items()}
+        self._guards = guards_of(streams, notice)
 
     def open(self, threads: int = 1, empty: Empty | None = None, requests: Requests = NO_REQUESTS) -> None:
         """Open and warm the node, make its state.
@@ -144,11 +144,9 @@ class Body:
             NodeError: it raised, or returned what its contract forbids; names node, unit, port.
         """
         where = f"node '{self.plan.name}', unit {fire.first}" + (f"..{fire.last}" if fire.last > fire.first else "")
-        units = [
-            self._unit(u, fire, given)
-            for u, given in zip(fire.units, fire.inputs or [{}] * len(fire.units), strict=True)
-        ]
-        values = [self._values(given) for given in fire.inputs] or [{} for _ in units]
+        inputs = fire.inputs or [{}] * len(fire.units)
+        units = [self._unit(unit, fire, given) for unit, given in zip(fire.units, inputs, strict=True)]
+        values = [self._values(given) for given in inputs]
         state = (self._state,) if self._stateful else ()
         # with the call that they hold for: made when they were set, a replay could not make them at the same unit
         for change in fire.updates:
@@ -202,8 +200,9 @@ class Body:
         clock = self.graph.clock
         level = self.plan.ladder[fire.level] if self.plan.ladder else {}
         packets = {port: g[0] if isinstance(g, tuple) else g for port, g in given.items()}
-        times = (clock.pts_ns(unit), clock.duration_ns(unit))
-        return Unit(unit, *times, self.plan.name, self.graph.seed, fire.session, level, packets)
+        begins = clock.pts_ns(unit)
+        lasts = clock.pts_ns(unit + 1) - begins
+        return Unit(unit, begins, lasts, self.plan.name, self.graph.seed, fire.session, level, packets)
 
     def _values(self, given: Mapping[str, Given]) -> dict[str, Any]:
         return {
@@ -228,10 +227,10 @@ class Body:
     def _packets(self, where: str, unit: Unit, outputs: Outputs) -> dict[tuple[str, int], Packet]:
         if not isinstance(outputs, Mapping):
             raise NodeError(f"{where}: found {type(outputs).__name__} (expected a mapping from output port to value)")
-        contract = self._ports[1]
-        for port in outputs:
-            if port not in contract:
-                raise NodeError(f"{where}: no output '{port}' (it has: {listing(contract)})")
+        contract = self._contracts
+        if not outputs.keys() <= contract.keys():
+            unknown = next(port for port in outputs if port not in contract)
+            raise NodeError(f"{where}: no output '{unknown}' (it has: {listing(contract)})")
         return {
             (port, unit.index): self._packet(f"{where}, output '{port}'", port, unit, value)
             for port, value in outputs.items()
@@ -255,7 +254,7 @@ class Body:
         if not tensors and validity is Validity.REAL:
             validity = Validity.EMPTY
         return Packet(
-            f"{self.plan.name}.{port}", unit.index, 0, unit.pts_ns, unit.duration_ns, validity, tensors, unit.session,
+            self._streams[port], unit.index, 0, unit.pts_ns, unit.duration_ns, validity, tensors, unit.session,
             0, emission.capture_ns, emission.capture_clock, emission.source_time_ns,
         )  # fmt: skip
 
