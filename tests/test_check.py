@@ -361,3 +361,27 @@ def test_what_a_graph_reads_is_not_written_by_it(tmp_path, monkeypatch):
     assert Path("me.mp4").read_bytes() == b"a video"
     nowhere = {"first.path": "/dev/null", "second.path": "/dev/null", "third.path": "out.mp4"}
     assert make_plan(load("g.yaml", nowhere)).nodes.keys() == {"user", "first", "second", "third"}
+
+
+@pytest.mark.parametrize(
+    ("written", "found"), [("0", (0,)), ("0-2", (0, 1, 2)), ("'0,2-3'", (0, 2, 3)), ("[3, 1]", (1, 3))]
+)
+def test_processors_are_numbers_spans_or_lists_and_libraries_get_as_many_threads(spec, monkeypatch, written, found):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)))
+    plan = make_plan(spec(LOOP.replace("far: {threads: 3}", f"far: {{cpus: {written}}}")))
+    assert (plan.processes["far"].cpus, plan.processes["far"].threads) == (found, len(found))
+    assert plan.processes["main"].cpus is None
+
+
+@pytest.mark.parametrize("written", ["-1", "true", "'3-1'", "[]", "[1, 1]", "'0-'", "[a]"])
+def test_what_is_no_processor_is_refused(complaint, written):
+    said = complaint(LOOP.replace("far: {threads: 3}", f"far: {{cpus: {written}}}"))
+    assert "process 'far': cpus: found " in said and "(expected numbers as 0, 0-3 or [0, 2], each once)" in said
+
+
+def test_processors_that_the_machine_does_not_give_are_refused_with_those_that_it_does(complaint, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 4})
+    assert complaint(LOOP.replace("far: {threads: 3}", "far: {cpus: 1-3}")).endswith(
+        "process 'far': cpus: found 2, 3 (expected some of those that this machine gives: 0, 1, 4), "
+        "name others, or none to run on any"
+    )

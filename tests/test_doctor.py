@@ -95,6 +95,14 @@ def test_one_core_is_told(monkeypatch):
     assert finding.state == "note"
 
 
+def test_processors_are_told_as_a_graph_file_takes_them(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 5, 7, 8}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(doctor, "_quota", lambda path: None)
+    (finding,) = doctor._cores()
+    assert finding.found == "6 usable of 16: cpus 0-2,5,7-8"
+
+
 def test_thread_settings_from_outside_are_told(monkeypatch):
     for name in doctor.THREAD_VARIABLES:  # a run inside this process may have set them
         monkeypatch.delenv(name, raising=False)

@@ -29,6 +29,7 @@ from wangraph.runtime.engine.initial import initial_packets
 from wangraph.runtime.engine.options import Options
 from wangraph.runtime.engine.run import Run
 from wangraph.runtime.engine.supervisor import Supervisor
+from wangraph.runtime.engine.system import bind_to
 from wangraph.runtime.errors import NodeError, ProcessLost, RunError, StartError, UserError
 from wangraph.runtime.observe.explain import explain
 from wangraph.runtime.observe.history import read_history
@@ -559,6 +560,27 @@ def test_the_processes_die_with_their_supervisor(tmp_path):
     for handle in [*handles, reading, writing]:
         os.close(handle)
     assert shared_memory() == set()
+
+
+def test_a_process_runs_on_the_processors_that_it_is_given(tmp_path):
+    only = min(os.sched_getaffinity(0))
+    graph = looped(tmp_path / "out")
+    graph.process("far", cpus=only)
+    seen = Run(graph.plan(), Options(UNITS))
+    allowed = []
+
+    def look(pids):
+        threads = Path(f"/proc/{pids['far']}/task").iterdir()
+        allowed.extend(frozenset(os.sched_getaffinity(int(thread.name))) for thread in threads)
+
+    seen.collector.watcher = Witness(3, look)
+    seen.start().wait()
+    assert set(allowed) == {frozenset({only})}
+
+
+def test_a_refused_processor_is_told_with_those_that_there_are():
+    usable = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
+    assert bind_to([9999]) == f"cpus 9999: Invalid argument (expected some of: {usable}), it runs on those"
 
 
 def test_a_process_has_the_priority_that_is_asked_for_or_says_why_not(tmp_path):

@@ -98,7 +98,7 @@ clock: {fps: 25, unit_frames: 4}
 latency_ms: 240
 params: {path: out.mp4}
 processes:
-  main: {lanes: [loop, play], threads: 1, priority: 10, on_crash: restart, restarts: 3, restart_window_s: 30, restart_delay_s: 2, standby: true}
+  main: {lanes: [loop, play], threads: 1, cpus: "0", priority: 10, on_crash: restart, restarts: 3, restart_window_s: 30, restart_delay_s: 2, standby: true}
 nodes:
   user: {type: capture.pattern, process: main, lane: loop, device: cpu, budget_ms: 1.5, stall_s: 5, ladder: [{beep: true}]}
   old:

@@ -144,7 +144,7 @@ class Body:
             NodeError: it raised, or returned what its contract forbids; names node, unit, port.
         """
         where = f"node '{self.plan.name}', unit {fire.first}" + (f"..{fire.last}" if fire.last > fire.first else "")
-        inputs = fire.inputs or [{}] * len(fire.units)
+        inputs: Sequence[Mapping[str, Given]] = fire.inputs or [{}] * len(fire.units)
         units = [self._unit(unit, fire, given) for unit, given in zip(fire.units, inputs, strict=True)]
         values = [self._values(given) for given in inputs]
         state = (self._state,) if self._stateful else ()

@@ -20,7 +20,7 @@ from ..errors import WangraphError
 from ..node import Timebase
 from ..observe.records import Note, Transfer, Unfinished
 from ..packet import Array, Packet
-from ..plan.plan import Plan, from_plain
+from ..plan.plan import Plan, ProcessPlan, from_plain
 from ..schedule import duty
 from ..schedule.decide import Fire
 from ..schedule.scheduler import Result, Scheduler, lane_of
@@ -48,7 +48,7 @@ from .leaving import Leaving
 from .membership import Membership
 from .sending import Outgoing, Sending
 from .stalls import StallWatch, statuses
-from .system import raise_priority, sharpen_timers, usage
+from .system import bind_to, raise_priority, sharpen_timers, usage
 from .taps import TapSender
 
 HostMessage = Opening | NodeRequest | Failed
@@ -107,10 +107,7 @@ class ProcessHost:
 
     def begin(self, begin: Begin) -> None:
         """The origin is set; from now on things fire, in a later life once all have agreed from which unit on."""
-        priority = self.plan.processes[self.process].priority
-        # not before: at a real-time priority, loading and warming would keep the others from doing the same
-        if priority is not None and (refusal := raise_priority(priority)):
-            self._notice("warning", f"process '{self.process}': {refusal}")
+        self._claim(self.plan.processes[self.process])
         timebase = Timebase(begin.origin_ns, self.plan.clock)
         # posted before anything fires: a live node would be asked for unit 0 before it knows when that is
         for name, body in self._bodies.items():
@@ -130,6 +127,17 @@ class ProcessHost:
         with self._lock:
             outgoing = self._turn()
         self._sending.send(outgoing)
+
+    def _claim(self, plan: ProcessPlan) -> None:
+        """Claim the processors and the priority that the plan gives the process."""
+        # not before the clock: nodes load and warm on all that is free, and at a real-time priority they would keep the
+        # others from doing the same
+        refusals = [
+            bind_to(plan.cpus) if plan.cpus is not None else "",
+            raise_priority(plan.priority) if plan.priority is not None else "",
+        ]
+        for refusal in filter(None, refusals):
+            self._notice("warning", f"process '{self.process}': {refusal}")
 
     def agree(self, messages: Sequence[duty.Message]) -> list[duty.Answer]:
         """Do what is said after a death, or for a return; gives what is asked."""

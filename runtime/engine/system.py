@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Sequence
 
 process_of_run = ""
 """Name of the process of a run that this is; empty elsewhere. A file of nodes must not start a run when loaded."""
@@ -49,6 +50,24 @@ def raise_priority(priority: int) -> str:
         return (
             f"priority {priority}: {os.strerror(error.errno or 0)} (expected CAP_SYS_NICE, or 'rtprio {priority}' in "
             "/etc/security/limits.conf), it runs at the ordinary one: wangraph doctor tells what is allowed"
+        )
+    return ""
+
+
+def bind_to(cpus: Sequence[int]) -> str:
+    """Have every thread of this process, and those it starts later, run on these processors only.
+
+    Returns:
+        Why that could not be had; empty where it was.
+    """
+    try:
+        for thread in os.listdir("/proc/self/task"):
+            os.sched_setaffinity(int(thread), cpus)
+    except OSError as error:
+        usable = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
+        return (
+            f"cpus {', '.join(map(str, cpus))}: {os.strerror(error.errno or 0)} (expected some of: {usable}), "
+            "it runs on those"
         )
     return ""
 

@@ -20,6 +20,7 @@ from .shapes import Shapes, resolve_shapes
 from .spec import GraphSpec
 from .streams import (
     by_stream,
+    check_cpus,
     check_settling,
     find_device,
     place,
@@ -117,6 +118,7 @@ def check(spec: GraphSpec, seed: int = 0) -> Checked:
     check_outside(bound, problems)
     check_written(bound, problems)
     check_restarts(spec, bound, places, problems)
+    check_cpus(spec, problems)
     problems.raise_any()
     plan = Plan(
         name=spec.name,

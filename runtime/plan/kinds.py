@@ -209,6 +209,29 @@ def names(least: int = 1) -> ValueKind:
     return plain("a list of names, each once", take, schema, write=list)
 
 
+def processors() -> ValueKind:
+    """Numbers of processors, as ``taskset`` takes them: ``0``, ``0-3``, ``0-3,8``, or a list."""
+    spans = r"\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*"
+
+    def take(value: Any) -> tuple[int, ...]:
+        if isinstance(value, str) and re.fullmatch(spans, value):
+            ends = [part.split("-") for part in value.split(",")]
+            found = [cpu for end in ends for cpu in range(int(end[0]), int(end[-1]) + 1)]
+        else:
+            found = value if isinstance(value, list) else [value]
+        if any(isinstance(cpu, bool) or not isinstance(cpu, int) or not 0 <= cpu < 10_000 for cpu in found):
+            raise ValueError(value)
+        if not found or len(set(found)) < len(found):
+            raise ValueError(value)
+        return tuple(sorted(found))
+
+    one: Schema = {"type": "integer", "minimum": 0}
+    schema = {
+        "anyOf": [one, {"type": "string", "pattern": f"^(?:{spans})$"}, {"type": "array", "items": one, "minItems": 1}]
+    }
+    return plain("numbers as 0, 0-3 or [0, 2], each once", take, schema, write=list)
+
+
 def levels() -> ValueKind:
     """A ladder: mappings with the same keys."""
 

@@ -162,6 +162,7 @@ class ProcessPlan:
     Attributes:
         lanes: its threads.
         threads: of numeric libraries.
+        cpus: the only processors that its threads run on; None: any.
         priority: real-time priority of its threads; None: the ordinary one.
         on_crash: what its death does: it ends the run, it begins another life, or the run goes on without it.
         restarts: so many lives more it may begin within ``restart_window_s``.
@@ -172,6 +173,7 @@ class ProcessPlan:
     name: str
     lanes: tuple[str, ...] = ("loop",)
     threads: int = 1
+    cpus: tuple[int, ...] | None = None
     priority: int | None = None
     on_crash: OnCrash = "end"
     restarts: int = 5

@@ -14,7 +14,22 @@ from typing import Any, ClassVar, Literal, Self, get_args
 from ..ports import GUARDS, LATES, Guard, Late
 from ..units import UnitClock
 from .keys import Key, Section, key, many, one
-from .kinds import At, ValueKind, amount, choice, flag, levels, named, names, number, port, rate, text, whole
+from .kinds import (
+    At,
+    ValueKind,
+    amount,
+    choice,
+    flag,
+    levels,
+    named,
+    names,
+    number,
+    port,
+    processors,
+    rate,
+    text,
+    whole,
+)
 from .marks import Item, Mark, Problems
 from .plan import OnCrash
 
@@ -236,7 +251,13 @@ class ProcessSpec(Section):
     name: str
     lanes: tuple[str, ...] = key(names(), ("loop",), unset="[loop]", help="its threads: each runs one node at a time")
     threads: int | None = key(
-        whole(1, 1024), None, unset="cores / processes", help="threads that numeric libraries may use in it"
+        whole(1, 1024),
+        None,
+        unset="as many as cpus, or cores / processes",
+        help="threads that numeric libraries may use in it",
+    )
+    cpus: tuple[int, ...] | None = key(
+        processors(), None, unset="all that the machine gives", help="the only processors that its threads run on"
     )
     priority: int | None = key(
         whole(1, 99), None, unset="the ordinary one", help="real-time priority of its threads while the clock runs"

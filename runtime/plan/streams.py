@@ -52,12 +52,28 @@ def plan_processes(spec: GraphSpec, places: Mapping[str, tuple[str, str]]) -> di
     result = {}
     for name in dict.fromkeys([*declared, *used]):
         given = spec.processes.get(name, ProcessSpec(name))
-        threads = share if given.threads is None else given.threads
+        threads = given.threads or (share if given.cpus is None else len(given.cpus))
         result[name] = ProcessPlan(
-            name, given.lanes, threads, given.priority, given.on_crash, given.restarts, given.restart_window_s,
-            given.restart_delay_s, given.standby,
+            name, given.lanes, threads, given.cpus, given.priority, given.on_crash, given.restarts,
+            given.restart_window_s, given.restart_delay_s, given.standby,
         )  # fmt: skip
     return result
+
+
+def check_cpus(spec: GraphSpec, problems: Problems) -> None:
+    """Note processors that this program may not use: the kernel would refuse them when the clock runs already."""
+    usable = sorted(os.sched_getaffinity(0))
+    for process in spec.processes.values():
+        if lacking := [cpu for cpu in process.cpus or () if cpu not in usable]:
+            problems.add(
+                process.mark,
+                f"process '{process.name}': cpus: found {_listed(lacking)} (expected some of those that this machine "
+                f"gives: {_listed(usable)}), name others, or none to run on any",
+            )
+
+
+def _listed(cpus: Sequence[int]) -> str:
+    return ", ".join(map(str, cpus))
 
 
 def shared_lanes(spec: GraphSpec, nodes: Mapping[str, NodePlan]) -> list[str]:

@@ -173,12 +173,19 @@ def _shared_memory() -> list[Finding]:
 
 
 def _cores() -> list[Finding]:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota(Path("/sys/fs/cgroup/cpu.max"))
-    found = f"{usable} usable of {os.cpu_count()}" + (f", {quota:g} by quota" if quota else "")
+    cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    usable, quota = len(cpus), _quota(Path("/sys/fs/cgroup/cpu.max"))
+    found = f"{usable} usable of {os.cpu_count()}: cpus {_in_spans(cpus)}" + (f", {quota:g} by quota" if quota else "")
     if min(usable, quota or usable) >= 2:
         return [Finding("cores", "ok", found)]
     return [Finding("cores", "note", found, "a graph in several processes needs 2: run duplex_solo, or give it more")]
+
+
+def _in_spans(cpus: list[int]) -> str:
+    """Numbers in order, as ``cpus`` of a graph file takes them: neighbours as a span."""
+    firsts = [cpu for cpu in cpus if cpu - 1 not in cpus]
+    lasts = [cpu for cpu in cpus if cpu + 1 not in cpus]
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(firsts, lasts, strict=True))
 
 
 def _quota(path: Path) -> float | None:
