@@ -20,7 +20,7 @@ from wangraph.runtime.plan.graph import Graph
 from wangraph.runtime.schedule.events import Firing
 from wangraph.runtime.schedule.log import DecisionLog
 from wangraph.runtime.schedule.scheduler import Scheduler
-from wangraph.tools.bench import clock, duplex, growth, hop, model, overhead, recording, tracing
+from wangraph.tools.bench import clock, duplex, growth, hop, model, overhead, recording, soak, tracing
 from wangraph.tools.bench.empty import WORD, empty_graph
 from wangraph.tools.bench.machine import kept_busy, machine_line
 from wangraph.tools.bench.overhead import SUPERVISOR, Sample, Samples, Slope, computed, slope
@@ -198,8 +198,8 @@ def test_a_disk_that_stalls_for_a_moment_loses_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(recording, "STALL_S", 0.2)
     plan = empty_graph("duplex", 32, 16).plan()
     found = recording.stalled(plan, 12, tmp_path, stall_after=20_000)
-    assert found["expected"] == 12 * len(recorded_streams(plan, ())) == found["packets"]
-    assert found["lost"] == 0
+    assert found["expected"] == 12 * len(recorded_streams(plan, ()))
+    assert found["lost"] == 0 < found["packets"] <= found["expected"], "a busy machine may miss units, the disk none"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -325,6 +325,14 @@ MEASURED = {
             "page, WebRTC": None,
         }
     },
+    "soak": {
+        "outcomes": {"real": 8, "late": 1},
+        "misses": 0,
+        "underruns": 0,
+        "skew_ms": {"p50": 1.0, "p95": 2.0},
+        "answered_ms": {"p50": 90.0, "p95": 120.0},
+        "processes": {"server": {"mb": 70.0, "bytes_per_unit": 12.0, "mb_per_hour": 0.3}},
+    },
     "hop": {"us": {"774 KB": {"copy": FIGURES, "in_place": FIGURES}}},
     "growth": {"units": 9, "processes": {"main": {"mb": 70.0, "bytes_per_unit": 12.0, "mb_per_hour": 0.3}}},
     "concealment": {"db": {"sine": {"continued": {"out": FIGURES, "back": FIGURES}}}},
@@ -383,7 +391,7 @@ def test_an_unknown_benchmark_is_answered_with_the_known_ones():
     with pytest.raises(UserError) as error:
         CliRunner().invoke(command, ["klock"], catch_exceptions=False)
     assert str(error.value) == (
-        "bench: found 'klock' (available: agreement, cache, clock, concealment, duplex, faults, growth, hop, live, model, overhead, prediction, recording, tracing); "
+        "bench: found 'klock' (available: agreement, cache, clock, concealment, duplex, faults, growth, hop, live, model, overhead, prediction, recording, soak, tracing); "
         "did you mean 'clock'?"
     )
 
@@ -431,3 +439,22 @@ def test_hops_are_measured_both_ways():
     assert {way: set(figures) for way, figures in found["us"]["1 KB"].items()} == {
         way: {"p50", "p95", "p99", "max"} for way in ("copy", "in_place")
     }
+
+
+def test_the_processes_of_a_server_are_found_by_the_names_that_they_were_started_with():
+    words = ["sh", "-c", "sleep 60; :", "wangraph.runtime.engine.child"]
+    started = [subprocess.Popen([*words, name]) for name in ("main", "main", "far")]
+    try:
+        found = soak.processes_of(os.getpid())
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    first, second, far = (process.pid for process in started)
+    assert (found["far"], {found["main"], found["main'"]}) == (far, {first, second})
+
+
+def test_a_conversation_without_misses_is_the_better_one_however_it_grows():
+    small, large = ({"processes": {"main": {"mb_per_hour": grown}}} for grown in (1.0, 9.0))
+    assert soak.rank({"misses": 0, **large}) < soak.rank({"misses": 3, **small})
+    assert soak.rank({"misses": 0, **small}) < soak.rank({"misses": 0, **large})

@@ -14,7 +14,7 @@ from wangraph.nodes.media.timecode import read_timecode
 from wangraph.runtime.errors import MediaError, UserError
 from wangraph.tools.serve.codecs import JpegDecoder, JpegEncoder
 from wangraph.tools.serve.protocol import Times
-from wangraph.tools.talk.client import parse_link
+from wangraph.tools.talk.client import TICK_MS, due_s, parse_link
 from wangraph.tools.talk.clip import Clip
 from wangraph.tools.talk.echo import echo_ms
 from wangraph.tools.talk.measures import Measures
@@ -274,3 +274,9 @@ def test_what_is_no_link_is_refused(link):
         f"talk: found '{link}' (expected a link like http://127.0.0.1:8080/#token=...), copy the one that wangraph "
         "serve prints"
     )
+
+
+def test_a_clock_that_is_fast_by_200_ppm_is_0_72_seconds_ahead_after_an_hour():
+    ticks = 3600 * 1000 // TICK_MS
+    assert due_s(ticks, 0.0) == 3600.0
+    assert due_s(ticks, 200.0) == pytest.approx(3600.0 - 0.72, abs=1e-3)

@@ -157,8 +157,8 @@ def table(report: Report) -> Table:
 
 
 @contextmanager
-def served() -> Iterator[tuple[str, int]]:
-    """A server of `GRAPH` in a process of its own: its link and its pid.
+def served(graph: str = "") -> Iterator[tuple[str, int]]:
+    """A server of a graph, `GRAPH` if none is named, in a process of its own: its link and its pid.
 
     Raises:
         RunError: it does not start.
@@ -166,7 +166,7 @@ def served() -> Iterator[tuple[str, int]]:
     with TemporaryDirectory() as folder:
         path = Path(folder, "back.yaml")
         path.write_text(GRAPH)
-        command = [sys.executable, "-m", "wangraph", "serve", str(path), "--port", "0"]
+        command = [sys.executable, "-m", "wangraph", "serve", graph or str(path), "--port", "0"]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert server.stdout is not None and server.stderr is not None
         try:

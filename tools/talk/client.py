@@ -62,6 +62,7 @@ class TalkOptions:
         seconds: how long to stay; None: as long as the clip, and a little.
         text: what is typed when the visit begins.
         interrupt_s: when to interrupt, after the beginning; None: never.
+        clock_ppm: how much faster than this machine's clock the source runs, as a camera or a microphone may.
     """
 
     link: str
@@ -70,6 +71,7 @@ class TalkOptions:
     seconds: float | None = None
     text: str = ""
     interrupt_s: float | None = None
+    clock_ppm: float = 0.0
 
 
 class Source(Protocol):
@@ -316,7 +318,9 @@ class _Conversation:
         tick, self._start_ns = 0, time.monotonic_ns()  # opening the clip took a while
         self._player.play(self._start_ns)
         while not self._is_time(clip, tick):
-            await asyncio.sleep(max(0.0, (self._start_ns - time.monotonic_ns()) / NS + tick * TICK_MS / 1000))
+            await asyncio.sleep(
+                max(0.0, (self._start_ns - time.monotonic_ns()) / NS + due_s(tick, self._options.clock_ppm))
+            )
             sent = await self._send_media(clip, tick)
             await self._send_words(tick)
             self._play(sent, tick)
@@ -402,6 +406,11 @@ class _Conversation:
 
     async def _send(self, message: protocol.FromVisitor) -> None:
         await self._socket.send_str(protocol.write_message(message))
+
+
+def due_s(tick: int, clock_ppm: float) -> float:
+    """When a tick of 20 ms of the source's clock is due, in seconds of ours after the beginning."""
+    return tick * TICK_MS / 1000 / (1 + clock_ppm / 1e6)
 
 
 def _library() -> Any:

@@ -29,6 +29,7 @@ BENCHES: dict[str, str] = {
     "concealment": "Sound around a lost unit: how loud the clicks are at its borders.",
     "faults": "Faults of some fifty kinds, done to runs: what is named, what is lost, what is left.",
     "growth": "Memory that every process of a run gains in an hour.",
+    "soak": "A long conversation with a served agent: misses, skew, growth.",
     "live": "Talking with a served graph: what the way adds, and what a visitor costs.",
     "hop": "From one process to the other through shared memory.",
 }
@@ -51,7 +52,8 @@ def _command(name: str, about: str) -> click.Command:
     options = [
         click.Option(["--rounds"], type=click.IntRange(min=1, max=1000), metavar="N",
                      help="Measure N times; all are printed."),
-        click.Option(["--seconds"], type=FiniteRange(min=1, max=3600), metavar="S", help="Length of one measured run."),
+        click.Option(["--seconds"], type=FiniteRange(min=1, max=86_400), metavar="S",
+                     help="Length of one measured run."),
         click.Option(["--json", "json_to"], metavar="FILE", help="Write the report as JSON; - for standard output."),
     ]  # fmt: skip
     if name == "model":

@@ -34,6 +34,8 @@ APART_S = 0.1
 @click.option("--text", default="", metavar="WORDS", help="Type this at the beginning.")
 @click.option("--interrupt", "interrupt_s", type=FiniteRange(0, 86_400), metavar="S",
               help="Interrupt the agent after so long, and measure when it is silent.")  # fmt: skip
+@click.option("--clock-ppm", type=FiniteRange(-1000, 1000), default=0.0, metavar="PPM",
+              help="Let the source's clock run faster than the machine's, as devices do.")  # fmt: skip
 @click.option("--visitors", type=click.IntRange(1, 100), default=1, show_default=True, metavar="N",
               help="So many at once: a load. The first one's output is written.")  # fmt: skip
 @click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - for standard output.")
@@ -44,6 +46,7 @@ def command(
     seconds: float | None,
     text: str,
     interrupt_s: float | None,
+    clock_ppm: float,
     visitors: int,
     json_to: str | None,
 ) -> int:
@@ -61,7 +64,7 @@ def command(
     answer     from the end of a unit to its answer, p50 and p95
     """
     check_json(json_to)
-    options = _options(link, source, output, seconds, text, interrupt_s)
+    options = replace(_options(link, source, output, seconds, text, interrupt_s), clock_ppm=clock_ppm)
     is_quiet = json_to == STANDARD_OUTPUT or visitors > 1
     with output_kept_for_json(json_to):
         figures, failures = asyncio.run(_all(options, visitors, is_quiet))
