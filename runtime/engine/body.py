@@ -145,8 +145,10 @@ class Body:
         """
         where = f"node '{self.plan.name}', unit {fire.first}" + (f"..{fire.last}" if fire.last > fire.first else "")
         inputs: Sequence[Mapping[str, Given]] = fire.inputs or [{}] * len(fire.units)
-        units = [self._unit(unit, fire, given) for unit, given in zip(fire.units, inputs, strict=True)]
-        values = [self._values(given) for given in inputs]
+        units, values = [], []
+        for unit, given in zip(fire.units, inputs, strict=True):
+            units.append(self._unit(unit, fire, given))
+            values.append(self._values(given))
         state = (self._state,) if self._stateful else ()
         # with the call that they hold for: made when they were set, a replay could not make them at the same unit
         for change in fire.updates:
@@ -205,10 +207,10 @@ class Body:
         return Unit(unit, begins, lasts, self.plan.name, self.graph.seed, fire.session, level, packets)
 
     def _values(self, given: Mapping[str, Given]) -> dict[str, Any]:
-        return {
-            port: tuple(self._value(port, p) for p in g) if isinstance(g, tuple) else self._value(port, g)
-            for port, g in given.items()
-        }
+        values = {}
+        for port, g in given.items():
+            values[port] = tuple([self._value(port, p) for p in g]) if isinstance(g, tuple) else self._value(port, g)
+        return values
 
     def _value(self, port: str, packet: Packet | None) -> Any:
         contract = self._ports[0][port]
@@ -225,17 +227,17 @@ class Body:
         return {} if given is None else given
 
     def _packets(self, where: str, unit: Unit, outputs: Outputs) -> dict[tuple[str, int], Packet]:
-        if not isinstance(outputs, Mapping):
+        if type(outputs) is not dict and not isinstance(outputs, Mapping):
             raise NodeError(f"{where}: found {type(outputs).__name__} (expected a mapping from output port to value)")
         contract = self._contracts
         if not outputs.keys() <= contract.keys():
             unknown = next(port for port in outputs if port not in contract)
             raise NodeError(f"{where}: no output '{unknown}' (it has: {listing(contract)})")
-        return {
-            (port, unit.index): self._packet(f"{where}, output '{port}'", port, unit, value)
-            for port, value in outputs.items()
-            if value is not None
-        }
+        packets = {}
+        for port, value in outputs.items():
+            if value is not None:
+                packets[port, unit.index] = self._packet(f"{where}, output '{port}'", port, unit, value)
+        return packets
 
     def _packet(self, where: str, port: str, unit: Unit, value: Any) -> Packet:
         emission = value if isinstance(value, Emission) else Emission(value)

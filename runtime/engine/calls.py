@@ -25,6 +25,8 @@ _MODES: tuple[Mode, ...] = get_args(Mode)
 _SIGN = struct.Struct("<q")
 _NODE = struct.Struct("<q")
 _CALL = struct.Struct("<6q")
+_NUMBER_OF_MODE = {mode: number for number, mode in enumerate(_MODES)}
+_NONE = _NODE.pack(0)
 _SLOT = _NODE.size + _CALL.size
 
 _LEAVING = -1
@@ -59,7 +61,7 @@ class CallBoard:
     def __init__(self, plan: Plan, path: str) -> None:
         self._plan = plan
         self._nodes = list(plan.nodes)
-        self._number = {name: number for number, name in enumerate(self._nodes, start=1)}
+        self._name = {name: _NODE.pack(number) for number, name in enumerate(self._nodes, start=1)}
         self._place = {lane: place * _SLOT for place, lane in enumerate(_lanes(plan))}
         signs = len(self._place) * _SLOT
         self._signs = {name: signs + 2 * place * _SIGN.size for place, name in enumerate(plan.processes)}
@@ -71,14 +73,17 @@ class CallBoard:
 
     def begin(self, lane: str, fire: Fire) -> None:
         """A body is about to be called."""
-        place, mode = self._place[lane], _MODES.index(fire.mode)
-        call = (mode, fire.level, fire.first, fire.last, fire.ready_ns, fire.started_ns)
-        _CALL.pack_into(self._bytes, place + _NODE.size, *call)
-        _NODE.pack_into(self._bytes, place, self._number[fire.node])
+        place = self._place[lane]
+        _CALL.pack_into(
+            self._bytes, place + _NODE.size, _NUMBER_OF_MODE[fire.mode], fire.level, fire.first, fire.last,
+            fire.ready_ns, fire.started_ns,
+        )  # fmt: skip
+        self._bytes[place : place + _NODE.size] = self._name[fire.node]
 
     def end(self, lane: str) -> None:
         """It is done."""
-        _NODE.pack_into(self._bytes, self._place[lane], 0)
+        place = self._place[lane]
+        self._bytes[place : place + _NODE.size] = _NONE
 
     def live(self, process: str, life: int) -> None:
         """The main thread of a process runs."""

@@ -92,6 +92,7 @@ class ProcessHost:
         publisher = make_publisher(self._endpoint.publisher, self.plan, setup.faults, self._notice)
         self._sending = Sending(self.plan, self.process, self._endpoint, publisher, self._notice)
         self._lanes = {name: self._lane(name) for name in dict.fromkeys(lane_of(b.plan) for b in self._bodies.values())}
+        self._lane_of = {node: lane for lane in self._lanes.values() for node in lane.bodies}
         self.leaving = Leaving(self.plan, self._lanes.values(), self._lock, self._now)
         self._opened: set[str] = set()
         self.all_open = threading.Event()
@@ -296,7 +297,7 @@ class ProcessHost:
 
     def _post(self, node: str, call: Callable[[], None]) -> None:
         """Make a call in the lane of a node, between its bodies."""
-        self._lanes[lane_of(self.plan.nodes[node])].post(call)
+        self._lane_of[node].post(call)
 
     def _forward(self, request: NodeRequest) -> None:
         """A node asks something of the run: no batch is waited for, an interruption is to be heard at once."""
@@ -408,7 +409,7 @@ class ProcessHost:
         scheduler.advance(now)
         idle = [name for name, lane in self._lanes.items() if lane.is_idle]
         for fire in scheduler.choose_all(idle, now):
-            self._lanes[lane_of(self.plan.nodes[fire.node])].give(fire)
+            self._lane_of[fire.node].give(fire)
         alarm_at = scheduler.wakeup(now)
         if alarm_at != self._alarm_at:
             sooner = alarm_at is not None and (self._alarm_at is None or alarm_at < self._alarm_at)

@@ -53,6 +53,8 @@ class Sending:
         A process that stood still settles at a stroke what it missed: by a message for each, its readers' queues would
         be full before they could take one.
         """
+        if not outgoing.packets and not outgoing.handed:
+            return  # of most turns
         for packet in outgoing.handed:
             others = [reader for reader in self._plan.streams[packet.stream].readers if reader != self._process]
             self._endpoint.publisher.hand(Handed(packet, self._process, outgoing.incarnation), others)

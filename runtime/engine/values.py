@@ -60,7 +60,10 @@ class Contract:
         if type(value) is np.ndarray and (value.dtype, value.shape) == self._whole:
             return {WHOLE: HOST.freeze(HOST.adopt(value))}
         raw = _as_tensors(where, self._declared, value)
-        return {name: self._checked(where, name, array) for name, array in raw.items()}
+        tensors = {}
+        for name, array in raw.items():
+            tensors[name] = self._checked(where, name, array)
+        return tensors
 
     def _checked(self, where: str, name: str, array: Payload) -> Payload:
         home = home_of(array)

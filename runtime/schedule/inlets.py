@@ -49,16 +49,27 @@ class Inlets:
         given: dict[str, Given] = dict.fromkeys(node.optional_inputs)
         for inlet in node.inputs:
             first = unit - inlet.delay
-            packets = [self._packet(inlet, u) for u in range(first, first + inlet.look_ahead + 1)]
-            known = tuple(p for p in packets if p is not None)
-            if len(known) < len(packets):
+            if (packet := self._packet(inlet, first)) is None:
                 return None
-            given[inlet.port] = known if inlet.look_ahead else known[0]
+            given[inlet.port] = packet
+            if inlet.look_ahead:
+                packets = [packet]
+                for later in range(first + 1, first + inlet.look_ahead + 1):
+                    if (packet := self._packet(inlet, later)) is None:
+                        return None
+                    packets.append(packet)
+                given[inlet.port] = tuple(packets)
         return given
 
     def ready_ns(self, node: NodePlan, unit: int) -> int | None:
         """Instant at which the last inlet of a unit settled; None for a node without inlets."""
-        return max((self._settled_at(inlet, unit) for inlet in node.inputs), default=None)
+        latest = None
+        for inlet in node.inputs:
+            settled = self._lookup(inlet.stream, unit - inlet.delay + inlet.look_ahead)
+            at = self._begins_ns if settled is None else settled.at_ns
+            if latest is None or at > latest:
+                latest = at
+        return latest
 
     def open_inlets(self, node: NodePlan, unit: int) -> list[InputPlan]:
         """Inlets that wait for something."""
@@ -86,16 +97,16 @@ class Inlets:
         known = [end + delay for end, delay in ends if end is not None]
         return max(known) if known and len(known) == len(ends) else None
 
-    def substituted(self, node: NodePlan, given: Mapping[str, Given], unit: int) -> dict[str, Given]:
+    def substituted(self, node: NodePlan, given: Mapping[str, Given], unit: int) -> Mapping[str, Given]:
         """The inputs as the body gets them: what ``hold`` says stands in for what is missing."""
-        result = dict(given)
+        result = given
         for inlet in node.inputs:
             if inlet.late == "hold" and not inlet.look_ahead and _first(given[inlet.port]).validity is Validity.MISSING:
                 held = self._windows[inlet.stream].last_real_before(unit - inlet.delay)
                 if held is None:  # nothing real has come yet: what stands before unit 0 is the last there was
                     held = self._initial.get((inlet.stream, inlet.init or "empty"))
                 if held is not None:
-                    result[inlet.port] = held.marked(Validity.REPEATED)
+                    result = {**result, inlet.port: held.marked(Validity.REPEATED)}
         return result
 
     def _packet(self, inlet: InputPlan, unit: int) -> Packet | None:
@@ -105,10 +116,6 @@ class Inlets:
         settled = self._lookup(inlet.stream, unit)
         return None if settled is None else settled.packet
 
-    def _settled_at(self, inlet: InputPlan, unit: int) -> int:
-        settled = self._lookup(inlet.stream, unit - inlet.delay + inlet.look_ahead)
-        return self._begins_ns if settled is None else settled.at_ns
-
     def _is_open(self, inlet: InputPlan, unit: int) -> bool:
         last = unit - inlet.delay + inlet.look_ahead
         return last >= self._first_unit and self._lookup(inlet.stream, last) is None
@@ -116,8 +123,10 @@ class Inlets:
 
 def is_lost(node: NodePlan, given: Mapping[str, Given]) -> bool:
     """True if a required input is missing: one for which nothing may stand in."""
-    required = [inlet.port for inlet in node.inputs if inlet.late in ("gap", "wait")]
-    return any(_first(given[port]).validity is Validity.MISSING for port in required)
+    for inlet in node.inputs:
+        if inlet.late in ("gap", "wait") and _first(given[inlet.port]).validity is Validity.MISSING:
+            return True
+    return False
 
 
 def _first(given: Given) -> Packet:

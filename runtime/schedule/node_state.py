@@ -51,6 +51,8 @@ class NodeState:
 
     def take_updates(self, unit: int) -> tuple[Mapping[str, Any], ...]:
         """The changes that hold for ``unit``, in the order in which they were made; each is given once."""
+        if not self.updates:
+            return ()
         due = tuple(values for first, values in self.updates if first <= unit)
         self.updates = [(first, values) for first, values in self.updates if first > unit]
         return due

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..plan.plan import Mode, NodePlan, Plan
-from .decide import Fire, Given
+from .decide import NO_GENERATIONS, Fire, Given
 from .ends import Ends
 from .inlets import Inlets, is_lost
 from .node_state import NodeState, Urgency
@@ -155,7 +155,10 @@ class Rules:
             ready = self._plan.release_ns(last)
         due = self.due(node, last)
         level = state.chooser.pick(None if due is None else due - now) if mode == "step" else state.chooser.level
-        generations = {s: self._windows[s].generation for s in state.outlets}
+        generations = NO_GENERATIONS  # of most streams, and of most runs, it is 0
+        for stream in state.outlets:
+            if generation := self._windows[stream].generation:
+                generations = {**generations, stream: generation}
         updates = state.take_updates(last) if mode != "skip" else ()  # a skip runs no body that could make them
         return Fire(
             node.name, mode, first, last, tuple(inputs), level, ready, now, generations, updates, self._session

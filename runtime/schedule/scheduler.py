@@ -32,7 +32,8 @@ from .log import DecisionLog
 from .node_state import NodeState, ReadyQueue
 from .rules import AT_ONCE, Rules
 from .streams import NO_LIVES, Streams
-from .timers import Timers
+from .timers import Timers, earlier
+from .window import FOREVER, StreamWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class Scheduler:
                 self._readers.setdefault(inlet.stream, []).append((state, inlet))
         self._streams = self._make_streams(tap, limit=limit, lives=lives, keep_ns=keep_ns)
         self.windows = self._streams.windows
+        self._read = {node.name: self._read_by(node) for node in mine}
         begins_ns = plan.clock.pts_ns(first_unit)
         self._inlets = Inlets(
             self.windows, self._streams.outcome, self._streams.blank, initial or {}, first_unit, begins_ns
@@ -113,6 +115,11 @@ class Scheduler:
             session=self.session, first_unit=self.first_unit, incarnation=self.incarnation, lives=lives,
             keep_ns=keep_ns,
         )  # fmt: skip
+
+    def _read_by(self, node: NodePlan) -> list[tuple[StreamWindow, list[tuple[NodeState, InputPlan]]]]:
+        """The streams that a node reads, each once, with all who read them here."""
+        streams = dict.fromkeys(inlet.stream for inlet in node.inputs)
+        return [(self.windows[stream], self._readers[stream]) for stream in streams]
 
     def _make_rules(self) -> Rules:
         return Rules(self.plan, self._inlets, self.windows, self._streams.ends, self.session)
@@ -143,11 +150,10 @@ class Scheduler:
             return
         self._move(state, fire.last + 1)
         for unit in fire.units:
-            for port in node.outputs:
+            for port, stream in zip(node.outputs, state.outlets, strict=True):
                 # every unit of the call gets an outcome on every port: its readers would wait for it until they are
                 # late
                 packet = result.packets.get((port, unit))
-                stream = f"{node.name}.{port}"
                 if packet is None:
                     validity = Validity.EMPTY if fire.mode == "step" else Validity.MISSING
                     packet = self._streams.blank(stream, unit, validity)
@@ -244,8 +250,8 @@ class Scheduler:
     def wakeup(self, now: int) -> int | None:
         """Instant at which time alone gives `advance` or `choose` something to do; both were called for ``now``."""
         # later than now in any case: a driver that wakes at once, and finds nothing new to do, would spin
-        times = [at for at in (self._streams.next_ns, self._alarms.next_ns) if at is not None]
-        return max(now + 1, min(times)) if times else None
+        at = earlier(self._streams.next_ns, self._alarms.next_ns)
+        return None if at is None else max(now + 1, at)
 
     @property
     def done(self) -> bool:
@@ -356,10 +362,13 @@ class Scheduler:
         self._log.add(change)
 
     def _forget(self, node: NodePlan) -> None:
-        for stream in {i.stream for i in node.inputs}:
+        for window, readers in self._read[node.name]:
             # up to the slowest reader here: it would look for what was freed, and wait for ever
-            needed = [s.cursor - i.delay for s, i in self._readers[stream] if not s.ended]
-            self.windows[stream].forget(min(needed, default=self.windows[stream].head))
+            needed = FOREVER
+            for state, inlet in readers:
+                if not state.ended and state.cursor - inlet.delay < needed:
+                    needed = state.cursor - inlet.delay
+            window.forget(window.head if needed == FOREVER else needed)
 
 
 def lane_of(node: NodePlan) -> str:

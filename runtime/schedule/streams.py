@@ -19,7 +19,7 @@ from ..plan.plan import NodePlan, Plan
 from .duty import Known, Order, given_up_ns
 from .ends import Ends
 from .log import DecisionLog
-from .timers import Timers
+from .timers import Timers, earlier
 from .window import FOREVER, Settled, Span, StreamWindow
 
 NO_LIVES: Mapping[str, int] = MappingProxyType({})
@@ -127,9 +127,8 @@ class Streams:
         window = self.windows[packet.stream]
         if window.is_stale(packet):
             packet = replace(self.blank(packet.stream, packet.unit, Validity.MISSING), generation=window.generation)
-        release = self.plan.release_ns(packet.unit)
         # given out early it would let its readers run ahead of the clock that paces all
-        if node.is_source and now < release:
+        if node.is_source and now < (release := self.plan.release_ns(packet.unit)):
             self._hold(packet, release)
         else:
             self.publish(packet, now)
@@ -140,9 +139,10 @@ class Streams:
         What the stream's only reader decides concerns nobody else. Who decides in the place of a dead process hands
         the outcomes to the others by its own name: by the dead one's they would be refused.
         """
-        stream = self.plan.streams[packet.stream]
+        window = self.windows[packet.stream]
+        stream = window.plan
         # settled here as well, the unit would have two outcomes where its decider has given it up meanwhile
-        if not self.windows[packet.stream].decides(packet.unit):
+        if not window.decides(packet.unit):
             self._outgoing.append(packet)
         elif (settled := self.settle(packet, now)) is None:
             return
@@ -255,8 +255,7 @@ class Streams:
     @property
     def next_ns(self) -> int | None:
         """Instant at which time alone will give `advance` something to do."""
-        times = [at for at in (self._held.next_ns, self._timeouts.next_ns) if at is not None]
-        return min(times, default=None)
+        return earlier(self._held.next_ns, self._timeouts.next_ns)
 
     def outcome(self, stream: str, unit: int) -> Settled | None:
         """The outcome of (stream, unit); None while it is open."""

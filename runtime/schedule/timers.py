@@ -15,6 +15,13 @@ class Timed(Protocol):
 Owner = TypeVar("Owner", bound=Timed)
 
 
+def earlier(one_ns: int | None, other_ns: int | None) -> int | None:
+    """The nearer of two instants, where there is any."""
+    if one_ns is None or other_ns is None:
+        return other_ns if one_ns is None else one_ns
+    return min(one_ns, other_ns)
+
+
 class Timers(Generic[Owner]):
     """The alarms of many owners, each with at most one.
 
@@ -37,6 +44,8 @@ class Timers(Generic[Owner]):
 
     def due(self, now: int) -> list[Owner]:
         """Owners whose instant has come, in the order in which they were set; they have no alarm any more."""
+        if not self._heap or self._heap[0][0] > now:
+            return []
         found = []
         while self._heap and self._heap[0][0] <= now:
             at, number, owner = heapq.heappop(self._heap)

@@ -129,7 +129,7 @@ class StreamWindow:
     def is_stale(self, packet: Packet) -> bool:
         """True if a fence has overtaken this packet; an end is none of the content that fences drop."""
         # an end that a fence dropped would leave every reader waiting: the run would never be over
-        if packet.validity is Validity.END:
+        if not self._fences or packet.validity is Validity.END:
             return False
         return any(packet.generation < generation and packet.unit >= first for generation, first in self._fences)
 
@@ -163,10 +163,10 @@ class StreamWindow:
                 self._hold(self._units.pop(unit).packet)
             return
         # every unit once: gone through again at each call, what is kept would cost more than what is new
-        for unit in [u for u in self._units if self._needed_from <= u < below]:
-            settled = self._units[unit]
-            self._hold(settled.packet)
-            self._units[unit] = self._lightened(settled)
+        for unit in range(self._needed_from, below):
+            if (settled := self._units.get(unit)) is not None:
+                self._hold(settled.packet)
+                self._units[unit] = self._lightened(settled)
         self._needed_from = max(self._needed_from, below)
         until_ns = self._newest_ns - self._keep_ns
         while (oldest := next(iter(self._units), below)) < below and self._units[oldest].at_ns <= until_ns:
