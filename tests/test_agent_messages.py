@@ -10,11 +10,11 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from damage import spoilt, spoilt_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wangraph.runtime.errors import RunError
+from wangraph.tools.fuzz.damage import spoilt, spoilt_bytes
 from wangraph.tools.lab.world.protocol import MAX_TEXT, SOUND_BYTES, packed, read_handshake, unpacked
 
 HELLO = {"type": "hello", "name": "an agent", "takes": "jpeg", "sends": "jpeg", "size": 16}

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from damage import spoilt, spoilt_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wangraph.runtime.errors import GraphError
 from wangraph.runtime.plan import overlay
 from wangraph.runtime.plan.check import load, make_plan
+from wangraph.tools.fuzz.damage import spoilt, spoilt_bytes
 
 GRAPHS = [yaml.safe_load(path.read_text()) for path in sorted((Path(__file__).parents[1] / "graphs").glob("*.yaml"))]
 GRAPHS = [graph for graph in GRAPHS if graph["name"] in ("hello", "mirror", "cascade_published", "wan_streamer")]

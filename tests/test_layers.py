@@ -52,7 +52,8 @@ TOOLS = {
     "talk": {"", "shared", "serve"},
     "bench": {"", "shared", "timeline", "serve", "talk"},
     "lab": {"", "shared"},
-    "verbs": {"", "shared", "timeline", "serve", "talk", "bench", "lab"},
+    "fuzz": {"", "shared", "timeline", "serve", "lab"},
+    "verbs": {"", "shared", "timeline", "serve", "talk", "bench", "lab", "fuzz"},
 }
 """What each room of tools may import besides itself; `cli` finds verbs by their names."""
 

@@ -10,10 +10,10 @@ import av
 import msgspec
 import numpy as np
 import pytest
-from damage import spoilt, spoilt_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wangraph.tools.fuzz.damage import spoilt, spoilt_bytes
 from wangraph.tools.serve.codecs import Damaged, JpegDecoder, JpegEncoder, Vp8Decoder
 from wangraph.tools.serve.protocol import (
     JPEG,

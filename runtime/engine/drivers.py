@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
+from ..errors import RunError
 from ..plan.plan import NodePlan, Plan
 from ..schedule.decide import Fire
+from ..schedule.replay import ReplayScheduler
 from ..schedule.scheduler import Result, Scheduler, lane_of
 from .body import Body
 from .clock import Clock, ManualClock
@@ -139,10 +141,18 @@ def run_virtual(
         elif wakeup is not None:
             clock.move_to(wakeup)
         elif not scheduler.done:
-            raise AssertionError("; ".join(f"{n}: {scheduler.waiting_for(n)}" for n in scheduler.nodes))
+            raise _dead_end(scheduler)
         scheduler.take_outgoing()
         if tick is not None:
             tick(clock.now())
+
+
+def _dead_end(scheduler: Scheduler) -> Exception:
+    """The error that nothing can happen any more: of a log that is damaged, or else of a scheduler that is wrong."""
+    waiting = "; ".join(f"{name}: {scheduler.waiting_for(name)}" for name in scheduler.nodes)
+    if isinstance(scheduler, ReplayScheduler):
+        return RunError(f"log: found {waiting} (expected calls whose inputs it has), it is damaged: record anew")
+    return AssertionError(waiting)
 
 
 def run_serial(

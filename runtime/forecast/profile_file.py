@@ -20,6 +20,9 @@ NODE_KEYS = ("cost_ms", "p95_ms", "per_unit_ms", "hold_ms", "cpu_ms", "threads",
 DELAY_KEYS = ("ms", "p95_ms", "source")
 CLOCK_KEYS = ("late_ms", "p95_ms", "source")
 MACHINE_KEYS = ("processes", "cores", "source")
+MOST_CORES = 10_000
+"""Of a machine; the simulation keeps one number for each."""
+
 UNSAID = {"per_unit_ms": 0, "hold_ms": 0, "threads": 1}
 """Figures that go without saying."""
 
@@ -141,8 +144,8 @@ def _node(name: str, item: Item, source: str, problems: Problems) -> NodeCost:
 
 def _threads(read: Reader, where: str, problems: Problems) -> float:
     threads = read.number("threads", 1.0)
-    if not 1 <= threads < 10_000:
-        problems.add(read.mark("threads"), f"{where}: threads: found {threads:g} (expected 1 or more)")
+    if not 1 <= threads <= MOST_CORES:
+        problems.add(read.mark("threads"), f"{where}: threads: found {threads:g} (expected 1 to {MOST_CORES})")
         return 1.0
     return float(threads)
 
@@ -165,8 +168,9 @@ def _machine(name: str, item: Item, source: str, problems: Problems) -> Machine:
     where = f"machine '{name}'"
     read = Reader(item, where, MACHINE_KEYS, problems)
     cores = read.integer("cores", None)
-    if cores is not None and cores < 1:
-        problems.add(read.mark("cores"), f"{where}: cores: found {cores} (expected 1 or more)")
+    if cores is not None and not 1 <= cores <= MOST_CORES:
+        problems.add(read.mark("cores"), f"{where}: cores: found {cores} (expected 1 to {MOST_CORES})")
+        cores = None
     return Machine(read.strings("processes", ()), cores, _source(read, where, source, problems))
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 from ..errors import GraphError, UserError, listing
 from ..plan.plan import Plan, from_plain
 from ..schedule.events import Firing
-from .records import Header, Record, Unfinished, read_trace
+from .records import Header, Record, Transfer, Unfinished, at_ns, read_trace
 
 AHEAD_UNITS = 1000
 """No body goes through a unit that is released so much later."""
+
+FARTHEST_NS = 10**18
+"""From the origin, thirty years: differences of such times are whole numbers of 64 bits, which a damaged one is not."""
 
 
 def open_trace(path: Path) -> tuple[Header, Plan, Iterator[Record]]:
@@ -41,9 +44,20 @@ def _checked(path: Path, plan: Plan, records: Iterable[Record]) -> Iterator[Reco
             raise UserError(f"{path}: found a firing of '{record.node}' (the plan has: {nodes}), record it again")
         if isinstance(record, Firing | Unfinished):
             check_call(path, plan, record)
+        if far := next((ns for ns in _times(record) if abs(ns) > FARTHEST_NS), None):
+            found = f"a time of {far} ns (expected {FARTHEST_NS} at most)"
+            raise UserError(f"{path}: found {found}: the file is damaged, record it again")
         if isinstance(record, Header):
             raise UserError(f"{path}: found a second header (expected one run), split the file")
         yield record
+
+
+def _times(record: Record) -> tuple[int, ...]:
+    if isinstance(record, Firing):
+        return record.ready_ns, record.started_ns, record.finished_ns, record.due_ns or 0
+    if isinstance(record, Unfinished):
+        return record.ready_ns, record.started_ns, record.at_ns, record.due_ns or 0
+    return (record.sent_ns, record.arrived_ns) if isinstance(record, Transfer) else (at_ns(record),)
 
 
 def check_call(path: Path, plan: Plan, call: Firing | Unfinished) -> None:

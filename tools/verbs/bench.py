@@ -11,6 +11,7 @@ import click
 
 from ..bench.machine import machine_line
 from ..bench.report import Benchmark, OnRound, Report, ignored
+from ..fuzz.command import command as fuzz
 from ..shared.group import Group
 from ..shared.json_file import check_json, write_json
 from ..shared.options import FiniteRange
@@ -80,6 +81,7 @@ def _command(name: str, about: str) -> click.Command:
 
 for _name, _about in BENCHES.items():
     command.add_command(_command(_name, _about))
+command.add_command(fuzz, "fuzz")
 
 
 def _measure(
