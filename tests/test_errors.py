@@ -15,7 +15,7 @@ import pytest
 from wangraph import Graph, Node, NodeRunner, Output, Param, run
 from wangraph.nodes.flow import PythonFunction
 from wangraph.runtime import logs
-from wangraph.runtime.channel.link import PeerFull
+from wangraph.runtime.channel.transport import PeerFull
 from wangraph.runtime.engine.options import Options
 from wangraph.runtime.engine.run import Run
 from wangraph.runtime.errors import GraphError, NodeError, RunError, WangraphError, error_of

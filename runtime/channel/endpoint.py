@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import zmq
-
 from ..plan.plan import Plan
 from .layout import SegmentLayout, layouts
-from .link import Inbox, Outbox, queue_bound
+from .links import open_link
 from .pool import Pool, ReadPool
 from .publisher import Publisher
 from .segment import Segment, life_name
@@ -35,6 +33,7 @@ class Endpoint:
         paths: Mapping[str, str],
         addresses: Mapping[str, str],
         lives: Mapping[str, int] | None = None,
+        token: str = "",
     ) -> None:
         """Attach what this process produces into and reads from, and listen.
 
@@ -42,6 +41,7 @@ class Endpoint:
             paths: segment files by producing process, as the supervisor made them.
             addresses: where each process listens, this one included.
             lives: which life of a process it is, of those that are not in their first.
+            token: the run's, by which its processes know each other.
 
         Raises:
             RunError: a segment is gone or of another layout; somebody listens at this process's address.
@@ -60,11 +60,10 @@ class Endpoint:
             self._map(life_name(name, lives.get(name, 0)), layout, paths[name])
         own_name = life_name(process, lives.get(process, 0))
         own = self._segments.get(own_name)
-        bounds = {name: queue_bound(plan, name) for name in plan.processes}
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.pool = Pool(own) if own else None
-        self.inbox: Incoming = Inbox(self._context, addresses[process], process, bounds[process], self._read)
-        self.outbox: Outgoing = Outbox(self._context, addresses, bounds)
+        self._link = open_link(plan, process, addresses, self._read, token)
+        self.inbox: Incoming = self._link.inbox
+        self.outbox: Outgoing = self._link.outbox
         self.publisher = Publisher(own_name, self.outbox, self.pool)
 
     def peer_down(self, process: str) -> None:
@@ -90,7 +89,7 @@ class Endpoint:
         """Close the sockets, let what was sent lately leave, unmap. Call it when no thread uses the endpoint."""
         self.inbox.close()
         self.outbox.close()
-        self._context.term()
+        self._link.close()
         for segment in self._segments.values():
             segment.close()
 

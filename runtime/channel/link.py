@@ -1,7 +1,7 @@
-"""Sockets: one inbox per process, one outgoing socket per (thread, peer). ZeroMQ over ipc, bounded, never blocking
-a sender.
+"""The link over ZeroMQ: one inbox per process, one socket per (thread, peer) to send; bounded, never blocking a sender.
 
-Addresses are abstract names, which leave no file and end with the process. Only processes of the same user may connect.
+It reaches whatever ZeroMQ does, for which two threads of its own stand between sender and receiver. Over ipc, only
+processes of the same user may connect.
 """
 
 from __future__ import annotations
@@ -9,55 +9,18 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import zmq
 
-from ..errors import RunError, StartError
+from ..errors import StartError
 from ..packet import Packet
-from ..plan.plan import Plan
-from .segment import plain_name
-from .wire import HANDED, WAKE, Frame, Handed, SlotReader, handed_in, head, opened, packets_in
-
-SPARE_MESSAGES = 64
-"""Room in every queue beyond the windows, for what a process settles at one stroke after it stood still. It also keeps
-a bound from being 0, which ZeroMQ takes for none."""
+from .transport import PeerFull, peer_full
+from .wire import WAKE, Frame, Handed, SlotReader, head, messages_in, opened
 
 _LINGER_MS = 500
 _RECONNECT_MS = 5
 _RECONNECT_MOST_MS = 500
-
-
-class PeerFull(RunError):
-    """A peer does not take what it is sent: its queue is full. ``peers`` names who did not get the
-    message, as far as it was raised in this process."""
-
-    def __init__(self, message: str, peers: tuple[str, ...] = ()) -> None:
-        super().__init__(message)
-        self.peers = peers
-
-
-def local_address(run: str, process: str) -> str:
-    """Address of a process's inbox in a run on one machine; unique per run.
-
-    Addresses are made by who starts the processes, and handed to them: nobody else knows how.
-    """
-    return f"ipc://@{plain_name(run, process)}"
-
-
-def local_addresses(run: str, processes: Iterable[str]) -> dict[str, str]:
-    """The address book of a run on one machine: by process, where its first life listens."""
-    return {process: local_address(run, process) for process in processes}
-
-
-def queue_bound(plan: Plan, process: str) -> int:
-    """Messages that may wait for ``process``: every window that it reads, twice, and `SPARE_MESSAGES`.
-
-    A window holds what can still be of use. Twice, because a reader that is behind by more than that is not late:
-    it has stopped.
-    """
-    windows = sum(s.window for s in plan.streams.values() if process in (*s.readers, s.settler))
-    return 2 * windows + SPARE_MESSAGES
 
 
 class Outbox:
@@ -79,8 +42,11 @@ class Outbox:
         self._all: list[zmq.Socket[bytes]] = []
         self._lock = threading.Lock()
 
-    def offer(self, peer: str, frames: Sequence[Frame]) -> bool:
-        """Send a message without waiting; False when the peer's queue is full."""
+    def offer(self, peers: Sequence[str], frames: Sequence[Frame]) -> tuple[str, ...]:
+        """Send a message to each of these peers without waiting; gives those whose queue is full."""
+        return tuple(peer for peer in peers if not self._offer(peer, frames))
+
+    def _offer(self, peer: str, frames: Sequence[Frame]) -> bool:
         socket = self._socket(peer)
         try:
             if len(frames) == 1:
@@ -97,13 +63,7 @@ class Outbox:
 
     def full(self, peers: tuple[str, ...], what: str) -> PeerFull:
         """The error that says so."""
-        names = ", ".join(f"'{peer}'" for peer in peers)
-        bound = max(self._bounds[peer] for peer in peers)
-        return PeerFull(
-            f"process {names}: {what} not taken, more than {bound} messages wait "
-            "(expected them to be read), is it stopped or starved of CPU?",
-            peers,
-        )
+        return peer_full(peers, what, self._bounds)
 
     def close(self) -> None:
         """Close all sockets; what was sent lately still leaves, for half a second at most."""
@@ -192,12 +152,9 @@ class Inbox:
             frames = self._frames(timeout_ms)
             if not frames:
                 return None
-            kind, body = opened(bytes(frames[0]))
-            if kind == WAKE:
+            if opened(bytes(frames[0]))[0] == WAKE:
                 return None
-            if kind == HANDED:
-                return handed_in(body)
-            self._ready.extend(packets_in(kind, body, frames, self._segments))
+            self._ready.extend(messages_in(frames, self._segments))
         return self._ready.popleft()
 
     @property

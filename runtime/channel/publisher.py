@@ -55,8 +55,7 @@ class Publisher:
         parts = [(packet, self._leased(packet, readers)) for packet in packets]
         frames = encode_all(parts, self._process)
         # offered to all before anything is raised: one full reader must not cost the others the packet
-        refused = tuple(reader for reader in readers if not self._outbox.offer(reader, frames))
-        if refused:
+        if refused := self._outbox.offer(readers, frames):
             # their leases end with arrays that they never got: the slots would be lost for the rest of the run
             self._release([slot for _, slot in parts if slot is not None], refused)
             raise self._outbox.full(refused, ", ".join(f"unit {p.unit} of '{p.stream}'" for p in packets))
@@ -70,7 +69,7 @@ class Publisher:
         """
         frames = encode_handed(handed)
         there = [reader for reader in readers if reader not in self._absent]
-        if refused := tuple(reader for reader in there if not self._outbox.offer(reader, frames)):
+        if refused := self._outbox.offer(there, frames):
             raise self._outbox.full(refused, f"unit {handed.packet.unit} of '{handed.packet.stream}'")
 
     def peer_down(self, reader: str) -> None:

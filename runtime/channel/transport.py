@@ -1,27 +1,54 @@
-"""Interface of the sockets between processes. Today over ZeroMQ, by the ipc of one machine (`link`)."""
+"""Interface of the sockets between processes, and the bound of their queues.
+
+Two links do it: `direct` between processes of one machine, and `link` over ZeroMQ. The scheme of an address says which.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, Protocol
 
 from ..errors import RunError
 from ..packet import Packet
+from ..plan.plan import Plan
+from .segment import plain_name
 from .wire import Frame, Handed
+
+LinkName = Literal["direct", "zeromq"]
+"""Carriers of headers between processes of one machine."""
+
+DIRECT = "unix://@"
+"""How the addresses of the direct link begin; those of the other are ZeroMQ's own."""
+
+SPARE_MESSAGES = 64
+"""Room in every queue beyond the windows, for what a process settles at one stroke after it stood still. It also keeps
+a bound from being 0, which ZeroMQ takes for none."""
+
+
+class PeerFull(RunError):
+    """A peer does not take what it is sent: its queue is full. ``peers`` names who did not get the
+    message, as far as it was raised in this process."""
+
+    def __init__(self, message: str, peers: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.peers = peers
 
 
 class Outgoing(Protocol):
     """Sends from any thread to any peer, and never waits: a sender that waited would miss its own units."""
 
-    def offer(self, peer: str, frames: Sequence[Frame]) -> bool:
-        """Send a message without waiting; False when the peer's queue is full."""
+    def offer(self, peers: Sequence[str], frames: Sequence[Frame]) -> tuple[str, ...]:
+        """Send a message to each of these peers without waiting; gives those whose queue is full.
+
+        What one thread sends to a peer arrives in order. The frames may be read until they have arrived.
+        """
         ...
 
     def move(self, peer: str, address: str) -> None:
         """From now on a peer is elsewhere: what was sent and has not left is dropped."""
         ...
 
-    def full(self, peers: tuple[str, ...], what: str) -> RunError:
+    def full(self, peers: tuple[str, ...], what: str) -> PeerFull:
         """The error that says that these peers did not take something."""
         ...
 
@@ -54,3 +81,38 @@ class Incoming(Protocol):
     def close(self) -> None:
         """Stop listening. Call it when nobody receives."""
         ...
+
+
+def local_address(run: str, process: str, link: LinkName = "direct") -> str:
+    """Address of a process's inbox in a run on one machine; it leaves no file, and ends with the process.
+
+    Addresses are made by who starts the processes, and handed to them: nobody else knows how.
+    """
+    name = plain_name(run, process)
+    return f"{DIRECT}{name}" if link == "direct" else f"ipc://@{name}"
+
+
+def local_addresses(run: str, processes: Iterable[str], link: LinkName = "direct") -> dict[str, str]:
+    """The address book of a run on one machine: by process, where its first life listens."""
+    return {process: local_address(run, process, link) for process in processes}
+
+
+def queue_bound(plan: Plan, process: str) -> int:
+    """Messages that may wait for ``process``: every window that it reads, twice, and `SPARE_MESSAGES`.
+
+    A window holds what can still be of use. Twice, because a reader that is behind by more than that is not late:
+    it has stopped.
+    """
+    windows = sum(s.window for s in plan.streams.values() if process in (*s.readers, s.settler))
+    return 2 * windows + SPARE_MESSAGES
+
+
+def peer_full(peers: tuple[str, ...], what: str, bounds: Mapping[str, int]) -> PeerFull:
+    """The error that says that these peers did not take something."""
+    names = ", ".join(f"'{peer}'" for peer in peers)
+    bound = max(bounds[peer] for peer in peers)
+    return PeerFull(
+        f"process {names}: {what} not taken, more than {bound} messages wait "
+        "(expected them to be read), is it stopped or starved of CPU?",
+        peers,
+    )

@@ -25,9 +25,9 @@ from .pool import Bytes, Slot
 
 WIRE_VERSION = 2
 
-PACKET, PACKETS, HANDED, WAKE = b"P", b"M", b"H", b"W"
-"""Kinds: a packet, several, an outcome decided in the place of a dead process, and what a process sends itself so that
-its receiver looks up."""
+PACKET, PACKETS, HANDED, LINK, WAKE = b"P", b"M", b"H", b"L", b"W"
+"""Kinds: a packet, several, an outcome decided in the place of a dead process, the beginning of a connection, and what
+a process sends itself so that its receiver looks up."""
 
 _MAGIC = b"WG"
 _PREFIX = len(_MAGIC) + 2
@@ -200,6 +200,16 @@ def decode(frames: Sequence[Frame], segments: Mapping[str, SlotReader]) -> Packe
         raise RunError(f"message: found kind {kind!r} (expected {PACKET!r}, a packet)")
     (packet,) = packets_in(kind, body, frames, segments)
     return packet
+
+
+def messages_in(frames: Sequence[Frame], segments: Mapping[str, SlotReader]) -> list[Packet | Handed]:
+    """Packets of a message between processes, see `decode`, or its outcome.
+
+    Raises:
+        RunError: neither, another version, or something that points outside of its slot or frames.
+    """
+    kind, body = opened(bytes(frames[0]))
+    return [handed_in(body)] if kind == HANDED else [*packets_in(kind, body, frames, segments)]
 
 
 def packets_in(

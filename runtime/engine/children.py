@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 import zmq
 
 from ..channel.layout import layouts
-from ..channel.link import local_address
 from ..channel.segment import SegmentFile, create_segments, life_name
+from ..channel.transport import local_address
 from ..errors import WangraphError
 from ..observe.records import NodeStatus, Unfinished
 from ..plan.plan import Plan, to_plain
@@ -155,7 +155,7 @@ class Children:
             process=child.name,
             plan=self._plain,
             segments={name: self._segments[keys[name]].path for name in self._layouts},
-            addresses={name: local_address(self._run, key) for name, key in keys.items()},
+            addresses={name: self._address_of(key) for name, key in keys.items()},
             limit=self._options.units,
             taps=self.taps,
             tap_address=self.tap_address,
@@ -170,7 +170,10 @@ class Children:
         """The message by which the others learn of a life that takes part from now on."""
         segment = self._segments.get(child.key)
         path = "" if segment is None else segment.path
-        return PeerUp(child.name, child.life, path, local_address(self._run, child.key))
+        return PeerUp(child.name, child.life, path, self._address_of(child.key))
+
+    def _address_of(self, key: str) -> str:
+        return local_address(self._run, key, self._options.link)
 
     def of(self, key: str) -> Child | None:
         """The life that a message comes from; None of who is no process of this run."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack
+from typing import Literal, TypedDict, Unpack, get_args
 
+from ..channel.transport import LinkName
 from ..errors import UserError, did_you_mean, listing
 from ..schedule.events import Event
 from .faults import Fault, parse_fault
@@ -34,6 +35,7 @@ class Options:
         otel: send spans to the OpenTelemetry collector at this URL.
         keep_log: keep the decision log for the result; a run that lasts for days does without.
         paused: open and warm every node, then wait for `Run.begin`.
+        link: what carries packets' headers between processes: ``direct``, or ``zeromq`` with its threads in between.
     """
 
     units: int | None = None
@@ -51,6 +53,7 @@ class Options:
     otel: str | None = None
     keep_log: bool = True
     paused: bool = False
+    link: LinkName = "direct"
 
     @property
     def in_processes(self) -> bool:
@@ -77,6 +80,7 @@ class RunArguments(TypedDict, total=False):
         metrics: serve figures for Prometheus on this port of the loopback interface.
         otel: send a trace per unit to the OpenTelemetry collector at this URL.
         paused: open and warm every node, then wait for `Run.begin`: what comes then starts within a tenth of a second.
+        link: what carries packets' headers between processes: ``direct``, or ``zeromq`` to compare with.
     """
 
     units: int | None
@@ -94,6 +98,7 @@ class RunArguments(TypedDict, total=False):
     metrics: int | None
     otel: str | None
     paused: bool
+    link: LinkName
 
 
 def make_options(**arguments: Unpack[RunArguments]) -> Options:
@@ -124,4 +129,11 @@ def make_options(**arguments: Unpack[RunArguments]) -> Options:
         metrics_port=arguments.get("metrics"),
         otel=arguments.get("otel"),
         paused=arguments.get("paused", False),
+        link=_link(arguments.get("link", "direct")),
     )
+
+
+def _link(name: LinkName) -> LinkName:
+    if name not in get_args(LinkName):
+        raise UserError(f"run: link: found {name!r} (expected one of: {listing(get_args(LinkName))})")
+    return name

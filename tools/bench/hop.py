@@ -12,8 +12,8 @@ import numpy as np
 
 from ...runtime.channel.endpoint import Endpoint
 from ...runtime.channel.layout import layouts
-from ...runtime.channel.link import local_addresses
 from ...runtime.channel.segment import create_segments
+from ...runtime.channel.transport import local_addresses
 from ...runtime.errors import ProcessLost
 from ...runtime.packet import Array, Packet, Validity
 from ...runtime.plan.plan import Plan, ProcessPlan, StreamPlan, TensorPlan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -23,6 +23,9 @@ from ..shared.running import (
 from ..shared.slo import HELP as GOALS
 from ..shared.slo import parse_goals, slo_option
 
+if TYPE_CHECKING:
+    from ...runtime.channel.transport import LinkName
+
 
 @click.command(epilog=f"\b\n{FAULTS}\n\n\b\n{GOALS}")
 @graph_argument
@@ -39,6 +42,8 @@ from ..shared.slo import parse_goals, slo_option
               help="Keep only the last records in the trace, of a run that lasts for days.")  # fmt: skip
 @click.option("--flight-recorder", "flight_recorder_s", type=FiniteRange(0, 1e9, min_open=True), metavar="SECONDS",
               help="Keep the last records and write them as GRAPH.flight.trace on the first miss.")  # fmt: skip
+@click.option("--link", type=click.Choice(["direct", "zeromq"]), default="direct", show_default=True,
+              help="What carries packets' headers between processes: their own threads, or ZeroMQ's.")  # fmt: skip
 @click.option("--inject", "faults", multiple=True, metavar="FAULT",
               help="Do harm on purpose, see below; may be given several times.")  # fmt: skip
 @click.option("--metrics", "metrics_port", type=click.IntRange(0, 65535), metavar="PORT",
@@ -64,6 +69,7 @@ def command(
     trace: Path | None,
     trace_window_s: float | None,
     flight_recorder_s: float | None,
+    link: LinkName,
     faults: tuple[str, ...],
     metrics_port: int | None,
     otel: str | None,
@@ -95,6 +101,7 @@ def command(
         trace_window_s=trace_window_s,
         faults=tuple(map(parse_fault, faults)),
         flight_recorder_s=flight_recorder_s,
+        link=link,
         metrics_port=metrics_port,
         otel=otel,
         keep_log=False,
