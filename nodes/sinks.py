@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..runtime.errors import GraphError
 from ..runtime.node import Node, NodeContext, Param, Unit
+from ..runtime.output_file import SIGNS
 from ..runtime.packet import WHOLE, Packet
 from ..runtime.ports import Input
 from .media.captions import CaptionMerger
@@ -21,7 +22,7 @@ from .media.mp4 import Mp4Writer
 from .media.pictures import DARK_SIZE, Scaler
 from .media.probe import even
 from .media.video_file import VideoFile, captions_path, part_path
-from .media.writable import check_replaced, check_writable, is_srt
+from .media.writable import check_replaced, check_writable
 from .relay import kept
 
 PATIENCE_UNITS = 250
@@ -148,7 +149,7 @@ class Mp4(Node):
     def _check_file(self) -> None:
         check_writable("sink.mp4", self._file)
         if self._wants["text"]:
-            check_replaced("sink.mp4", captions_path(self._file), "caption file", is_srt)
+            check_replaced("sink.mp4", captions_path(self._file), "caption file", SIGNS[".srt"])
 
     def _learn(self, video: Any, audio: Any) -> None:
         """Sizes of the first payload, where the plan did not know them."""

@@ -17,7 +17,7 @@ from wangraph.nodes import CATALOGUE
 ROOT = Path(__file__).parents[1]
 
 AUTHOR_API = {
-    "node", "packet", "parameters", "payload", "places", "ports", "private_file", "units", "user_file", "errors",
+    "node", "packet", "parameters", "payload", "places", "ports", "output_file", "units", "user_file", "errors",
 }  # fmt: skip
 """What node files may import from runtime."""
 

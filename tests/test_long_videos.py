@@ -234,7 +234,7 @@ def test_a_rotated_video_does_not_replace_what_is_no_video(tmp_path):
         rotated(tmp_path / "a.mp4", 13, 0.64)
     assert str(caught.value) == (
         f"sink.mp4: {tmp_path}/a-001.mp4: found a file that is no MP4 (expected none, or one to replace), it would be "
-        "lost: set params.path"
+        "lost: set params.path, or give --force"
     )
     assert decoded(tmp_path / "a-000.mp4", "video").shape == (16, 96, 128, 3)
 
@@ -247,5 +247,5 @@ def test_the_check_before_a_run_is_of_the_first_file(tmp_path):
         Mp4.check({"path": Path(tmp_path / "a.mp4"), "rotate_s": 60.0})
     assert str(caught.value) == (
         f"sink.mp4: {tmp_path}/a-000.mp4: found a file that is no MP4 (expected none, or one to replace), it would be "
-        "lost: set params.path"
+        "lost: set params.path, or give --force"
     )

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from command_line import call
 
-from wangraph.nodes.media.writable import check_replaced, check_writable, is_srt
-from wangraph.runtime.errors import MediaError, RunError, UserError
+from wangraph.nodes.media.writable import check_replaced, check_writable
+from wangraph.runtime.errors import GraphError, MediaError, RunError, UserError
 from wangraph.runtime.observe.run_file import RunFile, publish, running, runs_folder
-from wangraph.runtime.private_file import open_private
+from wangraph.runtime.output_file import FORCE_VARIABLE, SIGNS, claim, open_private
 from wangraph.tools.shared.targets import JSON, TRACE, Target, check_kind
 
 GRAPH = """
@@ -66,7 +66,7 @@ def test_an_output_that_is_a_link_is_refused(option, kind):
             check_kind(Target(option, Path("link"), kind))
         assert str(caught.value) == (
             f"{option}: link: found a symbolic link (expected a file of its own), what it leads to would be lost: "
-            "name another"
+            "name another, or give --force"
         )
 
 
@@ -79,23 +79,96 @@ def test_a_video_replaces_videos_alone():
         check_writable("sink.mp4", Path("a.mp4"))
     assert str(caught.value) == (
         "sink.mp4: a.mp4: found a file that is no MP4 (expected none, or one to replace), it would be lost: set "
-        "params.path"
+        "params.path, or give --force"
     )
     Path("link.mp4").symlink_to("a.mp4")
     with pytest.raises(MediaError) as caught:
         check_writable("sink.mp4", Path("link.mp4"))
-    assert str(caught.value) == ("sink.mp4: link.mp4: is a symbolic link (expected a file of its own), set params.path")
+    assert str(caught.value) == (
+        "sink.mp4: link.mp4: is a symbolic link (expected a file of its own), set params.path, or give --force"
+    )
 
 
 def test_captions_replace_captions_alone():
     Path("a.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
-    check_replaced("sink.mp4", Path("a.srt"), "caption file", is_srt)
+    check_replaced("sink.mp4", Path("a.srt"), "caption file", SIGNS[".srt"])
     Path("a.srt").write_text("10 things to do")
     with pytest.raises(MediaError) as caught:
-        check_replaced("sink.mp4", Path("a.srt"), "caption file", is_srt)
+        check_replaced("sink.mp4", Path("a.srt"), "caption file", SIGNS[".srt"])
     assert str(caught.value) == (
         "sink.mp4: a.srt: found a file that is no caption file (expected none, or one to replace), it would be lost: "
-        "set params.path"
+        "set params.path, or give --force"
+    )
+
+
+# By force
+
+
+@pytest.mark.parametrize("suffix", SIGNS)
+def test_a_file_is_replaced_by_its_own_kind_alone(suffix, monkeypatch):
+    path = Path(f"out{suffix}")
+    claim(path)
+    path.touch()
+    claim(path)
+    path.write_text("my diary")
+    with pytest.raises(OSError, match="found a file of another kind, which would be lost"):
+        claim(path)
+    monkeypatch.setenv(FORCE_VARIABLE, "1")
+    claim(path)
+    assert path.read_text() == "my diary"  # until something is written
+
+
+def test_by_force_a_link_is_replaced_and_what_it_leads_to_is_not(monkeypatch):
+    Path("precious.mp4").write_text("mine")
+    Path("precious.trace").write_text("mine")
+    Path("precious.json").write_text("mine")
+    for name in ("out.mp4", "out.trace", "out.json"):
+        Path(name).symlink_to(f"precious{Path(name).suffix}")
+    Path("filmed.yaml").write_text(
+        GRAPH + "  file: {type: sink.mp4, params: {path: out.mp4}, inputs: {video: sync.video, audio: sync.audio}}\n"
+    )
+    words = ["run", "filmed.yaml", "--units", "4", "--trace", "out.trace", "--json", "out.json", "--quiet"]
+    with pytest.raises(GraphError, match=r"out.mp4: is a symbolic link \(expected a file of its own\)"):
+        call(*words)
+    call(*words, "--force")
+    for name in ("out.mp4", "out.trace", "out.json"):
+        assert not Path(name).is_symlink() and Path(name).stat().st_size > 100
+        assert Path(f"precious{Path(name).suffix}").read_text() == "mine"
+    assert FORCE_VARIABLE not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("words", "output"),
+    [
+        (["run", "small.yaml", "--clock", "virtual", "--units", "2", "--quiet", "--trace"], "t.trace"),
+        (["record", "small.yaml", "--clock", "virtual", "--units", "2", "--quiet", "-o"], "r.mcap"),
+        (["schema", "-o"], "s.json"),
+        (["average", "tiny", "tiny", "-o"], "a.safetensors"),
+        (["world", "clip", "1", "--units", "2", "-o"], "v.mp4"),
+    ],
+)
+def test_a_verb_replaces_another_kind_by_force_alone(words, output):
+    Path(output).write_text("my diary")
+    with pytest.raises(UserError, match=r"it would be lost: name another, or give --force$"):
+        call(*words, output)
+    assert Path(output).read_text() == "my diary"
+    call(*words, output, "--force")
+    assert Path(output).read_bytes()[:8] != b"my diary"
+
+
+def test_force_does_not_write_over_what_is_read():
+    with pytest.raises(UserError, match="is the graph itself"):
+        run("--trace", "small.yaml", "--force")
+    assert Path("small.yaml").read_text() == GRAPH
+
+
+def test_a_trace_of_a_miss_replaces_traces_alone():
+    Path("small.flight.trace").write_text("my diary")
+    with pytest.raises(UserError) as caught:
+        run("--flight-recorder", "5")
+    assert str(caught.value) == (
+        "--flight-recorder: small.flight.trace: found a file of another kind, which would be lost (expected none, or a "
+        "trace to replace), move it away, or give --force"
     )
 
 

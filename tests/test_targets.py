@@ -28,6 +28,7 @@ PROFILED = "version: 1\nsource: assumed\nnodes:\n" + "".join(
 )
 
 OTHER = "it would be lost: name another"
+REPLACES = "found a file that is no "
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +93,8 @@ def test_what_a_verb_reads_or_would_not_have_written_is_not_overwritten(folder, 
     before = kept(folder)
     with pytest.raises(UserError) as caught:
         call(*words.split())
-    assert str(caught.value) == f"{message.format(folder=folder)}, {OTHER}"
+    remedy = ", or give --force" if REPLACES in message else ""
+    assert str(caught.value) == f"{message.format(folder=folder)}, {OTHER}{remedy}"
     assert kept(folder) == before
 
 

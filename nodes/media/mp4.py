@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.errors import MediaError
+from ...runtime.output_file import claim
 from .captions import Caption
 from .mp4_index import FragmentIndex
 
@@ -72,6 +73,7 @@ class Mp4Writer:
         self._n_samples = 0
         self._captioned_ms = 0
         try:
+            claim(path)
             self._file = WholeFile(str(path), "w+b")
         except OSError as error:
             raise self._error(error) from error

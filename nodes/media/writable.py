@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...runtime.errors import MediaError
-from ...runtime.private_file import leads_elsewhere
+from ...runtime.output_file import SIGNS, is_forced, leads_elsewhere
 
 NEEDED_BYTES = 50_000_000
 """Free space below which a run is not started."""
@@ -21,11 +21,13 @@ def check_writable(where: str, path: Path) -> None:
         raise MediaError(f"{where}: {path}: no such folder (expected a folder to write to), try: mkdir -p {folder}")
     if path.is_dir():
         raise MediaError(f"{where}: {path}: is a folder (expected the name of a file), set params.path")
-    if leads_elsewhere(path):
-        raise MediaError(f"{where}: {path}: is a symbolic link (expected a file of its own), set params.path")
+    if leads_elsewhere(path) and not is_forced():
+        raise MediaError(
+            f"{where}: {path}: is a symbolic link (expected a file of its own), set params.path, or give --force"
+        )
     if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
         raise MediaError(f"{where}: {path}: no permission to write (expected a writable folder), set params.path")
-    check_replaced(where, path, "MP4", is_mp4)
+    check_replaced(where, path, "MP4", SIGNS[".mp4"])
     free = shutil.disk_usage(folder).free
     if free < NEEDED_BYTES:
         raise MediaError(
@@ -40,21 +42,11 @@ def check_replaced(where: str, path: Path, kind: str, fits: Callable[[bytes], bo
     Args:
         fits: whether a file that begins with these bytes is of this kind.
     """
-    if not path.is_file() or not path.stat().st_size:
+    if is_forced() or not path.is_file() or not path.stat().st_size:
         return
     with path.open("rb") as file:
         if not fits(file.read(16)):
             raise MediaError(
                 f"{where}: {path}: found a file that is no {kind} (expected none, or one to replace), it would be "
-                "lost: set params.path"
+                "lost: set params.path, or give --force"
             )
-
-
-def is_mp4(head: bytes) -> bool:
-    """True for the beginning of an MP4."""
-    return head[4:8] == b"ftyp"
-
-
-def is_srt(head: bytes) -> bool:
-    """True for the beginning of captions: number 1, and a line's end."""
-    return head.lstrip(b"\xef\xbb\xbf").startswith((b"1\n", b"1\r\n"))

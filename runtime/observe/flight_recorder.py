@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import RunError, UserError
+from ..output_file import claim
 from ..units import NS
 from .records import Header, Note, Record, TraceWriter, at_ns
 
@@ -33,6 +34,13 @@ class FlightRecorder:
                 f"--flight-recorder: cannot write into {path.resolve().parent} (expected a writable folder), "
                 "run in another one"
             )
+        try:
+            claim(path)
+        except OSError as error:
+            raise UserError(
+                f"--flight-recorder: {path}: {error.strerror} (expected none, or a trace to replace), move it away, or "
+                "give --force"
+            ) from error
         self.path = path
         self.wrote = False
         self.failure: RunError | None = None

@@ -17,8 +17,8 @@ import msgspec
 
 from ..._version import __version__
 from ..errors import UserError
+from ..output_file import open_private
 from ..plan.plan import Mode, Plan, redacted, to_plain
-from ..private_file import open_private
 from ..schedule.events import Fenced, Firing, Settlement, Updated
 from .machine import machine
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import RunError, UserError, did_you_mean, listing
-from ..private_file import open_private
+from ..output_file import open_private
 
 
 class RunFile(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import RunError
-from ..private_file import open_private
+from ..output_file import open_private
 from ..units import NS
 from .records import Header, Record, TraceWriter, at_ns
 

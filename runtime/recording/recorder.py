@@ -25,9 +25,9 @@ import msgspec
 
 from ..errors import MissingExtra, RunError, UserError
 from ..observe.records import Header
+from ..output_file import open_private
 from ..packet import Packet
 from ..plan.plan import Plan
-from ..private_file import open_private
 from ..schedule.events import Event, Fenced, Firing, Settlement, Updated
 from .cdr import IMAGE_SCHEMA, IMAGE_TYPE, PACKET_SCHEMA, PACKET_TYPE, encode_image, encode_packet, pictures_of
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..shared.json_file import check_json, write_json
-from ..shared.options import seed_option
+from ..shared.options import force_option, seed_option
 from ..shared.tables import console, table
 from .campaign import Result, run_campaign
 from .kinds import parse_kinds
@@ -27,6 +27,7 @@ NEWS_EVERY_S = 10.0
 @click.option(
     "--only", metavar="KIND,...", help="wire, graphs, traces, recordings, profiles, checkpoints, page, agent."
 )
+@force_option
 @click.option("--json", "json_to", metavar="FILE", help="Write the report as JSON; - for standard output.")
 def command(cases: int, seed: int, first: int, only: str | None, json_to: str | None) -> int:
     """Spoilt and made-up inputs for every reader: each is read, or refused in words, within 5 s and 500 MB.

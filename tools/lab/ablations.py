@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ...runtime.errors import MediaError
+from ...runtime.output_file import claim
 from ...wan_core.config import CacheConfig, Preset
 from ...wan_core.model import DuplexModel
 from ...wan_core.train.interact import Draw, InteractTask
@@ -181,6 +182,7 @@ def _write(context: TrainingContext, found: dict[str, Findings]) -> None:
     figures = {name: {key: figure.plain() for key, figure in f.figures.items()} for name, f in found.items()}
     path = context.out / "ablations.json"
     try:
+        claim(path)
         path.write_text(json.dumps(figures, indent=2))
     except OSError as error:
         raise MediaError(f"{path}: cannot be written ({error.strerror}), make room and --resume") from error

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from ...runtime.errors import UserError
+from ...runtime.output_file import FORCE_VARIABLE, is_forced
 
 if TYPE_CHECKING:
     from ...runtime.plan.plan import Plan
@@ -54,6 +56,22 @@ def parse_sets(sets: Sequence[str]) -> dict[str, str]:
         parsed[key.strip()] = value
     return parsed
 
+
+def _force(ctx: click.Context, _: click.Parameter, is_given: bool) -> None:
+    """In the environment, so that a run's processes know it as well, until the command is over."""
+    if is_given and not is_forced():
+        os.environ[FORCE_VARIABLE] = "1"
+        ctx.call_on_close(lambda: os.environ.pop(FORCE_VARIABLE, None))
+
+
+force_option = click.option(
+    "--force",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_force,
+    help="Replace files of other kinds, too, and links themselves.",
+)
 
 no_code_option = click.option(
     "--no-code", is_flag=True, help="Refuse a graph that names Python code of its own, which would be run."

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ...runtime.errors import UserError
-from ...runtime.private_file import leads_elsewhere
+from ...runtime.output_file import SIGNS, is_forced, leads_elsewhere
 
 if TYPE_CHECKING:
     from ...runtime.plan.plan import Plan
@@ -38,6 +38,14 @@ def _begins(path: Path, *starts: bytes) -> bool:
     return any(head.startswith(start) for start in starts)
 
 
+def _fits(suffix: str) -> Callable[[Path], bool]:
+    def fits(path: Path) -> bool:
+        with path.open("rb") as file:
+            return SIGNS[suffix](file.read(16))
+
+    return fits
+
+
 def _is_profile(path: Path) -> bool:
     from ...runtime.forecast.profile_file import load_profile
 
@@ -54,20 +62,28 @@ TRACE = Kind("trace", lambda path: _begins(path, _TRACE_BEGINS))
 RECORDING = Kind("recording", lambda path: _begins(path, b"\x89mcap"))
 PROFILE = Kind("profile", _is_profile)
 PAGE = Kind("page", lambda path: _begins(path, b"<!doctype html"))
+CHECKPOINT = Kind("checkpoint", _fits(".safetensors"))
+VIDEO = Kind("MP4", _fits(".mp4"))
+ZIP = Kind("ZIP file", _fits(".zip"))
 JSON = Kind("JSON file", lambda path: _begins(path, b"{") and not _begins(path, _TRACE_BEGINS))
 
 
 def check_kind(target: Target) -> None:
-    """Pass if nothing else than what is to be written would be replaced; devices, pipes and empty files may be.
+    """Pass if nothing else than what is to be written would be replaced, or `is_forced`; devices, pipes and empty files
+    may be.
 
     Raises:
         UserError: the file is there and is something else.
     """
     path, kind = target.path, target.kind.name
+    if path is not None and path.is_dir():
+        raise UserError(f"{target.option}: {path}: found a folder (expected a file to write), name one in it")
+    if is_forced():
+        return
     if path is not None and leads_elsewhere(path):
         raise UserError(
             f"{target.option}: {path}: found a symbolic link (expected a file of its own), what it leads to would be "
-            "lost: name another"
+            "lost: name another, or give --force"
         )
     try:
         is_replaceable = path is None or not path.is_file() or not path.stat().st_size or target.kind.fits(path)
@@ -78,7 +94,7 @@ def check_kind(target: Target) -> None:
     if not is_replaceable:
         raise UserError(
             f"{target.option}: {path}: found a file that is no {kind} (expected none, or a {kind} to replace), "
-            "it would be lost: name another"
+            "it would be lost: name another, or give --force"
         )
 
 

@@ -15,8 +15,9 @@ from ...nodes.media.captions import Caption, CaptionMerger, SrtWriter
 from ...nodes.media.mp4 import Mp4Writer
 from ...nodes.media.pictures import Image, Scaler
 from ...nodes.media.probe import even
-from ...nodes.media.writable import check_writable
+from ...nodes.media.writable import check_replaced, check_writable
 from ...runtime.errors import MediaError
+from ...runtime.output_file import SIGNS
 from ..serve.carrier import Samples
 from ..serve.codecs import Damaged, JpegDecoder
 from ..serve.socket import RATE_HZ
@@ -40,6 +41,8 @@ class VisitVideo:
 
     def __init__(self, path: Path, size: tuple[int, int] | None, has_captions: bool) -> None:
         check_writable("talk", path)
+        if has_captions:
+            check_replaced("talk", path.with_suffix(".srt"), "caption file", SIGNS[".srt"])
         self._size = None if size is None else (even(size[0]), even(size[1]))
         self._writer = Mp4Writer(path, Fraction(1000, PIECE_MS), self._size, RATE_HZ, has_captions=has_captions)
         self._srt = SrtWriter(path.with_suffix(".srt")) if has_captions else None

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from ...runtime.errors import UserError
+from ...runtime.output_file import claim
 from .columns import View
 
 SCRIPTS = (
@@ -54,6 +55,7 @@ def save(text: str, target: Path) -> None:
         UserError: it cannot be written.
     """
     try:
+        claim(target)
         target.write_text(text, "utf-8")
     except OSError as error:
         raise UserError(f"{target}: {error.strerror} (expected a file to write), give another with -o") from error

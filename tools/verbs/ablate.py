@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ...runtime.errors import UserError
-from ..shared.options import TRAINING_SEEDS, FiniteRange
+from ..shared.options import TRAINING_SEEDS, FiniteRange, force_option
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -20,6 +20,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--hold-out", multiple=True, metavar="NAME", help="The same.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR",
               help="Of a training whose codecs are learned; any folder with --from.")  # fmt: skip
+@force_option
 @click.option("--seed", type=TRAINING_SEEDS, default=0, show_default=True, help="As in that training.")
 @click.option("--from", "origin", default="", metavar="CHECKPOINT", help="Every variant goes on from these weights.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoints.")

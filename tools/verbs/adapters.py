@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ...runtime.errors import CheckpointError, UserError
 from ..shared.group import Group
+from ..shared.options import force_option
 from ..shared.tables import console, table
+from ..shared.targets import CHECKPOINT, Target, check_kind
 
 if TYPE_CHECKING:
     from ...wan_core.adapters.verify import Verified
@@ -62,6 +65,7 @@ def verify(path: str, size: str, device: str, as_json: bool) -> int:
 @click.option("--path", required=True, metavar="DIR", help="Folder of a language model, Qwen2.5 or Qwen3.")
 @click.option("--preset", "name", default="paper-0.5b", show_default=True, help="Preset of the same shapes.")
 @click.option("-o", "--output", required=True, metavar="FILE", help="A .safetensors file, for checkpoint: in graphs.")
+@force_option
 @click.option("--dtype", type=click.Choice(["bfloat16", "float16", "float32"]), default="bfloat16", show_default=True,
               help="On disk; models run in float32.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Of what the language model has no weights for.")
@@ -73,6 +77,7 @@ def convert(path: str, name: str, output: str, dtype: str, seed: int) -> None:
     """
     from ...wan_core.errors import ModelError
 
+    check_kind(Target("-o", Path(output), CHECKPOINT))
     try:
         from ...wan_core.adapters.convert import convert as run
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from ...runtime.errors import UserError
+from ..shared.options import force_option
+from ..shared.targets import CHECKPOINT, Target, check_kind
 
 
 @click.command()
@@ -14,6 +16,7 @@ from ...runtime.errors import UserError
 @click.option(
     "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Ends in .safetensors."
 )
+@force_option
 @click.option("--share", "shares", type=float, multiple=True, help="Of each, in order; the same if not given.")
 def command(checkpoints: tuple[str, ...], out: Path, shares: tuple[float, ...]) -> None:
     """Write the average of CHECKPOINTs, files or shipped presets, which have their codecs in common.
@@ -29,6 +32,7 @@ def command(checkpoints: tuple[str, ...], out: Path, shares: tuple[float, ...]) 
     from ...wan_core.average import average
     from ...wan_core.errors import ModelError
 
+    check_kind(Target("-o", out, CHECKPOINT))
     try:
         average(checkpoints, out, shares)
     except ModelError as error:

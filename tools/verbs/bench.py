@@ -14,7 +14,7 @@ from ..bench.report import Benchmark, OnRound, Report, ignored
 from ..fuzz.command import command as fuzz
 from ..shared.group import Group
 from ..shared.json_file import check_json, write_json
-from ..shared.options import FiniteRange
+from ..shared.options import FiniteRange, force_option
 from ..shared.tables import console, table
 
 BENCHES: dict[str, str] = {
@@ -70,13 +70,14 @@ def _command(name: str, about: str) -> click.Command:
         )  # fmt: skip
     if name == "faults":
         options.append(click.Option(["--only"], metavar="KIND,...", help="Do these faults alone."))
-    return click.Command(
+    made = click.Command(
         name,
         params=[*options],
         callback=lambda **given: _measure(name, **given),
         help=f"{about}\n\n\b\nwangraph bench {name} --rounds 3",
         short_help=about,
     )
+    return force_option(made)
 
 
 for _name, _about in BENCHES.items():

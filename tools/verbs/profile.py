@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ...runtime.errors import UserError
-from ..shared.options import graph_argument, load_plan, seed_option, set_option
+from ...runtime.output_file import claim
+from ..shared.options import force_option, graph_argument, load_plan, seed_option, set_option
 from ..shared.tables import console, table
 from ..shared.targets import PROFILE, Target, check_targets
 
@@ -33,6 +34,7 @@ SHARE_UNITS = 24
               help="Units to run; a source may end before.")  # fmt: skip
 @click.option("--shares/--no-shares", default=True, show_default=True,
               help="Run a few units more to see what computes, waits, and holds the interpreter.")  # fmt: skip
+@force_option
 @seed_option
 def command(
     graph: str, sets: tuple[str, ...], output: Path | None, budgets: bool, units: int, shares: bool, seed: int
@@ -66,6 +68,7 @@ def command(
     )
     _print(plan, profile)
     if output is not None:
+        claim(output)
         output.write_text(write_profile(profile, heading))
         click.echo(f"wrote {output}")
     if budgets:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from ..shared.options import graph_argument, load_plan, seed_option, set_option
+from ..shared.options import force_option, graph_argument, load_plan, seed_option, set_option
 from ..shared.running import duration_option, json_option, quiet_option, run_and_tell, units_of, units_option
 
 
@@ -26,6 +26,7 @@ from ..shared.running import duration_option, json_option, quiet_option, run_and
 @click.option("--trace", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Write every record of the run, too.")  # fmt: skip
 @click.option("--inject", "faults", multiple=True, metavar="FAULT", help="Do harm on purpose: see wangraph run.")
+@force_option
 @json_option
 @quiet_option
 @seed_option

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from ...runtime.errors import RunError, UserError, listing
-from ..shared.options import graph_argument, load_plan, set_option
+from ..shared.options import force_option, graph_argument, load_plan, set_option
 from ..shared.running import json_option, quiet_option, run_and_tell
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--expect", is_flag=True,
               help="Compare with the recording; name the first packet that differs and exit with 1.")  # fmt: skip
 @set_option
+@force_option
 @json_option
 @quiet_option
 def command(

@@ -9,7 +9,15 @@ import click
 
 from ...runtime.engine.faults import HELP as FAULTS
 from ...runtime.engine.faults import parse_fault
-from ..shared.options import FiniteRange, graph_argument, load_plan, no_code_option, seed_option, set_option
+from ..shared.options import (
+    FiniteRange,
+    force_option,
+    graph_argument,
+    load_plan,
+    no_code_option,
+    seed_option,
+    set_option,
+)
 from ..shared.running import (
     duration_option,
     exit_code_of,
@@ -55,6 +63,7 @@ if TYPE_CHECKING:
               help="A line every 10 s on standard error; by default where there is no terminal.")  # fmt: skip
 @max_misses_option
 @slo_option
+@force_option
 @json_option
 @quiet_option
 @seed_option

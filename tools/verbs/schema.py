@@ -8,11 +8,14 @@ from pathlib import Path
 import click
 
 from ...runtime.errors import UserError
+from ...runtime.output_file import claim
+from ..shared.options import force_option
 from ..shared.targets import JSON, Target, check_kind
 
 
 @click.command()
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it there.")
+@force_option
 @click.option("--shipped", is_flag=True, help="Only the node types that come with wangraph.")
 def command(output: Path | None, shipped: bool) -> None:
     """JSON Schema of graph files, with every installed node type and its parameters.
@@ -34,6 +37,7 @@ def command(output: Path | None, shipped: bool) -> None:
         click.echo(text, nl=False)
         return
     try:
+        claim(output)
         output.write_text(text)
     except OSError as error:
         raise UserError(f"{output}: {error.strerror} (expected a place to write to), choose another -o") from error

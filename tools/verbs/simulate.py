@@ -10,7 +10,7 @@ import click
 
 from ...runtime.errors import UserError
 from ..shared.figures import quantiles_line
-from ..shared.options import graph_argument, load_plan, no_code_option, seed_option, set_option
+from ..shared.options import force_option, graph_argument, load_plan, no_code_option, seed_option, set_option
 from ..shared.slo import exit_code_of_goals, held_against, parse_goals, print_goals, slo_option
 from ..shared.tables import console, table
 from ..shared.targets import TRACE, Target, check_targets
@@ -34,6 +34,7 @@ UNITS = 375
 @click.option("--units", type=click.IntRange(1, 1_000_000), default=UNITS, show_default=True, metavar="N",
               help="Units to simulate.")  # fmt: skip
 @seed_option
+@force_option
 @click.option("--trace", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Write every record, for timeline and explain.")  # fmt: skip
 @click.option("--inject", "injected", multiple=True, metavar="'NODE: stall=300ms at=UNIT'",

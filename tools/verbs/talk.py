@@ -12,7 +12,7 @@ import click
 
 from ...runtime.errors import MissingExtra, UserError, WangraphError
 from ..shared.json_file import STANDARD_OUTPUT, check_json, output_kept_for_json, write_json
-from ..shared.options import FiniteRange
+from ..shared.options import FiniteRange, force_option
 from ..shared.tables import console, table
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ APART_S = 0.1
               help="Let the source's clock run faster than the machine's, as devices do.")  # fmt: skip
 @click.option("--visitors", type=click.IntRange(1, 100), default=1, show_default=True, metavar="N",
               help="So many at once: a load. The first one's output is written.")  # fmt: skip
+@force_option
 @click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - for standard output.")
 def command(
     link: str,

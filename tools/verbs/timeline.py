@@ -9,6 +9,7 @@ from typing import Literal
 import click
 
 from ...runtime.errors import UserError
+from ..shared.options import force_option
 from ..shared.targets import JSON, PAGE, Target, check_kind
 from ..timeline.columns import view_of
 from ..timeline.facts import Run, misses, read_run
@@ -31,6 +32,7 @@ SUFFIX: dict[Format, str] = {"html": ".html", "perfetto": ".perfetto.json"}
     show_default=True,
     help="A page of its own, or JSON for ui.perfetto.dev and chrome://tracing.",
 )
+@force_option
 @click.option("--open", "show", is_flag=True, help="Show the page in the browser.")
 @click.option("--live", is_flag=True, help="Follow a run that goes on: RUN, as wangraph top knows it, or the only one.")
 @click.option("--port", type=click.IntRange(0, 65535), help="With --live, of the loopback interface.  [default: free]")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from ..shared.group import Group
-from ..shared.options import TRAINING_SEEDS, FiniteRange
+from ..shared.options import TRAINING_SEEDS, FiniteRange, force_option
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,7 +41,7 @@ def _options(function: F) -> F:
     """Options of every stage."""
     for option in reversed(_MORE):
         function = option(function)
-    return function
+    return force_option(function)
 
 
 _life_option = click.option(

@@ -10,6 +10,8 @@ import click
 
 from ...runtime.errors import UserError
 from ..shared.group import Group
+from ..shared.options import force_option
+from ..shared.targets import VIDEO, ZIP, Target, check_kind
 
 if TYPE_CHECKING:
     from ..lab.world.voices import Bank, Split
@@ -21,9 +23,25 @@ UNITS = 120
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
-_output_option = click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="MP4 to write."
-)
+
+def _output_option(function: F) -> F:
+    """The video to write, and what it may replace."""
+
+    def checked(_: click.Context, __: click.Parameter, output: Path) -> Path:
+        check_kind(Target("-o", output, VIDEO))
+        return output
+
+    output = click.option(
+        "-o",
+        "--output",
+        type=click.Path(dir_okay=False, path_type=Path),
+        required=True,
+        callback=checked,
+        help="MP4 to write.",
+    )
+    return force_option(output(function))
+
+
 _hold_out_option = click.option(
     "--hold-out", multiple=True, metavar="NAME", help="Keep a speaker or synthesiser from training."
 )
@@ -162,6 +180,7 @@ def check(
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="ZIP file to write."
 )
+@force_option
 def bank(output: Path) -> None:
     """Write the voices that are shipped: those of the agents, and of the users that training never gets.
 
@@ -170,6 +189,8 @@ def bank(output: Path) -> None:
     """
     from ..lab.world.persona import agent_speakers
     from ..lab.world.voices import write_shipped
+
+    check_kind(Target("-o", output, ZIP))
 
     click.echo(f"{output}: {write_shipped(output, agent_speakers())} speakers")
 

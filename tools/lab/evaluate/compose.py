@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ....runtime.errors import MediaError
+from ....runtime.output_file import claim
 from ..world.cuefile import written
 from ..world.cues import Cue
 from ..world.media import VideoWriter
@@ -50,7 +52,11 @@ def compose(
     """
     sound, cues = speech(takes, seed, turns, longest)
     if pictures is None:
-        _write_sound(out, sound)
+        try:
+            claim(out)
+            _write_sound(out, sound)
+        except OSError as error:
+            raise MediaError(f"{out}: cannot be written ({error.strerror}), choose another -o") from error
     else:
         frames = len(sound) // FRAME
         at = np.arange(frames) % max(2 * len(pictures) - 2, 1)
@@ -58,7 +64,12 @@ def compose(
         with VideoWriter(out, shown.shape[2], shown.shape[1], 1, 64_000) as video:
             for first in range(0, frames, 25):
                 video.add(shown[first : first + 25], sound[first * FRAME : (first + 25) * FRAME, None])
-    out.with_suffix(".json").write_text(written(cues), encoding="utf-8")
+    beside = out.with_suffix(".json")
+    try:
+        claim(beside)
+        beside.write_text(written(cues), encoding="utf-8")
+    except OSError as error:
+        raise MediaError(f"{beside}: cannot be written ({error.strerror}), choose another -o") from error
     return cues
 
 

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import click
 import numpy as np
 
+from ....runtime.errors import MediaError
+from ....runtime.output_file import claim
 from ..world.onset import AUDIBLE
 from ..world.persona import PERSONAS
 from ..world.signal import FRAME, FRAMES, RATE, UNIT, Sound, loudness
@@ -168,7 +170,6 @@ def _draw(minutes: Sequence[Minute], folder: Path) -> None:
     from .plots import pyplot
 
     plt = pyplot()
-    folder.mkdir(parents=True, exist_ok=True)
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
     numbers = np.arange(1, len(minutes) + 1)
     for name, mark in zip(CONTINUOUS, "os^D", strict=True):
@@ -181,5 +182,10 @@ def _draw(minutes: Sequence[Minute], folder: Path) -> None:
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7)
     figure.tight_layout()
-    figure.savefig(folder / "drift.png", dpi=100)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        claim(folder / "drift.png")
+        figure.savefig(folder / "drift.png", dpi=100)
+    except OSError as error:
+        raise MediaError(f"{folder}: cannot be written ({error.strerror}), choose another --plots") from error
     plt.close(figure)

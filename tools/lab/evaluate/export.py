@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....runtime.errors import MediaError
+from ....runtime.output_file import claim
 from ....wan_core.vocabulary import PAD
 from ..world.cuefile import written
 from ..world.media import VideoWriter
@@ -51,15 +52,20 @@ def _export(talk: Talk, folder: Path) -> None:
     _write_wave(folder / "user.wav", user[:, None])
     _write_wave(folder / "agent.wav", agent[:, None])
     _write_wave(folder / "both.wav", np.stack([user, agent], 1))
-    (folder / "cues.json").write_text(written(talk.cues), encoding="utf-8")
+    _write_text(folder / "cues.json", written(talk.cues))
     words = [
         {"at_s": round(unit * UNIT / RATE, 4), "word": VOCABULARY.word_of(int(token))}
         for unit, token in enumerate(talk.text)
         if token != PAD
     ]
-    (folder / "text.json").write_text(json.dumps({"agent": words}, indent=1, ensure_ascii=False), encoding="utf-8")
+    _write_text(folder / "text.json", json.dumps({"agent": words}, indent=1, ensure_ascii=False))
     if talk.frames is not None and talk.seen is not None:
         _write_video(folder / "dialogue.mp4", talk.seen, talk.frames, np.stack([user, agent], 1))
+
+
+def _write_text(path: Path, text: str) -> None:
+    claim(path)
+    path.write_text(text, encoding="utf-8")
 
 
 def _write_video(path: Path, seen: NDArray[np.uint8], shown: NDArray[np.uint8], sound: Sound) -> None:
@@ -73,6 +79,7 @@ def _write_video(path: Path, seen: NDArray[np.uint8], shown: NDArray[np.uint8], 
 
 def _write_wave(path: Path, sound: Sound) -> None:
     """[N, channels] in -1..1."""
+    claim(path)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(sound.shape[1])
         file.setsampwidth(2)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....runtime.errors import MediaError, MissingExtra
+from ....runtime.output_file import claim
 from ....wan_core.vocabulary import PAD
 from ..world.signal import FRAME, FRAMES, RATE, UNIT, loudness
 from ..world.tokens import VOCABULARY
@@ -152,6 +153,7 @@ def _waves(axis: Axes, talk: Talk, span: slice) -> None:
 
 def _save(plt: Any, figure: Any, path: Path) -> Path:
     figure.tight_layout()
+    claim(path)
     figure.savefig(path, dpi=100)
     plt.close(figure)
     return path

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ....runtime.errors import MediaError
+from ....runtime.output_file import claim
 from ....wan_core.config import MelConfig
 from ....wan_core.media.mel import LogMel
 from ..world.persona import PERSONAS
@@ -101,6 +102,7 @@ def fit(bank: Bank, path: Path, seed: int = 0) -> float:
     net, rng = Recogniser(), np.random.default_rng((seed, 52))
     _train(net, bank, seed)
     try:
+        claim(path)
         save_file({name: tensor.half().contiguous() for name, tensor in net.state_dict().items()}, path)
     except (OSError, SafetensorError) as error:
         raise MediaError(f"{path}: cannot be written ({error}), choose another file") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from ....runtime.errors import MediaError
+from ....runtime.output_file import claim
 from .plots import pyplot
 from .report import progress
 from .rows import Job, Setting, run
@@ -89,6 +90,7 @@ def _draw(rows: Mapping[str, Findings], folder: Path) -> None:
     figure.tight_layout()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        claim(folder / "cascade.png")
         figure.savefig(folder / "cascade.png", dpi=100)
     except OSError as error:
         raise MediaError(f"{folder}: cannot be written ({error.strerror}), choose another --plots") from error

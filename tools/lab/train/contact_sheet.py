@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....runtime.errors import MediaError
+from ....runtime.output_file import claim
 from ..world.signal import Plane, Sound
 
 Picture = NDArray[np.uint8]
@@ -65,6 +66,7 @@ def write_png(path: Path, picture: Picture) -> None:
         struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
     )
     try:
+        claim(path)
         path.write_bytes(data)
     except OSError as error:
         raise MediaError(f"{path}: cannot be written ({error.strerror}), make room and --resume") from error

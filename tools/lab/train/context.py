@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ....runtime.errors import MediaError, UserError, listing
+from ....runtime.output_file import claim
 from ....wan_core.checkpoint import save
 from ....wan_core.checkpoint_header import CODECS, CheckpointInfo, find, inspect
 from ....wan_core.config import Preset, preset
@@ -262,6 +263,12 @@ class TrainingContext:
             "torch": torch.__version__,
             "threads": str(self.threads),
         }
+        try:
+            claim(path)
+        except OSError as error:
+            raise ModelError(
+                f"checkpoint {path}: {error.strerror} (expected none, or a checkpoint), move it"
+            ) from error
         save(path, parts, self.name, facts, dtype, VOCABULARY if "model" in parts else None)
 
 

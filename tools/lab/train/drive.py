@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....runtime.errors import MediaError
+from ....runtime.output_file import claim
 from ....wan_core.train.loop import Loop
 from ....wan_core.train.state import load_state, save_state
 
@@ -218,6 +219,7 @@ def write_curves(path: Path, rows: list[dict[str, float]]) -> None:
     if not rows:
         return
     try:
+        claim(path)
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
@@ -246,6 +248,11 @@ def draw_curves(path: Path, rows: list[dict[str, float]]) -> bool:
     for axis in axes.flat[len(names) :]:
         axis.remove()
     figure.tight_layout()
-    figure.savefig(path, dpi=90)
-    pyplot.close(figure)
+    try:
+        claim(path)
+        figure.savefig(path, dpi=90)
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be written ({error.strerror}), make room and --resume") from error
+    finally:
+        pyplot.close(figure)
     return True

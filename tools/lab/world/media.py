@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....runtime.errors import MediaError
+from ....runtime.output_file import claim
 from ....wan_core.vocabulary import PAD
 from .dialogue import Dialogue
 from .signal import RATE, UNIT, Sound
@@ -26,6 +27,7 @@ class VideoWriter:
 
         self._av, self._path = av, path
         try:
+            claim(path)
             self._container = av.open(str(path), "w", format="mp4")
             self._video = self._container.add_stream("libx264", rate=_FPS, options={"crf": "21", "preset": "slow"})
             self._video.width, self._video.height, self._video.pix_fmt = width, height, "yuv420p"
@@ -90,7 +92,15 @@ def write_both(dialogue: Dialogue, path: Path) -> None:
             pair = np.concatenate([dialogue.user_video[unit], dialogue.agent_video[unit]], axis=2)
             pair = pair.repeat(scale, axis=1).repeat(scale, axis=2)
             video.add(pair, np.stack([dialogue.user_audio[span], dialogue.agent_audio[span]], axis=1))
-    path.with_suffix(".srt").write_text(captions(dialogue))
+    _write_captions(path.with_suffix(".srt"), captions(dialogue))
+
+
+def _write_captions(path: Path, text: str) -> None:
+    try:
+        claim(path)
+        path.write_text(text)
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be written ({error.strerror}), choose another -o") from error
 
 
 def captions(dialogue: Dialogue) -> str:

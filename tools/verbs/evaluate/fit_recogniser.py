@@ -6,8 +6,11 @@ from pathlib import Path
 
 import click
 
+from ...shared.options import force_option
+
 
 @click.command("fit-recogniser", short_help="Train anew what recognises the agents' words.")
+@force_option
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def command(file: Path) -> None:
     """Train anew what recognises the agents' words in their sound, and write it to FILE.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ....runtime.errors import UserError, did_you_mean, listing
-from ...shared.options import FiniteRange
+from ...shared.options import FiniteRange, force_option
 
 if TYPE_CHECKING:
     from ...lab.evaluate.rows import Row, Setting
@@ -41,9 +41,15 @@ processes_option = click.option(
     "--processes", type=click.IntRange(min=1), default=2, show_default=True, help="Dialogues side by side."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Figures as JSON, with their intervals and goals.")
-plots_option = click.option(
-    "--plots", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write pictures, too."
-)
+
+
+def plots_option(function: F) -> F:
+    """Where pictures go, and what they may replace."""
+    plots = click.option(
+        "--plots", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write pictures, too."
+    )
+    return force_option(plots(function))
+
 
 export_option = click.option(
     "--export",

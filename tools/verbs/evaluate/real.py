@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ...shared.options import force_option
 from . import options
 
 
@@ -15,6 +16,7 @@ from . import options
 @click.option("--checkpoint", default="tiny", show_default=True, help="Preset, .safetensors file or folder.")
 @options.solver_options
 @options.export_option
+@force_option
 @click.option("--json", "as_json", is_flag=True, help="Figures as JSON, with their intervals.")
 def command(
     folder: Path, checkpoint: str, steps: int, temperature: float, seed: int, export: Path | None, as_json: bool
