@@ -84,7 +84,7 @@ def test_who_does_not_know_the_token_is_refused_and_the_others_are_read(ends, to
     inbox = ends.inbox
     ends.sender(token).offer(["a"], encode(packet(1)))
     assert inbox.receive(timeout_ms=0) is None
-    assert inbox.n_strangers == 1
+    assert inbox.strangers.n_dropped == 1
     ends.sender().offer(["a"], encode(packet(2)))
     assert arrive(inbox, 1) == [2]
 
@@ -95,7 +95,7 @@ def test_a_connection_that_does_not_begin_as_it_should_is_closed(ends, first):
     with ends.stranger() as stranger:
         stranger.send(first)
         assert inbox.receive(timeout_ms=0) is None
-        assert inbox.n_strangers == 1
+        assert inbox.strangers.n_dropped == 1
         assert stranger.recv(10) == b""
 
 
@@ -105,7 +105,7 @@ def test_a_counter_that_could_be_cut_short_under_its_reader_is_refused(ends):
     with ends.stranger() as stranger:
         socket.send_fds(stranger, [greeting(TOKEN)], [file])
         assert inbox.receive(timeout_ms=0) is None
-        assert inbox.n_strangers == 1
+        assert inbox.strangers.n_dropped == 1
     os.close(file)
 
 
@@ -116,7 +116,7 @@ def test_both_ends_refuse_a_process_of_another_user(ends, refuses, monkeypatch):
     inbox, outbox = ends.inbox, ends.sender()
     assert outbox.offer(["a"], encode(packet(1))) == ()
     assert inbox.receive(timeout_ms=0) is None
-    assert inbox.n_strangers == (refuses == "reader")
+    assert inbox.strangers.n_dropped == (refuses == "reader")
 
 
 def test_a_sender_that_connects_and_leaves_again_disturbs_nobody(ends):

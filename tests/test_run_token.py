@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from pathlib import Path
 
 import engine_toys as toys
@@ -37,6 +38,7 @@ CONTROL = (
 )
 TAP = CONTROL.replace("control", "tap")
 STATUS = CONTROL.replace("control", "status")
+PACKETS = CONTROL.replace("control socket", "socket of process 'main'")
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +104,9 @@ class Attack:
         (found,) = running()
         stranger.send(zmq.DEALER, found.address, [[b"", b"?"], [b"", new_token().encode(), b"?"], [b"?"]])
         stranger.close()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
+            other.connect("\0" + address_of("-main").removeprefix("ipc://@"))
+            other.send(encode(packet)[0])
 
 
 def test_a_stranger_at_the_inside_sockets_changes_nothing_and_is_reported(tmp_path):
@@ -118,7 +123,7 @@ def test_a_stranger_at_the_inside_sockets_changes_nothing_and_is_reported(tmp_pa
         assert (mine.unit, mine.validity) == (theirs.unit, theirs.validity)
         assert not mine.tensors or mine.array.tobytes() == theirs.array.tobytes()
     notes = [note.text for note in run.collector.statistics.notes if note.kind == "warning"]
-    assert [notes.count(text) for text in (CONTROL, TAP, STATUS)] == [1, 1, 1]
+    assert [notes.count(text) for text in (CONTROL, TAP, STATUS, PACKETS)] == [1, 1, 1, 1]
     in_all = {text for text in notes if text.endswith(" in all")}
     assert in_all <= {
         "control socket: dropped 35 messages without this run's token in all",

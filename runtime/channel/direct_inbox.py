@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from ..errors import RunError, StartError
 from ..packet import Packet
+from ..run_token import Strangers
 from .datagram import LARGEST, frames_of
 from .direct import Counter, is_greeting, is_own_user, new_socket, socket_name
 from .wire import Frame, Handed, SlotReader, messages_in
@@ -25,7 +26,7 @@ class DirectInbox:
     """Receives the packets that are sent to this process. One thread receives; any thread may call `wake`.
 
     Attributes:
-        n_strangers: connections that were refused: of another user, or without the run's token.
+        strangers: connections that were refused: of another user, or without the run's token.
 
     Args:
         address: where to listen.
@@ -38,7 +39,7 @@ class DirectInbox:
     """
 
     def __init__(self, address: str, process: str, segments: Mapping[str, SlotReader], token: str) -> None:
-        self.n_strangers = 0
+        self.strangers = Strangers(f"socket of process '{process}'")
         self._segments, self._token = segments, token
         self._buffer = memoryview(bytearray(LARGEST))
         self._ready: deque[Packet | Handed] = deque()
@@ -146,7 +147,7 @@ class DirectInbox:
         except OSError:
             pass
         self._end(sender)
-        self.n_strangers += 1
+        self.strangers.drop()
 
     def _frames(self, n_bytes: int, flags: int, file: int | None) -> list[Frame]:
         if flags & socket.MSG_CTRUNC:
@@ -163,7 +164,7 @@ class DirectInbox:
 
     def _refuse(self, connection: socket.socket) -> None:
         connection.close()
-        self.n_strangers += 1
+        self.strangers.drop()
 
 
 class _Sender:

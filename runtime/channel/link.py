@@ -15,6 +15,7 @@ import zmq
 
 from ..errors import StartError
 from ..packet import Packet
+from ..run_token import Strangers
 from .transport import PeerFull, peer_full
 from .wire import WAKE, Frame, Handed, SlotReader, head, messages_in, opened
 
@@ -125,6 +126,7 @@ class Inbox:
         self._inside = f"inproc://wake-{process}"  # within this context only
         self._timeout_ms = -1
         self._ready: deque[Packet | Handed] = deque()
+        self.strangers = Strangers(f"socket of process '{process}'")  # ZeroMQ refuses those of other users, uncounted
         self._socket: zmq.Socket[bytes] = context.socket(zmq.PULL)
         self._socket.set_hwm(bound)
         # what nobody reads any more must not keep the process from ending

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from ..errors import RunError
 from ..packet import Packet
 from ..plan.plan import Plan
+from ..run_token import Strangers
 from .segment import plain_name
 from .wire import Frame, Handed
 
@@ -58,7 +59,13 @@ class Outgoing(Protocol):
 
 
 class Incoming(Protocol):
-    """Receives what is sent to a process. One thread receives; any thread may call `wake`."""
+    """Receives what is sent to a process. One thread receives; any thread may call `wake`.
+
+    Attributes:
+        strangers: other programs that tried to send.
+    """
+
+    strangers: Strangers
 
     def receive(self, timeout_ms: int = -1) -> Packet | Handed | None:
         """The next packet, or outcome that was decided in the place of a dead process; None after a `wake`, or after

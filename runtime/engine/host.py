@@ -88,7 +88,7 @@ class ProcessHost:
         }
         self._calls = CallBoard(self.plan, setup.calls)
         self.live()
-        self._endpoint = Endpoint(self.plan, self.process, setup.segments, setup.addresses, setup.lives)
+        self._endpoint = Endpoint(self.plan, self.process, setup.segments, setup.addresses, setup.lives, setup.token)
         publisher = make_publisher(self._endpoint.publisher, self.plan, setup.faults, self._notice)
         self._sending = Sending(self.plan, self.process, self._endpoint, publisher, self._notice)
         self._lanes = {name: self._lane(name) for name in dict.fromkeys(lane_of(b.plan) for b in self._bodies.values())}
@@ -205,6 +205,8 @@ class ProcessHost:
         self.poll()
         with self._lock:
             scheduler = self._scheduler
+            if strangers := self._endpoint.inbox.strangers.news():
+                self._noticed.append(Note(self._now(), self.process, "warning", strangers))
             records: list[Happening] = [*(scheduler.take_events() if scheduler else ()), *self._noticed]
             self._noticed = []
             stand = statuses(scheduler, self._now()) if scheduler and self.is_watched else []
