@@ -7,6 +7,8 @@ import fcntl
 import os
 import secrets
 import socket
+import threading
+import time
 from array import array
 from pathlib import Path
 
@@ -314,3 +316,82 @@ def test_neither_end_leaves_anything_behind():
     assert name not in Path("/proc/net/unix").read_text()
     del outbox, made
     assert n_open() == before
+
+
+# Several threads that receive
+
+
+class Listener:
+    """A thread that waits by an ear, or attends; it writes down which units it was handed."""
+
+    def __init__(self, inbox: DirectInbox, taken: list[tuple[str, int, int]], name: str) -> None:
+        self.name, self._inbox, self._taken = name, inbox, taken
+        self._ear = inbox.ear() if name != "attendant" else None
+        self._is_over = False
+        self.thread = threading.Thread(target=self._live)
+        self.thread.start()
+
+    def end(self) -> None:
+        self._is_over = True
+        (self._inbox.wake if self._ear is None else self._ear.ring)()
+        self.thread.join()
+
+    def _live(self) -> None:
+        while not self._is_over:
+            if self._ear is None:
+                self._inbox.attend(self._take)
+            else:
+                self._ear.wait(self._take)
+
+    def _take(self, packets: list[Packet]) -> None:
+        self._taken += [(self.name, p.generation, p.unit) for p in packets]
+
+
+def wait_for(taken: list[object], n: int) -> None:
+    deadline = time.monotonic() + 10
+    while len(taken) < n and time.monotonic() < deadline:
+        os.sched_yield()
+    assert len(taken) == n
+
+
+def test_all_that_is_sent_is_handed_over_once_and_in_order_whichever_thread_receives(ends):
+    taken: list[tuple[str, int, int]] = []
+    listeners = [Listener(ends.inbox, taken, name) for name in ("ear 0", "ear 1", "attendant")]
+    outboxes = [ends.sender(bound=10_000) for _ in range(3)]
+    for unit in range(300):
+        for generation, outbox in enumerate(outboxes):
+            sent = Packet("see.latents", unit, generation, 0, 0, Validity.EMPTY)
+            assert outbox.offer(["a"], encode(sent)) == ()
+    wait_for(taken, 900)
+    for listener in listeners:
+        listener.end()
+    for generation in range(3):
+        assert [unit for _, g, unit in taken if g == generation] == list(range(300))
+
+
+def test_what_comes_while_no_ear_waits_reaches_the_attendant(ends):
+    taken: list[tuple[str, int, int]] = []
+    ear, attendant = ends.inbox.ear(), Listener(ends.inbox, taken, "attendant")
+    outbox = ends.sender()
+    for unit in range(3):
+        outbox.offer(["a"], encode(packet(unit)))
+    wait_for(taken, 3)
+    attendant.end()
+    assert taken == [("attendant", 0, unit) for unit in range(3)]
+    ear.ring()
+    ear.wait(lambda packets: pytest.fail(f"handed over twice: {packets}"))
+
+
+def test_an_ear_hands_over_what_woke_it_even_when_it_is_rung_at_the_same_time(ends):
+    ear, outbox, taken = ends.inbox.ear(), ends.sender(), []
+    outbox.offer(["a"], encode(packet(0)))
+    for _ in range(3):  # the connection, its greeting, the message
+        ear.ring()
+        ear.wait(taken.extend)
+    assert [p.unit for p in taken] == [0]
+
+
+def test_an_ear_that_is_rung_before_it_waits_does_not_wait(ends):
+    ear = ends.inbox.ear()
+    ear.ring()
+    ear.wait(lambda packets: pytest.fail("nothing was sent"))

@@ -1,14 +1,19 @@
-"""Receiving end of the direct link: every sender's connection in one epoll, read in the receiver's own thread."""
+"""Receiving end of the direct link: every sender's connection in one epoll, read in the receiver's own thread.
+
+Besides the thread that attends to the inbox, others can wait for messages while they have nothing else to do (`Ear`).
+The kernel wakes one of them, so that a message for an idle lane is read by that lane itself.
+"""
 
 from __future__ import annotations
 
 import os
 import select
 import socket
+import threading
 import time
 from array import array
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ..errors import RunError, StartError
 from ..packet import Packet
@@ -18,12 +23,18 @@ from .direct import Counter, is_greeting, is_own_user, new_socket, socket_name
 from .wire import Frame, Handed, SlotReader, messages_in
 
 _BACKLOG = 128
+_ONE_OF_US = select.EPOLLIN | select.EPOLLEXCLUSIVE
+"""Of all threads that wait for a socket the kernel wakes one."""
+
+_CLOSED_ON_EXEC = int(socket.MSG_CMSG_CLOEXEC)
+_CUT, _CUT_FILES = int(socket.MSG_TRUNC), int(socket.MSG_CTRUNC)
 _EVENTS = 64
 _ANCILLARY_BYTES = socket.CMSG_LEN(4)  # CMSG_SPACE has room for a second descriptor, which nobody would close
 
 
 class DirectInbox:
-    """Receives the packets that are sent to this process. One thread receives; any thread may call `wake`.
+    """Receives the packets that are sent to this process. One thread receives or attends, others do by an `ear`; any
+    thread may call `wake`.
 
     Attributes:
         strangers: connections that were refused: of another user, or without the run's token.
@@ -45,6 +56,9 @@ class DirectInbox:
         self._ready: deque[Packet | Handed] = deque()
         self._rung: deque[int] = deque()
         self._senders: dict[int, _Sender] = {}
+        self._ears: list[Ear] = []
+        # from a read to the scheduler: two messages of one sender, read by two threads, must not change places
+        self._lock = threading.Lock()
         self._listener = new_socket()
         try:
             self._listener.bind(socket_name(address))
@@ -54,9 +68,10 @@ class DirectInbox:
                 f"process '{process}': {address}: {error.strerror} (expected a free address), give every run its own id"
             ) from error
         self._listener.listen(_BACKLOG)
+        self._listening = self._listener.fileno()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll = select.epoll()
-        self._epoll.register(self._listener.fileno(), select.EPOLLIN)
+        self._epoll.register(self._listening, _ONE_OF_US)
         self._epoll.register(self._bell, select.EPOLLIN)
 
     def receive(self, timeout_ms: int = -1) -> Packet | Handed | None:
@@ -78,11 +93,39 @@ class DirectInbox:
             if number == self._bell:
                 os.eventfd_read(self._bell)
                 return None
-            if number == self._listener.fileno():
-                self._accept()
-            else:
-                self._read(self._senders[number])
+            self.deliver(number, self._ready.extend)
         return self._ready.popleft()
+
+    def attend(self, take: Callable[[list[Packet | Handed]], None]) -> bool:
+        """Wait for messages and hand them over; False after a `wake`. Raises as `receive`."""
+        is_woken = False
+        for number, _ in self._epoll.poll(None, _EVENTS):
+            if number == self._bell:
+                os.eventfd_read(self._bell)
+                is_woken = True
+            else:
+                self.deliver(number, take)
+        return not is_woken
+
+    def ear(self) -> Ear:
+        """Let another thread receive, too, whenever it has nothing else to do."""
+        ear = Ear(self)
+        with self._lock:
+            self._ears.append(ear)
+            for number in (self._listening, *self._senders):
+                ear.epoll.register(number, _ONE_OF_US)
+                # behind the ears: the kernel wakes the first of them that waits, and this one only when none does
+                self._epoll.unregister(number)
+                self._epoll.register(number, _ONE_OF_US)
+        return ear
+
+    def deliver(self, number: int, take: Callable[[list[Packet | Handed]], None]) -> None:
+        """Hand over the next message of the socket with this number, if there still is one."""
+        with self._lock:
+            if number == self._listening:
+                self._accept()
+            elif (sender := self._senders.get(number)) is not None and (messages := self._read(sender)):
+                take(messages)
 
     @property
     def has_more(self) -> bool:
@@ -98,10 +141,14 @@ class DirectInbox:
         if self._epoll.closed:
             return
         self._epoll.close()
+        for ear in self._ears:
+            ear.close()
         self._listener.close()
         for sender in self._senders.values():
             sender.connection.close()
         os.close(self._bell)
+
+    # With the lock held
 
     def _accept(self) -> None:
         try:
@@ -110,22 +157,24 @@ class DirectInbox:
             return  # it has changed its mind
         connection.setblocking(False)
         if not is_own_user(connection):
-            self._refuse(connection)
+            connection.close()
+            self.strangers.drop()
             return
         self._senders[connection.fileno()] = _Sender(connection)
-        self._epoll.register(connection.fileno(), select.EPOLLIN)
+        for epoll in (*(ear.epoll for ear in self._ears), self._epoll):
+            epoll.register(connection.fileno(), _ONE_OF_US)
 
-    def _read(self, sender: _Sender) -> None:
-        """Read one datagram of a connection, if there is one."""
+    def _read(self, sender: _Sender) -> list[Packet | Handed]:
+        """The next message of a connection; empty when none is there."""
         try:
             n_bytes, ancillary, flags, _ = sender.connection.recvmsg_into(
-                [self._buffer], _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
+                [self._buffer], _ANCILLARY_BYTES, _CLOSED_ON_EXEC
             )
         except BlockingIOError:
-            return
+            return []
         except ConnectionResetError:
             n_bytes, ancillary, flags = 0, [], 0
-        file = _file_of(ancillary)
+        file = _file_of(ancillary) if ancillary else None
         try:
             if not n_bytes:
                 self._end(sender)
@@ -133,10 +182,11 @@ class DirectInbox:
                 self._greet(sender, bytes(self._buffer[:n_bytes]), file)
             else:
                 sender.count()
-                self._ready.extend(messages_in(self._frames(n_bytes, flags, file), self._segments))
+                return messages_in(self._frames(n_bytes, flags, file), self._segments)
         finally:
             if file is not None:
                 os.close(file)
+        return []
 
     def _greet(self, sender: _Sender, datagram: bytes, file: int | None) -> None:
         """Look at the first datagram of a connection."""
@@ -150,21 +200,52 @@ class DirectInbox:
         self.strangers.drop()
 
     def _frames(self, n_bytes: int, flags: int, file: int | None) -> list[Frame]:
-        if flags & socket.MSG_CTRUNC:
+        if flags & _CUT_FILES:
             raise RunError("message: its file did not come (expected one), has this process too many files open?")
-        if flags & socket.MSG_TRUNC:
+        if flags & _CUT:
             raise RunError(f"message: found more than {LARGEST} bytes in one datagram, who else writes to this socket?")
         return frames_of(self._buffer[:n_bytes], file)
 
     def _end(self, sender: _Sender) -> None:
         number = sender.connection.fileno()
-        self._epoll.unregister(number)
+        for epoll in (self._epoll, *(ear.epoll for ear in self._ears)):
+            epoll.unregister(number)
         del self._senders[number]
         sender.connection.close()
 
-    def _refuse(self, connection: socket.socket) -> None:
-        connection.close()
-        self.strangers.drop()
+
+class Ear:
+    """A thread's own way to wait for whatever it has to do, and to receive meanwhile.
+
+    A message wakes one thread: an ear that waits, else the one that attends to the inbox. What is read is handed over
+    before the ear looks at anything else, so that no message waits for a thread that has begun to do other things.
+
+    Attributes:
+        epoll: what it waits with.
+    """
+
+    def __init__(self, inbox: DirectInbox) -> None:
+        self._inbox = inbox
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.epoll = select.epoll()
+        self.epoll.register(self._bell, select.EPOLLIN)
+
+    def wait(self, take: Callable[[list[Packet | Handed]], None]) -> None:
+        """Wait until messages come, which are handed over, or until it is rung. Raises as `DirectInbox.receive`."""
+        for number, _ in self.epoll.poll(None, _EVENTS):
+            if number == self._bell:
+                os.eventfd_read(self._bell)
+            else:
+                self._inbox.deliver(number, take)
+
+    def ring(self) -> None:
+        """Let `wait` return, now or when it is called next. From any thread."""
+        os.eventfd_write(self._bell, 1)
+
+    def close(self) -> None:
+        """Close it. Call it when nobody waits."""
+        self.epoll.close()
+        os.close(self._bell)
 
 
 class _Sender:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import zmq
 
@@ -158,6 +158,18 @@ class Inbox:
                 return None
             self._ready.extend(messages_in(frames, self._segments))
         return self._ready.popleft()
+
+    def attend(self, take: Callable[[list[Packet | Handed]], None]) -> bool:
+        """Wait for a message and hand over what it holds; False after a `wake`. Raises as `receive`."""
+        if (first := self.receive()) is None:
+            return False
+        messages = [first, *self._ready]
+        self._ready.clear()
+        take(messages)
+        return True
+
+    def ear(self) -> None:
+        """None: one of ZeroMQ's sockets is for one thread."""
 
     @property
     def has_more(self) -> bool:

@@ -5,7 +5,7 @@ Two links do it: `direct` between processes of one machine, and `link` over Zero
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from ..errors import RunError
@@ -58,6 +58,18 @@ class Outgoing(Protocol):
         ...
 
 
+class Ear(Protocol):
+    """A thread's own way to wait for whatever it has to do, and to receive meanwhile."""
+
+    def wait(self, take: Callable[[list[Packet | Handed]], None]) -> None:
+        """Wait until messages come, which are handed over, or until it is rung. Raises as `Incoming.receive`."""
+        ...
+
+    def ring(self) -> None:
+        """Let `wait` return, now or when it is called next. From any thread."""
+        ...
+
+
 class Incoming(Protocol):
     """Receives what is sent to a process. One thread receives; any thread may call `wake`.
 
@@ -74,6 +86,17 @@ class Incoming(Protocol):
         Raises:
             RunError: what came is no packet, of another version, or points outside of its slot or frames.
         """
+        ...
+
+    def attend(self, take: Callable[[list[Packet | Handed]], None]) -> bool:
+        """Wait for messages and hand over what each of them holds, in order; False after a `wake`. Raises as `receive`.
+
+        The thread that attends is the last resort: with ears, it is woken for what comes while none of them waits.
+        """
+        ...
+
+    def ear(self) -> Ear | None:
+        """Let another thread receive, too, whenever it has nothing else to do; None where only one thread can."""
         ...
 
     @property

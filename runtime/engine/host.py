@@ -121,6 +121,8 @@ class ProcessHost:
                 self._membership.begin(duty.Begin(setup.session, 0, setup.limit, 0, {}, ()))
                 self._membership.go()
                 self._went()
+        for lane in self._lanes.values():
+            lane.listen(self._endpoint.inbox.ear(), self._arrive)
         self._listener = threading.Thread(target=self._guarded(self._listen), name="inbox", daemon=True)
         self._listener.start()
         self._timer = threading.Thread(target=self._guarded(self._keep_time), name="timer", daemon=True)
@@ -358,18 +360,13 @@ class ProcessHost:
             self._sending.send(outgoing)
 
     def _listen(self) -> None:
-        """Take packets from other processes as they come."""
-        # the packets of one message together: fired after the first, a reader would run without those that came with it
-        inbox = self._endpoint.inbox
-        while (packet := inbox.receive()) is not None:
-            packets = [packet]
-            while inbox.has_more and (packet := inbox.receive()) is not None:
-                packets.append(packet)
-            self._arrive(packets)
-            del packet, packets  # slots are free as soon as the scheduler lets go of them
+        """Take packets from other processes as they come while no lane waits for them."""
+        while self._endpoint.inbox.attend(self._arrive):
+            pass
 
     def _arrive(self, packets: list[Packet | Handed]) -> None:
-        """Take in the packets of one message, all of them before anything fires."""
+        """Take in the packets of one message, all of them before anything fires: fired after the first, a reader would
+        run without those that came with it."""
         with self._lock:
             now = self._now()
             for packet in packets:

@@ -6,12 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from queue import SimpleQueue
 
+from ..channel.transport import Ear
 from ..schedule.decide import Fire
 from ..schedule.scheduler import Result
 from .body import Body
 from .calls import CallBoard
+from .mailbox import Arrive, Mailbox
 
 _log = logging.getLogger("wangraph.lane")
 
@@ -58,7 +59,7 @@ class Lane:
         self.closing_at: float | None = None
         self._calls = calls
         self._lock = lock
-        self._given: SimpleQueue[Fire | Callable[[], None] | None] = SimpleQueue()
+        self._given = Mailbox()
         self._opening, self._open_body = opening, open_body
         self._opened, self._finish, self._failed = opened, finish, failed
         self.thread = threading.Thread(target=self._live, name=f"lane {name}", daemon=True)
@@ -73,6 +74,10 @@ class Lane:
         """Make a call in the lane's thread, between two bodies: as soon as the body that runs is done. From any
         thread."""
         self._given.put(call)
+
+    def listen(self, ear: Ear | None, arrive: Arrive) -> None:
+        """Receive packets from other processes while it has nothing to do, from now on."""
+        self._given.listen(ear, arrive)
 
     def leave(self) -> None:
         """Close the nodes and end, after the calls that were given."""
