@@ -18,7 +18,7 @@ COMPUTE := $(wildcard $(patsubst %,tests/test_%.py, ablations adapters_codecs ad
   set_prefix simulate takeover thinker_performer train_* wire words world_against world_command world_face \
   world_oracle world_user))
 
-.PHONY: duplex talk hello test quick install lint types graphs wheel clean
+.PHONY: duplex talk hello test quick install lint types graphs wheel locked lock audit clean
 
 duplex: $(VENV)/.installed
 	$(RUN) run graphs/duplex.yaml --trace duplex.trace
@@ -82,6 +82,21 @@ $(VENV)/.installed-dev: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
+
+# Exactly the versions that were tested, each file checked against its hash; the environment is given up before anything
+# else would be installed. TORCH=own: torch is there already, from an index of its own, as its builds for CPUs are.
+locked: | $(BIN)/python
+	$(BIN)/python -m pip install --require-hashes --no-deps -r requirements.lock \
+	  $(if $(filter own,$(TORCH)),,-r requirements-torch.lock)
+	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+
+# Both lock files anew, after a change of setup.cfg or constraints.txt. Needs uv.
+lock:
+	$(PYTHON) .ci/lock.py
+
+# Known weaknesses of what is locked. Needs pip-audit.
+audit:
+	pip-audit --require-hashes --disable-pip -r requirements.lock -r requirements-torch.lock
 
 clean:
 	rm -rf build dist .types .mypy_cache .ruff_cache .pytest_cache

@@ -93,12 +93,16 @@ NEXT = "make one with: wangraph run GRAPH --trace FILE"
             ": found level 7 of 'mix' (expected one of 1, from 0): the file is damaged, record it again",
         ),
         (
+            renamed("settled", validity=77),
+            ": found outcome 77 of 'numbers.video', unit 0 (expected one of 0 to 5): the file is damaged, record it again",
+        ),
+        (
             renamed("firing", started_ns=-(2**63)),
             ": found a time of -9223372036854775808 ns (expected 1000000000000000000 at most): the file is damaged, "
             "record it again",
         ),
     ],
-    ids=["no UTF-8", "endless nesting", "a million years of units", "no such level", "no such time"],
+    ids=["no UTF-8", "endless nesting", "a million years of units", "no such level", "no such outcome", "no such time"],
 )
 def test_what_is_wrong_in_a_trace_is_named(made, change, message):
     folder, _ = made

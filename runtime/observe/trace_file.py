@@ -6,12 +6,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import GraphError, UserError, listing
+from ..packet import Validity
 from ..plan.plan import Plan, from_plain
-from ..schedule.events import Firing
+from ..schedule.events import Firing, Settlement
 from .records import Header, Record, Transfer, Unfinished, at_ns, read_trace
 
 AHEAD_UNITS = 1000
 """No body goes through a unit that is released so much later."""
+
+OUTCOMES = {int(validity) for validity in Validity}
 
 FARTHEST_NS = 10**18
 """From the origin, thirty years: differences of such times are whole numbers of 64 bits, which a damaged one is not."""
@@ -44,6 +47,8 @@ def _checked(path: Path, plan: Plan, records: Iterable[Record]) -> Iterator[Reco
             raise UserError(f"{path}: found a firing of '{record.node}' (the plan has: {nodes}), record it again")
         if isinstance(record, Firing | Unfinished):
             check_call(path, plan, record)
+        if isinstance(record, Settlement):
+            check_outcome(path, record)
         if far := next((ns for ns in _times(record) if abs(ns) > FARTHEST_NS), None):
             found = f"a time of {far} ns (expected {FARTHEST_NS} at most)"
             raise UserError(f"{path}: found {found}: the file is damaged, record it again")
@@ -58,6 +63,18 @@ def _times(record: Record) -> tuple[int, ...]:
     if isinstance(record, Unfinished):
         return record.ready_ns, record.started_ns, record.at_ns, record.due_ns or 0
     return (record.sent_ns, record.arrived_ns) if isinstance(record, Transfer) else (at_ns(record),)
+
+
+def check_outcome(path: Path, settlement: Settlement) -> None:
+    """Pass if an outcome is one.
+
+    Raises:
+        UserError: it is not.
+    """
+    if settlement.validity not in OUTCOMES:
+        found = f"outcome {settlement.validity} of '{settlement.stream}', unit {settlement.unit}"
+        known = f"expected one of {min(OUTCOMES)} to {max(OUTCOMES)}"
+        raise UserError(f"{path}: found {found} ({known}): the file is damaged, record it again")
 
 
 def check_call(path: Path, plan: Plan, call: Firing | Unfinished) -> None:

@@ -16,10 +16,10 @@ import msgspec
 
 from ..errors import GraphError, UserError, listing
 from ..observe.records import DAMAGED, TRACE_VERSION, Header
-from ..observe.trace_file import check_call
+from ..observe.trace_file import check_call, check_outcome
 from ..packet import Packet
 from ..plan.plan import Plan, from_plain
-from ..schedule.events import Event, Firing
+from ..schedule.events import Event, Firing, Settlement
 from .cdr import PACKET_TYPE, decode_packet
 from .recorder import END, HEADER, TOPICS, check_mcap, topic_of
 
@@ -163,6 +163,8 @@ def _check(path: Path, plan: Plan, units: Iterable[str], log: Iterable[Event]) -
             )
         if isinstance(event, Firing):
             check_call(path, plan, event)
+        elif isinstance(event, Settlement):
+            check_outcome(path, event)
 
 
 def _lost(path: Path, end: Mapping[str, str]) -> dict[str, int]:

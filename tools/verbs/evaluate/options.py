@@ -44,7 +44,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Figures as J
 
 
 def plots_option(function: F) -> F:
-    """Where pictures go, and what they may replace."""
+    """Options for pictures: their folder, and what they may replace."""
     plots = click.option(
         "--plots", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write pictures, too."
     )
