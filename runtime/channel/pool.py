@@ -23,7 +23,8 @@ from ..packet import Array, frozen
 from .layout import StreamRegion
 from .segment import Segment
 
-_FREE, _HELD = 0, 1
+FREE, HELD = 0, 1
+"""Lease bytes."""
 
 Bytes = NDArray[np.uint8]
 
@@ -114,7 +115,7 @@ class Pool:
             if index is None:
                 return None
             # under the lock: two lanes of a process would take the same free slot
-            self._segment.leases[region.lease(index, self._producer)] = _HELD
+            self._segment.leases[region.lease(index, self._producer)] = HELD
         root = _root(self._segment, region, index, self._producer)
         return Slot(region, index, root), root
 
@@ -174,18 +175,18 @@ class Pool:
 
     def lease(self, slot: Slot, reader: str) -> None:
         """Mark the slot as looked at by ``reader``; call it before the header is sent."""
-        self._segment.leases[slot.region.lease(slot.index, reader)] = _HELD
+        self._segment.leases[slot.region.lease(slot.index, reader)] = HELD
 
     def release(self, slot: Slot, reader: str) -> None:
         """Take a lease back whose header could not be sent."""
-        self._segment.leases[slot.region.lease(slot.index, reader)] = _FREE
+        self._segment.leases[slot.region.lease(slot.index, reader)] = FREE
 
     def reclaim(self, reader: str) -> None:
         """Free what a dead process held. Never call it for one that may still be looking."""
         for region in self._regions.values():
             if reader in region.holders:
                 for index in range(region.n_slots):
-                    self._segment.leases[region.lease(index, reader)] = _FREE
+                    self._segment.leases[region.lease(index, reader)] = FREE
 
     def holders(self, stream: str) -> dict[str, int]:
         """Number of the stream's slots that each process holds; empty when nobody holds any."""
@@ -252,7 +253,7 @@ def _root(segment: Segment, region: StreamRegion, slot: int, holder: str) -> Byt
 def _clear(leases: mmap.mmap, index: int) -> None:
     # the last arrays die after the mapping was closed, when a process ends
     if not leases.closed:
-        leases[index] = _FREE
+        leases[index] = FREE
 
 
 def _describe(regions: Mapping[str, StreamRegion]) -> str:

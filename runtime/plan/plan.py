@@ -18,7 +18,7 @@ from ..errors import GraphError
 from ..ports import Guard, Kind, Late
 from ..units import NS, UnitClock
 
-Carrier = Literal["reference", "shared", "inline"]
+Carrier = Literal["reference", "shared", "inline", "device"]
 Mode = Literal["step", "absorb", "gap", "skip"]
 OnCrash = Literal["end", "restart", "bypass"]
 """How a node goes through units: answers one, takes several in, is told that they are lost, or is not run."""
@@ -51,6 +51,7 @@ class StreamPlan:
         readers: processes other than ``process`` in which it is consumed.
         carrier: how it reaches them; ``reference`` when it stays at home.
         guard: what is done about numbers that are not finite: the strictest that its readers ask for.
+        device: where its payloads are made: ``cpu``, or the device of its node.
     """
 
     name: str
@@ -66,6 +67,7 @@ class StreamPlan:
     readers: tuple[str, ...] = ()
     carrier: Carrier = "reference"
     guard: Guard = "off"
+    device: str = "cpu"
 
     @property
     def max_bytes(self) -> int | None:
