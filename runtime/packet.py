@@ -13,7 +13,7 @@ from types import MappingProxyType
 import msgspec
 
 from .payload import Array as Array
-from .payload import Payload, home_of, on_host
+from .payload import Payload, home_of, is_on_host, on_host
 from .payload import frozen as frozen
 
 WHOLE = ""
@@ -92,6 +92,12 @@ class Packet(msgspec.Struct, frozen=True):
     def keep(self) -> Packet:
         """A copy whose tensors outlive the unit: views into shared memory are valid for one unit only."""
         return msgspec.structs.replace(self, tensors={name: _kept(payload) for name, payload in self.tensors.items()})
+
+    def hosted(self) -> Packet:
+        """The packet with its payload in the memory of this machine: itself where it is there."""
+        if all(is_on_host(payload) for payload in self.tensors.values()):
+            return self
+        return msgspec.structs.replace(self, tensors=self.on_host)
 
     def without_payload(self) -> Packet:
         """The outcome alone: what it held is gone."""

@@ -30,6 +30,10 @@ Guard = Literal["off", "count", "conceal", "fail"]
 GUARDS: tuple[Guard, ...] = ("off", "count", "conceal", "fail")
 """In order of strictness."""
 
+Place = Literal["host", "node", "any"]
+PLACES: tuple[Place, ...] = ("host", "node", "any")
+"""Where a port's payloads are: in this machine's memory, on the node's device, or (inputs) wherever they are made."""
+
 DTYPE_BYTES = {
     "uint8": 1, "int8": 1, "bool": 1, "int16": 2, "uint16": 2, "float16": 2, "bfloat16": 2,
     "int32": 4, "uint32": 4, "float32": 4, "int64": 8, "uint64": 8, "float64": 8,
@@ -144,15 +148,20 @@ class Input(Port):
         guard: what is done about NaN and infinite numbers that come: ``off``: nothing; ``count``: they are told;
             ``conceal``: the unit is lost, for all readers of the stream; ``fail``: the run ends. Of several readers the
             strictest counts, and the unit is judged where it is made.
+        device: where the node wants it: ``host``: as numpy arrays; ``node``: on the device that the graph puts the node
+            on; ``any``: as it is. What is elsewhere is copied before the call.
     """
 
     late: Late = "gap"
     look_ahead: int = 0
     optional: bool = False
     guard: Guard = "count"
+    device: Place = "host"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.device not in PLACES:
+            raise GraphError(f"input: found device '{self.device}' (expected one of: {listing(PLACES)})")
         if self.guard not in GUARDS:
             raise GraphError(f"input: found guard '{self.guard}' (expected one of: {listing(GUARDS)})")
         if self.late not in LATES:
@@ -163,4 +172,16 @@ class Input(Port):
 
 @dataclass(frozen=True)
 class Output(Port):
-    """An outlet. Every output emits exactly one packet per unit; an output left out of a step's result is empty."""
+    """An outlet. Every output emits exactly one packet per unit; an output left out of a step's result is empty.
+
+    Args:
+        device: where its payloads are made: ``host``, or ``node``: on the device that the graph puts the node on. What
+            is returned elsewhere is copied there.
+    """
+
+    device: Place = "host"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.device not in ("host", "node"):
+            raise GraphError(f"output: found device '{self.device}' (expected one of: host, node)")

@@ -29,14 +29,20 @@ from .segment import Segment
 PASSED, REFUSED = 2, 3
 """Lease bytes beyond those of the host: the reader's event tells when it is free; the reader cannot open the memory."""
 
-LINGER_S = 5.0
+LINGER_S = 1.0
 """How long a producer that has ended keeps its memory for those who still look at it."""
 
 _POLL_S = 0.005
 
 
+ON_DEVICE = "@device"
+"""Behind the name of the process whose slot it is, in a header; no process has a name like that."""
+
+
 class DeviceSlot:
     """A slot with a payload in it, leased to its readers. ``index``: within the stream."""
+
+    memory = ON_DEVICE
 
     def __init__(self, region: DeviceRegion, index: int) -> None:
         self.region, self.index = region, index
@@ -215,10 +221,12 @@ class DeviceReadPool:
         return lease
 
     def close(self) -> None:
-        """Let go of the memory. Call it when nobody looks at it."""
-        for api, memory in self._memory.values():
-            api.close(memory)
-        self._memory.clear()
+        """Give back what is still leased. Call it when no body runs any more: whatever holds an array looks no more."""
+        for stream, region in self._regions.items():
+            for slot in range(region.slots.n_slots):
+                lease = region.slots.lease(slot, self._reader)
+                if self._table[lease] == HELD and region.device in self._memory:
+                    _pass(self._memory[region.device][0], self._done[stream, slot], self._table, lease)
 
     def _exchange(self, stream: str, region: DeviceRegion, api: DeviceApi) -> None:
         for slot in range(region.slots.n_slots):

@@ -37,6 +37,8 @@ class Slot:
         index: number within the region.
     """
 
+    memory = ""
+
     def __init__(self, region: StreamRegion, index: int, root: Bytes) -> None:
         self.region = region
         self.index = index

@@ -13,15 +13,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import msgspec
 import numpy as np
 
 from ..errors import RunError, listing
 from ..packet import NO_TENSORS, Array, Packet, Validity, frozen
+from ..payload import Payload
 from ..ports import DTYPE_BYTES
-from .pool import Bytes, Slot
+from .device_pool import DeviceLease
+from .pool import Bytes
 
 WIRE_VERSION = 2
 
@@ -35,6 +37,9 @@ _IN_SLOT = 0
 _NO_SLOT = -1
 
 Frame = bytes | memoryview
+
+Root = Bytes | DeviceLease
+"""All of a slot, in memory of this machine or of a device."""
 
 DTYPES = {name: np.dtype(name) for name in DTYPE_BYTES if name != "bfloat16"}
 """What travels; bfloat16 does as uint16."""
@@ -90,10 +95,26 @@ class Handed:
 
 
 class SlotReader(Protocol):
-    """Gives the bytes of a slot; see `ReadPool`."""
+    """Gives the bytes of a slot; see `ReadPool` and `DeviceReadPool`."""
 
-    def lease(self, stream: str, slot: int) -> Bytes:
+    def lease(self, stream: str, slot: int) -> Bytes | DeviceLease:
         """All bytes of a slot, read-only, leased until they die."""
+        ...
+
+
+class Place(Protocol):
+    """A slot that a payload lies in.
+
+    Attributes:
+        index: number within the stream.
+        memory: added to the name of its process: empty for memory of this machine.
+    """
+
+    index: int
+    memory: str
+
+    def offset(self, tensor: str) -> int:
+        """Place of a tensor inside it, in bytes."""
         ...
 
 
@@ -124,7 +145,7 @@ def opened(frame: bytes) -> tuple[bytes, memoryview]:
     return frame[3:4], memoryview(frame)[_PREFIX:]
 
 
-def encode(packet: Packet, slot: Slot | None = None, owner: str = "") -> list[Frame]:
+def encode(packet: Packet, slot: Place | None = None, owner: str = "") -> list[Frame]:
     """The frames of a packet: one when its tensors lie in ``slot`` of process ``owner``, else one more per tensor.
 
     Inline frames are the tensors themselves, not copies, where they are contiguous.
@@ -138,7 +159,7 @@ def encode(packet: Packet, slot: Slot | None = None, owner: str = "") -> list[Fr
     return frames
 
 
-def encode_all(parts: Sequence[tuple[Packet, Slot | None]], owner: str) -> list[Frame]:
+def encode_all(parts: Sequence[tuple[Packet, Place | None]], owner: str) -> list[Frame]:
     """The frames of several packets in one message, each with the slot that its tensors lie in; see `encode`."""
     if len(parts) == 1:
         return encode(*parts[0], owner)
@@ -168,10 +189,11 @@ def handed_in(body: memoryview) -> Handed:
     return Handed(_packet(header.packet, validity, (), {}), header.sender, header.incarnation)
 
 
-def _placed(packet: Packet, slot: Slot | None, frames: list[Frame]) -> tuple[TensorHeader, ...]:
+def _placed(packet: Packet, slot: Place | None, frames: list[Frame]) -> tuple[TensorHeader, ...]:
     """Places of a packet's tensors: in its slot, or in frames that are added here."""
     tensors = []
-    for name, array in packet.on_host.items():
+    # what lies in a slot of a device stays there
+    for name, array in (packet.tensors if slot is not None and slot.memory else packet.on_host).items():
         dtype = _NAMES.get(array.dtype) or _NAMES.get(array.dtype.newbyteorder("="))
         if dtype is None:
             raise RunError(
@@ -182,7 +204,7 @@ def _placed(packet: Packet, slot: Slot | None, frames: list[Frame]) -> tuple[Ten
             tensors.append(TensorHeader(name, dtype, array.shape, _IN_SLOT, slot.offset(name)))
             continue
         tensors.append(TensorHeader(name, dtype, array.shape, len(frames), 0))
-        frames.append(bytes_of(array))
+        frames.append(bytes_of(cast(Array, array)))
     return tuple(tensors)
 
 
@@ -252,7 +274,7 @@ def _packet(
     )
 
 
-def _header(packet: Packet, slot: Slot | None, owner: str, tensors: tuple[TensorHeader, ...]) -> PacketHeader:
+def _header(packet: Packet, slot: Place | None, owner: str, tensors: tuple[TensorHeader, ...]) -> PacketHeader:
     return PacketHeader(
         stream=packet.stream,
         unit=packet.unit,
@@ -266,13 +288,13 @@ def _header(packet: Packet, slot: Slot | None, owner: str, tensors: tuple[Tensor
         capture_ns=packet.capture_ns,
         capture_clock=packet.capture_clock,
         source_time_ns=packet.source_time_ns,
-        owner=owner if slot is not None else "",
+        owner=owner + slot.memory if slot is not None else "",
         slot=_NO_SLOT if slot is None else slot.index,
         tensors=tensors,
     )
 
 
-def _leased(where: str, header: PacketHeader, segments: Mapping[str, SlotReader]) -> Bytes | None:
+def _leased(where: str, header: PacketHeader, segments: Mapping[str, SlotReader]) -> Root | None:
     if header.slot == _NO_SLOT:
         return None
     if header.owner not in segments:
@@ -283,7 +305,7 @@ def _leased(where: str, header: PacketHeader, segments: Mapping[str, SlotReader]
     return segments[header.owner].lease(header.stream, header.slot)
 
 
-def _tensor(where: str, tensor: TensorHeader, root: Bytes | None, frames: Sequence[Frame]) -> Array:
+def _tensor(where: str, tensor: TensorHeader, root: Root | None, frames: Sequence[Frame]) -> Payload:
     dtype = DTYPES.get(tensor.dtype)
     if dtype is None or min(tensor.shape, default=0) < 0:
         raise RunError(
@@ -292,15 +314,17 @@ def _tensor(where: str, tensor: TensorHeader, root: Bytes | None, frames: Sequen
         )
     # in Python's integers: a header that was made up would wrap around in numpy's and pass the check
     n_bytes = math.prod(tensor.shape) * dtype.itemsize
-    source: Frame | Bytes | None = root
+    source: Frame | Root | None = root
     if tensor.frame != _IN_SLOT:
         source = memoryview(frames[tensor.frame]) if 0 < tensor.frame < len(frames) else None
-    held = source.nbytes if isinstance(source, np.ndarray | memoryview) else 0
+    held = source.nbytes if isinstance(source, np.ndarray | memoryview | DeviceLease) else 0
     if source is None or tensor.offset < 0 or tensor.offset + n_bytes > held:
         raise RunError(
             f"{where}: tensor '{tensor.name}': found bytes {tensor.offset} to {tensor.offset + n_bytes} "
             f"(expected them within {held}), was the message cut?"
         )
+    if isinstance(source, DeviceLease):
+        return source.array(tensor.offset, tensor.shape, tensor.dtype)
     try:
         return frozen(np.ndarray(tensor.shape, dtype, buffer=source, offset=tensor.offset))
     except (ValueError, OverflowError) as error:  # more dimensions, or larger ones, than numpy knows

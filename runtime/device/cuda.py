@@ -152,10 +152,10 @@ class CudaDevice:
         """See `Home`."""
         return cast(Array, self._cupy.asnumpy(payload))
 
-    def take(self, capsule_maker: object) -> Payload:
+    def take(self, array: object) -> Payload:
         """A foreign array of this device, torch's for example, as a payload: the same memory, by DLPack."""
         self._device.use()
-        return cast(Payload, self._cupy.from_dlpack(capsule_maker))
+        return cast(Payload, self._cupy.from_dlpack(array))
 
     def describe(self) -> str:
         """See `DeviceApi`."""

@@ -97,12 +97,12 @@ class FakeDevice:
 
     Args:
         name: ``fake:0``.
-        capacity: bytes that may be allocated.
+        capacity: bytes that may be allocated; `CAPACITY` if not given.
     """
 
-    def __init__(self, name: str = "fake:0", capacity: int = CAPACITY) -> None:
+    def __init__(self, name: str = "fake:0", capacity: int | None = None) -> None:
         self.name = name
-        self._free = capacity
+        self._free = CAPACITY if capacity is None else capacity
         self._opened: set[tuple[int, int]] = set()
         self._queue: deque[tuple[float, Callable[[], None], tuple[FakeEvent, int] | None]] = deque()
         self._lock = threading.RLock()

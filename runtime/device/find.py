@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import threading
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
 
 from ..payload import HOMES, Array, Payload, home_of
 from .api import DeviceApi
 
 HOST = "cpu"
 """The name of no device: the memory of this machine."""
+
+_HOST_KIND, _CUDA_KIND = 1, 2
+"""Kinds of devices in DLPack."""
 
 _devices: dict[str, DeviceApi] = {}
 _lock = threading.Lock()
@@ -36,6 +42,25 @@ def moved(payload: Payload, to: str) -> Payload:
         return payload
     array: Array = home.to_host(payload)
     return array if to == HOST else device_named(to).upload(array)
+
+
+def foreign(value: Any) -> Payload:
+    """A payload of an array of another library: the same memory where it can be had. Torch's on a GPU, for example."""
+    kind, index = value.__dlpack_device__() if hasattr(value, "__dlpack_device__") else (_HOST_KIND, 0)
+    if kind != _CUDA_KIND:
+        return np.asarray(value)
+    device = device_named(f"cuda:{index}")
+    assert isinstance(device, Takes), device
+    return device.take(value)
+
+
+@runtime_checkable
+class Takes(Protocol):
+    """A device that takes foreign arrays as they are."""
+
+    def take(self, array: object) -> Payload:
+        """The same memory, as a payload."""
+        ...
 
 
 def _make(name: str) -> DeviceApi:

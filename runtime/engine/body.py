@@ -17,6 +17,7 @@ from ..plan.plan import NodePlan, Plan
 from ..schedule.decide import Fire, Given
 from ..schedule.scheduler import Result
 from .guards import Notice, guards_of, no_notice
+from .moves import Moves
 from .values import Contract, text_of, value_of
 
 Empty = Callable[[str, str, tuple[int, ...], str], Array]
@@ -73,6 +74,7 @@ class Body:
         self._streams = {port: stream.name for port, stream in streams.items()}
         self._contracts = {port: Contract(self._ports[1][port], stream) for port, stream in streams.items()}
         self._guards = guards_of(streams, notice)
+        self._moves = Moves(plan, graph)
 
     def open(self, threads: int = 1, empty: Empty | None = None, requests: Requests = NO_REQUESTS) -> None:
         """Open and warm the node, make its state.
@@ -182,6 +184,7 @@ class Body:
         with self._named("closing"), self._on_close:
             if self._is_open:
                 self._is_open = False
+                self.reports += [("copied", text) for text in self._moves.reports]
                 self.reports += [("guard", guard.report) for guard in self._guards.values() if guard.report]
                 self.node.close()
 
@@ -216,7 +219,8 @@ class Body:
         contract = self._ports[0][port]
         if contract.kind == "any" and packet is not None and self.graph.streams[packet.stream].kind == "text":
             return text_of(packet)
-        return value_of(contract, packet)
+        value = value_of(contract, packet)
+        return self._moves.value(port, value) if port in self._moves else value
 
     # Out
 

@@ -109,6 +109,9 @@ class ProcessHost:
     def begin(self, begin: Begin) -> None:
         """The origin is set; from now on things fire, in a later life once all have agreed from which unit on."""
         self._claim(self.plan.processes[self.process])
+        self._endpoint.attach()
+        for text in self._endpoint.notes:
+            self._notice("warning", f"process '{self.process}': {text}")
         timebase = Timebase(begin.origin_ns, self.plan.clock)
         # posted before anything fires: a live node would be asked for unit 0 before it knows when that is
         for name, body in self._bodies.items():

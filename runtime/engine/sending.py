@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ..channel.endpoint import Endpoint
+from ..channel.publisher import Way
 from ..channel.wire import Handed
 from ..packet import Packet
 from ..plan.plan import Plan
@@ -65,14 +66,18 @@ class Sending:
             ways = self._publisher.publish_all(packets, readers)
             for packet, way in zip(packets, ways, strict=True):
                 stream = self._plan.streams[packet.stream]
-                if way == "inline" and packet.tensors and stream.carrier == "shared":
-                    self._note_copy(stream.name, packet.unit)
+                if way != stream.carrier and packet.tensors and stream.carrier != "inline":
+                    self._note_copy(stream.name, packet.unit, way)
 
-    def _note_copy(self, stream: str, unit: int) -> None:
+    def _note_copy(self, stream: str, unit: int, way: Way) -> None:
         """No slot was free: a reader is behind, or keeps packets for longer than their window. Told once per stream."""
         if stream in self._copied:
             return
         self._copied.add(stream)
+        if self._plan.streams[stream].carrier == "device":
+            if self._endpoint.has_devices:  # else it was told before unit 0 that there are none
+                self._warn("warning", f"'{stream}': unit {unit} was copied to the host: no slot of its device was free")
+            return
         pool = self._endpoint.pool
         holders = pool.holders(stream) if pool is not None else {}
         who = ", ".join(f"process '{name}' holds {n}" for name, n in holders.items())

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..device.find import foreign, moved
 from ..errors import NodeError, listing
 from ..packet import WHOLE, Packet
 from ..payload import HOST, Payload, home_of
@@ -41,6 +42,7 @@ class Contract:
     def __init__(self, declared: Port, stream: StreamPlan, remedy: str = "return what the port declares") -> None:
         self._declared = declared
         self._remedy = remedy
+        self._device = stream.device
         self._resolved = {tensor.name: tensor.shape for tensor in stream.tensors}
         self._exact = {
             tensor.name: exact
@@ -48,7 +50,7 @@ class Contract:
             if (exact := _exactly(declared.specs.get(tensor.name), tensor.shape)) is not None
         }
         # of a port that carries exactly one tensor, of one dtype and one shape: most are such
-        self._whole = self._exact.get(WHOLE) if declared.tensors is None else None
+        self._whole = self._exact.get(WHOLE) if declared.tensors is None and stream.device == "cpu" else None
 
     def tensors_of(self, where: str, value: Any) -> dict[str, Payload]:
         """The tensors of a value, frozen; arrays that fit are not copied.
@@ -69,7 +71,7 @@ class Contract:
         home = home_of(array)
         assert home is not None, type(array)
         if (array.dtype, array.shape) == self._exact.get(name):
-            return home.freeze(home.adopt(array))
+            return self._placed(home.freeze(home.adopt(array)))
         spec = self._declared.specs.get(name)
         if spec is None:
             raise NodeError(f"{where}: no tensor '{name}' (it has: {listing(self._declared.specs)})")
@@ -80,7 +82,11 @@ class Contract:
                 f"{where}: found {found} (expected [{_in_words(spec, resolved)}] {spec.dtype or 'any dtype'}), "
                 f"{self._remedy}"
             )
-        return home.freeze(home.adopt(array))
+        return self._placed(home.freeze(home.adopt(array)))
+
+    def _placed(self, payload: Payload) -> Payload:
+        """The payload where the stream's are: a node's on a device may give out what it has on the host."""
+        return payload if type(payload) is np.ndarray and self._device == "cpu" else moved(payload, self._device)
 
 
 def _exactly(
@@ -131,7 +137,7 @@ def _as_tensors(where: str, contract: Port, value: Any) -> Mapping[str, Payload]
 
 def _as_payload(value: Any) -> Payload:
     """An array as it is, wherever it lies; what numpy can make one of, a list or a number, as one."""
-    return value if home_of(value) is not None else np.asarray(value)
+    return value if home_of(value) is not None else foreign(value)
 
 
 def _fits(array: Payload, spec: TensorSpec, resolved: tuple[int | None, ...] | None) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..units import MS, NS
 from .bind import Bound, bind, check_outside, check_restarts, check_written
+from .devices import find_device
 from .exports import Exports, check_exports
 from .marks import Mark, Problems
 from .overlay import build_tree, find_graph, parse_sets
@@ -22,7 +23,6 @@ from .streams import (
     by_stream,
     check_cpus,
     check_settling,
-    find_device,
     place,
     plan_input,
     plan_processes,
@@ -192,7 +192,7 @@ def _plan_nodes(
         by_consumer.setdefault(edge.consumer, []).append(edge)
     for name in order:
         node = bound[name]
-        inputs = {edge.input_name: plan_input(edge) for edge in by_consumer.get(name, ())}
+        inputs = {edge.input_name: plan_input(edge, devices[name]) for edge in by_consumer.get(name, ())}
         nodes[name] = NodePlan(
             name=name,
             type=node.spec.type,
@@ -242,6 +242,7 @@ def _plan_streams(
                 shapes,
                 spec.clock,
                 _latency_ns(spec),
+                spec,
                 problems,
                 warnings,
             )

@@ -98,6 +98,7 @@ class InputPlan:
     look_ahead: int = 0
     kind: Kind = "any"
     is_log: bool = False
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from .kinds import (
 from .marks import Item, Mark, Problems
 from .plan import OnCrash
 
-Memory = Literal["auto", "shared", "inline"]
+Memory = Literal["auto", "shared", "inline", "device"]
 
 INITS = ("empty", "zeros")
 """What may come before unit 0 of a delayed edge, besides a file."""
@@ -139,7 +139,8 @@ class Edge(Section):
     memory: Memory = key(
         choice(*get_args(Memory)),
         "auto",
-        help="how its packets travel between processes: in shared memory, or inline, copied through a local socket",
+        help="how its packets travel between processes: in shared memory, in memory of their device, or inline, copied "
+        "through a local socket",
     )
     late: Late | None = key(
         choice(*LATES),
@@ -205,7 +206,7 @@ class NodeSpec(Section):
         text(), None, unset="loop, or the first", on_subgraph="all", help="the lane of its process that it runs in"
     )
     device: str = key(
-        text("cpu, cuda or cuda:0", r"cpu|cuda(:\d+)?"), "cpu", on_subgraph="all", help="where it computes"
+        text("cpu, cuda, cuda:0 or fake", r"cpu|(cuda|fake)(:\d+)?"), "cpu", on_subgraph="all", help="where it computes"
     )
     budget_ms: float | None = key(
         number(600_000, is_zero_allowed=True), None, unset="not known", help="how long it may take for one unit"

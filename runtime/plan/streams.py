@@ -6,16 +6,16 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from ..errors import did_you_mean, listing
 from ..ports import GUARDS, Guard, Output
 from ..units import MS, NS, UnitClock
 from .bind import Bound
+from .devices import made_on, stays_on_device, wanted_on
 from .marks import Problems
 from .plan import Carrier, InputPlan, NodePlan, ProcessPlan, StreamPlan
 from .shapes import Shapes
-from .spec import MAIN, GraphSpec, NodeSpec, ProcessSpec
+from .spec import MAIN, GraphSpec, ProcessSpec
 from .timing import GIVE_UP_NS, TRANSFER_NS
 from .wiring import BoundEdge
 
@@ -105,19 +105,6 @@ def _own_lane(spec: GraphSpec, nodes: Mapping[str, NodePlan], node: NodePlan) ->
     return f"lane: {free} and processes: {{{node.process}: {{lanes: [{', '.join((*declared, free))}]}}}}"
 
 
-def find_device(node: NodeSpec, problems: Problems) -> str:
-    """``cpu`` or ``cuda:N``, there on this machine."""
-    if node.device == "cpu":
-        return "cpu"
-    index = node.device.partition(":")[2] or "0"
-    if not (Path(f"/dev/nvidia{index}").exists() or Path("/dev/dxg").exists()):
-        problems.add(
-            node.at("device"),
-            f"node '{node.name}': device: found '{node.device}' (available on this machine: cpu), write device: cpu",
-        )
-    return f"cuda:{index}"
-
-
 def check_settling(edges: Sequence[BoundEdge], nodes: Mapping[str, NodePlan], problems: Problems) -> None:
     """Note streams that are both played and fed back, but would be decided in two places."""
     for name, readers in by_stream(edges).items():
@@ -143,6 +130,7 @@ def plan_stream(
     shapes: Shapes,
     clock: UnitClock,
     latency_ns: int,
+    spec: GraphSpec,
     problems: Problems,
     warnings: list[str],
 ) -> StreamPlan:
@@ -162,9 +150,10 @@ def plan_stream(
         window=_window(edges, clock, latency_ns),
         readers=tuple(name for name in homes if name != home),
         guard=_guard(output, edges),
+        device=made_on(output, nodes[node.name]),
     )
     _check_zeros(stream, edges, problems)
-    carrier = _carrier(stream, edges, nodes, problems, warnings)
+    carrier = _carrier(stream, edges, nodes, spec, problems, warnings)
     return replace(stream, carrier=carrier)
 
 
@@ -173,8 +162,8 @@ def _guard(output: Output, edges: Sequence[BoundEdge]) -> Guard:
     return "count" if output.is_log and strictest == "conceal" else strictest  # a log loses nothing
 
 
-def plan_input(edge: BoundEdge) -> InputPlan:
-    """One connected input port."""
+def plan_input(edge: BoundEdge, device: str) -> InputPlan:
+    """One connected input port, of a node on a device."""
     return InputPlan(
         port=edge.input_name,
         stream=edge.stream,
@@ -184,6 +173,7 @@ def plan_input(edge: BoundEdge) -> InputPlan:
         look_ahead=edge.input.look_ahead,
         kind=edge.input.kind,
         is_log=edge.output.is_log,
+        device=wanted_on(edge.input, device),
     )
 
 
@@ -229,6 +219,7 @@ def _carrier(
     stream: StreamPlan,
     edges: Sequence[BoundEdge],
     nodes: Mapping[str, NodePlan],
+    spec: GraphSpec,
     problems: Problems,
     warnings: list[str],
 ) -> Carrier:
@@ -241,6 +232,8 @@ def _carrier(
         problems.add(
             crossing[0].mark, f"{where}: found memory {listing(wanted)} (expected the same for all readers), choose one"
         )
+    if stays_on_device(stream, crossing, nodes, spec, problems):
+        return "device"
     if "inline" in wanted:
         return "inline"
     if stream.max_bytes is not None:

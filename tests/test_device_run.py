@@ -1,0 +1,153 @@
+"""Runs whose payloads are made on a device, which here is the stand-in: what stays there, what is copied, what is told."""
+
+from __future__ import annotations
+
+import pytest
+from device_toys import Add, Keep, Make, chain
+
+import wangraph
+from wangraph import Edge, Graph
+from wangraph.runtime.channel import endpoint as endpoint_module
+from wangraph.runtime.device.api import DeviceError
+from wangraph.runtime.errors import GraphError
+from wangraph.runtime.plan.devices import copies
+
+UNITS = 12
+
+
+def seen(path) -> dict[int, str]:
+    return {int(unit): value for unit, value in (line.split() for line in path.read_text().splitlines())}
+
+
+def whole(path) -> bool:
+    """Every unit is two more than its number, as far as the machine was quick enough."""
+    found = {unit: float(value) for unit, value in seen(path).items() if value != "-"}
+    return len(found) > UNITS // 2 and all(value == unit + 2 for unit, value in found.items())
+
+
+def notes(result, kind="warning") -> list[str]:
+    return [note["text"] for note in result.summary["notes"] if note["kind"] == kind]
+
+
+def test_payloads_go_from_process_to_process_on_their_device(tmp_path):
+    graph = chain(tmp_path / "out")
+    plan = graph.plan()
+    assert {s.name: (s.device, s.carrier) for s in plan.streams.values()} == {
+        "make.out": ("fake:0", "device"), "add.out": ("fake:0", "reference"), "again.out": ("fake:0", "reference"),
+    }  # fmt: skip
+    assert list(copies(plan)) == [("again.out", "play.number", "fake:0", "cpu")]
+    result = wangraph.run(graph, units=UNITS)
+    assert whole(tmp_path / "out")
+    assert not notes(result)
+    assert [text for node, key, text in result.reports if (node, key) == ("play", "copied")] == [
+        f"'number': {len([v for v in seen(tmp_path / 'out').values() if v != '-'])} payloads to cpu"
+    ]
+
+
+@pytest.mark.parametrize("processes", [("main", "main"), ("main", "far")])
+@pytest.mark.parametrize(
+    ("device", "far"), [("cpu", "cpu"), ("fake:0", "cpu"), ("cpu", "fake:0"), ("fake:0", "fake:1")]
+)
+def test_wherever_nodes_are_put_they_compute_the_same(tmp_path, processes, device, far):
+    result = wangraph.run(chain(tmp_path / "out", processes, device, far), units=UNITS, clock="virtual")
+    assert seen(tmp_path / "out") == {unit: str(unit + 2.0) for unit in range(UNITS)}
+    assert not notes(result)
+
+
+def test_what_a_node_on_a_device_gives_out_on_the_host_is_copied_there(tmp_path):
+    graph = Graph("given", latency_ms=400)
+    make = graph.add("make", Make, device="fake:0", params={"fill": True})
+    add = graph.add("add", Add, device="fake:0", inputs={"number": make["out"]})
+    graph.add("keep", Keep, inputs={"number": add["out"]}, params={"path": str(tmp_path / "out")})
+    wangraph.run(graph, units=UNITS, clock="virtual")
+    assert seen(tmp_path / "out") == {unit: str(unit + 1.0) for unit in range(UNITS)}
+
+
+def test_memory_that_cannot_be_shared_is_told_and_goes_by_the_host(tmp_path):
+    path = tmp_path / "huge.py"
+    path.write_text(TOO_LARGE)
+    graph = Graph("huge", latency_ms=400, fps=25, unit_frames=2)
+    graph.process("far", lanes=["loop", "play"])
+    make = graph.add("make", f"{path}:Make", device="fake:0")
+    graph.add("take", f"{path}:Take", process="far", device="fake:0", inputs={"number": make["out"]})
+    result = wangraph.run(graph, units=3)
+    (told,) = notes(result)
+    assert told.startswith("process 'main': fake:0: found 1000 bytes free (expected ")
+    assert told.endswith("make.out: by the host, a copy to it and one back for each reader")
+
+
+TOO_LARGE = """
+import numpy as np
+from wangraph import Input, Node, Output
+from wangraph.runtime.device import fake
+from wangraph.runtime.device.find import device_named
+
+fake.CAPACITY = 1000
+
+class Make(Node):
+    out = Output("latent", "4 64", "float32", device="node")
+
+    def step(self, unit):
+        return {"out": np.zeros((4, 64), np.float32)}
+
+class Take(Node):
+    number = Input("latent", "4 64", "float32", device="node")
+
+    def open(self, ctx):
+        self.device = device_named(ctx.device)
+
+    def step(self, unit, number):
+        assert self.device.owns(number)
+"""
+
+
+def test_a_reader_that_cannot_open_the_memory_says_so_once(tmp_path, monkeypatch):
+    class Refused:
+        def open(self):
+            raise DeviceError("cuda:0: cannot open another process's memory: invalid device context")
+
+    notes_of = endpoint_module.Endpoint.__new__(endpoint_module.Endpoint)
+    notes_of._on_devices, notes_of.notes = {"main": Refused()}, []
+    notes_of.attach()
+    assert notes_of.notes == [
+        "cuda:0: cannot open another process's memory: invalid device context; what 'main' makes there comes by the "
+        "host, a copy to it and one back"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("graph", "why"),
+    [
+        (lambda path: chain(path, device="cpu", memory="device"),
+         "its payloads are made on the host (expected an output of a node on a device that declares device: node)"),
+        (lambda path: chain(path, far="fake:1", memory="device"),
+         "not all of its readers take it on fake:0: add"),
+        (lambda path: chain(path, far="cpu", memory="device"),
+         "not all of its readers take it on fake:0: add"),
+    ],
+)  # fmt: skip
+def test_memory_device_is_refused_where_nothing_could_stay_there(tmp_path, graph, why):
+    with pytest.raises(GraphError) as error:
+        graph(tmp_path / "out").plan()
+    assert f"stream make.out: found memory: device, but {why}, write memory: auto" in str(error.value)
+
+
+def test_a_process_that_is_restarted_keeps_its_payloads_on_the_host(tmp_path):
+    graph = Graph("restarted", latency_ms=400)
+    graph.process("far", on_crash="restart")
+    make = graph.add("make", Make, process="far", device="fake:0")
+    graph.add("add", Add, device="fake:0", inputs={"number": make["out"]})
+    assert graph.plan().streams["make.out"].carrier == "shared"
+    asked = Graph("restarted", latency_ms=400)
+    asked.process("far", on_crash="restart")
+    asked.add("make", Make, process="far", device="fake:0")
+    asked.add("add", Add, device="fake:0", inputs={"number": Edge("make.out", memory="device")})
+    with pytest.raises(GraphError, match=r"process 'far' may be started again \(expected on_crash: end"):
+        asked.plan()
+
+
+def test_shared_memory_is_taken_where_it_is_asked_for(tmp_path):
+    graph = chain(tmp_path / "out", memory="shared")
+    assert graph.plan().streams["make.out"].carrier == "shared"
+    wangraph.run(graph, units=UNITS)
+    assert whole(tmp_path / "out")
