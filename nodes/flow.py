@@ -53,9 +53,9 @@ class Delay(Node):
 class Tee(Node):
     """Give a value twice, under two names."""
 
-    value = Input("any", "...", late="empty")
-    a = Output("any", "...")
-    b = Output("any", "...")
+    value = Input("any", "...", late="empty", device="node")
+    a = Output("any", "...", device="node")
+    b = Output("any", "...", device="node")
 
     def step(self, unit: Unit, value: Any = None) -> Any:
         """The value, on both outputs."""
@@ -74,9 +74,9 @@ class Gate(Node):
     """Pass a value while the gate is open. ``control`` opens it (a text, or any number but 0) or closes it (0, or
     an empty text); a unit in which it is empty leaves the gate as it was."""
 
-    value = Input("any", "...", late="empty")
+    value = Input("any", "...", late="empty", device="node")
     control = Input("any", "...", late="empty", optional=True)
-    passed = Output("any", "...")
+    passed = Output("any", "...", device="node")
 
     is_open: bool = Param(True, help="how the gate stands at the beginning")
 

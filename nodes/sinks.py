@@ -246,7 +246,7 @@ def _samples(ctx: NodeContext) -> int | None:
 class Null(Node):
     """Take a stream in and drop it: something to measure, or an end for what must be consumed."""
 
-    value = Input("any", "...", late="empty")
+    value = Input("any", "...", late="empty", device="any")
 
     def step(self, unit: Unit, value: Any = None) -> None:
         """Nothing."""

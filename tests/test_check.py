@@ -183,7 +183,7 @@ def test_processes_without_nodes_are_left_out(spec):
          "g.yaml:2:35: node 'c': no lane 'io' in process 'main' (it has: loop), "
          "write processes: {main: {lanes: [loop, io]}}"),
         ("  c: {type: Camera, device: gpu}",
-         "g.yaml:2:37: node 'c': device: found 'gpu' (expected cpu, cuda or cuda:0)"),
+         "g.yaml:2:37: node 'c': device: found 'gpu' (expected cpu, cuda, cuda:0 or fake)"),
         ("  c: {type: Camera}\n  b: {type: Blur, inputs: {frames: {from: c.video, delay: 1, init: zero}}}",
          "g.yaml:3:44: node 'b': input 'frames': init: found 'zero' (expected empty, zeros or a file); "
          "did you mean 'zeros'?"),
@@ -235,9 +235,9 @@ def test_an_unknown_size_between_processes_travels_inline_with_a_warning(spec):
 
 def test_memory_that_no_carrier_has_is_refused(complaint):
     text = "processes: {far: {}}\nnodes:\n  c: {type: Camera}\n"
-    message = complaint(text + "  s: {type: Sink, process: far, inputs: {data: {from: c.video, memory: device}}}\n")
+    message = complaint(text + "  s: {type: Sink, process: far, inputs: {data: {from: c.video, memory: disk}}}\n")
     assert message == (
-        "g.yaml:4:80: node 's': input 'data': memory: found 'device' (expected one of: auto, inline, shared)"
+        "g.yaml:4:80: node 's': input 'data': memory: found 'disk' (expected one of: auto, device, inline, shared)"
     )
 
 

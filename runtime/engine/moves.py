@@ -45,5 +45,6 @@ class Moves:
 
     def _moved(self, port: str, payload: Any) -> Any:
         found = moved(payload, self._to[port])
-        self._counts[port] += found is not payload
+        if found is not payload:
+            self._counts[port] += 1
         return found

@@ -127,6 +127,8 @@ def _facts(node: NodePlan) -> dict[str, int | float | str]:
 
 
 def _edges(plan: Plan) -> list[dict[str, Any]]:
+    from ...runtime.plan.devices import ANY
+
     edges = []
     for node in plan.nodes.values():
         for inlet in node.inputs:
@@ -138,6 +140,8 @@ def _edges(plan: Plan) -> list[dict[str, Any]]:
                     "kind": stream.kind,
                     "delay": inlet.delay,
                     "carrier": stream.carrier if node.process != stream.process else "reference",
+                    "device": stream.device,
+                    "copied_to": None if inlet.device in (stream.device, ANY) else inlet.device,
                     "bytes": stream.max_bytes,
                     "shape": {t.name: None if t.shape is None else list(t.shape) for t in stream.tensors},
                     "window": stream.window,
@@ -195,9 +199,13 @@ def _print_nodes(out: Console, report: dict[str, Any]) -> None:
 
 
 def _print_edges(out: Console, report: dict[str, Any]) -> None:
+    from ...runtime.plan.devices import HOST
+
     rows = table("\nedge", "\nkind", "\ncarrier", "\nbytes", right=("\nbytes",))
     for edge in report["edges"]:
         delay = f" (delay {edge['delay']})" if edge["delay"] else ""
         size = "not known" if edge["bytes"] is None else f"{edge['bytes']:,}"
-        rows.add_row(f"{edge['from']} -> {edge['to']}{delay}", edge["kind"], edge["carrier"], size)
+        way = edge["carrier"] + ("" if edge["device"] == HOST else f", on {edge['device']}")
+        way += f", copied to {edge['copied_to']}" if edge["copied_to"] else ""
+        rows.add_row(f"{edge['from']} -> {edge['to']}{delay}", edge["kind"], way, size)
     out.print(rows)

@@ -23,6 +23,7 @@ from rich.markup import escape
 from ..._version import __version__
 from ...runtime.channel.segment import free_bytes, shared_folder
 from ...runtime.engine.launcher import THREAD_VARIABLES
+from ...runtime.errors import WangraphError
 
 State = Literal["ok", "note", "lacks"]
 """Fine; works, but something is to be had or known; something of wangraph does not work."""
@@ -170,6 +171,34 @@ def _shared_memory() -> list[Finding]:
         "small graphs need less, and the run says so before it starts"
     )
     return [Finding("shared memory", "note", found, remedy)]
+
+
+def _gpus() -> list[Finding]:
+    """Findings about GPUs; cupy is asked only where there is one: it loads CUDA's libraries."""
+    numbers = sorted(path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*"))
+    if not numbers:
+        found = "none; graphs for one can be tried with device: fake"
+        return [Finding("gpu", "note", found, "write device: cpu, or nothing")]
+    if not any(_is_installed(name) for name in ("cupy", "cupy-cuda12x", "cupy-cuda13x")):
+        found = f"{len(numbers)}, and no cupy: what crosses processes goes by the host"
+        return [Finding("gpu", "note", found, "pip install 'wangraph[gpu]'")]
+    return [_gpu(f"cuda:{number}") for number in numbers]
+
+
+def _gpu(name: str) -> Finding:
+    from ...runtime.device.find import device_named
+
+    try:
+        device = device_named(name)
+        memory = device.allocate(1 << 20)
+        device.export(memory)
+        device.export_event(device.event())
+        device.close(memory)
+    except WangraphError as error:
+        return Finding(
+            "gpu", "note", f"{error}", "edges go by the host; in a container: --ipc=host, or write memory: shared"
+        )
+    return Finding("gpu", "ok", f"{device.describe()}, shared between processes")
 
 
 def _cores() -> list[Finding]:
@@ -332,6 +361,7 @@ CHECKS: tuple[tuple[str, Callable[[], list[Finding]]], ...] = (
     ("codecs", _codecs),
     ("sockets", _sockets),
     ("shared memory", _shared_memory),
+    ("gpu", _gpus),
     ("cores", _cores),
     ("threads", _threads),
     ("clock", _clock),
