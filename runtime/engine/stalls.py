@@ -45,15 +45,25 @@ class StallWatch:
         self._plan = plan
         self._scheduler = scheduler
         self._reported: dict[str, tuple[int, int]] = {}
+        self._quiet_until = -(2**62)
 
     def stuck(self, now: int) -> Fire | None:
         """A call that has gone on for longer than its node may; it will not come back."""
-        calls = (state.running for state in self._scheduler.nodes.values())
-        return next((c for c in calls if c and now - c.started_ns > self._plan.nodes[c.node].stall_ns), None)
+        for state in self._scheduler.nodes.values():
+            call = state.running
+            if call is not None and now - call.started_ns > state.plan.stall_ns:
+                return call
+        return None
 
     def poll(self, now: int) -> list[Stall]:
         """New stalls, the one that others wait for first; usually empty."""
-        stalled = [s for s in self._scheduler.nodes.values() if not s.ended and self._is_over(s, now)]
+        # cursors only rise: until the nearest due of the last look, nobody can be late
+        if now <= self._quiet_until:
+            return []
+        states = [(self._over_at(s), s) for s in self._scheduler.nodes.values() if not s.ended]
+        stalled = [s for over_at, s in states if now > over_at]
+        if not stalled:
+            self._quiet_until = min((over_at for over_at, _ in states), default=now)
         names = {s.plan.name for s in stalled}
         self._reported = {name: reported for name, reported in self._reported.items() if name in names}
         if not stalled:
@@ -78,8 +88,8 @@ class StallWatch:
         after = due if due is not None else self._plan.latency_ns + 2 * self._plan.clock.period_ns
         return self._plan.release_ns(state.cursor) + after
 
-    def _is_over(self, state: NodeState, now: int) -> bool:
-        return now > self._due(state) + PATIENCE_UNITS * self._plan.clock.period_ns
+    def _over_at(self, state: NodeState) -> int:
+        return self._due(state) + PATIENCE_UNITS * self._plan.clock.period_ns
 
 
 def _since(state: NodeState, now: int) -> str:

@@ -201,7 +201,8 @@ class Supervisor:
                 if child.launched.fileno() in ready:
                     self._on_exit(child)
             self._failover.advance()
-            self._serve_commands()
+            if self._commands.fileno() in ready:
+                self._serve_commands()
             self._check_signs()
             self._report_strangers()
             if deadline is not None and time.monotonic() > deadline:

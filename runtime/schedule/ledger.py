@@ -137,7 +137,9 @@ class Ledger:
     def _next_orphan(self, stream: StreamPlan) -> tuple[int, int] | None:
         """The first open unit of those that the watcher decides, and when it settles."""
         tally = self.tallies[stream.name]
-        for span in self.spans_of(stream.name, WATCHER):
+        for span, holder in self.spans[stream.name]:
+            if holder != WATCHER:
+                continue
             unit = max(span.first, tally.head)
             while unit in tally.ahead:
                 unit += 1
