@@ -116,7 +116,7 @@ def test_the_supervisor_counts_and_is_told_apart():
 
 def test_a_sample_is_taken_of_a_process_when_it_has_told_something_new():
     plan = overhead.floor().plan()
-    statistics, samples = Statistics(plan), Samples(plan)
+    statistics, samples = Statistics(plan), Samples(plan, every_s=0)
     usage = {"main": {"cpu_s": 1.0}, "performer": {"cpu_s": 2.0}}
     statistics.add([fired(plan, "main_source", 0), Note(0, "main", "stall", "x")])
     samples.poll(statistics, usage)

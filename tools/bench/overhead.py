@@ -64,14 +64,23 @@ class Slope:
 
 
 class Samples:
-    """Watches a run: a sample of a process for every batch of records that it sends, both of the same moment."""
+    """Watches a run: samples of its processes, each of the moment at which a batch of its records has come.
 
-    def __init__(self, plan: Plan) -> None:
+    Args:
+        every_s: between two samples; they are taken in a process that is measured.
+    """
+
+    def __init__(self, plan: Plan, every_s: float = 1.0) -> None:
+        self._every_s = every_s
+        self._next_at = 0.0
         self._nodes = {name: [node.name for node in plan.nodes_in(name)] for name in plan.processes}
         self.by_process: dict[str, list[Sample]] = {name: [] for name in (*self._nodes, SUPERVISOR)}
 
     def poll(self, statistics: Statistics, usage: dict[str, dict[str, float | int]]) -> None:
         """A batch has come from one of the processes."""
+        if (now := time.monotonic()) < self._next_at:
+            return
+        self._next_at = now + self._every_s
         for name, nodes in self._nodes.items():
             calls = sum(statistics.fired[node] for node in nodes)
             self._add(name, Sample(calls / len(nodes), calls, usage[name]["cpu_s"]))
