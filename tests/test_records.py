@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wangraph.runtime.errors import UserError
-from wangraph.runtime.observe.records import TRACE_VERSION, Footer, Header, Note, TraceWriter, read_trace
+from wangraph.runtime.observe.records import TRACE_VERSION, Footer, Header, Note, TraceWriter, Transfer, read_trace
 from wangraph.runtime.schedule.events import Firing, Settlement
 
 HEADER = Header(TRACE_VERSION, "0", "now", {}, {}, "system", "parallel")
@@ -64,3 +64,23 @@ def test_something_else_is_refused(tmp_path, text, message, monkeypatch):
 def test_a_trace_that_is_not_there_is_said(tmp_path):
     with pytest.raises(UserError, match=r"/none: No such file or directory \(expected a trace\), make one with"):
         list(read_trace(tmp_path / "none"))
+
+
+def test_what_most_records_have_is_not_written_and_read_all_the_same(tmp_path):
+    usual = [
+        Firing("a", 7, 7, "step", 0, 1, 2, 3, 4, "real"),
+        Settlement("a.b", 7, 0, 3, 10),
+        Transfer("a.b", 7, "main", "far", 1, 2, 10, "shared"),
+    ]
+    unusual = [
+        Firing("a", 7, 8, "gap", 1, 1, 2, 3, None, "late", 2, 3),
+        Settlement("a.b", 7, 2, 3, 0, 2, 3),
+        Transfer("a.b", 7, "main", "far", 1, 2, 10, "inline", 2, 3),
+    ]
+    path = written(tmp_path / "t", [HEADER, *usual, *unusual])
+    assert list(read_trace(path)) == [HEADER, *usual, *unusual]
+    assert path.read_text().splitlines()[1:4] == [
+        '{"type":"firing","node":"a","first":7,"last":7,"ready_ns":1,"started_ns":2,"finished_ns":3,"due_ns":4}',
+        '{"type":"settled","stream":"a.b","unit":7,"at_ns":3,"n_bytes":10}',
+        '{"type":"transfer","stream":"a.b","unit":7,"sender":"main","reader":"far","sent_ns":1,"arrived_ns":2,"n_bytes":10}',
+    ]

@@ -18,11 +18,11 @@ import msgspec
 from ..._version import __version__
 from ..errors import UserError
 from ..output_file import open_private
-from ..plan.plan import Mode, Plan, redacted, to_plain
+from ..plan.plan import Carrier, Mode, Plan, redacted, to_plain
 from ..schedule.events import Fenced, Firing, Settlement, Updated
 from .machine import machine
 
-TRACE_VERSION = 2
+TRACE_VERSION = 3
 
 
 class Header(msgspec.Struct, tag="header", frozen=True):
@@ -47,7 +47,7 @@ class Transfer(msgspec.Struct, tag="transfer", frozen=True, gc=False, omit_defau
     sent_ns: int
     arrived_ns: int
     n_bytes: int
-    carrier: str
+    carrier: Carrier = "shared"
     session: int = 0
     incarnation: int = 0
 

@@ -8,30 +8,33 @@ refer to nothing that refers to them: the garbage collector leaves them alone (`
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from ..plan.plan import Mode
+
+Verdict = Literal["real", "late", "end", "unfinished"]
+"""What came of a call: it was in time; it finished after its due; a source had no more; it did not come back."""
 
 
 class Firing(msgspec.Struct, tag="firing", frozen=True, gc=False, omit_defaults=True):
     """One call of a body: units ``first..last`` (equal for a step), in ``mode``, at ladder entry ``level``.
 
     ``ready_ns``: all inputs had settled; ``started_ns``/``finished_ns``: around the body; ``due_ns``: of the last
-    unit, None without one; ``verdict``: ``real``, ``late`` (finished after its due), ``end`` (a source had no more).
+    unit, None without one. What most calls have is the default, and not written down.
     """
 
     node: str
     first: int
     last: int
-    mode: Mode
-    level: int
-    ready_ns: int
-    started_ns: int
-    finished_ns: int
-    due_ns: int | None
-    verdict: str
+    mode: Mode = "step"
+    level: int = 0
+    ready_ns: int = 0
+    started_ns: int = 0
+    finished_ns: int = 0
+    due_ns: int | None = None
+    verdict: Verdict = "real"
     session: int = 0
     incarnation: int = 0
 
@@ -44,9 +47,9 @@ class Settlement(msgspec.Struct, tag="settled", frozen=True, gc=False, omit_defa
 
     stream: str
     unit: int
-    validity: int
-    at_ns: int
-    n_bytes: int
+    validity: int = 0
+    at_ns: int = 0
+    n_bytes: int = 0
     session: int = 0
     incarnation: int = 0
 

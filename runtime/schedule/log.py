@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..packet import Packet
 from .decide import Fire
-from .events import Event, Fenced, Firing, Settlement
+from .events import Event, Fenced, Firing, Settlement, Verdict
 
 
 class DecisionLog:
@@ -26,7 +26,7 @@ class DecisionLog:
         self.n_decided = 0
         self._events: list[Event] = []
 
-    def fired(self, fire: Fire, now: int, verdict: str, due: int | None) -> None:
+    def fired(self, fire: Fire, now: int, verdict: Verdict, due: int | None) -> None:
         """A call is over, or was left out."""
         self.n_decided += 1
         self._events.append(
@@ -38,7 +38,8 @@ class DecisionLog:
         """A unit has its outcome."""
         self.n_decided += 1
         self._events.append(
-            Settlement(packet.stream, packet.unit, packet.validity, now, packet.n_bytes,
+            # a plain number: only what is the default itself is left out of what is written
+            Settlement(packet.stream, packet.unit, int(packet.validity), now, packet.n_bytes,
                        packet.session, packet.incarnation)
         )  # fmt: skip
 

@@ -115,7 +115,7 @@ class _Writer:
             start_ns = max(transfer.sent_ns, free_ns.get(tid, transfer.sent_ns))
             end_ns = free_ns[tid] = max(start_ns, transfer.arrived_ns)
             place = {"pid": self.pids[transfer.sender], "tid": tid}
-            args = {"unit": transfer.unit, "bytes": transfer.n_bytes, "carrier": transfer.carrier}
+            args: dict[str, Any] = {"unit": transfer.unit, "bytes": transfer.n_bytes, "carrier": transfer.carrier}
             args |= {"sent_ms": transfer.sent_ns / 1e6, "arrived_ms": transfer.arrived_ns / 1e6}
             times = {"ts": self.us(start_ns), "dur": self.us(end_ns) - self.us(start_ns)}
             yield {"ph": "X", "name": f"send {transfer.unit}", "cat": "sending", **place, **times, "args": args}
