@@ -24,6 +24,8 @@ from ..plan.plan import Plan, ProcessPlan, from_plain
 from ..schedule import duty
 from ..schedule.decide import Fire
 from ..schedule.scheduler import Result, Scheduler, lane_of
+from ..units import NS
+from .alarm import Alarm
 from .body import Body, make_node
 from .calls import CallBoard, stuck_error, unfinished
 from .clock import SystemClock
@@ -71,7 +73,7 @@ class ProcessHost:
         self._notify = notify
         self._wake = wake
         self._lock = threading.Lock()
-        self._alarm = threading.Condition(self._lock)
+        self._alarm = Alarm()
         self._alarm_at: int | None = None
         self._leaving = False
         self._listener: threading.Thread | None = None
@@ -350,17 +352,17 @@ class ProcessHost:
         """Sleep until the scheduler has something to do by time alone."""
         sharpen_timers()
         assert self.clock is not None
-        while True:
+        outgoing = Outgoing()
+        while not self._leaving:
             with self._lock:
-                while not self._leaving and (self._alarm_at is None or self._alarm_at > self.clock.now()):
-                    left = None if self._alarm_at is None else (self._alarm_at - self.clock.now()) / 1e9
-                    if left is not None and left <= 0:
-                        break
-                    self._alarm.wait(left)
-                if self._leaving:
-                    return
-                outgoing = self._turn()
-            self._sending.send(outgoing)
+                left = None if self._alarm_at is None else self._alarm_at - self.clock.now()
+                is_due = left is not None and left <= 0
+                if is_due:
+                    outgoing = self._turn()
+            if is_due:
+                self._sending.send(outgoing)
+            else:
+                self._alarm.sleep(None if left is None else left / NS)
 
     def _listen(self) -> None:
         """Take packets from other processes as they come while no lane waits for them."""
@@ -418,7 +420,7 @@ class ProcessHost:
             self._alarm_at = alarm_at
             # only for an earlier alarm: each later one would wake the timer to find nothing to do, several times a unit
             if sooner:
-                self._alarm.notify()
+                self._alarm.ring()
         if scheduler.done and not self.ended.is_set():
             # the main thread sleeps in a receive of its own, up to its next poll
             self.ended.set()
@@ -456,7 +458,7 @@ class ProcessHost:
         self._leaving = True
         for lane in self._lanes.values():
             lane.leave()
-        self._alarm.notify_all()
+        self._alarm.ring()
 
 
 class _Requests:
