@@ -20,8 +20,21 @@ from wangraph.runtime.plan.graph import Graph
 from wangraph.runtime.schedule.events import Firing
 from wangraph.runtime.schedule.log import DecisionLog
 from wangraph.runtime.schedule.scheduler import Scheduler
-from wangraph.tools.bench import clock, duplex, growth, hop, model, overhead, recording, soak, tracing
+from wangraph.tools.bench import (
+    channel_hop,
+    clock,
+    duplex,
+    graph_hop,
+    growth,
+    model,
+    overhead,
+    recording,
+    soak,
+    tracing,
+    transport,
+)
 from wangraph.tools.bench.empty import WORD, empty_graph
+from wangraph.tools.bench.hops import Hops
 from wangraph.tools.bench.machine import kept_busy, machine_line
 from wangraph.tools.bench.overhead import SUPERVISOR, Sample, Samples, Slope, computed, slope
 from wangraph.tools.bench.report import quantiles, report
@@ -333,7 +346,7 @@ MEASURED = {
         "answered_ms": {"p50": 90.0, "p95": 120.0},
         "processes": {"server": {"mb": 70.0, "bytes_per_unit": 12.0, "mb_per_hour": 0.3}},
     },
-    "hop": {"us": {"774 KB": {"copy": FIGURES, "in_place": FIGURES}}},
+    "transport": {"us": {"774 KB": {"graph, copied": Hops([1.0, 2.0], 3, 4.0).figures(), "a peer": None}}},
     "growth": {"units": 9, "processes": {"main": {"mb": 70.0, "bytes_per_unit": 12.0, "mb_per_hour": 0.3}}},
     "concealment": {"db": {"sine": {"continued": {"out": FIGURES, "back": FIGURES}}}},
 }
@@ -391,7 +404,7 @@ def test_an_unknown_benchmark_is_answered_with_the_known_ones():
     with pytest.raises(UserError) as error:
         CliRunner().invoke(command, ["klock"], catch_exceptions=False)
     assert str(error.value) == (
-        "bench: found 'klock' (available: agreement, cache, clock, concealment, duplex, faults, growth, hop, live, model, overhead, prediction, recording, soak, tracing); "
+        "bench: found 'klock' (available: agreement, cache, clock, concealment, duplex, faults, growth, live, model, overhead, prediction, recording, soak, tracing, transport); "
         "did you mean 'clock'?"
     )
 
@@ -433,12 +446,33 @@ def test_the_help_of_the_benches_imports_no_torch():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
-def test_hops_are_measured_both_ways():
-    found = hop.measure(hops=3, rate_hz=1000.0, sizes={"1 KB": 1000})
-    assert found.keys() == {"us"}
-    assert {way: set(figures) for way, figures in found["us"]["1 KB"].items()} == {
-        way: {"p50", "p95", "p99", "max"} for way in ("copy", "in_place")
-    }
+@pytest.mark.parametrize("link", ["direct", "zeromq"])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_hops_are_measured_over_the_channel_and_in_a_graph_on_both_links(link, in_place):
+    for bench in (channel_hop, graph_hop):
+        found = bench.measure(1000, 3, 200.0, link, in_place=in_place)
+        assert (len(found.us), found.sent) == (3, 3)
+        assert all(us > 0 for us in found.us)
+
+
+@pytest.mark.parametrize("peer", [name for name, peer in transport.PEERS.items() if not peer.packages])
+def test_what_needs_no_packages_of_others_is_measured_everywhere(peer):
+    found = transport._measure_peer(transport.PEERS[peer], 1000, 3, 200.0)
+    assert (len(found.us), found.sent) == (3, 3)
+
+
+def test_what_cannot_be_had_is_left_out_and_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(transport, "python_with", lambda packages: None)
+    assert transport._measure_peer(transport.PEERS["iceoryx2"], 1000, 3, 200.0) is None
+    monkeypatch.setattr(transport, "PROGRAMS", tmp_path)
+    assert transport._measure_peer(transport.PEERS["pipe and shared memory"], 1000, 3, 200.0) is None
+    assert transport._cells(None) == ["not to be had", "", "", "", "", ""]
+
+
+def test_losses_are_counted_and_quantiles_are_of_what_arrived():
+    found = Hops([1.0, 3.0, 2.0], 5, None).figures()
+    assert (found["p50"], found["max"], found["lost"], found["cpu_us"]) == (2.0, 3.0, 2, None)
+    assert Hops([], 5, None).figures()["lost"] == 5
 
 
 def test_the_processes_of_a_server_are_found_by_the_names_that_they_were_started_with():

@@ -32,7 +32,7 @@ BENCHES: dict[str, str] = {
     "growth": "Memory that every process of a run gains in an hour.",
     "soak": "A long conversation with a served agent: misses, skew, growth.",
     "live": "Talking with a served graph: what the way adds, and what a visitor costs.",
-    "hop": "From one process to the other through shared memory.",
+    "transport": "From one process to the other: inside a graph, over the channel alone, and as others do it.",
 }
 
 
@@ -49,7 +49,7 @@ def command() -> None:
 
 def _command(name: str, about: str) -> click.Command:
     """The command of one benchmark; that of the model can be compiled, that of agreement draws so many graphs, that of
-    concealment may have recorded voices."""
+    concealment may have recorded voices, that of transport measures others, too."""
     options = [
         click.Option(["--rounds"], type=click.IntRange(min=1, max=1000), metavar="N",
                      help="Measure N times; all are printed."),
@@ -67,6 +67,11 @@ def _command(name: str, about: str) -> click.Command:
         options.append(
             click.Option(["--voices"], type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER",
                          help="Lose units of these recordings, too: WAV, 16 kHz, mono, 16 bits.")
+        )  # fmt: skip
+    if name == "transport":
+        options.append(
+            click.Option(["--peers", "with_peers"], is_flag=True,
+                         help="Measure others, too, in environments made for them: pip installs iceoryx2 and ezmsg.")
         )  # fmt: skip
     if name == "faults":
         options.append(click.Option(["--only"], metavar="KIND,...", help="Do these faults alone."))
@@ -94,6 +99,7 @@ def _measure(
     graphs: int | None = None,
     voices: Path | None = None,
     only: str | None = None,
+    with_peers: bool = False,
 ) -> None:
     bench = find(name)
     check_json(json_to)
@@ -111,6 +117,10 @@ def _measure(
         from ..bench import concealment
 
         report = concealment.run(rounds, seconds, _progress(rounds), voices)
+    elif with_peers:
+        from ..bench import transport
+
+        report = transport.run(rounds, seconds, _progress(rounds), with_peers=True)
     elif name == "faults":
         from ..bench import faults
 
