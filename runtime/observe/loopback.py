@@ -4,10 +4,13 @@ and their time bounded."""
 from __future__ import annotations
 
 import hmac
+import io
 import ipaddress
 import secrets
 import socket
 import threading
+import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -19,7 +22,10 @@ MAX_CONNECTIONS = 32
 """Of one server at a time, each of which has a thread: those beyond are closed unheard."""
 
 TIMEOUT_S = 30.0
-"""How long a connection may neither ask nor take what it asked for."""
+"""How long a connection may take nothing of what it asked for."""
+
+ASK_S = 10.0
+"""How long a connection may take to ask, however little by little it comes: each holds a thread."""
 
 
 def is_loopback(host: str) -> bool:
@@ -46,6 +52,38 @@ def foreign_host(host: str) -> str:
 def new_token() -> str:
     """A token that cannot be guessed."""
     return secrets.token_urlsafe(18)
+
+
+class TimelyReader(io.RawIOBase):
+    """Reads a socket until a deadline: a timeout of its own would begin anew with every byte.
+
+    Args:
+        clock: gives seconds.
+    """
+
+    def __init__(self, connection: socket.socket, within_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._connection, self._clock = connection, clock
+        self._until = clock() + within_s
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what is there.
+
+        Raises:
+            TimeoutError: the deadline has passed.
+        """
+        left = self._until - self._clock()
+        if left <= 0:
+            raise TimeoutError("the request took too long")
+        before = self._connection.gettimeout()
+        self._connection.settimeout(left)
+        try:
+            return self._connection.recv_into(buffer)
+        finally:
+            self._connection.settimeout(before)
 
 
 class LoopbackServer(ThreadingHTTPServer):
@@ -86,6 +124,11 @@ class LoopbackHandler(BaseHTTPRequestHandler):
 
     timeout = TIMEOUT_S
     server: LoopbackServer
+
+    def setup(self) -> None:
+        """Read within the deadline; a connection asks once."""
+        super().setup()
+        self.rfile = io.BufferedReader(TimelyReader(self.connection, ASK_S))
 
     def do_GET(self) -> None:
         """Refuse what names another host, or brings no token; else `answer`."""
