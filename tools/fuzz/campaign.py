@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from ...runtime.engine.system import die_with_parent
 from .kinds import make_reader
 from .trial import Finding, Tally, limit_memory, try_cases
 
@@ -99,7 +100,7 @@ class _Life:
         self._shared: Any = context.Array("d", [first - 1, *astuple(Tally())], lock=False)
         self._folder = tempfile.mkdtemp(prefix="wangraph-fuzz-")
         self._ours, theirs = context.Pipe(duplex=False)
-        arguments = (kind, seed, range(first, end), self._shared, theirs, self._folder)
+        arguments = (os.getpid(), kind, seed, range(first, end), self._shared, theirs, self._folder)
         self._process = context.Process(target=_live, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
@@ -147,8 +148,9 @@ class _Life:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _live(kind: str, seed: int, numbers: range, shared: Any, news: Connection, folder: str) -> None:
+def _live(parent: int, kind: str, seed: int, numbers: range, shared: Any, news: Connection, folder: str) -> None:
     """The process: try these cases, and say of each which it is before it begins."""
+    die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for who started it
     # what a reader prints is its own affair; what it writes beside its folder would be the user's
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
