@@ -112,6 +112,22 @@ def test_what_is_wrong_in_a_trace_is_named(made, change, message):
     assert str(caught.value) == f"{path}" + message
 
 
+def test_a_plan_of_units_that_last_for_years_is_refused(made):
+    folder, _ = made
+
+    def change(lines):
+        header = json.loads(lines[0])
+        header["plan"]["clock"]["unit_frames"] = 10**15
+        return [json.dumps(header).encode(), *lines[1:]]
+
+    path = in_trace(folder, change)
+    with pytest.raises(UserError) as caught:
+        read_run(path)
+    assert str(caught.value) == (
+        f"{path}:1: plan: found units of more than 10000 s (expected a whole plan), make it again"
+    )
+
+
 def test_a_trace_is_read_without_running_what_its_plan_names(made, tmp_path):
     folder, _ = made
     trap = tmp_path / "trap.py"

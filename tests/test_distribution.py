@@ -79,3 +79,8 @@ def test_quantiles_are_interpolated_and_empty_without_values():
     assert quantiles([v * MS for v in (1, 2, 3, 4, 5)]) == {"p50": 3.0, "p95": 4.8, "p99": 4.96, "max": 5.0}
     assert quantiles([5 * MS], low=True) == {"p50": 5.0, "p5": 5.0, "p1": 5.0, "min": 5.0}
     assert quantiles([5 * MS], with_max=False) == {"p50": 5.0, "p95": 5.0, "p99": 5.0}
+
+
+def test_a_value_beyond_64_bits_counts_as_the_farthest_there_is():
+    distribution = Distribution([5, 10**30, -(10**30)])
+    assert distribution.recent == [5, 2**63 - 1, -(2**63 - 1)]

@@ -27,7 +27,7 @@ CASES = {
     "agent": 400,
 }
 
-FOUND = {"recordings": [(0, 265), (1, 478)], "profiles": [(42, 117)], "traces": [(1, 3649)]}
+FOUND = {"recordings": [(0, 265), (1, 478)], "profiles": [(42, 117)], "traces": [(1, 3649), (1, 7595)]}
 """Seed and number of cases that were findings once."""
 
 

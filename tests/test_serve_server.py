@@ -330,6 +330,20 @@ def test_what_can_be_asked_without_a_visit():
     in_a_loop(story)
 
 
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: 127."])
+def test_who_connects_and_does_not_ask_is_let_go(begun, monkeypatch):
+    monkeypatch.setattr(app, "IDLE_S", 0.05)
+
+    async def story():
+        async with serving() as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(begun)
+            assert await reader.read(1) == b""
+            writer.close()
+
+    in_a_loop(story)
+
+
 def test_a_port_that_is_taken_is_told_with_the_option_to_change():
     async def story():
         async with serving() as server:

@@ -22,6 +22,9 @@ ERROR = 0.01
 RECENT = 50
 """The newest values, kept besides: what live views show."""
 
+FARTHEST_NS = 2**63 - 1
+"""What a value of more than 64 bits counts as."""
+
 _GAMMA = (1 + ERROR) / (1 - ERROR)
 _LOG_GAMMA = math.log(_GAMMA)
 
@@ -46,7 +49,10 @@ class Distribution:
     def add(self, ns: int) -> None:
         """Count a value."""
         if not self._buckets:
-            self._values.append(ns)
+            try:
+                self._values.append(ns)
+            except OverflowError:  # of a damaged trace: no run lasts that long
+                self._values.append(FARTHEST_NS if ns > 0 else -FARTHEST_NS)
             if len(self._values) > EXACT:
                 self._turn_into_buckets()
             return

@@ -23,6 +23,9 @@ Mode = Literal["step", "absorb", "gap", "skip"]
 OnCrash = Literal["end", "restart", "bypass"]
 """How a node goes through units: answers one, takes several in, is told that they are lost, or is not run."""
 
+LONGEST_UNIT_S = 10_000
+"""Of a plan that is read from a file: times of a few units that are damaged would not be numbers of 64 bits."""
+
 REDACTED = "(secret)"
 """Stands for the value of a secret parameter."""
 
@@ -258,6 +261,8 @@ def from_plain(plain: dict[str, Any]) -> Plan:
 
 def _torn(plan: Plan) -> str:
     """In words, what a plan refers to and does not have; empty where it is whole."""
+    if plan.clock.period > LONGEST_UNIT_S:
+        return f"units of more than {LONGEST_UNIT_S} s"
     for name, node in plan.nodes.items():
         if node.name != name or node.process not in plan.processes:
             return f"node '{name}' under another name or without its process '{node.process}'"

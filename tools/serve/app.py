@@ -50,6 +50,9 @@ MESSAGES_PER_S, MESSAGES_BURST = 400.0, 800.0
 BYTES_PER_S, BYTES_BURST = 4e6, 8e6
 """Of one socket: thirty times what the page sends."""
 
+IDLE_S = 30.0
+"""How long a connection may take to ask, and how long it is kept after that: each holds a file descriptor."""
+
 MAX_STRANGE = 20
 """Messages of one socket that make no sense before it is closed."""
 
@@ -126,7 +129,7 @@ class Server:
                 prepare_webrtc(self.options.webrtc)
                 self._has_webrtc = True
         context = None if self.options.tls is None else ssl_context(*self.options.tls)
-        self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=IDLE_S)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.options.host, self.options.port, ssl_context=context)
         try:
