@@ -13,9 +13,9 @@ PYTEST := $(BIN)/python -m pytest
 # Tests that only compute run beside each other, a file in one process: its tests share what they have trained. All
 # others run alone, as many of them keep time. None of these is ever skipped, so what was is named in the last lines.
 COMPUTE := $(wildcard $(patsubst %,tests/test_%.py, ablations adapters_codecs adapters_nodes adapters_qwen \
-  backbone_nodes bench_model bf16 cascade compiling damaged_files drift evaluate_* explain graph_limits identity \
-  layers layout loops_heal model_cost prefill profile recovery resync resync_nodes scheduler_counts scheduler_laws \
-  set_prefix simulate takeover thinker_performer train_* wire words world_against world_command world_face \
+  backbone_nodes bench_model bf16 cascade compiling damaged_files drift evaluate_* explain fuzz graph_limits identity \
+  layers layout lock loopback loops_heal model_cost prefill profile recovery resync resync_nodes scheduler_counts scheduler_laws \
+  security set_prefix simulate takeover thinker_performer train_* wire words world_against world_command world_face \
   world_oracle world_user))
 
 .PHONY: duplex talk hello test quick install lint types graphs wheel locked lock audit clean

@@ -3,8 +3,8 @@ the versions of ``constraints.txt``, each file of it with its hash as the index 
 
     make lock        needs uv: pip install uv
 
-Torch stands alone: its builds for CPUs come from an index of their own, where other files of the same version have
-other hashes. Both files together are what PyPI gives.
+Torch, and what else only graphics cards need, stands alone: torch's builds for CPUs come from an index of their own,
+where other files of the same version have other hashes. Both files together are what PyPI gives.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TORCHES_OWN = re.compile(r"(torch|triton|nvidia-.*|cuda-.*)==")
+TORCHES_OWN = re.compile(r"(torch|triton|nvidia-.*|cuda-.*|cupy-.*)==")
 HEADER = "# Made by make lock; installed, and each file checked, by make locked.\n"
 
 

@@ -49,7 +49,7 @@ def test_what_is_needed_is_locked_with_its_extras_and_what_builds_it():
     assert needed - {name for file in FILES for name in locked(file)} == set()
 
 
-def test_torch_and_what_it_alone_needs_stand_apart():
+def test_torch_and_what_graphics_cards_alone_need_stand_apart():
     alone, others = locked("requirements-torch.lock"), locked("requirements.lock")
     assert "torch" in alone and not alone.keys() & others.keys()
-    assert not [name for name in others if name.startswith(("nvidia-", "cuda-", "triton"))]
+    assert not [name for name in others if name.startswith(("nvidia-", "cuda-", "cupy-", "triton"))]

@@ -19,6 +19,9 @@ from ..channel.wire import PACKET, WAKE, Frame, decode, encode, head, opened
 from ..packet import Packet
 from ..run_token import Strangers, is_token
 
+LARGEST = 2**30
+"""Bytes of a tensor that is handed over: beyond them it is not received."""
+
 END_WAIT_S = 3.0
 """How long the supervisor waits for what a process that has ended in order still had to hand over."""
 
@@ -97,6 +100,7 @@ class TapReceiver:
         self._socket.set_hwm(0)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
+        self._socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
         self._socket.bind(address)
         self._thread = threading.Thread(target=self._live, name="taps", daemon=True)
         self._thread.start()
