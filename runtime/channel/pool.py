@@ -26,6 +26,8 @@ from .segment import Segment
 FREE, HELD = 0, 1
 """Lease bytes."""
 
+_NOWHERE = -1
+
 Bytes = NDArray[np.uint8]
 
 
@@ -39,12 +41,13 @@ class Slot:
 
     memory = ""
 
-    def __init__(self, region: StreamRegion, index: int, root: Bytes) -> None:
+    def __init__(self, region: StreamRegion, index: int, root: Bytes, start: int) -> None:
+        """``start``: address of its first byte."""
         self.region = region
         self.index = index
         # weakly, or a slot that is written and never emitted would not be free again
         self._root = weakref.ref(root)
-        self._address = address(root)
+        self._address = start
         self._given: set[str] = set()
 
     def array(self, tensor: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array | None:
@@ -59,8 +62,11 @@ class Slot:
         self._given.add(tensor)
         return np.ndarray(shape, dtype, buffer=root, offset=place.offset)
 
-    def fill(self, tensors: Mapping[str, Array]) -> Bytes | None:
+    def fill(self, tensors: Mapping[str, Array], *, is_fresh: bool = False) -> Bytes | None:
         """Bring every tensor to its place, copying those that are not there already. Nothing may be written after.
+
+        Args:
+            is_fresh: no array over the slot has been given out.
 
         Returns:
             What keeps the slot until it is leased out; None, with nothing written, when a tensor does not fit or
@@ -71,7 +77,8 @@ class Slot:
             return None
         there, copies = [], []
         for name, array in tensors.items():
-            place, start = self.region.tensors.get(name), address(array)
+            # an address is dear: numpy makes a whole dictionary for it
+            place, start = self.region.tensors.get(name), _NOWHERE if is_fresh else address(array)
             if place is None or array.nbytes > place.max_bytes or array.dtype.hasobject:
                 return None
             if start == self._address + place.offset and array.flags.c_contiguous and array.dtype.isnative:
@@ -104,6 +111,7 @@ class Pool:
         self._segment = segment
         self._regions = segment.layout.regions
         self._producer = segment.layout.process
+        self._start = address(np.frombuffer(segment.payload, np.uint8))
         self._lock = threading.Lock()
         self._given: dict[str, dict[int, Slot]] = {stream: {} for stream in self._regions}
 
@@ -119,7 +127,7 @@ class Pool:
             # under the lock: two lanes of a process would take the same free slot
             self._segment.leases[region.lease(index, self._producer)] = HELD
         root = _root(self._segment, region, index, self._producer)
-        return Slot(region, index, root), root
+        return Slot(region, index, root, self._start + region.slot_offset(index)), root
 
     def empty(self, stream: str, tensor: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """An array to write a tensor of the stream's next packet into: in a slot when there is one, else private.
@@ -160,7 +168,7 @@ class Pool:
         if acquired is None:
             return None
         slot, fresh = acquired
-        return None if slot.fill(tensors) is None else (slot, fresh)
+        return None if slot.fill(tensors, is_fresh=True) is None else (slot, fresh)
 
     def _taken_back(self, stream: str, tensors: Mapping[str, Array]) -> Slot | None:
         """The slot that one of these arrays was written into, if any. It is never given back twice: an array that is
@@ -246,16 +254,31 @@ def _root(segment: Segment, region: StreamRegion, slot: int, holder: str) -> Byt
     """
     root = np.frombuffer(segment.payload, np.uint8, region.slot_bytes, region.slot_offset(slot))
     # with the array and not with the packet: a node may keep one, or a torch tensor over it, beyond its unit
-    end = weakref.finalize(root, _clear, segment.leases, region.lease(slot, holder))
-    # at the end of the interpreter the mapping may be gone before its leases
-    end.atexit = False
+    end = _LeaseEnd(root, _end_lease)
+    end.leases, end.index = segment.leases, region.lease(slot, holder)
+    _ENDS[id(end)] = end
     return root
 
 
-def _clear(leases: mmap.mmap, index: int) -> None:
+class _LeaseEnd(weakref.ref[Bytes]):
+    """Reference that ends a lease when its array dies. There are two for every hop: `weakref.finalize` would keep much
+    more for each."""
+
+    __slots__ = ("index", "leases")
+    leases: mmap.mmap
+    index: int
+
+
+_ENDS: dict[int, _LeaseEnd] = {}
+"""Leases that run in this process: a reference that nobody holds would die before its array."""
+
+
+def _end_lease(end: weakref.ref[Bytes]) -> None:
+    assert isinstance(end, _LeaseEnd)
+    del _ENDS[id(end)]
     # the last arrays die after the mapping was closed, when a process ends
-    if not leases.closed:
-        leases[index] = FREE
+    if not end.leases.closed:
+        end.leases[end.index] = FREE
 
 
 def _describe(regions: Mapping[str, StreamRegion]) -> str:
