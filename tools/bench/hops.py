@@ -23,7 +23,7 @@ class Hops:
     cpu_us: float | None
 
     def figures(self) -> dict[str, Any]:
-        """As plain data: quantiles, losses, processor time."""
+        """Plain data: quantiles, losses, processor time."""
         p50, p99, p999 = np.percentile(self.us, [50, 99, 99.9]) if self.us else (0.0, 0.0, 0.0)
         return {
             "p50": round(float(p50), 1),

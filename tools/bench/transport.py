@@ -122,7 +122,7 @@ def _measure_peer(peer: Peer, n_bytes: int, hops: int, rate_hz: float) -> Hops |
     command = [python, str(PROGRAMS / peer.program), str(n_bytes), str(hops), str(rate_hz)]
     try:
         done = subprocess.run(command, capture_output=True, check=True, timeout=hops / rate_hz + _SLACK_S)
-        said = json.loads(next(line for line in done.stdout.splitlines() if line.startswith(b"{")))
+        answer = json.loads(next(line for line in done.stdout.splitlines() if line.startswith(b"{")))
     except (OSError, subprocess.SubprocessError, StopIteration, ValueError):
         return None  # it breaks down here, as others' programs may
-    return Hops(said["us"], said["sent"], said["cpu_us"])
+    return Hops(answer["us"], answer["sent"], answer["cpu_us"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import ezmsg.core as ez
 import numpy as np
-from pace import NS, Asked, asked, say
+from pace import NS, Request, request, say
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Sent:
 
 
 class Hop(ez.Settings):
-    """What to measure."""
+    """Settings of both units."""
 
     n_bytes: int
     hops: int
@@ -67,7 +67,7 @@ class Reader(ez.Unit):
             self.took[sent.number] = time.monotonic_ns() - sent.sent_ns
             self.began = self.began or time.process_time()
             return
-        wanted = Asked(self.SETTINGS.n_bytes, self.SETTINGS.hops, self.SETTINGS.rate_hz)
+        wanted = Request(self.SETTINGS.n_bytes, self.SETTINGS.hops, self.SETTINGS.rate_hz)
         say(wanted, self.took, sent.sent_ns / 1e9 + time.process_time() - self.began)
         raise ez.NormalTermination
 
@@ -94,4 +94,4 @@ class Both(ez.Collection):
 
 
 if __name__ == "__main__":
-    ez.run(SYSTEM=Both(Hop(*asked())))
+    ez.run(SYSTEM=Both(Hop(*request())))

@@ -9,7 +9,7 @@ import struct
 import time
 
 import numpy as np
-from pace import asked, paced, say
+from pace import paced, request, say
 
 N_SLOTS = 4
 HEAD = struct.Struct("<qq")
@@ -17,7 +17,7 @@ HEAD = struct.Struct("<qq")
 
 def main() -> None:
     """Measure."""
-    wanted = asked()
+    wanted = request()
     memory = mmap.mmap(-1, N_SLOTS * wanted.n_bytes, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
     slots = np.frombuffer(memory, np.uint8).reshape(N_SLOTS, wanted.n_bytes)
     out, into = os.pipe()

@@ -10,7 +10,7 @@ import time
 
 import iceoryx2 as iox2
 import numpy as np
-from pace import asked, paced, say
+from pace import paced, request, say
 
 HEAD = struct.Struct("<qq")
 
@@ -31,7 +31,7 @@ def services(name: str) -> tuple[object, object]:
 
 def main() -> None:
     """Measure."""
-    wanted, name = asked(), f"wangraph-bench-{os.getpid()}"
+    wanted, name = request(), f"wangraph-bench-{os.getpid()}"
     samples, events = services(name)
     size = HEAD.size + wanted.n_bytes
     publisher = samples.publisher_builder().initial_max_slice_len(size).create()

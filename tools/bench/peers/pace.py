@@ -1,4 +1,4 @@
-"""Common to the programs beside it: what they are asked, when they send, and what they say.
+"""Common to the programs beside it: what they are to do, when they send, and what they print.
 
 They run in environments of their own, without wangraph: ``python PROGRAM.py BYTES HOPS RATE_HZ`` prints
 ``{"us": [...], "sent": n, "cpu_us": per hop}``.
@@ -16,7 +16,7 @@ WARM_UP = 10
 NS = 1_000_000_000
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
     """Arguments of a program."""
 
     n_bytes: int
@@ -24,13 +24,13 @@ class Asked(NamedTuple):
     rate_hz: float
 
 
-def asked() -> Asked:
+def request() -> Request:
     """The arguments, with hops to warm up."""
     n_bytes, hops, rate_hz = sys.argv[1:4]
-    return Asked(int(n_bytes), int(hops) + WARM_UP, float(rate_hz))
+    return Request(int(n_bytes), int(hops) + WARM_UP, float(rate_hz))
 
 
-def paced(wanted: Asked) -> Iterator[int]:
+def paced(wanted: Request) -> Iterator[int]:
     """Numbers of the hops, each when it is to be sent."""
     start = time.monotonic_ns()
     for number in range(wanted.hops):
@@ -38,7 +38,7 @@ def paced(wanted: Asked) -> Iterator[int]:
         yield number
 
 
-def say(wanted: Asked, took_ns: dict[int, int], cpu_s: float) -> None:
+def say(wanted: Request, took_ns: dict[int, int], cpu_s: float) -> None:
     """Print what was measured, by the hop's number."""
     us = [ns / 1000 for number, ns in sorted(took_ns.items()) if number >= WARM_UP]
     print(json.dumps({"us": us, "sent": wanted.hops - WARM_UP, "cpu_us": 1e6 * cpu_s / wanted.hops}))
