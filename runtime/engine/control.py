@@ -26,6 +26,7 @@ supervisor                      process
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import msgspec
@@ -279,9 +280,11 @@ class SupervisorEnd:
 
     def receive(self, timeout_ms: int = 0) -> tuple[str, ToSupervisor, bytes] | None:
         """Sender of the next message, the message, and the bytes that follow it; None when none came in time."""
-        if timeout_ms and not self._socket.poll(timeout_ms):
-            return None
+        until = time.monotonic() + timeout_ms / 1000
         for _ in range(MOST_STRANGERS):
+            left_ms = round(1000 * (until - time.monotonic()))
+            if left_ms > 0 and not self._socket.poll(left_ms):
+                return None
             try:
                 identity, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
