@@ -52,12 +52,13 @@ types: $(VENV)/.installed-dev
 graphs: $(VENV)/.installed-dev
 	mkdir -p build
 	for graph in graphs/*.yaml; do \
-	  $(RUN) check $$graph > /dev/null || exit 1; \
+	  device=$$(grep -q '^params:.*device: cuda' $$graph && [ ! -e /dev/nvidia0 ] && echo '--set device=fake'); \
+	  $(RUN) check $$graph $$device > /dev/null || exit 1; \
 	  if grep -q published\\. $$graph; then \
 	    $(RUN) simulate $$graph --profile $$(basename $$graph .yaml | tr _ -) > /dev/null || exit 1; \
 	  else \
 	    output=$$(grep -qE '^params:.*output|^extends:' $$graph && echo '--set output=build/graph.mp4'); \
-	    $(RUN) run $$graph --units 12 $$output --quiet || exit 1; \
+	    $(RUN) run $$graph --units 12 $$output $$device --quiet || exit 1; \
 	  fi; \
 	done
 

@@ -10,6 +10,7 @@ from ..runtime.node import NodeContext, Param
 from ..wan_core.checkpoint_header import check_part, preset_of
 from ..wan_core.config import Preset
 from ..wan_core.errors import ModelError
+from .on_device import torch_device
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,7 +63,7 @@ def load_weights(ctx: NodeContext, checkpoint: str, part: str, build: Callable[[
     from ..wan_core.checkpoint import load_part
 
     try:
-        loaded = load_part(checkpoint, part, build, ctx.seed, ctx.device)
+        loaded = load_part(checkpoint, part, build, ctx.seed, torch_device(ctx.device))
     except ModelError as error:
         raise CheckpointError(str(error)) from error
     ctx.report("weights", f"{part}: {loaded.description}")

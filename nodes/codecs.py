@@ -17,6 +17,7 @@ from ..wan_core.adapters.folder import EXTRA, audio_config, is_installed, video_
 from ..wan_core.config import AudioCodecConfig, Preset, VideoCodecConfig
 from ..wan_core.errors import ModelError
 from .checkpoint import check_checkpoint, checkpoint_of, known_preset, load_weights
+from .on_device import torch_device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,7 +123,7 @@ class CodecFamily(ABC, Generic[Config]):
         if not self._is_third_party(params):
             return self.load_own(params, ctx)
         try:
-            found = self.load_third_party(params, ctx.device)
+            found = self.load_third_party(params, torch_device(ctx.device))
         except ModelError as error:
             raise CheckpointError(str(error)) from error
         ctx.report("weights", f"{self.part}: {self.third_party}, {Path(params['path']).name}")

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..runtime.packet import Array
+from ..runtime.payload import on_host
 from ..runtime.ports import Input, Output
 from ..wan_core.config import Preset
+from .on_device import given, taken
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,20 +40,22 @@ Tensors = dict[str, tuple[str | None, str | None]]
 def context_output(preset: Preset | None, resync_units: int, dtype: str) -> Output:
     """The writer's port, with the preset's sizes."""
     if preset is None:
-        return Output("context", tensors=dict.fromkeys(CONTEXT, (None, None)))
+        return Output("context", tensors=dict.fromkeys(CONTEXT, (None, None)), device="node")
     layers, kv_heads, tokens, head_dim = preset.slice_shape
     slices = 1 + resync_units
     shape = f"{layers} {kv_heads} N<={slices * tokens} {head_dim}"
-    return Output("context", tensors=_tensors(shape, f"U<={slices}", dtype), help="keys and values of the unit")
+    return Output(
+        "context", tensors=_tensors(shape, f"U<={slices}", dtype), device="node", help="keys and values of the unit"
+    )
 
 
 def context_input(preset: Preset | None, dtype: str) -> Input:
     """The reader's port; it takes as many slices as the writer sends."""
     if preset is None:
-        return Input("context", tensors=dict.fromkeys(CONTEXT, (None, None)), late="wait")
+        return Input("context", tensors=dict.fromkeys(CONTEXT, (None, None)), late="wait", device="node")
     layers, kv_heads, _, head_dim = preset.slice_shape
     tensors = _tensors(f"{layers} {kv_heads} N {head_dim}", "U", dtype)
-    return Input("context", tensors=tensors, late="wait", help="keys and values of the unit")
+    return Input("context", tensors=tensors, late="wait", device="node", help="keys and values of the unit")
 
 
 def returned_output(preset: Preset | None, resync_units: int, dtype: str) -> Output:
@@ -74,7 +78,7 @@ def _tensors(shape: str, slices: str, dtype: str) -> Tensors:
     }  # fmt: skip
 
 
-def packed(slices: Sequence[KVSlice]) -> dict[str, Array]:
+def packed(slices: Sequence[KVSlice]) -> dict[str, Any]:
     """Slices of a batch of one, as they travel."""
     flags = [sum(FLAGS[name] for name in FLAGS if getattr(s, name)) for s in slices]
     places = [(s.unit, s.start, s.count, s.n_prefix, flag) for s, flag in zip(slices, flags, strict=True)]
@@ -91,34 +95,22 @@ def unpacked(context: Context, device: str = "cpu") -> list[KVSlice]:
     """The slices of a packet; none of them where it was damaged so badly that they cannot be told apart."""
     from ..wan_core.cache.kvslice import KVSlice
 
-    places, count = context["place"].tolist(), len(context["place"])
-    if not count or len(context["digest"]) != count or context["keys"].shape[2] % count:
+    rows, digests_of = on_host(context["place"]), on_host(context["digest"])  # a few bytes, which Python looks at
+    places, count = rows.tolist(), len(rows)
+    if not count or len(digests_of) != count or context["keys"].shape[2] % count:
         return []
-    keys, values = (_batched(context[name]).to(device).chunk(count, -2) for name in ("keys", "values"))
+    keys, values = (taken(context[name], device)[None].chunk(count, -2) for name in ("keys", "values"))
     return [
         KVSlice((unit,), start, k.contiguous(), v.contiguous(), digests[:8], digests[8:], count, n_prefix,
                 **{name: bool(flags & bit) for name, bit in FLAGS.items()})
         for (unit, start, count, n_prefix, flags), k, v, digests in zip(
-            places, keys, values, (row.tobytes() for row in context["digest"]), strict=True
+            places, keys, values, (row.tobytes() for row in digests_of), strict=True
         )
     ]  # fmt: skip
 
 
-def _batched(array: Array) -> Tensor:
-    """A tensor of a packet as a batch of one, copied; bf16 travels as uint16."""
-    import torch
-
-    if array.dtype == np.uint16:
-        return torch.from_numpy(np.array(array).view(np.int16))[None].view(torch.bfloat16)
-    return torch.from_numpy(np.array(array))[None]
-
-
-def _joined(tensors: Sequence[Tensor]) -> Array:
+def _joined(tensors: Sequence[Tensor]) -> Array | Tensor:
     """[1, L, KV, N, D] each -> [L, KV, U*N, D]; a single one is not copied."""
     import torch
 
-    whole = (tensors[0] if len(tensors) == 1 else torch.cat(list(tensors), -2))[0].cpu()
-    if whole.dtype == torch.bfloat16:
-        return whole.view(torch.int16).numpy().view(np.uint16)
-    array: Array = whole.numpy()
-    return array
+    return given((tensors[0] if len(tensors) == 1 else torch.cat(list(tensors), -2))[0])

@@ -28,6 +28,7 @@ from .codecs import (
     pictures_shape,
     remembered_units,
 )
+from .on_device import torch_device
 from .unit_tensor import UnitTensor, shape_words
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class UnitDecoder:
 class DecodeVideo(Node):
     """One small latent picture -> the pictures of one unit."""
 
-    latents = Input("latent", "h w C", "float32", help="normalised, as encode.video gives them")
+    latents = Input("latent", "h w C", "float32", device="node", help="normalised, as encode.video gives them")
     frames = Output("video", "F H W 3", "uint8", help="RGB pictures")
 
     checkpoint: str = CHECKPOINT
@@ -103,7 +104,7 @@ class DecodeVideo(Node):
         """Load the codec."""
         self._ctx = ctx
         codec, config = VIDEO.load(self.values, ctx)
-        inlet = UnitTensor("latents", config.latent_shape, "float32", ctx.device)
+        inlet = UnitTensor("latents", config.latent_shape, "float32", torch_device(ctx.device))
         self._decoder = UnitDecoder(codec, inlet, remembered_units(config))
 
     def warm(self) -> None:
@@ -141,7 +142,7 @@ class DecodeVideo(Node):
 class DecodeAudio(Node):
     """Codec latents, 20 ms each -> sound of one unit."""
 
-    latents = Input("latent", "N C", "float32", help="normalised, as encode.audio gives them")
+    latents = Input("latent", "N C", "float32", device="node", help="normalised, as encode.audio gives them")
     samples = Output("audio", "S", "float32", rate_hz=16000, help="mono samples in -1..1")
 
     checkpoint: str = CHECKPOINT
@@ -168,7 +169,7 @@ class DecodeAudio(Node):
         self._ctx = ctx
         codec, config = AUDIO.load(self.values, ctx)
         self._n_samples = config.samples
-        inlet = UnitTensor("latents", config.latent_shape, "float32", ctx.device)
+        inlet = UnitTensor("latents", config.latent_shape, "float32", torch_device(ctx.device))
         self._decoder = UnitDecoder(codec, inlet, remembered_units(config))
 
     def warm(self) -> None:

@@ -32,6 +32,7 @@ from .codecs import (
     pictures_shape,
     remembered_units,
 )
+from .on_device import given, torch_device
 from .unit_tensor import UnitTensor, shape_words
 
 if TYPE_CHECKING:
@@ -92,13 +93,16 @@ class UnitEncoder:
     def _taken_in(self, unit: Unit, array: Array | None) -> Tensor:
         return self.inlet.fill(self.blank) if array is None else self.tensor(unit, array)
 
-    def _answer(self, state: State, x: Tensor) -> Array:
+    def _answer(self, state: State, x: Tensor) -> Array | Tensor:
         import torch
 
         with torch.inference_mode():
             latents, later = self.encode(x, state)
+        if latents.device.type != "cpu":
+            state.adopt(later)
+            return given(latents[0, 0].clone())
         slot = self.ctx.empty(self.outlet, tuple(latents.shape[2:]), "float32")
-        np.copyto(slot, latents[0, 0].cpu().numpy())
+        np.copyto(slot, latents[0, 0].numpy())
         state.adopt(later)
         return slot
 
@@ -113,7 +117,7 @@ class EncodeVideo(Node):
     """Pictures of one unit -> one small latent picture."""
 
     frames = Input("video", "F H W 3", "uint8", late="hold", help="RGB pictures, of the preset's size")
-    latents = Output("latent", "h w C", "float32", help="normalised, about N(0, 1)")
+    latents = Output("latent", "h w C", "float32", device="node", help="normalised, about N(0, 1)")
 
     checkpoint: str = CHECKPOINT
     codec: str = VIDEO_CODEC
@@ -144,7 +148,7 @@ class EncodeVideo(Node):
         """Load the codec."""
         codec, config = VIDEO.load(self.values, ctx)
         self._codec: Any = self._load_eyes(ctx) or codec
-        self._inlet = UnitTensor("frames", pictures_shape(config), "uint8", ctx.device)
+        self._inlet = UnitTensor("frames", pictures_shape(config), "uint8", torch_device(ctx.device))
         self._encoder = UnitEncoder(
             ctx,
             self._inlet,
@@ -171,7 +175,7 @@ class EncodeVideo(Node):
         from ..wan_core.media.eyes import load_eyes_of
 
         try:
-            return load_eyes_of(self.checkpoint, ctx.device)
+            return load_eyes_of(self.checkpoint, torch_device(ctx.device))
         except ModelError as error:
             raise CheckpointError(str(error)) from error
 
@@ -206,7 +210,7 @@ class EncodeAudio(Node):
     """Sound of one unit -> codec latents, 20 ms each."""
 
     samples = Input("audio", "S", "float32", rate_hz=16000, late="empty", help="mono samples in -1..1")
-    latents = Output("latent", "N C", "float32", help="normalised, about N(0, 1)")
+    latents = Output("latent", "N C", "float32", device="node", help="normalised, about N(0, 1)")
 
     checkpoint: str = CHECKPOINT
     codec: str = AUDIO_CODEC
@@ -230,7 +234,7 @@ class EncodeAudio(Node):
     def open(self, ctx: NodeContext) -> None:
         """Load the codec."""
         self._codec, config = AUDIO.load(self.values, ctx)
-        inlet = UnitTensor("samples", (config.samples,), "float32", ctx.device)
+        inlet = UnitTensor("samples", (config.samples,), "float32", torch_device(ctx.device))
         self._encoder = UnitEncoder(
             ctx,
             inlet,
@@ -267,7 +271,7 @@ class EncodeMel(Node):
     """Sound of one unit -> log-mel frames, 10 ms each: the thinker's input. Has no weights."""
 
     samples = Input("audio", "S", "float32", rate_hz=16000, late="empty", help="mono samples in -1..1")
-    mel = Output("latent", "N M", "float32", help="log magnitudes")
+    mel = Output("latent", "N M", "float32", device="node", help="log magnitudes")
 
     checkpoint: str = CHECKPOINT
 
@@ -294,8 +298,8 @@ class EncodeMel(Node):
             config = preset_of(self.checkpoint).mel
         except ModelError as error:
             raise CheckpointError(str(error)) from error
-        self._front_end = front_end = LogMel(config).to(ctx.device)
-        inlet = UnitTensor("samples", (config.hops * config.hop,), "float32", ctx.device)
+        self._front_end = front_end = LogMel(config).to(torch_device(ctx.device))
+        inlet = UnitTensor("samples", (config.hops * config.hop,), "float32", torch_device(ctx.device))
         self._encoder = UnitEncoder(
             ctx, inlet, "mel", SILENCE, lambda unit, samples: inlet.copy(samples), front_end, front_end.advance
         )

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from ..runtime.errors import CheckpointError, MissingExtra, UserError
 from ..runtime.node import Node, NodeContext, Param, Unit
 from ..runtime.packet import Array
@@ -21,6 +19,7 @@ from ..wan_core.errors import ModelError
 from ..wan_core.text import Language, NumberedTokens, TypedText
 from ..wan_core.vocabulary import Vocabulary
 from .checkpoint import CHECKPOINT, COMPILE, check_checkpoint, checkpoint_of, known_preset, load_weights
+from .on_device import taken, torch_device
 from .unit_tensor import shape_words
 
 if TYPE_CHECKING:
@@ -40,8 +39,12 @@ REMEMBERED_UNITS = 64
 
 DTYPES = ("float32", "bfloat16")
 
-VIDEO = Input("latent", "h w C", "float32", late="empty", help="the user's picture, as encode.video gives it")
-AUDIO = Input("latent", "hops bands", "float32", late="empty", help="the user's voice, as encode.mel gives it")
+VIDEO = Input(
+    "latent", "h w C", "float32", late="empty", device="node", help="the user's picture, as encode.video gives it"
+)
+AUDIO = Input(
+    "latent", "hops bands", "float32", late="empty", device="node", help="the user's voice, as encode.mel gives it"
+)
 TEXT = Input("text", late="empty", optional=True, help="lines that the user types")
 PLAYED = Input("tokens", "2", "int64", late="empty", optional=True, help="unit number; 0 heard, 1 concealed")
 WORD = Output("text", help="the word that the agent says, if any")
@@ -95,7 +98,7 @@ class BackboneNode(Node):
 
         from ..wan_core.model import DuplexModel, laid_out
 
-        self.device = ctx.device
+        self.device = torch_device(ctx.device)
         model = load_weights(ctx, self.checkpoint, PART, DuplexModel)
         self.n_words = model.preset.n_words
         model = laid_out(model.to(getattr(torch, self.precision(self.values, model.preset))))
@@ -113,10 +116,8 @@ class BackboneNode(Node):
         raise NotImplementedError
 
     def tensor(self, array: Array | None) -> Tensor | None:
-        """A packet's array as a batch of one, copied: packets are read-only and belong to their stream."""
-        import torch
-
-        return None if array is None else torch.from_numpy(np.array(array))[None].to(self.device)
+        """A packet's array as a batch of one."""
+        return None if array is None else taken(array, self.device)[None]
 
 
 @dataclass

@@ -19,6 +19,7 @@ from ..wan_core.config import Preset
 from .checkpoint import known_preset
 from .context import RESYNC_UNITS, Context, context_input, packed, returned_output, unpacked
 from .listening import BackboneNode
+from .on_device import given
 from .unit_tensor import shape_words
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ class PerformerNode(BackboneNode):
         ),
     }
     outputs: ClassVar[Mapping[str, Output]] = {
-        "video": Output("latent", "h w C", "float32", help="clean latents, for decode.video"),
-        "audio": Output("latent", "N C", "float32", help="clean latents, for decode.audio"),
+        "video": Output("latent", "h w C", "float32", device="node", help="clean latents, for decode.video"),
+        "audio": Output("latent", "N C", "float32", device="node", help="clean latents, for decode.audio"),
         "need": Output("tokens", "1", "int64", help="where in the log it misses a slice; empty: it misses nothing"),
         "log": returned_output(None, 0, ""),
     }
@@ -159,9 +160,9 @@ def solver_of(node: Solves, level: Mapping[str, Any] = MappingProxyType({})) -> 
     )
 
 
-def spoken(latents: Latents) -> dict[str, Array]:
+def spoken(latents: Latents) -> dict[str, Any]:
     """A response as it travels."""
-    return {"video": latents.video[0].cpu().numpy(), "audio": latents.audio[0].cpu().numpy()}
+    return {"video": given(latents.video[0]), "audio": given(latents.audio[0])}
 
 
 def response_outputs(outputs: Mapping[str, Output], preset: Preset) -> dict[str, Output]:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..runtime.node import NodeContext, Outputs, Param, Unit
-from ..runtime.packet import Array
 from ..runtime.ports import Input, Output
 from .checkpoint import known_preset
 from .context import RESYNC_UNITS, Context, context_output, packed, returned_input, unpacked
@@ -56,8 +55,12 @@ class ThinkerNode(ListeningNode):
         "video": VIDEO,
         "audio": AUDIO,
         "text": TEXT,
-        "response_video": Input("latent", "h w C", "float32", late="empty", help="the agent's picture of unit k - 1"),
-        "response_audio": Input("latent", "N C", "float32", late="empty", help="the agent's voice of unit k - 1"),
+        "response_video": Input(
+            "latent", "h w C", "float32", late="empty", device="node", help="the agent's picture of unit k - 1"
+        ),
+        "response_audio": Input(
+            "latent", "N C", "float32", late="empty", device="node", help="the agent's voice of unit k - 1"
+        ),
         "played": PLAYED,
         "need": Input(
             "tokens", "1", "int64", late="empty", optional=True, help="where in the log the performer misses a slice"
@@ -185,7 +188,7 @@ class ThinkerNode(ListeningNode):
         self._set_persona(state)
         return [{"context": self._packet(state, s, {})} for s in self._thinker.gap(state.model, len(units))]
 
-    def _packet(self, state: ThinkerSession, slice_: KVSlice, inputs: Mapping[str, Any]) -> dict[str, Array]:
+    def _packet(self, state: ThinkerSession, slice_: KVSlice, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The slice of a unit, behind those that the performer needs."""
         wanted = inputs.get("need")
         needs = [need for need in (state.need, None if wanted is None else int(wanted[0])) if need is not None]

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..runtime.packet import Array
+from ..runtime.payload import Payload
 from ..wan_core.errors import ModelError
+from .on_device import taken
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +32,7 @@ class UnitTensor:
         self._view.fill(value)
         return self._tensor.to(self.device)
 
-    def copy(self, array: Array, scale: float = 1.0, offset: float = 0.0) -> Tensor:
+    def copy(self, array: Payload, scale: float = 1.0, offset: float = 0.0) -> Tensor:
         """The array times ``scale`` plus ``offset``; one frame for all is repeated.
 
         Raises:
@@ -42,6 +43,8 @@ class UnitTensor:
                 f"input '{self.port}': found [{shape_words(array.shape)}] {array.dtype} "
                 f"(expected [{shape_words(self.shape)}] {self.dtype}), convert it before this node"
             )
+        if not isinstance(array, np.ndarray):  # of the device
+            return taken(array, self.device)[None, None].float().mul_(scale).add_(offset)
         np.multiply(array, np.float32(scale), out=self._view, dtype=np.float32)
         if offset:
             self._view += np.float32(offset)

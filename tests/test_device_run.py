@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import torch
 from device_toys import Add, Keep, Make, chain
 
 import wangraph
 from wangraph import Edge, Graph
+from wangraph.nodes.on_device import given, taken, torch_device
+from wangraph.nodes.unit_tensor import UnitTensor
 from wangraph.runtime.channel import endpoint as endpoint_module
 from wangraph.runtime.device.api import DeviceError
+from wangraph.runtime.device.find import device_named
 from wangraph.runtime.errors import GraphError
 from wangraph.runtime.plan.devices import copies
 
@@ -151,3 +156,55 @@ def test_shared_memory_is_taken_where_it_is_asked_for(tmp_path):
     assert graph.plan().streams["make.out"].carrier == "shared"
     wangraph.run(graph, units=UNITS)
     assert whole(tmp_path / "out")
+
+
+def test_the_agent_answers_the_same_with_its_latents_and_slices_on_a_device(tmp_path):
+    def answered(graph: str, **sets: str):
+        result = wangraph.run(
+            Graph.load(graph, {**sets, "checkpoint": "tiny", "output": str(tmp_path / f"{graph}.mp4")}),
+            units=10, clock="virtual", taps=["sync.video", "sync.audio", "think.event"],
+        )  # fmt: skip
+        return {name: [p.array for p in packets if p.is_payload] for name, packets in result.packets.items()}, result
+
+    on_host, _ = answered("duplex")
+    on_device, result = answered("duplex_gpu", device="fake")
+    assert {name: len(arrays) for name, arrays in on_device.items()} == {name: len(a) for name, a in on_host.items()}
+    for name, arrays in on_host.items():
+        assert all(np.array_equal(a, b) for a, b in zip(arrays, on_device[name], strict=True)), name
+    assert not [text for _, key, text in result.reports if key == "copied"], "all of it stays on the device"
+
+
+def test_tensors_come_from_any_payload_and_go_as_packets_want_them():
+    tensor = torch.arange(6, dtype=torch.float32).reshape(2, 3)
+    half = tensor.to(torch.bfloat16)
+    there = device_named("fake:3").upload
+    for payload in (given(tensor), there(given(tensor))):
+        assert torch.equal(taken(payload, "cpu"), tensor)
+    for payload in (given(half), there(given(half))):
+        assert payload.dtype.name == "uint16" and torch.equal(taken(payload, "cpu"), half)
+    copied = taken(given(tensor), "cpu")
+    copied[:] = 7
+    assert not torch.equal(copied, tensor), "a packet's payload is never written"
+    assert (torch_device("fake:0"), torch_device("cuda:1"), torch_device("cpu")) == ("cpu", "cuda:1", "cpu")
+
+
+class Shares:
+    """An array of another library, which gives its memory by DLPack: a GPU's, as far as the node sees."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._tensor, self.shape, self.dtype = tensor, tuple(tensor.shape), np.dtype("float32")
+
+    def __dlpack__(self, **more):
+        return self._tensor.__dlpack__()
+
+    def __dlpack_device__(self):
+        return self._tensor.__dlpack_device__()
+
+
+def test_an_array_of_a_device_is_taken_without_the_host():
+    tensor = torch.arange(6, dtype=torch.float32).reshape(2, 3)
+    found = taken(Shares(tensor), "cpu")
+    found[0, 0] = 9
+    assert tensor[0, 0] == 0
+    inlet = UnitTensor("latents", (2, 3), "float32")
+    assert torch.equal(inlet.copy(Shares(tensor), 2.0, 1.0), (2 * tensor + 1)[None, None])
