@@ -169,7 +169,7 @@ def test_what_an_empty_graph_emits_is_real_on_every_stream():
         assert {p.n_bytes for p in packets} == {size}, name
 
 
-@pytest.mark.parametrize("name", ["as shipped", "pictures cross", "sources alone"])
+@pytest.mark.parametrize("name", ["as shipped", "a processor each", "pictures cross", "sources alone"])
 def test_graphs_of_the_overhead_bench_pass_the_check_in_two_processes(name):
     plan = overhead.variants()[name]
     assert {node.process for node in plan.nodes.values()} == {"main", "performer"}

@@ -6,6 +6,7 @@ and ending do not count.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -107,7 +108,7 @@ def slope(samples: list[Sample], units: int) -> Slope:
 
 
 def run(rounds: int = ROUNDS, seconds: float = SECONDS, on_round: OnRound = ignored) -> Report:
-    """Run the empty graph, as shipped and with pictures that cross, and sources alone.
+    """Run the empty graph: as shipped, on a processor for each process, with pictures that cross; and sources alone.
 
     Returns:
         Per round and variant: ``ms_per_unit`` of all processes together, ``graph_ms_per_unit`` without the
@@ -140,9 +141,16 @@ def variants() -> dict[str, Plan]:
     """Plans that are measured, by name."""
     return {
         "as shipped": empty_graph(GRAPH, WIDTH, HEIGHT).plan(),
+        "a processor each": empty_graph(GRAPH, WIDTH, HEIGHT, _a_processor_each()).plan(),
         "pictures cross": empty_graph(GRAPH, WIDTH, HEIGHT, VIDEO_CROSSES).plan(),
         "sources alone": floor().plan(),
     }
+
+
+def _a_processor_each() -> Settings:
+    """The first and the last processor that there is, for the two processes."""
+    usable = sorted(os.sched_getaffinity(0))
+    return {"processes.main.cpus": usable[0], "processes.performer.cpus": usable[-1]}
 
 
 def floor() -> Graph:
