@@ -225,3 +225,19 @@ def test_a_reader_that_stalls_does_not_make_the_memory_grow() -> None:
     for at_s, piece in Source(jitter_s=0, ppm=0).pieces(sine(60, 16000, 300)):
         drift.put(piece, int((1 + at_s) * 1e9))
     assert len(drift._sound) < 2 * 16000
+
+
+def test_after_a_stall_of_way_and_reader_together_sound_goes_on() -> None:
+    """What a late reader finds came later than it was due: it is silence, from which nothing can be faded over."""
+    drift, piece = DriftResampler(16000, 16000, 0.03, 1.0), sine(0.16, 16000, 440)
+    for k in range(10):
+        drift.put(piece, int((k + 1) * UNIT_S * 1e9))
+        drift.read(2560, int((k + 1) * UNIT_S * 1e9))
+    drift.read(2560, int(11 * UNIT_S * 1e9))  # nothing has come
+    drift.put(piece, int(21 * UNIT_S * 1e9))
+    drift.read(2560, int(12 * UNIT_S * 1e9))
+    sounds = []
+    for k in range(21, 30):
+        drift.put(piece, int((k + 1) * UNIT_S * 1e9))
+        sounds.append(drift.read(2560, int((k + 1) * UNIT_S * 1e9)))
+    assert all(sound is not None and np.abs(sound).max() > 0.4 for sound in sounds[2:])

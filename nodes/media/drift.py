@@ -163,7 +163,9 @@ class DriftResampler:
 
     def _place(self, position: float) -> None:
         """Read on from another position, with a fade where sound follows on sound."""
-        self._left_at = None if self._is_hole else self._position
+        # After a stall even the place that is left may lie before all that is kept: it was read as silence.
+        is_silent = self._is_hole or self._position is None or self._position < self._unplayed
+        self._left_at = None if is_silent else self._position
         self._position = position
         self._play_from(math.floor(position))
 
