@@ -9,9 +9,19 @@ import av
 import numpy as np
 import pytest
 
+from wangraph.nodes.media import drift
 from wangraph.runtime.units import UnitClock
 from wangraph.tools.serve.carrier import Received
-from wangraph.tools.serve.inbound import CUT_NS, FROZEN_NS, HEAD_S, LATEST_S, Inbound, InboundFigures, Unit
+from wangraph.tools.serve.inbound import (
+    CUT_NS,
+    FROZEN_NS,
+    HEAD_S,
+    LATEST_S,
+    Inbound,
+    InboundFigures,
+    Unit,
+    prepare_inbound,
+)
 from wangraph.tools.serve.protocol import AudioFormat, EndFormats, VideoFormat
 
 ORIGIN_NS = 7_000_000_000
@@ -345,3 +355,12 @@ def test_a_graph_that_takes_no_sound_or_no_pictures_gets_none():
     inbound.devices("off", "off")
     assert inbound.unit(0) == {"video": None, "audio": None}
     assert inbound.figures().pictures == 0
+
+
+def test_what_the_first_unit_computes_is_there_before_a_visitor_is():
+    drift._sinc_table.cache_clear()
+    prepare_inbound(BOTH)
+    n_computed = drift._sinc_table.cache_info().misses
+    for rate_hz in (16_000, 48_000):
+        cut(Inbound(UnitClock(), BOTH, ORIGIN_NS), list(Voice(rate_hz, rate_hz // 100).events(sine(1, rate_hz))), 5)
+    assert drift._sinc_table.cache_info().misses == n_computed == 2

@@ -19,6 +19,7 @@ from .access import Access, Allowance
 from .channel import NoChannel, SocketChannel
 from .ends import SERVED, ServedGraph
 from .figures import metrics_text
+from .inbound import prepare_inbound
 from .lobby import Lobby
 from .pool import RunPool
 from .protocol import (
@@ -128,6 +129,7 @@ class Server:
             with suppress(MissingExtra):
                 prepare_webrtc(self.options.webrtc)
                 self._has_webrtc = True
+        prepare_inbound(self.served.inputs)
         context = None if self.options.tls is None else ssl_context(*self.options.tls)
         self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=IDLE_S)
         await self._runner.setup()
