@@ -5,8 +5,9 @@
 
 Sound is a clock to whoever plays it: a hole in it makes all that follows later, and a burst has no place to go. So a
 part leaves at each tick, silence where there is nothing. A unit begins at its deadline and a delay: a margin, or the
-first unit's way here where that is longer. One that comes later is waited for in silence, which is delay for all that
-follow. Delay that no unit of the last seconds needed is given back in the next quiet moment.
+first unit's way here where that is longer. One that comes a little later leaves when it comes: the way to the visitor
+is no more even, and whoever plays has that much in hand. One that comes later still is waited for in silence, which is
+delay for all that follow. Delay that no unit of the last seconds needed is given back in the next quiet moment.
 
 Pure: time is an argument. `pace` is its loop, for the event loop of the visit.
 """
@@ -27,10 +28,13 @@ from ...runtime.units import MS, NS, UnitClock
 from .carrier import PACE_MS, Carrier, Samples
 from .protocol import EndFormats
 
-MARGIN_NS = 12 * MS
+MARGIN_NS = 6 * MS
 """Between a unit's deadline and its beginning. The way from the playout to here takes 4 ms, and seldom more than 9."""
 
-SPARE_NS = 6 * MS
+GRACE_NS = 8 * MS
+"""By how much later a unit may begin before silence takes its place."""
+
+SPARE_NS = 2 * MS
 """Between a unit's arrival and its beginning: what is left of a delay that is given back."""
 
 LATE_NS = 100 * MS
@@ -39,8 +43,8 @@ LATE_NS = 100 * MS
 KEPT_UNITS = 2
 """Units that wait to be played; the oldest gives way."""
 
-QUIET = 0.003
-"""-50 dB: sound below it can be left out unheard."""
+QUIET = 100
+"""Of 32768, -50 dB: sound below it can be left out unheard."""
 
 SEEN_UNITS = 25
 """Units over which a delay has to have been needless before it is given back: one late unit in 4 s still counts."""
@@ -56,7 +60,7 @@ RING_S = 10
 class _Queued:
     unit: int
     video: NDArray[np.uint8] | None
-    audio: NDArray[np.float32] | None
+    audio: Samples | None
     deadline_ns: int
     came_ns: int
 
@@ -95,7 +99,7 @@ class Pacer:
     Attributes:
         carrier: where they go; None while there is none. It can be replaced at any time.
         figures: so far.
-        next_ns: when `advance` is due.
+        next_ns: the next tick.
     """
 
     def __init__(self, clock: UnitClock, outputs: EndFormats, now_ns: int) -> None:
@@ -149,15 +153,22 @@ class Pacer:
         self._newest = unit
         self.figures.units += 1
         if is_first:
-            self._align(max(now_ns, deadline_ns + MARGIN_NS) + self._early_ns, now_ns)
-        self._waiting.append(_Queued(unit, video, audio, deadline_ns, now_ns))
+            self._align(max(now_ns, deadline_ns + MARGIN_NS) + self._early_ns)
+        sound = None if audio is None else np.rint(np.clip(audio, -1, 1) * 32767).astype(np.int16)
+        self._waiting.append(_Queued(unit, video, sound, deadline_ns, now_ns))
         if len(self._waiting) > KEPT_UNITS:
             self._waiting.popleft()
             self.figures.units_dropped += 1
+        self.advance(now_ns)  # its tick may have been a moment ago
+
+    @property
+    def due_ns(self) -> int:
+        """When `advance` is due: at the next tick, or at the end of the grace of a unit that is not there."""
+        return self.next_ns + GRACE_NS * self._is_missing
 
     def advance(self, now_ns: int) -> None:
         """Send what is due. Of several pictures only the newest: those that come together are lost on the way."""
-        while self.next_ns <= now_ns:
+        while self.due_ns <= now_ns:
             at_ns, self.next_ns = self.next_ns, self.next_ns + self._tick_ns
             sound = self._tick(at_ns)
             if now_ns - at_ns > LATE_NS:
@@ -184,11 +195,18 @@ class Pacer:
         """Unit and part of the picture that was the newest one sent at an instant; None if that is unknown."""
         return _newest_at(self._pictures, at_ns)
 
-    def _align(self, start_ns: int, now_ns: int) -> None:
-        """Move the ticks so that one falls on the start; those until then send silence."""
-        ticks = max(0, start_ns - now_ns) // self._tick_ns
+    def _align(self, start_ns: int) -> None:
+        """Move the ticks so that one falls on the start; those until then send silence. None becomes later: whoever
+        plays would have that much less in hand from then on."""
+        ticks = -(-(start_ns - self.next_ns) // self._tick_ns)
         self.next_ns = start_ns - ticks * self._tick_ns
         self._start_ns = start_ns
+
+    @property
+    def _is_missing(self) -> bool:
+        """True where a unit should begin at the next tick, and is not there yet."""
+        left = 0 if self._playing is None else self._unit_samples - self._offset
+        return self._has_begun and not self._is_held and not self._waiting and left < self._tick_samples
 
     def _tick(self, at_ns: int) -> Samples:
         """One part of sound; moves on in the unit, and begins the next."""
@@ -234,8 +252,7 @@ class Pacer:
             self._playing = None
         if unit.audio is None or unit.unit < self._muted_before:
             return self._silence[: end - begin]
-        sound: Samples = np.rint(np.clip(unit.audio[begin:end], -1, 1) * 32767).astype(np.int16)
-        return sound
+        return unit.audio[begin:end]
 
     def _give_delay_back(self) -> None:
         """Leave a quiet tick out if all units of the last seconds were here a tick before their time, and more."""
@@ -274,7 +291,7 @@ class Pacer:
 async def pace(pacer: Pacer, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
     """Advance a pacer for ever; cancel it to end."""
     while True:
-        await asyncio.sleep(max(0, pacer.next_ns - now_ns()) / NS)  # a sleep of 0 lets others run, however late we are
+        await asyncio.sleep(max(0, pacer.due_ns - now_ns()) / NS)  # a sleep of 0 lets others run, however late we are
         pacer.advance(now_ns())
 
 
