@@ -5,6 +5,7 @@ import pytest
 from page_browser import browser_fixture, server_fixture, window_fixture  # noqa: F401
 
 from wangraph.tools.serve.protocol import AUDIO, Media, read_media, write_media
+from wangraph.tools.talk.ring import Ring
 
 pytestmark = pytest.mark.browser
 
@@ -54,11 +55,11 @@ def jittery(seed, parts=120):
     return [event for _, event in sorted(events, key=lambda e: e[0])]
 
 
-def test_sound_begins_when_40_ms_are_there_and_comes_out_in_order(ring):
+def test_sound_begins_when_36_ms_are_there_and_comes_out_in_order(ring):
     log = ring([part(0), ["take"], part(1), *[["take"]] * 5])
     assert not any(log[1]["out"])
-    assert numbers(log).tolist() == list(range(32, 640))
-    assert [entry["unit"] for entry in log] == [-1, -1, -1, -1, -1, 0, 0, 0]
+    assert numbers(log).tolist() == list(range(64 + 32, 640))
+    assert [entry["unit"] for entry in log] == [-1, -1, -1, -1, 0, 0, 0, 0]
 
 
 def test_sound_that_runs_dry_waits_longer_before_it_goes_on_up_to_150_ms(ring):
@@ -67,7 +68,7 @@ def test_sound_that_runs_dry_waits_longer_before_it_goes_on_up_to_150_ms(ring):
         steps += [part(k) for k in range(8)] + [["take"]] * 22
     log = ring(steps)
     assert [entry["underruns"] for entry in log[29::30]] == [1, 2, 3, 4, 5, 6]
-    assert [entry["wantMs"] for entry in log[29::30]] == [70, 100, 130, 150, 150, 150]
+    assert [entry["wantMs"] for entry in log[29::30]] == [66, 96, 126, 150, 150, 150]
 
 
 def test_a_flush_forgets_everything_at_once(ring):
@@ -79,8 +80,8 @@ def test_a_flush_forgets_everything_at_once(ring):
 
 def test_a_delay_that_grew_is_made_up_for_in_silence(ring):
     quiet, loud = (ring([part(k, loud) for k in range(5)] + [["take"]] * 3)[-1] for loud in (False, True))
-    assert [quiet["dropped"], loud["dropped"]] == [3 * QUANTUM, 0]
-    assert [quiet["heldMs"], loud["heldMs"]] == [100 - 6 * 8, 100 - 3 * 8]
+    assert [quiet["dropped"], loud["dropped"]] == [64 + 3 * QUANTUM, 64], "40 ms were there when 36 would do"
+    assert [quiet["heldMs"], loud["heldMs"]] == [96 - 6 * 8, 96 - 3 * 8]
 
 
 CALM = """async () => {
@@ -101,13 +102,32 @@ CALM = """async () => {
 
 def test_after_two_calm_minutes_sound_waits_no_longer_than_an_even_way_needs(window):
     worst, want, held = window().evaluate(CALM)
-    assert (worst, want) == (150, 30)
+    assert (worst, want) == (150, 34), "10 ms to spare when it is lowest"
     assert held <= 40
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_whatever_the_network_does_sound_keeps_its_order_and_its_delay(ring, seed):
     assert breach(ring(jittery(seed))) == ""
+
+
+@pytest.mark.parametrize("is_loud", [True, False])
+def test_the_page_and_a_client_in_python_hold_sound_by_the_same_rule(ring, is_loud):
+    even = [part(0), *[["take"]] * 2, part(0), *[["take"]] * 3] * 300  # 12 s
+    steps = [*jittery(3), *jittery(4, 60), ["flush"], *jittery(5), *even]
+    steps = [part(k, is_loud) if step[0] == "put" else step for k, step in enumerate(steps)]
+    ours, held = Ring(RATE_HZ), []
+    for what, *args in steps:
+        if what == "take":
+            ours.take(QUANTUM)
+        elif what == "put":
+            ours.put(np.round(np.array(args[0]) * 32767).astype(np.int16), args[1], args[2])
+        else:
+            ours.flush()
+        held.append((ours.held / 16, ours.want / 16, ours.underruns, ours.dropped))
+    log = ring(steps)
+    assert [(e["heldMs"], e["wantMs"], e["underruns"], e["dropped"]) for e in log] == held
+    assert held[-1][2] > 0 and held[-1][1] < max(want for _, want, *_ in held), "it ran dry, grew and shrank"
 
 
 @pytest.mark.parametrize("planted, broken", [("Endless", "delay"), ("Restless", "dry"), ("Mixed", "order")])

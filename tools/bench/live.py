@@ -31,7 +31,7 @@ from ..serve.carrier import Samples
 from ..serve.codecs import Damaged, JpegDecoder, JpegEncoder
 from ..serve.socket import RATE_HZ
 from ..talk.client import Clips, TalkOptions, talk
-from ..talk.clip import PART_SAMPLES, Piece
+from ..talk.clip import PART_MS, PARTS, Piece
 from ..talk.measures import Measures, TalkFigures
 from . import live_page
 from .report import OnRound, Report, Round, Table, ignored, quantiles, report
@@ -51,7 +51,7 @@ UNIT_MS, LATENCY_MS = 160, 160
 OWED_MS = UNIT_MS + LATENCY_MS
 """What the graph itself takes: each sample and each picture comes back a unit and the deadline later."""
 
-CAPTURE_MS = 20
+CAPTURE_MS = PART_MS
 """The visitor sends a part of sound when a microphone would begin to take it in."""
 
 GRAPH = f"""
@@ -249,13 +249,11 @@ class Pattern:
         at = np.arange(RATE_HZ)
         is_loud = (at < RATE_HZ // 20) | is_steady
         second = np.where(is_loud, 12_000 * np.sin(2 * np.pi * BEEP_HZ * (at + 0.5) / RATE_HZ), 0)
-        self._sound = second.astype("<i2").tobytes()
+        self._sound = [part.tobytes() for part in np.split(second.astype("<i2"), 1000 // PART_MS)]
 
     def piece(self, number: int) -> Piece:
         """The piece of this number; numbers go on for ever."""
-        at = number * 2 * PART_SAMPLES * 2 % len(self._sound)
-        part = 2 * PART_SAMPLES
-        sound = self._sound[at : at + part], self._sound[at + part : at + 2 * part]
+        sound = tuple(self._sound[(number * PARTS + part) % len(self._sound)] for part in range(PARTS))
         return Piece(self._pictures[number % len(self._pictures)], sound)
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ from ...runtime.units import MS, NS
 from ..serve import protocol
 from ..serve.carrier import Samples
 from ..serve.socket import RATE_HZ
-from .clip import PIECE_MS, Clip, Piece
+from .clip import PART_MS, PARTS, PIECE_MS, Clip, Piece
 from .measures import Measures, TalkFigures, now_ms
 from .player import Player
 from .video import Transcript, VisitVideo
@@ -31,7 +31,7 @@ from .video import Transcript, VisitVideo
 if TYPE_CHECKING:
     import aiohttp
 
-TICK_MS = 20
+TICK_MS = PART_MS
 CONNECT_S = 10.0
 TAIL_S = 2.0
 """After the clip's end, for the last answer."""
@@ -39,10 +39,10 @@ TAIL_S = 2.0
 REASON_S = 1.0
 """For a server that hangs up to have said why."""
 
-PLAYED_EVERY = 12
+PLAYED_EVERY = 24
 """Ticks between two words of what was played."""
 
-PING_EVERY = 50
+PING_EVERY = 100
 """Ticks between two pings."""
 
 MINE = ("token", "version", "refused")
@@ -314,7 +314,7 @@ class _Conversation:
     # To the server, and what is heard ---------------------------------------------------------------------------------
 
     async def _tick_on(self, clip: Source | None) -> None:
-        """Send, play and measure every 20 ms until the time is over."""
+        """Send, play and measure at every tick until the time is over."""
         tick, self._start_ns = 0, time.monotonic_ns()  # opening the clip took a while
         self._player.play(self._start_ns)
         while not self._is_time(clip, tick):
@@ -336,20 +336,20 @@ class _Conversation:
         """Send what is due in a tick; its sound."""
         if clip is None:
             return None
-        number, half = divmod(tick, 2)
+        number, part = divmod(tick, PARTS)
         piece = clip.piece(number)
         if self._options.seconds is None and clip.is_whole and number * PIECE_MS >= clip.read_s * 1000:
             return None  # the clip was sent once
         at_us = time.monotonic_ns() // 1000
-        if half == 0 and piece.picture is not None:
+        if part == 0 and piece.picture is not None:
             media = protocol.Media(protocol.JPEG, True, 0, number, at_us, piece.picture)
             await self._socket.send_bytes(protocol.write_media(media))
             self._measures.picture_sent(number, time.monotonic_ns())
         if not piece.sound:
             return None
-        media = protocol.Media(protocol.AUDIO, False, 0, tick, at_us, piece.sound[half])
+        media = protocol.Media(protocol.AUDIO, False, 0, tick, at_us, piece.sound[part])
         await self._socket.send_bytes(protocol.write_media(media))
-        return np.frombuffer(piece.sound[half], "<i2")
+        return np.frombuffer(piece.sound[part], "<i2")
 
     async def _send_words(self, tick: int) -> None:
         if tick % PLAYED_EVERY == 0:
@@ -366,7 +366,9 @@ class _Conversation:
         now_ns = time.monotonic_ns()
         self._measures.sent(sent)
         self._hear(now_ns)
-        if tick % 2 and self._video is not None:  # the video's clock is exact, and ours may have slept too long
+        if (
+            tick % PARTS == PARTS - 1 and self._video is not None
+        ):  # the video's clock is exact, and ours may have slept too long
             exact = np.zeros(PIECE_MS * RATE_HZ // 1000, np.int16)
             now, self._for_video = np.split(self._for_video, [len(exact)])
             exact[: len(now)] = now
@@ -409,7 +411,7 @@ class _Conversation:
 
 
 def due_s(tick: int, clock_ppm: float) -> float:
-    """When a tick of 20 ms of the source's clock is due, in seconds of ours after the beginning."""
+    """When a tick of the source's clock is due, in seconds of ours after the beginning."""
     return tick * TICK_MS / 1000 / (1 + clock_ppm / 1e6)
 
 

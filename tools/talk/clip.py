@@ -1,4 +1,4 @@
-"""A media file as a visitor's camera and microphone: pieces of 40 ms, each a JPEG and two parts of sound."""
+"""A media file as a visitor's camera and microphone: pieces of 40 ms, each a JPEG and four parts of sound."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from ..serve.socket import RATE_HZ
 PIECE_MS = 40
 """A picture at 25 a second."""
 
-PART_SAMPLES = RATE_HZ // 50
-"""20 ms of sound, as a page sends it."""
+PART_MS = 10
+"""Of sound that is sent at once: what waits until a part is whole is delay. A page sends 8 ms."""
+
+PARTS = PIECE_MS // PART_MS
+PART_SAMPLES = RATE_HZ * PART_MS // 1000
 
 LONGEST_S = 600
 """A clip is kept in memory, as visitors share it and it may begin again; of a longer one the beginning is used."""
 
 
 class Piece(NamedTuple):
-    """40 ms of a clip: a JPEG or None, and two parts of sound, 16 bit little-endian, or none."""
+    """40 ms of a clip: a JPEG or None, and `PARTS` of sound, 16 bit little-endian, or none."""
 
     picture: bytes | None
     sound: tuple[bytes, ...]
@@ -78,7 +81,7 @@ class Clip:
     def _read(self) -> None:
         number = len(self._pieces)
         has_more = (self._pictures is not None and self._pictures.has_more(number)) or (
-            self._sound is not None and self._sound.has_more(number * 2 * PART_SAMPLES)
+            self._sound is not None and self._sound.has_more(number * PARTS * PART_SAMPLES)
         )
         if not has_more or number * PIECE_MS >= LONGEST_S * 1000:
             self.close()
@@ -89,8 +92,8 @@ class Clip:
             self._pictures.read(number, self._image)
             picture = self._encoder.encode(self._image.copy())
         if self._sound is not None:
-            samples = np.zeros(2 * PART_SAMPLES, np.float32)
-            self._sound.read(number * 2 * PART_SAMPLES, samples)
-            data = np.rint(samples * 32767).astype("<i2").tobytes()
-            parts = data[: 2 * PART_SAMPLES], data[2 * PART_SAMPLES :]
+            samples = np.zeros(PARTS * PART_SAMPLES, np.float32)
+            self._sound.read(number * len(samples), samples)
+            whole = np.rint(samples * 32767).astype("<i2")
+            parts = tuple(part.tobytes() for part in np.split(whole, PARTS))
         self._pieces.append(Piece(picture, parts))

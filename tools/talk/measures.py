@@ -12,6 +12,7 @@ from ...runtime.units import MS, NS
 from ..serve.carrier import Samples
 from ..serve.protocol import Times
 from ..serve.socket import RATE_HZ
+from .clip import PART_MS, PART_SAMPLES
 from .echo import echo_ms
 from .player import Player
 
@@ -102,9 +103,9 @@ class Measures:
         return np.concatenate(self._sent), np.concatenate(self._heard)
 
     def sent(self, samples: Samples | None) -> None:
-        """Note what was sent in a tick of 20 ms; None: nothing, which counts as silence."""
-        if len(self._sent) < KEPT_SOUND_S * 50:
-            self._sent.append(np.zeros(RATE_HZ // 50, np.int16) if samples is None else samples)
+        """Note what was sent in a tick; None: nothing, which counts as silence."""
+        if len(self._sent) < KEPT_SOUND_S * 1000 // PART_MS:
+            self._sent.append(np.zeros(PART_SAMPLES, np.int16) if samples is None else samples)
 
     def heard(self, samples: Samples, now_ns: int) -> None:
         """Note what was heard from the last call until now."""

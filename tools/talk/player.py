@@ -1,6 +1,6 @@
 """A visitor's loudspeaker and screen in a program: plays what comes as the page does, and measures how well.
 
-Pure: time is an argument. Sound waits 40 ms, so that the way may be uneven; pictures are shown when they come.
+Pure: time is an argument. Sound waits in a `Ring`, so that the way may be uneven; pictures are shown when they come.
 """
 
 from __future__ import annotations
@@ -8,17 +8,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from ...runtime.units import MS
 from ..serve.carrier import PACE_MS, Samples
 from ..serve.socket import RATE_HZ
-
-HELD = RATE_HZ * 40 // 1000
-"""Samples that wait before the first is heard, and again after the sound has run dry."""
-
-MOST_HELD = RATE_HZ * 100 // 1000
-"""More is dropped, back to `HELD`: it would be delay for good."""
+from .ring import Ring
 
 KEPT = 20_000
 """Skews and times that are kept for quantiles: the newest, 13 minutes of pictures."""
@@ -32,7 +25,7 @@ class PlayerFigures:
         shown: pictures that came and were new.
         due: pictures that were due between the first one and now.
         underruns: how often the sound ran dry.
-        dropped_ms: sound that came in such a burst that it was dropped.
+        dropped_ms: sound that was never heard, as too much of it waited.
         skew_ms: of each picture, how far the sound was ahead of it when it was shown.
     """
 
@@ -64,26 +57,20 @@ class Player:
         self.first_sound_ns: int | None = None
         self.first_picture_ns: int | None = None
         self._unit_ms, self._fps = unit_ms, fps
-        self._waiting: deque[tuple[Samples, int, int]] = deque()  # with unit and part
-        self._offset = 0  # samples of the oldest that were played
-        self._is_playing = False
+        self._ring = Ring(RATE_HZ)
         self._played_ns: int | None = None  # until when
-        self._heard_ms: float | None = None  # media time of the newest sample that was played
         self._last_picture: tuple[int, int] | None = None
 
     @property
     def held(self) -> int:
         """Samples that wait."""
-        return sum(len(samples) for samples, _, _ in self._waiting) - self._offset
+        return self._ring.held
 
     def sound(self, samples: Samples, unit: int, part: int, now_ns: int) -> None:
         """Sound has come."""
         self.first_sound_ns = self.first_sound_ns or now_ns
-        self._waiting.append((samples, unit, part))
-        surplus = self.held - HELD
-        if self._is_playing and surplus > MOST_HELD - HELD:
-            self._take(surplus)
-            self.figures.dropped_ms += surplus * 1000 / RATE_HZ
+        self._ring.put(samples, unit, part)
+        self.figures.dropped_ms = self._ring.dropped * 1000 / RATE_HZ
 
     def show(self, picture: bytes, unit: int, part: int, now_ns: int) -> None:
         """A picture has come, and is shown."""
@@ -93,8 +80,10 @@ class Player:
             return
         self._last_picture = unit, part
         self.figures.shown += 1
-        if self._is_playing and self._heard_ms is not None and self._played_ns is not None:
-            heard_ms = self._heard_ms + (now_ns - self._played_ns) / MS
+        if self._ring.is_playing and self._ring.heard is not None and self._played_ns is not None:
+            of_unit, of_part, n_samples = self._ring.heard
+            heard_ms = of_unit * self._unit_ms + of_part * PACE_MS + n_samples * 1000 / RATE_HZ
+            heard_ms += (now_ns - self._played_ns) / MS
             self.figures.skew_ms.append(heard_ms - unit * self._unit_ms - part * 1000 / self._fps)
 
     def play(self, now_ns: int) -> Samples:
@@ -103,36 +92,13 @@ class Player:
         wanted = now_ns * RATE_HZ // (1000 * MS) - begin_ns * RATE_HZ // (1000 * MS)
         if self.first_picture_ns is not None:
             self.figures.due = 1 + int((now_ns - self.first_picture_ns) / 1e9 * self._fps)
-        if not self._is_playing and self.held >= HELD:
-            self._is_playing = True
-        heard = np.zeros(wanted, np.int16)
-        if not self._is_playing:
-            return heard
-        found = self._take(wanted)
-        heard[: len(found)] = found
-        if len(found) < wanted:
-            self._is_playing = False
-            self.figures.underruns += 1
+        heard = self._ring.take(wanted)
+        if self._ring.heard is not None:
+            self.heard = self._ring.heard[0]
+        self.figures.underruns = self._ring.underruns
+        self.figures.dropped_ms = self._ring.dropped * 1000 / RATE_HZ
         return heard
 
     def flush(self) -> None:
         """Drop what waits: an interruption."""
-        self._waiting.clear()
-        self._offset = 0
-        self._is_playing = False
-
-    def _take(self, n: int) -> Samples:
-        """Up to ``n`` samples, oldest first."""
-        parts: list[Samples] = []
-        while n > 0 and self._waiting:
-            samples, unit, part = self._waiting[0]
-            piece = samples[self._offset : self._offset + n]
-            parts.append(piece)
-            n -= len(piece)
-            self._offset += len(piece)
-            self.heard = unit
-            self._heard_ms = unit * self._unit_ms + part * PACE_MS + self._offset * 1000 / RATE_HZ
-            if self._offset >= len(samples):
-                self._waiting.popleft()
-                self._offset = 0
-        return np.concatenate(parts) if parts else np.zeros(0, np.int16)
+        self._ring.flush()

@@ -2,9 +2,9 @@
 // what came too much; waits longer after it has run dry, and less again where that was not needed for a while. No clock:
 // sound goes in by `put`, out by `take`.
 
-const START_MS = 40;
+const START_MS = 36;
 const SURPLUS_MS = 60; // held above what is wanted before sound is dropped
-const SLACK_MS = 10; // surplus that is given up only where nothing is to be heard
+const SLACK_MS = 4; // surplus that is given up only where nothing is to be heard
 const GROW_MS = 30; // each time it has run dry
 const MOST_MS = 150;
 const CALM_S = 5; // without a surplus that was never used is enough to do without it
@@ -20,8 +20,7 @@ export class Ring {
     this.want = START_MS * this.perMs;
     this.underruns = 0;
     this.dropped = 0; // samples
-    this.calm = 0; // samples heard since it ran dry, or since less was wanted
-    this.lowest = Infinity; // held since then
+    this.beginCalm(); // samples heard since it ran dry, or since less was wanted, and the least held since then
     this.flush();
   }
 
@@ -59,15 +58,17 @@ export class Ring {
 
   // Fills `out`, with silence where there is no sound.
   take(out) {
-    if (this.isPlaying && this.held > this.want + SLACK_MS * this.perMs && this.isSilent(out.length)) this.drop(out.length);
+    const surplus = this.held - this.want;
+    if (this.isPlaying && surplus > SLACK_MS * this.perMs && this.isSilent(out.length)) this.drop(Math.min(surplus, out.length));
     const n = this.isPlaying ? Math.min(out.length, this.held) : 0;
     for (let i = 0; i < n; i++) out[i] = this.samples[(this.read + i) % this.samples.length] * this.gain();
     out.fill(0, n);
     this.read += n;
     while (this.marks.length > 1 && this.marks[0].end < this.read - this.samples.length) this.marks.shift();
-    if (this.isPlaying && n < out.length) this.runDry();
+    if (!this.isPlaying) return;
+    if (n < out.length) return void this.runDry();
     this.calm += n;
-    if (this.isPlaying) this.lowest = Math.min(this.lowest, this.held);
+    this.lowest = Math.min(this.lowest, this.held);
     if (this.calm > CALM_S * 1000 * this.perMs) this.shrink();
   }
 
@@ -75,15 +76,18 @@ export class Ring {
     this.isPlaying = false;
     this.underruns++;
     this.want = Math.min(MOST_MS * this.perMs, this.want + GROW_MS * this.perMs);
-    this.calm = 0;
-    this.lowest = Infinity;
+    this.beginCalm();
   }
 
   shrink() {
     const unused = Math.max(0, this.lowest - SAFE_MS * this.perMs);
     this.want = Math.max(LEAST_MS * this.perMs, this.want - unused);
+    this.beginCalm();
+  }
+
+  beginCalm() {
     this.calm = 0;
-    this.lowest = Infinity;
+    this.lowest = MOST_MS * this.perMs;
   }
 
   drop(n) {
