@@ -23,6 +23,7 @@ from wangraph.runtime.schedule.scheduler import Scheduler
 from wangraph.tools.bench import (
     channel_hop,
     clock,
+    device,
     duplex,
     graph_hop,
     growth,
@@ -338,6 +339,7 @@ MEASURED = {
             "page, WebRTC": None,
         }
     },
+    "device": {"us": {"774 KB": {way: {**FIGURES, "p99.9": 3.0, "lost": 0} for way in ("device slot", "by the host")}}},
     "soak": {
         "outcomes": {"real": 8, "late": 1},
         "misses": 0,
@@ -404,7 +406,7 @@ def test_an_unknown_benchmark_is_answered_with_the_known_ones():
     with pytest.raises(UserError) as error:
         CliRunner().invoke(command, ["klock"], catch_exceptions=False)
     assert str(error.value) == (
-        "bench: found 'klock' (available: agreement, cache, clock, concealment, duplex, faults, growth, live, model, overhead, prediction, recording, soak, tracing, transport); "
+        "bench: found 'klock' (available: agreement, cache, clock, concealment, device, duplex, faults, fuzz, growth, live, model, overhead, prediction, recording, soak, tracing, transport); "
         "did you mean 'clock'?"
     )
 
@@ -492,3 +494,13 @@ def test_a_conversation_without_misses_is_the_better_one_however_it_grows():
     small, large = ({"processes": {"main": {"mb_per_hour": grown}}} for grown in (1.0, 9.0))
     assert soak.rank({"misses": 0, **large}) < soak.rank({"misses": 3, **small})
     assert soak.rank({"misses": 0, **small}) < soak.rank({"misses": 0, **large})
+
+
+def test_a_hop_on_a_device_is_measured_both_ways(monkeypatch):
+    found = device.measure("fake:0", 8, {"774 KB": 4 * 192 * 336 * 3})["us"]["774 KB"]
+    assert set(found) == set(device.WAYS)
+    carriers = {
+        way: device.plan("fake:0", 100, memory).streams["sender.out"].carrier for way, memory in device.WAYS.items()
+    }
+    assert carriers == {"device slot": "device", "by the host": "shared"}
+    assert all(way["p50"] > 0 and way["lost"] < 8 for way in found.values())

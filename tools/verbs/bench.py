@@ -30,6 +30,7 @@ BENCHES: dict[str, str] = {
     "concealment": "Sound around a lost unit: how loud the clicks are at its borders.",
     "faults": "Faults of some fifty kinds, done to runs: what is named, what is lost, what is left.",
     "growth": "Memory that every process of a run gains in an hour.",
+    "device": "A payload on a GPU from process to process: in device memory, and by the host.",
     "soak": "A long conversation with a served agent: misses, skew, growth.",
     "live": "Talking with a served graph: what the way adds, and what a visitor costs.",
     "transport": "From one process to the other: inside a graph, over the channel alone, and as others do it.",
