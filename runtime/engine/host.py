@@ -1,7 +1,8 @@
 """The inside of one process of a run: its scheduler, its bodies, and the threads around them.
 
-Threads: one per lane (bodies), a timer (what time alone decides), an inbox (packets from other processes), and the
-main thread (`process`, which answers the supervisor). They share one scheduler under one lock; who changes it hands
+Threads: one per lane (bodies, and packets from other processes while it has none to run), a timer (what time alone
+decides), an inbox (packets that come while no lane waits for them), and the main thread (`process`, which answers the
+supervisor). They share one scheduler under one lock; who changes it hands
 out what can fire next, so that a unit goes from body to body without a thread in between.
 """
 
