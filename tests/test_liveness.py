@@ -16,14 +16,14 @@ from wangraph.runtime.channel.segment import SegmentFile
 from wangraph.runtime.engine import liveness
 from wangraph.runtime.engine.calls import CallBoard, room_for
 from wangraph.runtime.engine.children import Child
-from wangraph.runtime.engine.condition import Look, condition, look
+from wangraph.runtime.engine.condition import ThreadStates, condition, thread_states
 from wangraph.runtime.engine.liveness import LivenessWatch
 
 
 def silences(tmp_path, monkeypatch, *, lives=1000.0, **looks) -> Iterator[tuple[float, str]]:
     """Looks at a process every 0.1 s that last lived 1,000 s after the clock's zero; gives when something is told."""
-    seen = Look(0.0, looks.get("states", "T"), 0.0)
-    monkeypatch.setattr(liveness, "look", lambda pid: seen)
+    seen = ThreadStates(0.0, looks.get("states", "T"), 0.0)
+    monkeypatch.setattr(liveness, "thread_states", lambda pid: seen)
     watch = LivenessWatch(mortal(tmp_path).plan(), lambda child: False, lambda child: lives, 1000.0)
     child = Child("far", 0, SimpleNamespace(pid=1))
     child.is_ready, child.has_begun, child.sign_at = True, True, 1000.0
@@ -53,12 +53,20 @@ def test_who_gets_no_core_or_closes_its_nodes_is_told_later(tmp_path, monkeypatc
     ("before", "after", "text"),
     [
         (None, None, "it has ended"),
-        (Look(1.0, "SS", 0.0), Look(1.2, "ZZ", 0.0), "it has ended"),
-        (Look(1.0, "SS", 0.0), Look(1.2, "ST", 0.0), "it is stopped"),
-        (Look(1.0, "SD", 0.0), Look(1.2, "DS", 0.0), "it waits in the kernel for a disk or a device"),
-        (Look(1.0, "SR", 0.0), Look(1.2, "SR", 0.05), "it wants to run and gets no core"),
-        (Look(1.0, "SR", 0.0), Look(1.2, "SR", 0.19), "one of its calls does not let the interpreter go"),
-        (Look(1.0, "SS", 0.0), Look(1.2, "SS", 0.0), "one of its calls does not let the interpreter go"),
+        (ThreadStates(1.0, "SS", 0.0), ThreadStates(1.2, "ZZ", 0.0), "it has ended"),
+        (ThreadStates(1.0, "SS", 0.0), ThreadStates(1.2, "ST", 0.0), "it is stopped"),
+        (ThreadStates(1.0, "SD", 0.0), ThreadStates(1.2, "DS", 0.0), "it waits in the kernel for a disk or a device"),
+        (ThreadStates(1.0, "SR", 0.0), ThreadStates(1.2, "SR", 0.05), "it wants to run and gets no core"),
+        (
+            ThreadStates(1.0, "SR", 0.0),
+            ThreadStates(1.2, "SR", 0.19),
+            "one of its calls does not let the interpreter go",
+        ),
+        (
+            ThreadStates(1.0, "SS", 0.0),
+            ThreadStates(1.2, "SS", 0.0),
+            "one of its calls does not let the interpreter go",
+        ),
     ],
 )
 def test_the_kernel_tells_what_keeps_a_process_from_its_sign(before, after, text):
@@ -70,11 +78,11 @@ def test_a_look_at_a_process_sees_its_threads():
     try:
         os.kill(sleeper.pid, signal.SIGSTOP)
         os.waitpid(sleeper.pid, os.WUNTRACED)
-        assert look(sleeper.pid).states == "T"
+        assert thread_states(sleeper.pid).states == "T"
     finally:
         sleeper.kill()
         sleeper.wait()
-    assert look(sleeper.pid) is None
+    assert thread_states(sleeper.pid) is None
 
 
 def test_signs_of_life_are_seen_by_others_and_one_life_does_not_give_them_for_the_next(tmp_path):

@@ -1,4 +1,4 @@
-"""What packets need of a device: memory that other processes can open, events that order its work, copies to the host.
+"""Interface of a device, as packets need it: memory that others can open, events that order work, copies to the host.
 
 The rules are CUDA's, and hold for every device here:
 

@@ -163,8 +163,8 @@ class CudaDevice:
         name = self._properties["name"].decode()
         return f"{self.name}: {name}, {free / _MEGABYTE:.0f} of {total / _MEGABYTE:.0f} MB free"
 
-    def _here(self, what: str, kind: type[DeviceError] = DeviceError) -> _Told:
-        return _Told(f"{self.name}: {what}", self._runtime.CUDARuntimeError, kind)
+    def _here(self, what: str, kind: type[DeviceError] = DeviceError) -> _Worded:
+        return _Worded(f"{self.name}: {what}", self._runtime.CUDARuntimeError, kind)
 
 
 class _OpenedEvent:
@@ -174,7 +174,7 @@ class _OpenedEvent:
         self.ptr = ptr
 
 
-class _Told:
+class _Worded:
     """Turns the library's errors into ours."""
 
     def __init__(self, text: str, expected: type[BaseException], kind: type[DeviceError]) -> None:

@@ -94,7 +94,7 @@ class CallBoard:
         _SIGN.pack_into(self._bytes, self._sign(process, life), _LEAVING)
 
     def lived_at(self, process: str, life: int) -> float:
-        """When a life of a process was last seen to run, on the monotonic clock, in seconds; 0: never, or it leaves."""
+        """Time at which a life of a process was last seen to run, by the monotonic clock; 0: never, or it leaves."""
         (sign,) = _SIGN.unpack_from(self._bytes, self._sign(process, life))
         return float(max(0, sign) / NS)
 

@@ -15,7 +15,7 @@ from ..errors import WangraphError
 from ..observe.records import NodeStatus, Unfinished
 from ..plan.plan import Plan, to_plain
 from .calls import CallBoard, room_for
-from .condition import Look
+from .condition import ThreadStates
 from .control import Change, PeerUp, Setup, SupervisorEnd, ToProcess
 from .engine import Usage
 from .launcher import Launched, Launcher
@@ -57,7 +57,7 @@ class Child:
         self.hands_out = False
         self.sign_at = time.monotonic()
         self.reported_s = 0.0
-        self.suspected: Look | None = None
+        self.suspected: ThreadStates | None = None
         self.cpu_s = 0.0
         self.rss_mb = 0.0
         self.statuses: list[NodeStatus] = []
@@ -188,7 +188,7 @@ class Children:
         return self._calls.of(child.name, now_ns) if self._calls is not None and child.has_begun else []
 
     def lived_at(self, child: Child) -> float:
-        """When a life was last seen to run, on the monotonic clock, in seconds."""
+        """Time at which a life was last seen to run, in seconds of the monotonic clock."""
         return self._calls.lived_at(child.name, child.life) if self._calls is not None else 0.0
 
     def leaves(self, child: Child) -> bool:

@@ -11,7 +11,7 @@ BUSY_SHARE = 0.5
 """A process that uses more of a core than this while it says nothing is not short of processor time."""
 
 
-class Look(NamedTuple):
+class ThreadStates(NamedTuple):
     """State of a process at a moment: the letters of all its threads (see proc(5)), and processor seconds used by all
     of them together."""
 
@@ -21,8 +21,11 @@ class Look(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """What keeps a process from reporting, in words, and what users can do. ``is_its_own``: it is not the machine that
-    has no time for it."""
+    """Reason for which a process does not report, in words, and what users can do.
+
+    Attributes:
+        is_its_own: it is not the machine that has no time for it.
+    """
 
     text: str
     remedy: str
@@ -38,7 +41,7 @@ HOLDS = Condition(
 )
 
 
-def look(pid: int) -> Look | None:
+def thread_states(pid: int) -> ThreadStates | None:
     """The process now; None when it is gone."""
     states, ticks = "", 0
     try:
@@ -49,11 +52,11 @@ def look(pid: int) -> Look | None:
             ticks += int(fields[11]) + int(fields[12])
     except (OSError, IndexError, ValueError):
         return None
-    return Look(time.monotonic(), states, ticks / os.sysconf("SC_CLK_TCK"))
+    return ThreadStates(time.monotonic(), states, ticks / os.sysconf("SC_CLK_TCK"))
 
 
-def condition(before: Look | None, after: Look | None) -> Condition:
-    """What keeps a process from reporting, by two looks at it while it said nothing."""
+def condition(before: ThreadStates | None, after: ThreadStates | None) -> Condition:
+    """Reason for which a process does not report, by its threads at two moments while it was silent."""
     if before is None or after is None or set(after.states) <= set("ZX"):
         return GONE
     if any(state in "Tt" for state in after.states):

@@ -273,7 +273,7 @@ class Failover:
             self._fail(error)
 
     def _delay_s(self, name: str) -> float:
-        """How long to wait before a process that has just died is started: the first time not at all."""
+        """Seconds to wait before a process that has just died is started: none the first time."""
         before = self._n_recent(name) - 2
         return min(RESTART_DELAY_MOST_S, self._plan.processes[name].restart_delay_s * 2**before) if before >= 0 else 0.0
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from ..plan.plan import Plan
 from ..units import NS
 from .children import Child
-from .condition import Condition, condition, look
+from .condition import Condition, condition, thread_states
 
 SUSPECT_S = 0.2
 """After how long without a sign a process is looked at for the first time: what it did since tells why, later."""
@@ -68,7 +68,7 @@ class LivenessWatch:
             if silent_s < SUSPECT_S:
                 child.suspected = None
             elif child.suspected is None:
-                child.suspected = look(child.launched.pid)
+                child.suspected = thread_states(child.launched.pid)
             elif (why := self._is_due(child, silent_s, now_s, stopped_at, lived_at)) is not None:
                 child.reported_s = silent_s
                 found.append((child, why))
@@ -86,7 +86,7 @@ class LivenessWatch:
     def _is_due(
         self, child: Child, silent_s: float, now_s: float, stopped_at: float | None, lived_at: float
     ) -> Condition | None:
-        """Why it is silent, if it is time to tell that."""
+        """Reason of its silence, if it is time to tell that."""
         if stopped_at is not None:
             if min(silent_s, now_s - stopped_at) <= SILENT_STOP_S:
                 return None
@@ -94,5 +94,5 @@ class LivenessWatch:
             due_s = max(SILENT_S, min(2 * child.reported_s, self._patience_s(child)))
             if not (child.has_begun and child.is_ready) or child.verdict is not None or silent_s <= due_s:
                 return None
-        why = condition(child.suspected, look(child.launched.pid))
+        why = condition(child.suspected, thread_states(child.launched.pid))
         return why if (why.is_its_own and lived_at) or silent_s > SILENT_LONG_S else None

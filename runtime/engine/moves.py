@@ -40,7 +40,7 @@ class Moves:
 
     @property
     def reports(self) -> list[str]:
-        """What was copied, in words."""
+        """Copies that were made, in words."""
         return [f"'{port}': {n} payloads to {self._to[port]}" for port, n in sorted(self._counts.items())]
 
     def _moved(self, port: str, payload: Any) -> Any:

@@ -49,10 +49,10 @@ def stays_on_device(
     problems: Problems,
 ) -> bool:
     """True if a stream's packets go from process to process in the memory of its device."""
-    asked = next((edge for edge in crossing if edge.spec.memory == "device"), None)
+    insists = next((edge for edge in crossing if edge.spec.memory == "device"), None)
     why = _why_not(stream, crossing, nodes, spec)
-    if asked is not None and why:
-        problems.add(asked.mark, f"stream {stream.name}: found memory: device, but {why}, write memory: auto")
+    if insists is not None and why:
+        problems.add(insists.mark, f"stream {stream.name}: found memory: device, but {why}, write memory: auto")
     return not why and all(edge.spec.memory in ("auto", "device") for edge in crossing)
 
 

@@ -95,7 +95,7 @@ def table(report: Report) -> Table:
     rows: list[tuple[object, ...]] = []
     for r in report["rounds"]:
         skew, answered = r["skew_ms"], r["answered_ms"]
-        said: tuple[object, ...] = (
+        talk_cells: tuple[object, ...] = (
             sum(r["outcomes"].values()),
             r["misses"],
             r["outcomes"].get("late", 0),
@@ -104,8 +104,8 @@ def table(report: Report) -> Table:
             f"{answered['p50']:.0f} / {answered['p95']:.0f}",
         )
         for name, process in r["processes"].items():
-            rows.append((r["round"], r["load_1m"], *said, name, process["mb"], f"{process['mb_per_hour']:.1f}"))
-            said = ("",) * len(said)
+            rows.append((r["round"], r["load_1m"], *talk_cells, name, process["mb"], f"{process['mb_per_hour']:.1f}"))
+            talk_cells = ("",) * len(talk_cells)
     columns = ("round", "load", "units", "missed", "late", "skew ms", "underruns", "answered ms", "process", "MB")
     return Table((*columns, "MB an hour"), rows)
 

@@ -163,7 +163,7 @@ class Pacer:
 
     @property
     def due_ns(self) -> int:
-        """When `advance` is due: at the next tick, or at the end of the grace of a unit that is not there."""
+        """Instant at which `advance` is due: the next tick, or the end of the grace of a unit that is not there."""
         return self.next_ns + GRACE_NS * self._is_missing
 
     def advance(self, now_ns: int) -> None:

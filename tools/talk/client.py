@@ -411,7 +411,7 @@ class _Conversation:
 
 
 def due_s(tick: int, clock_ppm: float) -> float:
-    """When a tick of the source's clock is due, in seconds of ours after the beginning."""
+    """Instant at which a tick of the source's clock is due, in seconds of ours after the beginning."""
     return tick * TICK_MS / 1000 / (1 + clock_ppm / 1e6)
 
 
