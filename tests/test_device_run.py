@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from device_toys import Add, Keep, Make, chain
+from gpu_toys import Add, Keep, Make, chain
 
 import wangraph
 from wangraph import Edge, Graph
