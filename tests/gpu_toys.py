@@ -12,6 +12,9 @@ from wangraph.runtime.device.find import device_named
 
 SHAPE = ("4 8 8", "float32")
 
+WITHOUT_GPU = {"duplex_gpu": ["device=fake"]}
+"""What is set of shipped graphs on a machine without a GPU."""
+
 
 class Make(Node):
     """A picture of its unit's number, on the device."""

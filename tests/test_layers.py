@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from gpu_toys import WITHOUT_GPU
 
 from wangraph.nodes import CATALOGUE
 
@@ -267,15 +268,11 @@ def test_nodes_and_runtime_import_nothing_heavy_at_module_level():
     assert {name: found for name, found in heavy.items() if found} == {}
 
 
-SETS = {"duplex_gpu": ["device=fake"]}
-"""What graphs need on a machine without a GPU."""
-
-
 @pytest.mark.parametrize("graph", sorted(p.stem for p in (ROOT / "graphs").glob("*.yaml")))
 def test_checking_a_shipped_graph_loads_no_torch(graph, tmp_path):
     code = (
         "import sys; from wangraph.tools.shared.options import load_plan; "
-        f"load_plan({graph!r}, {SETS.get(graph, [])!r}); sys.exit('torch' in sys.modules)"
+        f"load_plan({graph!r}, {WITHOUT_GPU.get(graph, [])!r}); sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
 

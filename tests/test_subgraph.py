@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from gpu_toys import WITHOUT_GPU
 
 from wangraph import Edge, Graph, run
 from wangraph.runtime.errors import GraphError
@@ -318,7 +319,7 @@ KINDS = {"video": "video", "audio": "audio", "text": "text", "event": "tokens", 
 
 @pytest.mark.parametrize("name", sorted(shipped_graphs()))
 def test_every_shipped_graph_exports_its_live_ends_by_the_names_of_their_kinds(name):
-    exports = check(load(name)).exports
+    exports = check(load(name, dict(setting.split("=") for setting in WITHOUT_GPU.get(name, [])))).exports
     assert {"video", "audio"} <= exports.outputs.keys() and exports.standalone
     for ports in (exports.inputs, exports.outputs):
         assert {port: KINDS[port] for port in ports} == {port: found.kind for port, found in ports.items()}
