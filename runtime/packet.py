@@ -13,7 +13,7 @@ from types import MappingProxyType
 import msgspec
 
 from .payload import Array as Array
-from .payload import Payload, home_of, is_on_host, on_host
+from .payload import Payload, is_on_host, kept, on_host
 from .payload import frozen as frozen
 
 WHOLE = ""
@@ -91,11 +91,16 @@ class Packet(msgspec.Struct, frozen=True):
 
     def keep(self) -> Packet:
         """A copy whose tensors outlive the unit: views into shared memory are valid for one unit only."""
-        return msgspec.structs.replace(self, tensors={name: _kept(payload) for name, payload in self.tensors.items()})
+        return msgspec.structs.replace(self, tensors={name: kept(payload) for name, payload in self.tensors.items()})
+
+    @property
+    def is_on_host(self) -> bool:
+        """True if its payload lies in the memory of this machine."""
+        return all(is_on_host(payload) for payload in self.tensors.values())
 
     def hosted(self) -> Packet:
         """The packet with its payload in the memory of this machine: itself where it is there."""
-        if all(is_on_host(payload) for payload in self.tensors.values()):
+        if self.is_on_host:
             return self
         return msgspec.structs.replace(self, tensors=self.on_host)
 
@@ -106,9 +111,3 @@ class Packet(msgspec.Struct, frozen=True):
     def marked(self, validity: Validity) -> Packet:
         """The same payload under another validity."""
         return msgspec.structs.replace(self, validity=validity)
-
-
-def _kept(payload: Payload) -> Payload:
-    home = home_of(payload)
-    assert home is not None, type(payload)
-    return home.freeze(home.copy(payload))

@@ -64,7 +64,7 @@ class Home(Protocol):
 class HostMemory:
     """The memory of this machine: numpy arrays, bfloat16 as uint16 with its dtype named in the port's contract."""
 
-    name = "host"
+    name = "cpu"
 
     def owns(self, value: object) -> bool:
         """True if it is a numpy array."""
@@ -113,6 +113,13 @@ def on_host(payload: Payload) -> Array:
     home = home_of(payload)
     assert home is not None, type(payload)
     return home.to_host(payload)
+
+
+def kept(payload: Payload) -> Payload:
+    """A copy of its own memory, where the payload is."""
+    home = home_of(payload)
+    assert home is not None, type(payload)
+    return home.freeze(home.copy(payload))
 
 
 def frozen(array: Array) -> Array:

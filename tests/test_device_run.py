@@ -14,7 +14,9 @@ from wangraph.nodes.unit_tensor import UnitTensor
 from wangraph.runtime.channel import endpoint as endpoint_module
 from wangraph.runtime.device.api import DeviceError
 from wangraph.runtime.device.find import device_named
+from wangraph.runtime.engine.sending import way_in
 from wangraph.runtime.errors import GraphError
+from wangraph.runtime.packet import Packet, Validity
 from wangraph.runtime.plan.devices import copies
 
 UNITS = 12
@@ -106,6 +108,13 @@ class Take(Node):
 """
 
 
+def test_the_way_of_a_payload_that_had_no_slot_on_its_device_is_recorded_as_it_was(tmp_path):
+    stream = chain(tmp_path / "out").plan().streams["make.out"]
+    sent = Packet("make.out", 0, 0, 0, 0, Validity.REAL, {"": np.zeros(3)})
+    there = Packet("make.out", 0, 0, 0, 0, Validity.REAL, {"": device_named("fake:0").upload(np.zeros(3))})
+    assert (way_in(stream, there), way_in(stream, sent)) == ("device", "shared")
+
+
 def test_a_reader_that_cannot_open_the_memory_says_so_once(tmp_path, monkeypatch):
     class Refused:
         def open(self):
@@ -137,17 +146,18 @@ def test_memory_device_is_refused_where_nothing_could_stay_there(tmp_path, graph
     assert f"stream make.out: found memory: device, but {why}, write memory: auto" in str(error.value)
 
 
-def test_a_process_that_is_restarted_keeps_its_payloads_on_the_host(tmp_path):
+@pytest.mark.parametrize("on_crash", ["restart", "bypass"])
+def test_a_process_that_the_run_goes_on_without_keeps_its_payloads_on_the_host(tmp_path, on_crash):
     graph = Graph("restarted", latency_ms=400)
-    graph.process("far", on_crash="restart")
+    graph.process("far", on_crash=on_crash)
     make = graph.add("make", Make, process="far", device="fake:0")
     graph.add("add", Add, device="fake:0", inputs={"number": make["out"]})
     assert graph.plan().streams["make.out"].carrier == "shared"
     asked = Graph("restarted", latency_ms=400)
-    asked.process("far", on_crash="restart")
+    asked.process("far", on_crash=on_crash)
     asked.add("make", Make, process="far", device="fake:0")
     asked.add("add", Add, device="fake:0", inputs={"number": Edge("make.out", memory="device")})
-    with pytest.raises(GraphError, match=r"process 'far' may be started again \(expected on_crash: end"):
+    with pytest.raises(GraphError, match=r"the run goes on without process 'far' \(expected on_crash: end"):
         asked.plan()
 
 
@@ -208,3 +218,11 @@ def test_an_array_of_a_device_is_taken_without_the_host():
     assert tensor[0, 0] == 0
     inlet = UnitTensor("latents", (2, 3), "float32")
     assert torch.equal(inlet.copy(Shares(tensor), 2.0, 1.0), (2 * tensor + 1)[None, None])
+
+
+def test_a_payload_on_a_device_can_be_spoilt_and_repeated(tmp_path):
+    for number, (kind, spoils) in enumerate((("repeat", "6.0"), ("nan", "torn"))):
+        path = tmp_path / str(number)
+        faults = [f"add: {kind} at=5"]
+        wangraph.run(chain(path, ("main", "main")), units=8, clock="virtual", inject=faults)
+        assert seen(path) == {unit: spoils if unit == 5 else str(unit + 2.0) for unit in range(8)}

@@ -322,26 +322,26 @@ def test_neither_end_leaves_anything_behind():
 
 
 class Listener:
-    """A thread that waits by an ear, or attends; it writes down which units it was handed."""
+    """A thread that waits by a poller, or attends; it writes down which units it was handed."""
 
     def __init__(self, inbox: DirectInbox, taken: list[tuple[str, int, int]], name: str) -> None:
         self.name, self._inbox, self._taken = name, inbox, taken
-        self._ear = inbox.ear() if name != "attendant" else None
+        self._poller = inbox.poller() if name != "attendant" else None
         self._is_over = False
         self.thread = threading.Thread(target=self._live)
         self.thread.start()
 
     def end(self) -> None:
         self._is_over = True
-        (self._inbox.wake if self._ear is None else self._ear.ring)()
+        (self._inbox.wake if self._poller is None else self._poller.ring)()
         self.thread.join()
 
     def _live(self) -> None:
         while not self._is_over:
-            if self._ear is None:
+            if self._poller is None:
                 self._inbox.attend(self._take)
             else:
-                self._ear.wait(self._take)
+                self._poller.wait(self._take)
 
     def _take(self, packets: list[Packet]) -> None:
         self._taken += [(self.name, p.generation, p.unit) for p in packets]
@@ -356,7 +356,7 @@ def wait_for(taken: list[object], n: int) -> None:
 
 def test_all_that_is_sent_is_handed_over_once_and_in_order_whichever_thread_receives(ends):
     taken: list[tuple[str, int, int]] = []
-    listeners = [Listener(ends.inbox, taken, name) for name in ("ear 0", "ear 1", "attendant")]
+    listeners = [Listener(ends.inbox, taken, name) for name in ("poller 0", "poller 1", "attendant")]
     outboxes = [ends.sender(bound=10_000) for _ in range(3)]
     for unit in range(300):
         for generation, outbox in enumerate(outboxes):
@@ -371,27 +371,27 @@ def test_all_that_is_sent_is_handed_over_once_and_in_order_whichever_thread_rece
 
 def test_what_comes_while_no_ear_waits_reaches_the_attendant(ends):
     taken: list[tuple[str, int, int]] = []
-    ear, attendant = ends.inbox.ear(), Listener(ends.inbox, taken, "attendant")
+    poller, attendant = ends.inbox.poller(), Listener(ends.inbox, taken, "attendant")
     outbox = ends.sender()
     for unit in range(3):
         outbox.offer(["a"], encode(packet(unit)))
     wait_for(taken, 3)
     attendant.end()
     assert taken == [("attendant", 0, unit) for unit in range(3)]
-    ear.ring()
-    ear.wait(lambda packets: pytest.fail(f"handed over twice: {packets}"))
+    poller.ring()
+    poller.wait(lambda packets: pytest.fail(f"handed over twice: {packets}"))
 
 
 def test_an_ear_hands_over_what_woke_it_even_when_it_is_rung_at_the_same_time(ends):
-    ear, outbox, taken = ends.inbox.ear(), ends.sender(), []
+    poller, outbox, taken = ends.inbox.poller(), ends.sender(), []
     outbox.offer(["a"], encode(packet(0)))
     for _ in range(3):  # the connection, its greeting, the message
-        ear.ring()
-        ear.wait(taken.extend)
+        poller.ring()
+        poller.wait(taken.extend)
     assert [p.unit for p in taken] == [0]
 
 
 def test_an_ear_that_is_rung_before_it_waits_does_not_wait(ends):
-    ear = ends.inbox.ear()
-    ear.ring()
-    ear.wait(lambda packets: pytest.fail("nothing was sent"))
+    poller = ends.inbox.poller()
+    poller.ring()
+    poller.wait(lambda packets: pytest.fail("nothing was sent"))

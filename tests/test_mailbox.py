@@ -9,7 +9,7 @@ import pytest
 from wangraph.runtime.engine.mailbox import Mailbox
 
 
-class FakeEar:
+class FakePoller:
     """Waits as told: each entry of ``script`` is called in `wait`, with whatever takes messages in."""
 
     def __init__(self, *script) -> None:
@@ -30,9 +30,9 @@ def second() -> None:
     """Another one."""
 
 
-def after_listening(mailbox: Mailbox, ear, arrive) -> None:
+def after_listening(mailbox: Mailbox, poller, arrive) -> None:
     """Listen, and make the call that lets the lane look up."""
-    mailbox.listen(ear, arrive)
+    mailbox.listen(poller, arrive)
     assert callable(mailbox.get())
 
 
@@ -48,24 +48,24 @@ def test_a_lane_that_waits_is_woken_to_listen():
     mailbox, got = Mailbox(), []
     thread = threading.Thread(target=lambda: got.append(mailbox.get()))
     thread.start()
-    mailbox.listen(FakeEar(), lambda messages: None)
+    mailbox.listen(FakePoller(), lambda messages: None)
     thread.join(10)
     assert len(got) == 1 and callable(got[0])
 
 
 def test_what_is_there_is_done_before_anything_is_received():
     mailbox = Mailbox()
-    after_listening(mailbox, FakeEar(), lambda messages: pytest.fail("it waited"))
+    after_listening(mailbox, FakePoller(), lambda messages: pytest.fail("it waited"))
     mailbox.put(first)
     assert mailbox.get() is first
 
 
 def test_what_is_put_in_while_it_waits_rings_its_ear():
     mailbox = Mailbox()
-    ear = FakeEar(lambda take: mailbox.put(first))
-    after_listening(mailbox, ear, lambda messages: None)
+    poller = FakePoller(lambda take: mailbox.put(first))
+    after_listening(mailbox, poller, lambda messages: None)
     assert mailbox.get() is first
-    assert ear.rings == 1
+    assert poller.rings == 1
 
 
 def test_what_a_message_gives_a_lane_to_do_needs_no_bell():
@@ -76,17 +76,17 @@ def test_what_a_message_gives_a_lane_to_do_needs_no_bell():
         if len(taken) == 2:
             mailbox.put(first)
 
-    ear = FakeEar(lambda take: take(["for another lane"]), lambda take: take(["for this one"]))
-    after_listening(mailbox, ear, arrive)
+    poller = FakePoller(lambda take: take(["for another lane"]), lambda take: take(["for this one"]))
+    after_listening(mailbox, poller, arrive)
     assert mailbox.get() is first
     assert taken == ["for another lane", "for this one"]
-    assert ear.rings == 0 and not ear.script
+    assert poller.rings == 0 and not poller.script
 
 
 def test_what_is_put_in_between_the_look_and_the_wait_is_not_slept_over(monkeypatch):
     mailbox = Mailbox()
-    ear = FakeEar(lambda take: pytest.fail("it slept") if not ear.rings else None)
-    after_listening(mailbox, ear, lambda messages: None)
+    poller = FakePoller(lambda take: pytest.fail("it slept") if not poller.rings else None)
+    after_listening(mailbox, poller, lambda messages: None)
     real = mailbox._items
 
     class Late:

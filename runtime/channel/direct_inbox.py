@@ -1,6 +1,6 @@
 """Receiving end of the direct link: every sender's connection in one epoll, read in the receiver's own thread.
 
-Besides the thread that attends to the inbox, others can wait for messages while they have nothing else to do (`Ear`).
+Besides the thread that attends to the inbox, others can wait for messages while they have nothing to do (`Poller`).
 The kernel wakes one of them, so that a message for an idle lane is read by that lane itself.
 """
 
@@ -33,7 +33,7 @@ _ANCILLARY_BYTES = socket.CMSG_LEN(4)  # CMSG_SPACE has room for a second descri
 
 
 class DirectInbox:
-    """Receives the packets that are sent to this process. One thread receives or attends, others do by an `ear`; any
+    """Receives the packets that are sent to this process. One thread receives or attends, others do by an `poller`; any
     thread may call `wake`.
 
     Attributes:
@@ -56,7 +56,7 @@ class DirectInbox:
         self._ready: deque[Packet | Handed] = deque()
         self._rung: deque[int] = deque()
         self._senders: dict[int, _Sender] = {}
-        self._ears: list[Ear] = []
+        self._pollers: list[Poller] = []
         # from a read to the scheduler: two messages of one sender, read by two threads, must not change places
         self._lock = threading.Lock()
         self._listener = new_socket()
@@ -107,17 +107,17 @@ class DirectInbox:
                 self.deliver(number, take)
         return not is_woken
 
-    def ear(self) -> Ear:
+    def poller(self) -> Poller:
         """Let another thread receive, too, whenever it has nothing else to do."""
-        ear = Ear(self)
+        poller = Poller(self)
         with self._lock:
-            self._ears.append(ear)
+            self._pollers.append(poller)
             for number in (self._listening, *self._senders):
-                ear.epoll.register(number, _ONE_OF_US)
-                # behind the ears: the kernel wakes the first of them that waits, and this one only when none does
+                poller.epoll.register(number, _ONE_OF_US)
+                # behind the pollers: the kernel wakes the first of them that waits, and this one only when none does
                 self._epoll.unregister(number)
                 self._epoll.register(number, _ONE_OF_US)
-        return ear
+        return poller
 
     def deliver(self, number: int, take: Callable[[list[Packet | Handed]], None]) -> None:
         """Hand over the next message of the socket with this number, if there still is one."""
@@ -141,8 +141,8 @@ class DirectInbox:
         if self._epoll.closed:
             return
         self._epoll.close()
-        for ear in self._ears:
-            ear.close()
+        for poller in self._pollers:
+            poller.close()
         self._listener.close()
         for sender in self._senders.values():
             sender.connection.close()
@@ -161,7 +161,7 @@ class DirectInbox:
             self.strangers.drop()
             return
         self._senders[connection.fileno()] = _Sender(connection)
-        for epoll in (*(ear.epoll for ear in self._ears), self._epoll):
+        for epoll in (*(poller.epoll for poller in self._pollers), self._epoll):
             epoll.register(connection.fileno(), _ONE_OF_US)
 
     def _read(self, sender: _Sender) -> list[Packet | Handed]:
@@ -208,17 +208,17 @@ class DirectInbox:
 
     def _end(self, sender: _Sender) -> None:
         number = sender.connection.fileno()
-        for epoll in (self._epoll, *(ear.epoll for ear in self._ears)):
+        for epoll in (self._epoll, *(poller.epoll for poller in self._pollers)):
             epoll.unregister(number)
         del self._senders[number]
         sender.connection.close()
 
 
-class Ear:
+class Poller:
     """A thread's own way to wait for whatever it has to do, and to receive meanwhile.
 
-    A message wakes one thread: an ear that waits, else the one that attends to the inbox. What is read is handed over
-    before the ear looks at anything else, so that no message waits for a thread that has begun to do other things.
+    A message wakes one thread: a poller that waits, else the one that attends to the inbox. What is read is handed over
+    before the poller looks at anything else, so that no message waits for a thread that has begun to do other things.
 
     Attributes:
         epoll: what it waits with.

@@ -49,7 +49,7 @@ class DirectOutbox:
         self._addresses = dict(addresses)
         self._lines: dict[str, _Line] = {}
         self._lock = threading.Lock()
-        self._postman: threading.Thread | None = None
+        self._sender: threading.Thread | None = None
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._closing_at: float | None = None
 
@@ -82,10 +82,10 @@ class DirectOutbox:
             return
         with self._lock:
             self._closing_at = time.monotonic() + _LINGER_S
-            postman = self._postman
-        if postman is not None:
+            sender = self._sender
+        if sender is not None:
             os.eventfd_write(self._bell, 1)
-            postman.join()
+            sender.join()
         for line in self._lines.values():
             line.close()
         os.close(self._bell)
@@ -96,9 +96,9 @@ class DirectOutbox:
 
     def _have_sent_on(self) -> None:
         with self._lock:
-            if self._postman is None:
-                self._postman = threading.Thread(target=self._send_on, name="outbox", daemon=True)
-                self._postman.start()
+            if self._sender is None:
+                self._sender = threading.Thread(target=self._send_on, name="outbox", daemon=True)
+                self._sender.start()
         os.eventfd_write(self._bell, 1)  # it may wait for others, and for longer
 
     def _send_on(self) -> None:
@@ -110,7 +110,7 @@ class DirectOutbox:
                 is_late = self._closing_at is not None and time.monotonic() > self._closing_at
                 if not lines or is_late:
                     # under the lock: whoever has something wait after this look starts another thread
-                    self._postman = None
+                    self._sender = None
                     return
                 if self._closing_at is not None:
                     pause_s = _RETRY_S

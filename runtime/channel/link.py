@@ -168,7 +168,7 @@ class Inbox:
         take(messages)
         return True
 
-    def ear(self) -> None:
+    def poller(self) -> None:
         """None: one of ZeroMQ's sockets is for one thread."""
 
     @property

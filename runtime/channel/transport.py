@@ -58,7 +58,7 @@ class Outgoing(Protocol):
         ...
 
 
-class Ear(Protocol):
+class Poller(Protocol):
     """A thread's own way to wait for whatever it has to do, and to receive meanwhile."""
 
     def wait(self, take: Callable[[list[Packet | Handed]], None]) -> None:
@@ -91,11 +91,11 @@ class Incoming(Protocol):
     def attend(self, take: Callable[[list[Packet | Handed]], None]) -> bool:
         """Wait for messages and hand over what each of them holds, in order; False after a `wake`. Raises as `receive`.
 
-        The thread that attends is the last resort: with ears, it is woken for what comes while none of them waits.
+        The thread that attends is the last resort: with pollers, it is woken for what comes while none of them waits.
         """
         ...
 
-    def ear(self) -> Ear | None:
+    def poller(self) -> Poller | None:
         """Let another thread receive, too, whenever it has nothing else to do; None where only one thread can."""
         ...
 

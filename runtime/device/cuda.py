@@ -79,6 +79,7 @@ class CudaDevice:
     def close(self, memory: Memory) -> None:
         """See `DeviceApi`."""
         closed = cast(CudaMemory, memory)
+        self._device.use()
         self._runtime.deviceSynchronize()
         if closed.is_own:
             self._runtime.free(closed.pointer)
@@ -138,6 +139,7 @@ class CudaDevice:
 
     def adopt(self, value: Payload) -> Payload:
         """See `Home`."""
+        self._device.use()
         return cast(Payload, self._cupy.ascontiguousarray(value))
 
     def freeze(self, payload: Payload) -> Payload:
@@ -146,10 +148,12 @@ class CudaDevice:
 
     def copy(self, payload: Payload) -> Payload:
         """See `Home`."""
+        self._device.use()
         return cast(Payload, cast(Any, payload).copy())
 
     def to_host(self, payload: Payload) -> Array:
         """See `Home`."""
+        self._device.use()
         return cast(Array, self._cupy.asnumpy(payload))
 
     def take(self, array: object) -> Payload:
@@ -159,6 +163,7 @@ class CudaDevice:
 
     def describe(self) -> str:
         """See `DeviceApi`."""
+        self._device.use()
         free, total = self._runtime.memGetInfo()
         name = self._properties["name"].decode()
         return f"{self.name}: {name}, {free / _MEGABYTE:.0f} of {total / _MEGABYTE:.0f} MB free"

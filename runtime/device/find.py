@@ -7,11 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from ..payload import HOMES, Array, Payload, home_of
+from ..payload import HOMES, HOST, Array, Payload, home_of
 from .api import DeviceApi
-
-HOST = "cpu"
-"""The name of no device: the memory of this machine."""
 
 _HOST_KIND, _CUDA_KIND = 1, 2
 """Kinds of devices in DLPack."""
@@ -35,13 +32,13 @@ def device_named(name: str) -> DeviceApi:
 
 
 def moved(payload: Payload, to: str) -> Payload:
-    """A payload where it is wanted, on a device or on the host (`HOST`): itself, or one copy."""
+    """A payload in the memory of this name, a device's or the host's: itself, or one copy."""
     home = home_of(payload)
     assert home is not None, type(payload)
-    if home.name == (to if to != HOST else HOMES[0].name):
+    if home.name == to:
         return payload
     array: Array = home.to_host(payload)
-    return array if to == HOST else device_named(to).upload(array)
+    return array if to == HOST.name else device_named(to).upload(array)
 
 
 def foreign(value: Any) -> Payload:

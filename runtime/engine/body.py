@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import NodeError, WangraphError, listing
 from ..node import END, Emission, Node, NodeContext, Outputs, Timebase, Unit
@@ -18,35 +18,11 @@ from ..schedule.decide import Fire, Given
 from ..schedule.scheduler import Result
 from .guards import Notice, guards_of, no_notice
 from .moves import Moves
+from .requests import NO_REQUESTS, Requests
 from .values import Contract, text_of, value_of
 
 Empty = Callable[[str, str, tuple[int, ...], str], Array]
 """``empty(stream, tensor, shape, dtype)``: an array to write a stream's tensor into."""
-
-
-class Requests(Protocol):
-    """Takes what nodes ask of the run that they are part of. From any thread."""
-
-    def fence(self, streams: Sequence[str], first_unit: int = 0) -> None:
-        """Drop what these streams carry of ``first_unit`` and later, was begun before, and has not settled."""
-        ...
-
-    def stop(self, reason: str = "") -> None:
-        """End the run in order."""
-        ...
-
-
-class NoRequests:
-    """A node alone, without a run: what it asks for is dropped."""
-
-    def fence(self, streams: Sequence[str], first_unit: int = 0) -> None:
-        """Nothing to drop."""
-
-    def stop(self, reason: str = "") -> None:
-        """Nothing to end."""
-
-
-NO_REQUESTS = NoRequests()
 
 
 class Body:

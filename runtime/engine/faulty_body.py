@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from ..device.find import moved
 from ..errors import NodeError
 from ..node import Node, Unit
 from ..packet import Packet, Validity
-from ..payload import HOST, Payload, is_on_host, on_host
+from ..payload import HOST, Payload, kept, on_host
 from ..plan.plan import NodePlan, Plan
 from ..schedule.decide import Fire
 from ..schedule.scheduler import Result
@@ -77,27 +78,19 @@ class FaultyBody(Body):
         tensors = given
         for fault in self._spoiling:
             if fault.strikes_unit(unit.index, self.graph.seed):
-                tensors = self._spoilt(where, port, unit, fault, tensors)
+                tensors = self._spoilt(port, unit, fault, tensors)
         # copied: an array kept from one unit to the next would hold the slot of shared memory that it lies in
-        self._before[port] = {
-            name: HOST.freeze(HOST.copy(payload)) for name, payload in given.items() if is_on_host(payload)
-        }
+        self._before[port] = {name: kept(payload) for name, payload in given.items()}
         return tensors
 
-    def _spoilt(
-        self, where: str, port: str, unit: Unit, fault: Fault, tensors: dict[str, Payload]
-    ) -> dict[str, Payload]:
+    def _spoilt(self, port: str, unit: Unit, fault: Fault, tensors: dict[str, Payload]) -> dict[str, Payload]:
         if fault.kind == "repeat":
             return self._before.get(port, tensors)
-        if not all(is_on_host(payload) for payload in tensors.values()):
-            raise NodeError(
-                f"{where}: found a payload on a device (expected one in this machine's memory), "
-                f"inject {fault.kind} into another node"
-            )
-        dtypes = {tensor.name: tensor.dtype for tensor in self.graph.streams[f"{self.plan.name}.{port}"].tensors}
+        stream = self.graph.streams[f"{self.plan.name}.{port}"]
+        dtypes = {tensor.name: tensor.dtype for tensor in stream.tensors}
         chance = fault.chance(self.graph.seed, unit.index)
         return {
-            name: HOST.freeze(spoilt(fault.kind, on_host(payload), dtypes.get(name), chance))
+            name: moved(HOST.freeze(spoilt(fault.kind, on_host(payload), dtypes.get(name), chance)), stream.device)
             for name, payload in tensors.items()
         }
 

@@ -49,7 +49,8 @@ from .initial import initial_packets
 from .lane import Lane
 from .leaving import Leaving
 from .membership import Membership
-from .sending import Outgoing, Sending
+from .requests import ForwardedRequests
+from .sending import Outgoing, Sending, way_in
 from .stalls import StallWatch, statuses
 from .system import bind_to, raise_priority, sharpen_timers, usage
 from .taps import TapSender
@@ -128,7 +129,7 @@ class ProcessHost:
                 self._membership.go()
                 self._went()
         for lane in self._lanes.values():
-            lane.listen(self._endpoint.inbox.ear(), self._arrive)
+            lane.listen(self._endpoint.inbox.poller(), self._arrive)
         self._listener = threading.Thread(target=self._guarded(self._listen), name="inbox", daemon=True)
         self._listener.start()
         self._timer = threading.Thread(target=self._guarded(self._keep_time), name="timer", daemon=True)
@@ -303,7 +304,9 @@ class ProcessHost:
         )
 
     def _open_body(self, body: Body) -> None:
-        body.open(self.plan.processes[self.process].threads, self._endpoint.publisher.empty, _Requests(self._forward))
+        body.open(
+            self.plan.processes[self.process].threads, self._endpoint.publisher.empty, ForwardedRequests(self._forward)
+        )
 
     def _post(self, node: str, call: Callable[[], None]) -> None:
         """Make a call in the lane of a node, between its bodies."""
@@ -384,7 +387,7 @@ class ProcessHost:
                 if packet.is_payload:
                     way = (stream.process, self.process, packet.produced_ns, now)
                     self._noticed.append(
-                        Transfer(packet.stream, packet.unit, *way, packet.n_bytes, stream.carrier,
+                        Transfer(packet.stream, packet.unit, *way, packet.n_bytes, way_in(stream, packet),
                                  packet.session, packet.incarnation)
                     )  # fmt: skip
                 self._membership.arrive(packet, now)
@@ -460,18 +463,3 @@ class ProcessHost:
         for lane in self._lanes.values():
             lane.leave()
         self._alarm.ring()
-
-
-class _Requests:
-    """Requests of this process's nodes to the run, on their way to the supervisor."""
-
-    def __init__(self, forward: Callable[[NodeRequest], None]) -> None:
-        self._forward = forward
-
-    def fence(self, streams: Sequence[str], first_unit: int = 0) -> None:
-        """Ask for a fence."""
-        self._forward(NodeRequest(list(streams), first_unit))
-
-    def stop(self, reason: str = "") -> None:
-        """Ask for the run's end."""
-        self._forward(NodeRequest([], reason=reason))

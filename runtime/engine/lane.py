@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from ..channel.transport import Ear
+from ..channel.transport import Poller
 from ..schedule.decide import Fire
 from ..schedule.scheduler import Result
 from .body import Body
@@ -75,9 +75,9 @@ class Lane:
         thread."""
         self._given.put(call)
 
-    def listen(self, ear: Ear | None, arrive: Arrive) -> None:
+    def listen(self, poller: Poller | None, arrive: Arrive) -> None:
         """Receive packets from other processes while it has nothing to do, from now on."""
-        self._given.listen(ear, arrive)
+        self._given.listen(poller, arrive)
 
     def leave(self) -> None:
         """Close the nodes and end, after the calls that were given."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
-from ..channel.transport import Ear
+from ..channel.transport import Poller
 from ..channel.wire import Handed
 from ..packet import Packet
 from ..schedule.decide import Fire
@@ -26,20 +26,20 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._items: SimpleQueue[Given] = SimpleQueue()
-        self._ear: Ear | None = None
+        self._poller: Poller | None = None
         self._arrive: Arrive | None = None
         self._is_waiting = False
 
     def put(self, item: Given) -> None:
         """Put in; the end of the lane comes after everything before."""
         self._items.put(item)
-        if self._is_waiting and self._ear is not None:
-            self._ear.ring()
+        if self._is_waiting and self._poller is not None:
+            self._poller.ring()
 
-    def listen(self, ear: Ear | None, arrive: Arrive) -> None:
+    def listen(self, poller: Poller | None, arrive: Arrive) -> None:
         """From now on receive while nothing is there. From any thread, once."""
-        if ear is not None:
-            self._ear, self._arrive = ear, arrive
+        if poller is not None:
+            self._poller, self._arrive = poller, arrive
             self._items.put(_nothing)  # the lane waits for this only, so far
 
     def get(self) -> Given:
@@ -48,7 +48,7 @@ class Mailbox:
         Raises:
             RunError: what was received meanwhile is no packet.
         """
-        while self._ear is not None:
+        while self._poller is not None:
             try:
                 return self._items.get_nowait()
             except Empty:
@@ -56,7 +56,7 @@ class Mailbox:
             # said before it is looked at once more: who puts in after that look rings
             self._is_waiting = True
             if self._items.empty():
-                self._ear.wait(self._received)
+                self._poller.wait(self._received)
             self._is_waiting = False
         return self._items.get()
 

@@ -9,7 +9,7 @@ from ..channel.endpoint import Endpoint
 from ..channel.publisher import Way
 from ..channel.wire import Handed
 from ..packet import Packet
-from ..plan.plan import Plan
+from ..plan.plan import Carrier, Plan, StreamPlan
 from ..schedule.scheduler import Scheduler
 from .faulty_publisher import Sends
 
@@ -84,3 +84,8 @@ class Sending:
         why = f"{who}: of units that a node there has not come to, or in arrays that one keeps and should copy"
         text = f"'{stream}': unit {unit} was copied through the socket, {why if who else 'the payload fits no slot'}"
         self._warn("warning", text)
+
+
+def way_in(stream: StreamPlan, packet: Packet) -> Carrier:
+    """Carrier by which a packet's payload has come: its stream's, or the host's where its device had no slot for it."""
+    return "shared" if stream.carrier == "device" and packet.is_on_host else stream.carrier

@@ -50,7 +50,7 @@ class Contract:
             if (exact := _exactly(declared.specs.get(tensor.name), tensor.shape)) is not None
         }
         # of a port that carries exactly one tensor, of one dtype and one shape: most are such
-        self._whole = self._exact.get(WHOLE) if declared.tensors is None and stream.device == "cpu" else None
+        self._whole = self._exact.get(WHOLE) if declared.tensors is None and stream.device == HOST.name else None
 
     def tensors_of(self, where: str, value: Any) -> dict[str, Payload]:
         """The tensors of a value, frozen; arrays that fit are not copied.
@@ -86,7 +86,7 @@ class Contract:
 
     def _placed(self, payload: Payload) -> Payload:
         """The payload where the stream's are: a node's on a device may give out what it has on the host."""
-        return payload if type(payload) is np.ndarray and self._device == "cpu" else moved(payload, self._device)
+        return payload if type(payload) is np.ndarray and self._device == HOST.name else moved(payload, self._device)
 
 
 def _exactly(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from .. import payload
 from ..errors import listing
 from ..ports import Input, Output
 from .marks import Problems
@@ -12,7 +13,7 @@ from .plan import NodePlan, Plan, StreamPlan
 from .spec import GraphSpec, NodeSpec
 from .wiring import BoundEdge
 
-HOST = "cpu"
+HOST = payload.HOST.name
 ANY = "any"
 """Wanted of a payload: wherever it is."""
 
@@ -67,11 +68,9 @@ def _why_not(
     if away:
         return f"not all of its readers take it on {stream.device}: {listing(away)}"
     makes = spec.processes.get(stream.process)
-    if makes is not None and makes.on_crash == "restart":
-        # memory of a device dies with its process; the host's is owned by the supervisor
-        return (
-            f"process '{stream.process}' may be started again (expected on_crash: end: a device's memory dies with it)"
-        )
+    if makes is not None and makes.on_crash != "end":
+        # memory of a device dies with its process, under those that go on; the host's is owned by the supervisor
+        return f"the run goes on without process '{stream.process}' (expected on_crash: end, its memory dies with it)"
     return ""
 
 

@@ -21,8 +21,7 @@ from ...runtime.plan.graph import Graph
 from ...runtime.plan.plan import Plan
 from ...runtime.plan.spec import Edge, Memory
 from ...runtime.ports import Input, Output
-from ...runtime.schedule.events import Firing
-from .graph_hop import WARM_UP, Clocked
+from .graph_hop import WARM_UP, Clocked, hops_in
 from .hops import Hops
 from .report import OnRound, Report, Round, Table, ignored, report
 
@@ -123,13 +122,7 @@ def hop(device: str, n_bytes: int, hops: int, memory: Memory) -> Hops:
         WangraphError: the run failed.
     """
     result = Run(plan(device, n_bytes, memory), Options(units=hops + WARM_UP)).start().wait()
-    calls = {(e.node, e.first): e for e in result.log if isinstance(e, Firing) and e.mode == "step"}
-    us = [
-        (reader.finished_ns - sender.finished_ns) / 1000
-        for unit in range(WARM_UP, WARM_UP + hops)
-        if (sender := calls.get(("sender", unit))) and (reader := calls.get(("reader", unit)))
-    ]
-    return Hops(us, hops, None)
+    return hops_in(result.log, hops, lambda reader: reader.finished_ns)
 
 
 def rank(measured: Round) -> float:

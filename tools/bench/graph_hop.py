@@ -6,7 +6,7 @@ did not write there, the schedulers of both processes, and the records themselve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from ...runtime.packet import Array
 from ...runtime.plan.graph import Graph
 from ...runtime.plan.plan import Plan
 from ...runtime.ports import Input, Output
-from ...runtime.schedule.events import Firing
+from ...runtime.schedule.events import Event, Firing
 from .hops import Hops
 
 WARM_UP = 10
@@ -92,9 +92,14 @@ def measure(n_bytes: int, hops: int, rate_hz: float, link: LinkName, *, in_place
         WangraphError: the run failed.
     """
     result = Run(plan(n_bytes, rate_hz, in_place=in_place), Options(units=hops + WARM_UP, link=link)).start().wait()
-    calls = {(e.node, e.first): e for e in result.log if isinstance(e, Firing) and e.mode == "step"}
+    return hops_in(result.log, hops, lambda reader: reader.started_ns)
+
+
+def hops_in(log: Sequence[Event], hops: int, until: Callable[[Firing], int]) -> Hops:
+    """Hops from `sender` to `reader`, from the return of the one to an instant of the other's call."""
+    calls = {(e.node, e.first): e for e in log if isinstance(e, Firing) and e.mode == "step"}
     us = [
-        (reader.started_ns - sender.finished_ns) / 1000
+        (until(reader) - sender.finished_ns) / 1000
         for unit in range(WARM_UP, WARM_UP + hops)
         if (sender := calls.get(("sender", unit))) and (reader := calls.get(("reader", unit)))
     ]
