@@ -1,1 +1,1 @@
-"""Packets between processes: headers over sockets, payloads in shared memory. Imports the basics only."""
+"""Packets between processes: headers over sockets, payloads in shared memory or a device's. Imports the basics only."""

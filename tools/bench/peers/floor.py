@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import mmap
 import multiprocessing
 import os
-import struct
 import time
 
 import numpy as np
 from pace import paced, request, say
-
-N_SLOTS = 4
-HEAD = struct.Struct("<qq")
+from slots import HEAD, N_SLOTS, shared_slots
 
 
 def main() -> None:
     """Measure."""
     wanted = request()
-    memory = mmap.mmap(-1, N_SLOTS * wanted.n_bytes, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
-    slots = np.frombuffer(memory, np.uint8).reshape(N_SLOTS, wanted.n_bytes)
+    slots = shared_slots(wanted.n_bytes)
     out, into = os.pipe()
     context = multiprocessing.get_context("fork")
     answers, results = context.Pipe(duplex=False)
