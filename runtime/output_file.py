@@ -24,6 +24,7 @@ SIGNS: dict[str, Callable[[bytes], bool]] = {
     ".zip": lambda head: head.startswith(b"PK"),
     ".safetensors": lambda head: head[8:9] == b"{",  # its header, after eight bytes of length
     ".trace": lambda head: head.startswith(b'{"type":"header"'),
+    ".gz": lambda head: head.startswith(b"\x1f\x8b"),
 }
 """Beginnings of files, by their suffix."""
 

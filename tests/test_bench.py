@@ -201,8 +201,9 @@ def test_without_records_the_scheduler_decides_the_same():
 def test_what_follows_on_a_record_ends_in_a_trace():
     plan = empty_graph("duplex").plan()
     _, _, events = tracing.drive(plan, Scheduler(plan, limit=5))
-    spent, n_bytes = tracing.after(plan, events, 5)
-    assert spent > 0 and n_bytes > 50 * len(events)
+    spent, n_bytes = tracing.after(plan, events, 5, "bench.trace")
+    _, n_packed = tracing.after(plan, events, 5, "bench.trace.gz")
+    assert spent > 0 and n_bytes > 50 * len(events) and 2 * n_packed < n_bytes
 
 
 # Recording
@@ -326,7 +327,11 @@ MEASURED = {
         "largest_difference": 1e-6,
     },
     "tracing": dict.fromkeys(
-        ("on_us", "off_us", "adds_us", "records_per_unit", "after_us", "bytes_per_unit", "cpu_share"), 1.0
+        (
+            *("on_us", "off_us", "adds_us", "records_per_unit", "after_us", "bytes_per_unit", "cpu_share"),
+            *("compressed_after_us", "compressed_bytes_per_unit"),
+        ),
+        1.0,
     ),
     "recording": {
         **dict.fromkeys(("plain_ms", "recorded_ms", "cpu_share", "mb_per_s", "misses"), 1.0),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from wangraph import Graph, run
 from wangraph.runtime.errors import RunError, UserError
-from wangraph.runtime.observe import trace_window
+from wangraph.runtime.observe import line_file
 from wangraph.runtime.observe.explain import explain
 from wangraph.runtime.observe.history import read_history
 from wangraph.runtime.observe.records import TRACE_VERSION, Footer, Header, at_ns, read_trace
@@ -30,9 +30,9 @@ def settled(at_ns):
     return Settlement("a.b", at_ns // MS, 0, at_ns, 0)
 
 
-def check_window(folder, batches, seconds):
+def check_window(folder, batches, seconds, name="w.trace"):
     """Pass if the trace holds everything within the window of a run's end, and nothing out of order."""
-    path, now = folder / "w.trace", 0
+    path, now = folder / name, 0
     window, written = TraceWindow(path, seconds), []
     window.write([HEADER])
     for batch in batches:
@@ -54,6 +54,7 @@ def check_window(folder, batches, seconds):
 @given(st.lists(st.lists(st.integers(-50, 300), min_size=1, max_size=4), min_size=1, max_size=60), st.integers(1, 4))
 def test_a_window_is_the_end_of_the_whole_trace(tmp_path_factory, batches, seconds):
     check_window(tmp_path_factory.mktemp("w"), batches, seconds)
+    check_window(tmp_path_factory.mktemp("w"), batches, seconds, "w.trace.gz")
 
 
 def test_a_window_that_forgets_its_older_file_is_noticed(tmp_path, monkeypatch):
@@ -103,7 +104,7 @@ def test_without_room_to_join_them_both_files_stay(tmp_path, monkeypatch):
     def full(path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr(trace_window, "open_private", full)
+    monkeypatch.setattr(line_file, "open_private", full)
     with pytest.raises(RunError) as caught:
         window.close()
     assert str(caught.value) == (

@@ -17,9 +17,9 @@ import msgspec
 
 from ..._version import __version__
 from ..errors import UserError
-from ..output_file import open_private
 from ..plan.plan import Carrier, Mode, Plan, redacted, to_plain
 from ..schedule.events import Fenced, Firing, Settlement, Updated
+from .line_file import LineWriter, read_lines
 from .machine import machine
 
 TRACE_VERSION = 3
@@ -143,16 +143,16 @@ _decoder = msgspec.json.Decoder(Record)
 
 
 class TraceWriter:
-    """Appends records to a trace file; every `write` reaches the operating system."""
+    """Appends records to a trace file, compressed if its name ends in ``.gz``; every `write` reaches the operating
+    system."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = open_private(path)
+        self._file = LineWriter(path)
 
     def write(self, records: list[Record]) -> None:
         """Append these records."""
         self._file.write(b"".join(_encoder.encode(r) + b"\n" for r in records))
-        self._file.flush()
 
     def close(self) -> None:
         """Finish the file."""
@@ -165,27 +165,22 @@ def read_trace(path: Path) -> Iterator[Record]:
     Raises:
         UserError: no such file, not a trace, or of another version.
     """
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise UserError(
-            f"{path}: {error.strerror} (expected a trace), make one with: wangraph run GRAPH --trace FILE"
-        ) from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         try:
             record = _decoder.decode(line)
         except DAMAGED as error:
-            if number == len(lines) and number > 1:
+            is_cut = not line.endswith(b"\n")
+            if is_cut and number > 1:
                 return
-            if number == len(lines) and line.startswith(b'{"type":"header"'):
+            if is_cut and line.startswith(b'{"type":"header"'):
                 raise UserError(
                     f"{path}: found a header that is cut (expected a whole first line): the file is not complete, "
                     "copy it or record it again"
                 ) from error
             raise UserError(
-                f"{path}:{number}: found {line[:40]!r} (expected a trace record), "
+                f"{path}:{number}: found {line[:40].rstrip()!r} (expected a trace record), "
                 "make one with: wangraph run GRAPH --trace FILE"
             ) from error
         if number == 1 and not isinstance(record, Header):

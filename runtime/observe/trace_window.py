@@ -8,14 +8,18 @@ they become one, cut to the window.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 
 import msgspec
 
 from ..errors import RunError
-from ..output_file import open_private
 from ..units import NS
+from .line_file import SUFFIX, LineWriter, read_lines
 from .records import Header, Record, TraceWriter, at_ns
+
+_AT_ONCE = 1000  # lines
 
 
 class TraceWindow:
@@ -59,7 +63,7 @@ class TraceWindow:
         self._writer.close()
         if not self._has_older:
             return
-        joined = self.path.with_name(f"{self.path.name}.joined")
+        joined = _beside(self.path, "joined")
         try:
             self._join(joined)
             os.replace(joined, self.path)
@@ -82,16 +86,28 @@ class TraceWindow:
     def _join(self, path: Path) -> None:
         decoder = msgspec.json.Decoder(Record)
         since_ns = self._newest_ns - self._window_ns
-        with open_private(path) as joined, self.older_path.open("rb") as older, self.path.open("rb") as newer:
-            joined.write(older.readline())
-            for line in older:
-                if at_ns(decoder.decode(line)) >= since_ns:
-                    joined.write(line)
-            newer.readline()
-            for line in newer:
-                joined.write(line)
+        older, newer = read_lines(self.older_path), read_lines(self.path)
+        joined = LineWriter(path)
+        try:
+            joined.write(next(older))
+            next(newer)
+            recent = (line for line in older if at_ns(decoder.decode(line)) >= since_ns)
+            for lines in _batched(chain(recent, newer)):
+                joined.write(lines)
+        finally:
+            joined.close()
+
+
+def _batched(lines: Iterator[bytes]) -> Iterator[bytes]:
+    while some := b"".join(islice(lines, _AT_ONCE)):
+        yield some
 
 
 def older_path(path: Path) -> Path:
-    """``run.trace`` -> ``run.older.trace``."""
-    return path.with_name(f"{path.stem}.older{path.suffix}")
+    """``run.trace`` -> ``run.older.trace``, and ``run.trace.gz`` -> ``run.older.trace.gz``."""
+    return _beside(path, "older")
+
+
+def _beside(path: Path, word: str) -> Path:
+    plain = path.with_suffix("") if path.suffix == SUFFIX else path
+    return path.with_name(f"{plain.stem}.{word}{plain.suffix}{path.name[len(plain.name) :]}")

@@ -99,15 +99,19 @@ def measure(plan: Plan, units: int) -> Round:
         on.append(ns)
         off.append(drive(plan, Scheduler(plan, limit=TURN_UNITS, log=NoLog()))[0])
     adds_us = (min(on) - min(off)) / calls / 1000
-    spent, n_bytes = zip(*(after(plan, events, TURN_UNITS) for _ in on), strict=True)
-    after_us = min(spent) / TURN_UNITS / 1000
+    (plain_ns, n_plain), (packed_ns, n_packed) = (
+        min(after(plan, events, TURN_UNITS, name) for _ in on) for name in ("bench.trace", "bench.trace.gz")
+    )
+    after_us, packed_us = plain_ns / TURN_UNITS / 1000, packed_ns / TURN_UNITS / 1000
     return {
         "on_us": round(min(on) / calls / 1000, 3),
         "off_us": round(min(off) / calls / 1000, 3),
         "adds_us": round(adds_us, 3),
         "records_per_unit": round(len(events) / TURN_UNITS, 1),
         "after_us": round(after_us, 1),
-        "bytes_per_unit": round(n_bytes[0] / TURN_UNITS),
+        "bytes_per_unit": round(n_plain / TURN_UNITS),
+        "compressed_after_us": round(packed_us, 1),
+        "compressed_bytes_per_unit": round(n_packed / TURN_UNITS),
         "cpu_share": round((adds_us * calls / TURN_UNITS + after_us) / (plan.clock.period_ns / 1000), 5),
     }
 
@@ -121,12 +125,12 @@ def drive(plan: Plan, scheduler: Scheduler) -> tuple[int, int, list[Event]]:
     return time.thread_time_ns() - began, answers.n_calls, events
 
 
-def after(plan: Plan, events: list[Event], units: int) -> tuple[int, int]:
-    """Processor nanoseconds of what follows for these records, and the bytes of their trace."""
+def after(plan: Plan, events: list[Event], units: int, name: str) -> tuple[int, int]:
+    """Processor nanoseconds of what follows for these records, and the bytes of their trace of that name."""
     encoder, decoder = msgspec.json.Encoder(), msgspec.json.Decoder(Batch)
     statistics, per_batch = Statistics(plan), max(1, len(events) // units)
     with tempfile.TemporaryDirectory(prefix="wangraph-") as folder:
-        writer = TraceWriter(Path(folder) / "bench.trace")
+        writer = TraceWriter(Path(folder) / name)
         began = time.thread_time_ns()
         for first in range(0, len(events), per_batch):
             sent = encoder.encode(Batch(list(events[first : first + per_batch]), 0.0, 0.0))
@@ -147,8 +151,19 @@ def table(report: Report) -> Table:
     """A row per round."""
     rows = [
         (r["round"], r["load_1m"], f"{r['on_us']:.1f}", f"{r['off_us']:.1f}", f"{r['adds_us']:.2f}",
-         f"{r['records_per_unit']:g}", f"{r['after_us']:.0f}", r["bytes_per_unit"], f"{r['cpu_share']:.2%}")
+         f"{r['records_per_unit']:g}", f"{r['after_us']:.0f}", f"{r['cpu_share']:.2%}", r["bytes_per_unit"],
+         r["compressed_bytes_per_unit"], f"{r['compressed_after_us']:.0f}")
         for r in report["rounds"]
     ]  # fmt: skip
-    columns = ("us per call", "without", "records add", "per unit", "us after it", "trace bytes", "of a core")
+    columns = (
+        "us per call",
+        "without",
+        "records add",
+        "per unit",
+        "us after it",
+        "of a core",
+        "trace bytes",
+        "as .gz",
+        "us",
+    )
     return Table(("round", "load", *columns), rows)

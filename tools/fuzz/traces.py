@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from ..timeline.facts import misses, read_run
 from ..timeline.html import page_of
 from ..timeline.perfetto import chrome_trace
 from ..timeline.story import story
-from .damage import spoilt_lines
+from .damage import spoilt_bytes, spoilt_lines
 from .example import leave_files
 from .reader import Reader
 
 UNIT = 3
+_PACKED = b"\x1f\x8b"
 
 
 class Traces(Reader):
@@ -30,12 +32,14 @@ class Traces(Reader):
         self._lines = leave_files(folder)[0].read_bytes().splitlines()
 
     def case(self, chance: random.Random) -> bytes:
-        """Lines of JSON."""
+        """Lines of JSON; one in four packed, and spoilt as such."""
+        if chance.random() < 0.25:
+            return spoilt_bytes(gzip.compress(b"\n".join(self._lines), mtime=0), chance)
         return spoilt_lines(self._lines, chance)
 
     def read(self, case: bytes) -> None:
         """Explain the missed units and another one, draw the page, and write it for Perfetto."""
-        path = self.folder / "spoilt.trace"
+        path = self.folder / ("spoilt.trace.gz" if case.startswith(_PACKED) else "spoilt.trace")
         path.write_bytes(case)
         history = read_history(path)
         for unit in [*history.missed, UNIT][:3]:

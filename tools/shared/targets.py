@@ -56,9 +56,18 @@ def _is_profile(path: Path) -> bool:
     return True
 
 
+def _is_trace(path: Path) -> bool:
+    from ...runtime.observe.line_file import read_lines
+
+    try:
+        return next(read_lines(path), b"").startswith(_TRACE_BEGINS)
+    except UserError:
+        return False
+
+
 _TRACE_BEGINS = b'{"type":"header"'
 
-TRACE = Kind("trace", lambda path: _begins(path, _TRACE_BEGINS))
+TRACE = Kind("trace", _is_trace)
 RECORDING = Kind("recording", lambda path: _begins(path, b"\x89mcap"))
 PROFILE = Kind("profile", _is_profile)
 PAGE = Kind("page", lambda path: _begins(path, b"<!doctype html"))

@@ -79,7 +79,7 @@ def _write(traces: list[Path], output: Path | None, form: Format) -> Path:
         expected = "one, or two to compare" if form == "html" else "one for Perfetto"
         found = f"timeline: found {len(traces)} traces (expected {expected})"
         raise UserError(f"{found}, make one with: wangraph run GRAPH --trace FILE")
-    stem = "-".join(trace.stem for trace in traces)
+    stem = "-".join(Path(trace.name.removesuffix(".gz")).stem for trace in traces)
     target = output if output is not None else traces[0].with_name(stem + SUFFIX[form])
     if target.resolve() in [trace.resolve() for trace in traces]:
         raise UserError(f"{target}: found the trace itself (expected another file to write), give -o FILE")
