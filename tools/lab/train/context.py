@@ -143,7 +143,7 @@ class TrainingContext:
         """Users before cameras, for the eyes; held-out ones for their gates."""
         plan = self.plan
         if split == "held-out":
-            return self._spec("views", max(plan.per_shard, plan.views // 8), plan.view_units, VALIDATION_FROM, split)
+            return self._spec("views", max(plan.per_shard, plan.views // 24), plan.view_units, VALIDATION_FROM, split)
         return self._spec("views", plan.views, plan.view_units, 0, split)
 
     def tracks(self, split: Split = "train") -> DataSpec:

@@ -99,7 +99,9 @@ class Users:
     """
 
     def __init__(self, data: dict[str, Tensor], rows: int, units: int, device: torch.device) -> None:
-        self.data, self.rows, self.device = data, min(rows, len(data["latents"])), device
+        # autocast stacks no float16 on a processor, and a batch is drawn under it
+        self.data = {name: x.float() if x.is_floating_point() else x for name, x in data.items()}
+        self.rows, self.device = min(rows, len(data["latents"])), device
         self.units = min(units, data["latents"].shape[1])
 
     def draw(self, generator: torch.Generator) -> Views:
@@ -114,7 +116,7 @@ class Users:
             return torch.stack(parts).to(self.device)
 
         frames, latents, pose = map(cut, ("user_video", "latents", "user_pose"))
-        return Views(frames.float() / 127.5 - 1, latents.float(), pose.float())
+        return Views(frames.float() / 127.5 - 1, latents, pose)
 
 
 def reader_of(data: dict[str, Tensor]) -> tuple[Reader, Tensor]:
