@@ -24,12 +24,12 @@ from wangraph.runtime.forecast.sampling import Draws
 from wangraph.runtime.packet import Packet, Validity
 from wangraph.runtime.plan.plan import Plan
 from wangraph.runtime.schedule import streams, takeover
-from wangraph.runtime.schedule.duty import Begin, Bury, Go, Known, Order, Report, Withdraw
+from wangraph.runtime.schedule.duty import Begin, Died, Go, Known, Order, Report, Withdraw
 from wangraph.runtime.schedule.events import Firing, Settlement
 from wangraph.runtime.schedule.ledger import Ledger
 from wangraph.runtime.schedule.scheduler import Scheduler
 from wangraph.runtime.schedule.streams import Streams
-from wangraph.runtime.schedule.takeover import Answers, Custody, reach_units
+from wangraph.runtime.schedule.takeover import Answers, Takeover, reach_units
 from wangraph.runtime.schedule.window import FOREVER, Settled, Span, StreamWindow
 
 SEEDS = st.integers(0, 2**32)
@@ -155,12 +155,12 @@ BACK = Returns("maker", 14 * T)
 
 def test_the_laws_catch_an_heir_that_does_not_stop_when_the_newcomer_begins(monkeypatch):
     assert_laws(live(mortal(DEATH, BACK)))
-    whole = Custody._change
+    whole = Takeover._change
 
     def reports_alone(self, ledger, process, made_from, own):
         return {p: messages[:1] for p, messages in whole(self, ledger, process, made_from, own).items()}
 
-    monkeypatch.setattr(Custody, "_change", reports_alone)
+    monkeypatch.setattr(Takeover, "_change", reports_alone)
     with pytest.raises(AssertionError, match="twice"):
         assert_laws(live(mortal(DEATH, BACK)))
 
@@ -185,7 +185,7 @@ def test_the_laws_catch_survivors_that_take_in_what_a_dead_process_sent(monkeypa
     """It arrives after they have said what they know: at one of them before the other gives it up, and there after."""
     case = mortal(DEATH, ways={"maker->keeper": 200, "maker->player": 420})
     assert_laws(live(case))
-    monkeypatch.setattr(Streams, "bury", lambda self, process, incarnation: None)
+    monkeypatch.setattr(Streams, "cut_off", lambda self, process, incarnation: None)
     with pytest.raises(AssertionError, match="they took in"):
         assert_agreement(live(case))
 
@@ -211,7 +211,7 @@ def test_the_laws_catch_a_newcomer_that_goes_before_all_have_agreed(monkeypatch)
     """Who decides in its place hears of it too late."""
     monkeypatch.setattr(sampling, "MESSAGE_MS", 700)
     assert_laws(live(mortal(DEATH, BACK, units=40)))
-    monkeypatch.setattr(Custody, "_is_future", lambda self, first, now: True)
+    monkeypatch.setattr(Takeover, "_is_future", lambda self, first, now: True)
     with pytest.raises(AssertionError, match="twice"):
         assert_laws(live(mortal(DEATH, BACK, units=40)))
 
@@ -332,13 +332,13 @@ def test_when_all_are_dead_the_record_still_says_what_was_missed():
         assert outcomes(lived, stream)[29] is Validity.MISSING, stream
 
 
-# Custody, message by message
+# Takeover, message by message
 
 
-def opened(limit: int | None = None) -> Custody:
-    custody = Custody(shared_stream())
-    custody.open(0, 0, limit)
-    return custody
+def opened(limit: int | None = None) -> Takeover:
+    takeover = Takeover(shared_stream())
+    takeover.open(0, 0, limit)
+    return takeover
 
 
 def settled(unit: int, validity: Validity = Validity.REAL, at_ns: int = 7) -> Settled:
@@ -349,37 +349,37 @@ def known(head: int, *kept: int, first_unit: int = 0) -> dict[str, Known]:
     return {"work.out": Known(first_unit, head, {unit: settled(unit) for unit in kept})}
 
 
-def buried(custody: Custody, **answers: dict[str, Known]) -> dict[str, list]:
+def taken_over(takeover: Takeover, **answers: dict[str, Known]) -> dict[str, list]:
     """What the survivors are ordered after these answers."""
-    custody.declare_dead("maker")
-    protocol = custody.bury("maker")
-    assert next(protocol) == {p: [Bury(0, "maker", 0, ("work.out",))] for p in ("player", "keeper")}
+    takeover.declare_dead("maker")
+    protocol = takeover.pass_on("maker")
+    assert next(protocol) == {p: [Died(0, "maker", 0, ("work.out",))] for p in ("player", "keeper")}
     return protocol.send(Answers(0, {process: [said] for process, said in answers.items()}))
 
 
 def test_what_one_survivor_knows_the_other_gets_and_the_first_reader_decides_from_there_on():
-    custody = opened()
-    custody.record([Settlement("work.out", unit, 0, 0, 0) for unit in range(6)])
-    orders = buried(custody, player=known(6, 4, 5), keeper=known(8, 5, 6, 7))
+    takeover = opened()
+    takeover.record([Settlement("work.out", unit, 0, 0, 0) for unit in range(6)])
+    orders = taken_over(takeover, player=known(6, 4, 5), keeper=known(8, 5, 6, 7))
     assert orders == {
         "player": [Order(0, "work.out", (Span(0, FOREVER),), FOREVER, (settled(6), settled(7)))],
         "keeper": [Order(0, "work.out", (), FOREVER, ())],
     }
-    assert [(r.unit, r.at_ns) for r in custody.drain()] == [(6, 7), (7, 7)], "recorded, as the dead could not"
+    assert [(r.unit, r.at_ns) for r in takeover.drain()] == [(6, 7), (7, 7)], "recorded, as the dead could not"
 
 
 def test_what_is_recorded_and_reached_nobody_is_missing_for_all_and_settles_no_second_time():
-    custody = opened()
-    custody.record([Settlement("work.out", unit, 0, 0, 0) for unit in range(8)])
-    orders = buried(custody, player=known(7, 6), keeper=known(7, 6))
+    takeover = opened()
+    takeover.record([Settlement("work.out", unit, 0, 0, 0) for unit in range(8)])
+    orders = taken_over(takeover, player=known(7, 6), keeper=known(7, 6))
     for (order,) in orders.values():
         assert [(s.packet.unit, s.packet.validity) for s in order.outcomes] == [(7, Validity.MISSING)]
-    assert custody.drain() == []
+    assert takeover.drain() == []
 
 
 def test_an_outcome_that_nobody_keeps_ends_the_run():
     with pytest.raises(RunError) as caught:
-        buried(opened(), player=known(3, 0, 1, 2), keeper=known(6, 4, 5))
+        taken_over(opened(), player=known(3, 0, 1, 2), keeper=known(6, 4, 5))
     assert str(caught.value) == (
         "stream 'work.out', unit 3: found that keeper took it in and keep it no more "
         "(expected it kept for player), start the run again"
@@ -387,16 +387,16 @@ def test_an_outcome_that_nobody_keeps_ends_the_run():
 
 
 def test_the_reader_for_which_the_stream_began_first_decides():
-    custody = opened()
-    custody.record([Settlement("work.out", unit, 0, 0, 0) for unit in range(6)])
-    orders = buried(custody, player=known(6, first_unit=4), keeper=known(6))
+    takeover = opened()
+    takeover.record([Settlement("work.out", unit, 0, 0, 0) for unit in range(6)])
+    orders = taken_over(takeover, player=known(6, first_unit=4), keeper=known(6))
     assert [order.spans for (order,) in orders.values()] == [(), (Span(0, FOREVER),)]
 
 
 def test_a_newcomer_begins_when_all_have_agreed_on_a_unit_that_is_still_to_come():
-    custody = opened()
-    buried(custody, player=known(0), keeper=known(0))
-    protocol = custody.admit("maker", 10 * T)
+    takeover = opened()
+    taken_over(takeover, player=known(0), keeper=known(0))
+    protocol = takeover.admit("maker", 10 * T)
     begin = next(protocol)["maker"][0]
     assert (begin.first_unit, begin.incarnation, begin.lives["maker"]) == (12, 1, 1)
     agreed = protocol.send(Answers(10 * T, {"maker": [{}]}))
@@ -410,9 +410,9 @@ def test_a_newcomer_begins_when_all_have_agreed_on_a_unit_that_is_still_to_come(
 
 
 def test_a_newcomer_withdraws_from_a_session_that_is_over_before_all_can_agree():
-    custody = opened(limit=16)
-    buried(custody, player=known(0), keeper=known(0))
-    protocol = custody.admit("maker", 10 * T)
+    takeover = opened(limit=16)
+    taken_over(takeover, player=known(0), keeper=known(0))
+    protocol = takeover.admit("maker", 10 * T)
     next(protocol)
     protocol.send(Answers(10 * T, {"maker": [{}]}))
     withdrawn = protocol.send(Answers(14 * T, {}))
@@ -421,12 +421,12 @@ def test_a_newcomer_withdraws_from_a_session_that_is_over_before_all_can_agree()
 
 
 def test_a_newcomer_knows_the_fences_that_were_raised_and_the_streams_that_have_ended():
-    custody = opened()
-    custody.fence(0, ["work.out"], 3, 5)
-    custody.declare_dead("keeper")
-    for _ in (protocol := custody.bury("keeper")):
+    takeover = opened()
+    takeover.fence(0, ["work.out"], 3, 5)
+    takeover.declare_dead("keeper")
+    for _ in (protocol := takeover.pass_on("keeper")):
         protocol.send(Answers(0, {"maker": [{}], "player": [{}]}))
-    protocol = custody.admit("keeper", 20 * T)
+    protocol = takeover.admit("keeper", 20 * T)
     assert next(protocol)["keeper"] == [
         Begin(0, 22, None, 1, {"maker": 0, "player": 0, "keeper": 1}, ((["work.out"], 3, 5),))
     ]
@@ -451,18 +451,18 @@ def test_a_process_says_that_its_node_has_ended_where_another_one_decides_the_st
 
 def test_an_heir_hands_its_outcomes_to_the_other_readers_by_its_own_name():
     plan = shared_stream()
-    heir, other = (Scheduler(plan, process) for process in ("player", "keeper"))
-    for scheduler in (heir, other):
-        scheduler.answer(Bury(0, "maker", 0, ()), 0)
-    heir.answer(Order(0, "work.out", (Span(0, FOREVER),), FOREVER), 0)
-    heir.advance(plan.release_ns(0) + plan.streams["work.out"].settle_ns)
-    (handed,) = heir.take_handed()
-    assert heir.take_outgoing() == []
+    successor, other = (Scheduler(plan, process) for process in ("player", "keeper"))
+    for scheduler in (successor, other):
+        scheduler.answer(Died(0, "maker", 0, ()), 0)
+    successor.answer(Order(0, "work.out", (Span(0, FOREVER),), FOREVER), 0)
+    successor.advance(plan.release_ns(0) + plan.streams["work.out"].settle_ns)
+    (handed,) = successor.take_handed()
+    assert successor.take_outgoing() == []
     other.arrive(replace(handed, incarnation=0), 1)
     assert other.windows["work.out"].get(0) is None, "from the dead nothing is taken in"
-    other.answer(Bury(0, "player", 0, ()), 1)
+    other.answer(Died(0, "player", 0, ()), 1)
     other.adopt(handed, "player", 0, 2)
-    assert other.windows["work.out"].get(0) is None, "nor from an heir that died, too"
+    assert other.windows["work.out"].get(0) is None, "nor from a successor that died, too"
     other.adopt(handed, "player", 1, 3)
     assert other.windows["work.out"].get(0).packet.validity is Validity.MISSING
 

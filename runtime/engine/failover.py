@@ -71,7 +71,7 @@ class Failover:
         self._origin_ns = origin_ns
         if any(process.on_crash != "end" for process in self._plan.processes.values()):
             self.is_open = True
-            self._watcher.custody.open(0, 0, limit)
+            self._watcher.takeover.open(0, 0, limit)
             for name in self._children.current:
                 self._keep_standby(name)
 
@@ -133,7 +133,7 @@ class Failover:
         self._note(name, DIED, f"{why}; {again if is_back else 'the run goes on without it'}")
         with self._failing():
             # a life that had not begun was never alive to the others
-            if name in self._watcher.custody.living:
+            if name in self._watcher.takeover.living:
                 self._watcher.notice(name, now)
             if is_back:
                 self._restart_at[name] = time.monotonic() + delay_s
@@ -148,7 +148,7 @@ class Failover:
         """A life is open and warm; it takes part as soon as it can, unless it is a standby."""
         name = child.name
         is_next = child.life and child.is_ready and self._children.current[name] is child and not self._is_ending
-        if is_next and name not in self._queued and name not in self._watcher.custody.living:
+        if is_next and name not in self._queued and name not in self._watcher.takeover.living:
             self._queued.add(name)
             with self._failing():
                 self._watcher.let_in(name, self._now_ns())
@@ -183,7 +183,7 @@ class Failover:
     def fence(self, streams: Sequence[str], generation: int, first_unit: int) -> None:
         """A fence was raised: who begins later has to know of it."""
         if self.is_open:
-            self._watcher.custody.fence(0, streams, generation, first_unit)
+            self._watcher.takeover.fence(0, streams, generation, first_unit)
 
     # What the watcher has done
 
@@ -192,7 +192,7 @@ class Failover:
         self._queued.discard(process)
         if self._is_ending:
             return  # it was given up meanwhile
-        child, living = self._children.current[process], self._watcher.custody.living
+        child, living = self._children.current[process], self._watcher.takeover.living
         child.has_begun = True
         for name, other in self._children.current.items():
             if other is child:
@@ -243,7 +243,7 @@ class Failover:
         self._restart_at.clear()
         self._standby_at.clear()
         now = self._now_ns()
-        self._watcher.custody.stop(0, self._plan.clock.unit_at(max(0, now)) + 1)
+        self._watcher.takeover.stop(0, self._plan.clock.unit_at(max(0, now)) + 1)
         for child in self._children:
             if child.life and not child.takes_part and not child.is_finished:
                 child.is_finished = child.is_killed = True

@@ -436,7 +436,7 @@ class ProcessHost:
         return Outgoing.of(self._scheduler)
 
     def _answer(self, message: duty.Message) -> duty.Answer:
-        if isinstance(message, duty.Bury):
+        if isinstance(message, duty.Died):
             self._endpoint.peer_down(message.process)
         answer = self._membership.answer(message, self._now())
         if isinstance(message, duty.Go):

@@ -134,10 +134,10 @@ class Simulation:
 
     def _plan_session(self, session: Session) -> None:
         if session.joins_ns is not None:
-            task = partial(self._watcher.custody.join, session.number, session.first_unit, session.limit)
+            task = partial(self._watcher.takeover.join, session.number, session.first_unit, session.limit)
             self._push(session.joins_ns, _SAYS, 0, "", partial(self._watcher.start, task))
             return
-        self._watcher.custody.open(session.number, session.first_unit, session.limit)
+        self._watcher.takeover.open(session.number, session.first_unit, session.limit)
         ahead = max((n.ahead_units for n in self.plan.nodes.values()), default=0)
         begins = self.plan.release_ns(session.first_unit - 1 - ahead)
         for process in self._processes.values():
@@ -178,17 +178,17 @@ class Simulation:
             self._watcher.let_in(returns.process, now)
 
     def _leave(self, leaves: Leaves, now: int) -> None:
-        if self._watcher.custody.has(leaves.session):
-            self._watcher.custody.stop(leaves.session, leaves.unit)
+        if self._watcher.takeover.has(leaves.session):
+            self._watcher.takeover.stop(leaves.session, leaves.unit)
             self._command(leaves.session, lambda scheduler, at: scheduler.stop_at(leaves.unit), now)
             self._settle_orphans(now)
 
     def _fence(self, fence: Fences, now: int) -> None:
-        if not self._watcher.custody.has(fence.session):
+        if not self._watcher.takeover.has(fence.session):
             return
         self._generation += 1
         streams, raised = list(fence.streams), (self._generation, fence.first_unit)
-        self._watcher.custody.fence(fence.session, streams, *raised)
+        self._watcher.takeover.fence(fence.session, streams, *raised)
         self._command(fence.session, lambda scheduler, at: scheduler.fence(streams, *raised, at), now)
 
     def _command(self, session: int, command: Callable[[Scheduler, int], None], now: int) -> None:
@@ -286,7 +286,7 @@ class Simulation:
     def _settle_orphans(self, now: int) -> None:
         """Settle what the watcher settles by time; gives the instant at which it does so next."""
         self.records += self._watcher.advance(now)
-        at = self._watcher.custody.next_ns
+        at = self._watcher.takeover.next_ns
         if at is not None and at != self._orphans_at:
             self._push(at, _WAKES, 0, "", self._settle_orphans)
         self._orphans_at = at

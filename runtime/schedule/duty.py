@@ -58,7 +58,7 @@ class Withdraw(msgspec.Struct, frozen=True, tag=True):
     session: int
 
 
-class Bury(msgspec.Struct, frozen=True, tag=True):
+class Died(msgspec.Struct, frozen=True, tag=True):
     """A life of a process is over: take in nothing of it any more, and say what is known of these streams."""
 
     session: int
@@ -88,7 +88,7 @@ class Order(msgspec.Struct, frozen=True, tag=True):
     outcomes: tuple[Settled, ...] = ()
 
 
-Message = Begin | Go | Withdraw | Bury | Report | Order
+Message = Begin | Go | Withdraw | Died | Report | Order
 Answer = Mapping[str, Known]
 """By stream; empty for a message that asks nothing."""
 

@@ -81,13 +81,13 @@ class Ledger:
         """True if a process makes a stream, or decides any of it."""
         return self.plan.streams[stream].process == process or bool(self.spans_of(stream, process))
 
-    def pass_on(self, stream: str, holder: str, heir: str, from_unit: int) -> None:
-        """Give a holder's units from ``from_unit`` on to an heir; those before, which the heir cannot know, to nobody
+    def pass_on(self, stream: str, holder: str, successor: str, from_unit: int) -> None:
+        """Give a holder's units from ``from_unit`` on to a successor; those before, which it cannot know, to nobody
         alive."""
         spans: list[tuple[Span, str]] = []
         for span, who in self.spans[stream]:
             border = min(max(span.first, from_unit), span.until)
-            parts = [(Span(span.first, border), WATCHER), (Span(border, span.until), heir)]
+            parts = [(Span(span.first, border), WATCHER), (Span(border, span.until), successor)]
             spans += parts if who == holder else [(span, who)]
         self.spans[stream] = _joined(spans)
 

@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from ..packet import Packet, Validity
 from ..plan.plan import InputPlan, NodePlan, Plan
 from .decide import Fire, LevelChooser
-from .duty import Answer, Bury, Order, Report
+from .duty import Answer, Died, Order, Report
 from .events import Event, Updated
 from .inlets import Inlets
 from .log import DecisionLog
@@ -192,13 +192,13 @@ class Scheduler:
 
     # After a death (`takeover`)
 
-    def answer(self, message: Bury | Report | Order, now: int) -> Answer:
+    def answer(self, message: Died | Report | Order, now: int) -> Answer:
         """Do what whoever watches the processes says, and answer what it asks."""
         if isinstance(message, Order):
             self._streams.obey(message, now)
             return {}
-        if isinstance(message, Bury):
-            self._streams.bury(message.process, message.incarnation)
+        if isinstance(message, Died):
+            self._streams.cut_off(message.process, message.incarnation)
         return self._streams.known(name for name in message.streams if name in self.windows)
 
     def adopt(self, packet: Packet, sender: str, incarnation: int, now: int) -> None:

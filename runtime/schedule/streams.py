@@ -209,7 +209,7 @@ class Streams:
 
     # After a death
 
-    def bury(self, process: str, incarnation: int) -> None:
+    def cut_off(self, process: str, incarnation: int) -> None:
         """Take in nothing any more of this life of a process."""
         # beside the windows: a dead process's outcomes for others, too, may still arrive (`adopt`)
         self._lives[process] = max(self._lives.get(process, 0), incarnation + 1)

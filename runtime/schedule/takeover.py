@@ -30,7 +30,7 @@ passed on from its first unit.
 **What is taken for granted.** Who reads a stream keeps its outcomes for a while after it needs them itself: what nobody
 keeps, nobody can hand over. A verdict is final: the process is killed before its streams are passed on.
 
-No threads, clocks or sockets: `Custody` says as a generator whom to send what (`duty.Message`); its driver sends back
+No threads, clocks or sockets: `Takeover` says as a generator whom to send what (`duty.Message`); its driver sends back
 the answers of those who live to give them.
 """
 
@@ -42,7 +42,7 @@ from dataclasses import dataclass
 from ..errors import RunError
 from ..packet import Packet, Validity
 from ..plan.plan import Plan
-from .duty import Answer, Begin, Bury, Go, Known, Message, Order, Report, Withdraw
+from .duty import Answer, Begin, Died, Go, Known, Message, Order, Report, Withdraw
 from .events import Event, Settlement
 from .ledger import WATCHER, Ledger
 from .window import FOREVER, Settled, Span
@@ -68,8 +68,8 @@ class Answers:
 Protocol = Generator[Messages, Answers, None]
 
 
-class Custody:
-    """Custody of streams in every session, as processes die and come back.
+class Takeover:
+    """Deciders of streams in every session, as processes die and come back.
 
     Attributes:
         processes: those that have nodes.
@@ -120,12 +120,12 @@ class Custody:
         ledger.limit = unit if ledger.limit is None else min(ledger.limit, unit)
 
     def declare_dead(self, process: str) -> None:
-        """The verdict: from now on nobody waits for its answers, and none of them counts. `bury` must follow."""
+        """The verdict: from now on nobody waits for its answers, and none of them counts. `pass_on` must follow."""
         self._dead.add(process)
 
     # Protocols
 
-    def bury(self, process: str) -> Protocol:
+    def pass_on(self, process: str) -> Protocol:
         """Pass on what a dead process decided.
 
         Raises:
@@ -137,9 +137,9 @@ class Custody:
             concerned = [name for name in self.plan.streams if ledger.concerns(name, process)]
             for survivor, mine in questions.items():
                 streams = tuple(name for name in concerned if survivor in self._readers[name])
-                mine.append(Bury(ledger.number, process, self.lives[process], streams))
-        # everybody is asked before anything is passed on: an heir that decided at once could contradict what another
-        # knows
+                mine.append(Died(ledger.number, process, self.lives[process], streams))
+        # everybody is asked before anything is passed on: a successor that decided at once could contradict what
+        # another knows
         answers = yield questions
         orders: Messages = {}
         for place, ledger in enumerate(self._ledgers.values()):
@@ -232,8 +232,8 @@ class Custody:
                 life = packet.incarnation
                 record = ledger.settlement(name, unit, packet.validity, settled.at_ns, life, packet.n_bytes)
                 self._records.append(record)
-        heir = min(known, key=lambda p: (known[p].first_unit, self.processes.index(p)), default=WATCHER)
-        ledger.pass_on(name, process, heir, known[heir].first_unit if heir else ledger.first_unit)
+        successor = min(known, key=lambda p: (known[p].first_unit, self.processes.index(p)), default=WATCHER)
+        ledger.pass_on(name, process, successor, known[successor].first_unit if successor else ledger.first_unit)
         for survivor, knows in known.items():
             lacking = (s for unit, s in common.items() if unit >= knows.first_unit and not knows.has(unit))
             orders.setdefault(survivor, []).append(_order(ledger, name, survivor, tuple(lacking)))

@@ -1,7 +1,7 @@
 """The part of a supervisor that decides, in a run and in a simulation: it notices deaths, lets processes and sessions
 in, and keeps what they record.
 
-It drives one protocol of `Custody` at a time; what happens meanwhile waits for its turn. Who dies while it is waited
+It drives one protocol of `Takeover` at a time; what happens meanwhile waits for its turn. Who dies while it is waited
 for is not waited for any more.
 """
 
@@ -14,7 +14,7 @@ from typing import Protocol as Interface
 from ..plan.plan import Plan
 from .duty import Answer, Message
 from .events import Event, Settlement
-from .takeover import Answers, Custody, Protocol
+from .takeover import Answers, Protocol, Takeover
 
 Task = Callable[[int], Protocol]
 """Begins a protocol, at an instant."""
@@ -36,7 +36,7 @@ class Watcher:
     """See the module."""
 
     def __init__(self, plan: Plan, post: Post) -> None:
-        self.custody = Custody(plan)
+        self.takeover = Takeover(plan)
         self._post = post
         self._tasks: deque[Task] = deque()
         self._protocol: Protocol | None = None
@@ -54,9 +54,9 @@ class Watcher:
 
     def notice(self, process: str, now: int) -> None:
         """A process is known to be dead."""
-        self.custody.declare_dead(process)
+        self.takeover.declare_dead(process)
         self._absent.add(process)
-        self._tasks.append(lambda at: self.custody.bury(process))
+        self._tasks.append(lambda at: self.takeover.pass_on(process))
         if process in self._returning:
             self._let_in(process)
         if self._protocol is None:
@@ -82,12 +82,12 @@ class Watcher:
 
     def record(self, events: Iterable[Event]) -> None:
         """Records of a process."""
-        self.custody.record(events)
+        self.takeover.record(events)
 
     def advance(self, now: int) -> list[Settlement]:
         """Settle what is due here by now; gives it."""
-        self.custody.advance(now)
-        return self.custody.drain()
+        self.takeover.advance(now)
+        return self.takeover.drain()
 
     def _let_in(self, process: str) -> None:
         self._returning.discard(process)
@@ -95,7 +95,7 @@ class Watcher:
 
         def admit(now: int) -> Protocol:
             self._post.revive(process, now)
-            return self.custody.admit(process, now)
+            return self.takeover.admit(process, now)
 
         self._tasks.append(admit)
 
@@ -119,7 +119,7 @@ class Watcher:
             return
         self._number += 1
         self._answers = {}
-        self._waiting = set(messages).intersection(self.custody.living)  # who died meanwhile never answers
+        self._waiting = set(messages).intersection(self.takeover.living)  # who died meanwhile never answers
         for process, several in messages.items():
             self._post.tell(process, several, self._number, now)
         self._go_on(now)
