@@ -13,7 +13,7 @@ from wangraph.tools.lab.world.persona import PERSONAS
 from wangraph.tools.lab.world.words import AGENT_WORDS, ASIDES, USER_WORDS
 from wangraph.wan_core.config import PRESETS
 from wangraph.wan_core.errors import ModelError
-from wangraph.wan_core.text import NumberedTokens, TypedText
+from wangraph.wan_core.text import STOP_KEY, NumberedTokens, TypedText
 from wangraph.wan_core.vocabulary import (
     CONTROL,
     ENTER,
@@ -82,6 +82,16 @@ def test_a_line_becomes_the_words_it_holds(line, words):
 def test_any_text_can_be_typed(text):
     assert all(0 <= token < len(TOY.words) for token in TOY.tokens_of(text))
     assert bool(TOY.unknown_in(text)) == (UNKNOWN in TOY.tokens_of(text))
+
+
+def test_the_stop_key_is_read_next_and_what_was_typed_before_it_is_not():
+    typed, unable = TypedText(TOY), TypedText(NumberedTokens())
+    typed.type("one two ")
+    assert typed.next() == TOY.tokens["one"]
+    typed.type(f"three {STOP_KEY}four\n")
+    assert typed.waiting == [STOP, TOY.tokens["four"], ENTER]
+    unable.type(STOP_KEY)
+    assert unable.waiting == []
 
 
 @settings(deadline=None)

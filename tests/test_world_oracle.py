@@ -82,6 +82,16 @@ def test_a_raised_hand_stops_the_agent(bank):
     assert said(talk)[-1] == VOCABULARY.words[STOP]
 
 
+def test_the_stop_button_stops_the_agent_in_the_next_unit(bank):
+    act = Act("ask", 300, (("one", "two", "three"),), reaction=Reaction("press", 400))
+    talk = dialogue(bank, act)
+    pressed = int(np.flatnonzero(talk.user_text == STOP)[0])
+    assert talk.states.index("stop") == pressed + 1 and said(talk)[-1] == VOCABULARY.words[STOP]
+    oracle = Oracle(0, bank)
+    oracle.step((Cue("typed", 10, words=("one",)), Cue("pressed", 20)))
+    assert not any(oracle.step(()).samples.any() for _ in range(10)), "an answer that has not begun never does"
+
+
 def test_side_talk_is_ignored(bank):
     talk = dialogue(bank, Act("aside", 300, (("one", "two"),)))
     assert set(talk.states) == {"idle"} and not talk.agent_audio.any()

@@ -13,7 +13,7 @@ from wangraph.tools.lab.world.signal import MS, RATE, UNIT
 from wangraph.tools.lab.world.tokens import TOKENS
 from wangraph.tools.lab.world.user import PATIENCE_MS, World
 from wangraph.tools.lab.world.voices import Bank
-from wangraph.wan_core.vocabulary import ENTER, PAD
+from wangraph.wan_core.vocabulary import ENTER, PAD, STOP
 
 WORDS = ("mm-hmm", "okay", "please", "red", "green", "blue", "yellow", "coffee")
 
@@ -102,13 +102,15 @@ def test_a_user_who_gets_no_answer_goes_on(bank, person):
 
 
 @pytest.mark.parametrize("onset", [8 * UNIT, 9 * UNIT + 1234, 15 * UNIT + 2000])
-@pytest.mark.parametrize("kind", ["interrupt", "backchannel", "hand"])
+@pytest.mark.parametrize("kind", ["interrupt", "backchannel", "hand", "press"])
 def test_reactions_follow_the_agents_actual_onset(bank, person, onset, kind):
-    phrases = {"interrupt": (("three",),), "backchannel": (("okay",),), "hand": ()}[kind]
+    phrases = {"interrupt": (("three",),), "backchannel": (("okay",),), "hand": (), "press": ()}[kind]
     act = Act("ask", 200, (("one",),), reaction=Reaction(kind, 700, phrases))
     units = live(World(0, bank, person=person, script=fixed(act), size=0), spoken(onset, onset + 3 * RATE))
-    at = (cues(units, "hand") if kind == "hand" else cues(units, "speech")[1:])[0].at
-    assert at - onset == pytest.approx(700 * MS, abs=20 * MS if kind != "hand" else 160 * MS)
+    seen = {"hand": "hand", "press": "pressed"}.get(kind)
+    at = (cues(units, seen) if seen else cues(units, "speech")[1:])[0].at
+    assert at - onset == pytest.approx(700 * MS, abs={"hand": 160, "press": 240}.get(kind, 20) * MS)
+    assert [unit.text for unit in units].count(STOP) == (kind == "press")
 
 
 def test_an_answer_that_ends_first_is_not_interrupted(bank, person):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+STOP_KEY = "\x03"
+"""Character by which a user stops the agent: what Ctrl-C types (ETX). What was typed before and not read is dropped."""
+
 
 class Language(Protocol):
     """Words of typed lines and spoken tokens: a vocabulary, or a language model's tokenizer."""
@@ -17,6 +20,11 @@ class Language(Protocol):
     @property
     def enter(self) -> Sequence[int]:
         """The end of a typed line."""
+        ...
+
+    @property
+    def stop(self) -> Sequence[int]:
+        """The stop key; empty: the model knows none, and `STOP_KEY` only drops what waits."""
         ...
 
     def tokens_of(self, line: str, goes_on: bool = False) -> list[int]:
@@ -33,6 +41,7 @@ class NumberedTokens:
 
     pad = 0
     enter: tuple[int, ...] = ()
+    stop: tuple[int, ...] = ()
 
     def tokens_of(self, line: str, goes_on: bool = False) -> list[int]:
         """None, whatever the line is."""
@@ -59,8 +68,11 @@ class TypedText:
         """Add lines; every one of them, blank ones apart, gets its end.
 
         A text that ends with a blank is the beginning of a line that goes on with the next text: what somebody types
-        while it is typed, word by word and then ``"\\n"``.
+        while it is typed, word by word and then ``"\\n"``. A `STOP_KEY` in it is read next, and drops what came before.
         """
+        *_, text = parts = text.split(STOP_KEY)
+        if len(parts) > 1:
+            self.waiting, self._is_open = list(self._language.stop), False
         for line in text.splitlines(keepends=True):
             tokens = self._language.tokens_of(line, self._is_open)
             self.waiting += tokens

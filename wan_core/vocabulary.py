@@ -19,7 +19,7 @@ from .errors import ModelError
 
 PAD, ENTER, STOP, UNKNOWN = range(4)
 """The first four tokens of every vocabulary: nothing typed or said, the end of a typed line, the agent breaks off
-because it was interrupted, a typed word that is not in the vocabulary."""
+because it was interrupted, or the user has it stop, a typed word that is not in the vocabulary."""
 CONTROL = ("<pad>", "<enter>", "<stop>", "<unknown>")
 NO_GESTURE = 0
 """The first gesture of every vocabulary is none."""
@@ -44,7 +44,7 @@ class Vocabulary:
     gestures: tuple[str, ...]
     spelling: Mapping[str, str] = field(default_factory=dict, hash=False)
 
-    pad, enter = PAD, (ENTER,)
+    pad, enter, stop = PAD, (ENTER,), (STOP,)
 
     def __post_init__(self) -> None:
         if self.words[: len(CONTROL)] != CONTROL:

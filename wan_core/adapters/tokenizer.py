@@ -26,12 +26,14 @@ class FolderLanguage:
     Attributes:
         pad: nothing typed, nothing said: the folder's padding token, or the one that ends its texts.
         enter: the end of a typed line: its line break.
+        stop: none: a language model has no token for being stopped.
         size: tokens that it knows.
     """
 
     def __init__(self, tokenizer: Any, pad: int) -> None:
         self._tokenizer, self.pad = tokenizer, pad
         self.size: int = tokenizer.get_vocab_size()
+        self.stop: tuple[int, ...] = ()
         self.enter: tuple[int, ...] = tuple(self._encoded("\n")) or (pad,)
 
     def tokens_of(self, line: str, goes_on: bool = False) -> list[int]:

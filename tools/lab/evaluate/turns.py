@@ -72,14 +72,14 @@ def turns(talk: Talk) -> list[Turn]:
         right = cue.words if kind == "card" else _answers(turn_words, card, talk)
         following = [other for other in cues[place + 1 :] if other.kind in _DOINGS]
         until = following[0].at if following else talk.duration
-        is_left = not following or (following[0].kind not in ("hand",) and not _interrupts(following[0]))
+        is_left = not following or (following[0].kind not in ("hand", "pressed") and not _interrupts(following[0]))
         if right and (following or until - cue.at >= len(right) * WORD_MS * MS):
             found.append(Turn(kind, start if kind == "asked" else cue.at, cue.at, until, right, tuple(pauses), is_left))
         pauses = []
     return found
 
 
-_DOINGS = ("speech", "typed", "card", "hand")
+_DOINGS = ("speech", "typed", "pressed", "card", "hand")
 
 
 def _kind(cue: Cue) -> Kind | None:

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from .face import Pose
 from .signal import Sound
 
-CueKind = Literal["speech", "word", "pause", "end", "quiet", "typed", "card", "card_away", "hand", "hand_down"]
+CueKind = Literal[
+    "speech", "word", "pause", "end", "quiet", "typed", "pressed", "card", "card_away", "hand", "hand_down"
+]  # fmt: skip
 Manner = Literal["turn", "interruption", "backchannel", "aside", "chatter"]
 State = Literal["idle", "listen", "backchannel", "speak", "stop"]
 Gesture = Literal["none", "blink", "nod"]
@@ -27,7 +29,8 @@ class Cue:
 
     Attributes:
         kind: ``speech`` began, a ``word`` ended, a ``pause`` inside a turn began, a turn came to its ``end``, other
-            speech ended (``quiet``), a line was ``typed``, a ``card`` or ``hand`` is up or down again.
+            speech ended (``quiet``), a line was ``typed``, the stop button was ``pressed``, a ``card`` or
+            ``hand`` is up or down again.
         at: sample, counted from the start of unit 0, at which it is complete.
         manner: of speech: a turn, an interruption, a backchannel, an aside to somebody else, or chatter to which there
             is no answer.
@@ -47,7 +50,8 @@ class UserUnit:
     Attributes:
         samples: what the microphone heard, [2560] float32.
         frames: what the camera saw, [4, S, S, 3] uint8; empty [0] where nothing was drawn.
-        text: token typed in this unit, of the world's vocabulary: a word, ENTER at the end of a line, or PAD.
+        text: token typed in this unit, of the world's vocabulary: a word, ENTER at the end of a line, STOP where
+            the stop button was pressed, or PAD.
         cues: those that are complete within this unit.
         pose: what was drawn, 4 frames.
         is_speaking: [4] whether the user's voice is on, per frame.

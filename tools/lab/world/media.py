@@ -121,7 +121,8 @@ def captions(dialogue: Dialogue) -> str:
 def _line_of(kind: str, words: tuple[str, ...]) -> str:
     words_text = " ".join(words)
     lines = {"word": f"user: {words_text}", "typed": f"user types: {words_text}", "card": f"user shows: {words_text}"}
-    return lines.get(kind, {"hand": "user raises a hand", "pause": "user pauses"}.get(kind, ""))
+    doings = {"hand": "user raises a hand", "pressed": "user presses stop", "pause": "user pauses"}
+    return lines.get(kind, doings.get(kind, ""))
 
 
 def _stamp(seconds: float) -> str:

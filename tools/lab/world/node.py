@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from ....runtime.errors import GraphError
 from ....runtime.node import Node, NodeContext, Param, Unit
 from ....runtime.ports import Input, Output
-from ....wan_core.vocabulary import ENTER, PAD
+from ....wan_core.text import STOP_KEY
+from ....wan_core.vocabulary import ENTER, PAD, STOP
 from .cues import UserUnit
 from .script import SCENARIOS, scenario
 from .signal import FRAMES, RATE, UNIT, Sound
@@ -87,9 +88,12 @@ def replayed(config: UserConfig, agent_audio: Sound, bank: Bank | None = None) -
     return [world.step(agent_audio[unit - 1] if unit else None) for unit in range(len(agent_audio))]
 
 
+_CONTROL = {ENTER: "\n", STOP: STOP_KEY}
+
+
 def typed(token: int) -> str | None:
-    """Text of a token on a text port: a word and a blank, the line's end, or nothing."""
-    return None if token == PAD else "\n" if token == ENTER else f"{VOCABULARY.words[token]} "
+    """Text of a token on a text port: a word and a blank, the line's end, the stop key, or nothing."""
+    return None if token == PAD else _CONTROL.get(token) or f"{VOCABULARY.words[token]} "
 
 
 class WorldUser(Node):

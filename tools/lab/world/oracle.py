@@ -129,6 +129,9 @@ class Oracle:
             self._face.aim(gaze_x=0.0, gaze_y=0.0)
         elif cue.kind == "hand":
             return self._stop(cue)
+        elif cue.kind == "pressed":
+            self._answer = None
+            return self._stop(cue)
         return False
 
     def _notice(self, cue: Cue) -> None:

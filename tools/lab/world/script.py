@@ -16,7 +16,7 @@ from ....runtime.errors import UserError, did_you_mean, listing
 from .words import ASIDES, BACKCHANNELS, CLOSING, COLOURS, DIGITS
 
 ActKind = Literal["ask", "type", "card", "aside", "hand", "backchannel", "glance", "chatter"]
-ReactionKind = Literal["interrupt", "backchannel", "hand"]
+ReactionKind = Literal["interrupt", "backchannel", "hand", "press"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Scenario:
     interrupt: float = 0.0
     backchannel: float = 0.0
     hand: float = 0.0
+    press: float = 0.0
     pause: float = 0.0
     closing: float = 0.25
     longest: int = 3
@@ -181,6 +182,7 @@ def _reaction_kind(rng: np.random.Generator, scenario: Scenario, vocabulary: Col
         "interrupt": scenario.interrupt,
         "backchannel": scenario.backchannel if _can("backchannel", vocabulary) else 0.0,
         "hand": scenario.hand,
+        "press": scenario.press,
     }
     drawn = rng.random()
     for kind, chance in chances.items():

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from ....wan_core.vocabulary import ENTER, PAD
+from ....wan_core.vocabulary import ENTER, PAD, STOP
 from .camera import Camera
 from .cues import Cue, Manner, UserUnit
 from .face import LOOKS
@@ -152,6 +152,8 @@ class World:
         self._reaction = None
         if reaction.kind == "hand":
             self._raise_hand(at, 1400)
+        elif reaction.kind == "press":
+            self._press(at)
         elif reaction.kind == "backchannel":
             self._say(at, reaction.phrases, "backchannel")
         else:
@@ -267,6 +269,12 @@ class World:
         self._agenda.typed.append((unit, ENTER))
         self._cue(Cue("typed", unit * UNIT + UNIT // 2, words=words))
         return (unit + 1) * UNIT
+
+    def _press(self, at: int) -> None:
+        """Press the stop button: the next unit has it, whatever else was being typed."""
+        unit = at // UNIT + 1
+        self._agenda.typed = [(unit, STOP)]
+        self._cue(Cue("pressed", unit * UNIT + UNIT // 2))
 
     def _look_aside(self, at: int, back: int) -> None:
         self._moves(at, gaze_x=float(self._rng.choice([-1.0, 1.0])), gaze_y=0.2)

@@ -8,6 +8,8 @@ from ..script import ActKind, Scenario
 from .material import Material
 from .scene import View
 
+PRESS = 0.12
+"""How often users press the stop button while they are answered."""
 CHATTER = 0.16
 """How much chatter counts beside the other acts of a scenario, which count 1 together."""
 
@@ -31,5 +33,5 @@ def possible(scenario: Scenario, view: View, has_sound: bool, material: Material
         acts = {"ask": 1.0}
     hand = scenario.hand if view.shows_hand else 0.0
     if not has_sound:
-        return replace(scenario, acts=acts, hand=hand, interrupt=0.0, backchannel=0.0, asks_cards=False)
-    return replace(scenario, acts=acts, hand=hand)
+        return replace(scenario, acts=acts, hand=hand, press=PRESS, interrupt=0.0, backchannel=0.0, asks_cards=False)
+    return replace(scenario, acts=acts, hand=hand, press=PRESS)
