@@ -21,6 +21,8 @@ from wangraph.runtime.schedule.events import Firing
 from wangraph.runtime.schedule.log import DecisionLog
 from wangraph.runtime.schedule.scheduler import Scheduler
 from wangraph.tools.bench import (
+    chain,
+    chain_graph,
     channel_hop,
     clock,
     device,
@@ -35,6 +37,7 @@ from wangraph.tools.bench import (
     transport,
 )
 from wangraph.tools.bench.empty import WORD, empty_graph
+from wangraph.tools.bench.graph_hop import hops_in
 from wangraph.tools.bench.hops import Hops
 from wangraph.tools.bench.machine import kept_busy, machine_line
 from wangraph.tools.bench.overhead import SUPERVISOR, Sample, Samples, Slope, computed, slope
@@ -353,6 +356,12 @@ MEASURED = {
         "answered_ms": {"p50": 90.0, "p95": 120.0},
         "processes": {"server": {"mb": 70.0, "bytes_per_unit": 12.0, "mb_per_hour": 0.3}},
     },
+    "chain": {
+        "ways": {
+            "graph, in place": {"cpu_s": 1.5, "p50": 9.0, "p99": 12.0, "p99.9": 13.0, "max": 14.0, "lost": 0},
+            "a peer": None,
+        }
+    },
     "transport": {"us": {"774 KB": {"graph, copied": Hops([1.0, 2.0], 3, 4.0).figures(), "a peer": None}}},
     "growth": {"units": 9, "processes": {"main": {"mb": 70.0, "bytes_per_unit": 12.0, "mb_per_hour": 0.3}}},
     "concealment": {"db": {"sine": {"continued": {"out": FIGURES, "back": FIGURES}}}},
@@ -411,7 +420,7 @@ def test_an_unknown_benchmark_is_answered_with_the_known_ones():
     with pytest.raises(UserError) as error:
         CliRunner().invoke(command, ["klock"], catch_exceptions=False)
     assert str(error.value) == (
-        "bench: found 'klock' (available: agreement, cache, clock, concealment, device, duplex, faults, fuzz, growth, live, model, overhead, prediction, recording, soak, tracing, transport); "
+        "bench: found 'klock' (available: agreement, cache, chain, clock, concealment, device, duplex, faults, fuzz, growth, live, model, overhead, prediction, recording, soak, tracing, transport); "
         "did you mean 'clock'?"
     )
 
@@ -466,6 +475,17 @@ def test_hops_are_measured_over_the_channel_and_in_a_graph_on_both_links(link, i
 def test_what_needs_no_packages_of_others_is_measured_everywhere(peer):
     found = transport._measure_peer(transport.PEERS[peer], 1000, 3, 200.0)
     assert (len(found.us), found.sent) == (3, 3)
+
+
+def test_a_chain_of_processes_is_measured_whole_whoever_made_it():
+    floor = [sys.executable, str(chain.PROGRAMS / "floor_chain.py"), "1000", "3", "200", "4"]
+    cpu_s, found = chain.spent(floor, 60)
+    assert cpu_s > 0 and (len(found.us), found.sent) == (3, 3)
+    assert chain.spent([sys.executable, "-c", "print('nothing')"], 60) is None
+    ours = chain._command(chain.OURS["graph, copied"], 3)
+    assert ours[:3] == [sys.executable, "-m", "wangraph.tools.bench.chain_graph"]
+    result = Run(chain_graph.plan(1000, 200.0, 4, in_place=True), Options(units=chain_graph.WARM_UP + 3)).start().wait()
+    assert len(hops_in(result.log, 3, lambda reader: reader.started_ns).us) == 3
 
 
 def test_what_cannot_be_had_is_left_out_and_said(tmp_path, monkeypatch):

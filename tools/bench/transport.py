@@ -52,10 +52,11 @@ OURS: dict[str, Way] = {
 """Ways of ours; `graph` is from a body's return to the next body's call."""
 
 PEERS = {
-    "pipe and shared memory": Peer("floor.py"),
+    "pipe and shared memory": Peer("floor_chain.py"),
     "ZeroMQ and shared memory": Peer("zeromq.py"),
     "iceoryx2": Peer("iceoryx.py", ("iceoryx2", "numpy")),
-    "ezmsg": Peer("ezmsg_hop.py", ("ezmsg", "numpy")),
+    "ezmsg": Peer("ezmsg_chain.py", ("ezmsg", "numpy")),
+    "dora": Peer("dora_chain.py", ("dora-rs", "dora-rs-cli", "numpy", "pyarrow")),
 }
 """The first is the floor: no graph can be quicker."""
 

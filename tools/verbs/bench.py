@@ -33,8 +33,13 @@ BENCHES: dict[str, str] = {
     "device": "A payload on a GPU from process to process: in device memory, and by the host.",
     "soak": "A long conversation with a served agent: misses, skew, growth.",
     "live": "Talking with a served graph: what the way adds, and what a visitor costs.",
+    "chain": "Six processes in a row: processor time of all of them, and the way from the first to the last.",
     "transport": "From one process to the other: inside a graph, over the channel alone, and as others do it.",
 }
+
+
+PEERED = ("chain", "transport")
+"""Those that can measure other people's programs, too."""
 
 
 @click.group("bench", cls=Group)
@@ -50,7 +55,7 @@ def command() -> None:
 
 def _command(name: str, about: str) -> click.Command:
     """The command of one benchmark; that of the model can be compiled, that of agreement draws so many graphs, that of
-    concealment may have recorded voices, that of transport measures others, too."""
+    concealment may have recorded voices, those of `PEERED` measure others, too."""
     options = [
         click.Option(["--rounds"], type=click.IntRange(min=1, max=1000), metavar="N",
                      help="Measure N times; all are printed."),
@@ -69,10 +74,11 @@ def _command(name: str, about: str) -> click.Command:
             click.Option(["--voices"], type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER",
                          help="Lose units of these recordings, too: WAV, 16 kHz, mono, 16 bits.")
         )  # fmt: skip
-    if name == "transport":
+    if name in PEERED:
         options.append(
             click.Option(["--peers", "with_peers"], is_flag=True,
-                         help="Measure others, too, in environments made for them: pip installs iceoryx2 and ezmsg.")
+                         help="Measure others, too, in environments made for them: pip installs "
+                              "them (ezmsg, dora; iceoryx2 for transport).")
         )  # fmt: skip
     if name == "faults":
         options.append(click.Option(["--only"], metavar="KIND,...", help="Do these faults alone."))
@@ -119,9 +125,9 @@ def _measure(
 
         report = concealment.run(rounds, seconds, _progress(rounds), voices)
     elif with_peers:
-        from ..bench import transport
+        from ..bench import chain, transport
 
-        report = transport.run(rounds, seconds, _progress(rounds), with_peers=True)
+        report = {"chain": chain, "transport": transport}[name].run(rounds, seconds, _progress(rounds), with_peers=True)
     elif name == "faults":
         from ..bench import faults
 

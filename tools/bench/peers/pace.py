@@ -1,7 +1,7 @@
 """Common to the programs beside it: what they are to do, when they send, and what they print.
 
-They run in environments of their own, without wangraph: ``python PROGRAM.py BYTES HOPS RATE_HZ`` prints
-``{"us": [...], "sent": n, "cpu_us": per hop}``.
+They run in environments of their own, without wangraph: ``python PROGRAM.py BYTES HOPS RATE_HZ [PROCESSES]`` prints
+``{"us": [...], "sent": n, "cpu_us": per hop}``, the microseconds from the first process to the last one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 WARM_UP = 10
 NS = 1_000_000_000
@@ -22,12 +22,13 @@ class Request(NamedTuple):
     n_bytes: int
     hops: int
     rate_hz: float
+    n_processes: int = 2
 
 
 def request() -> Request:
     """The arguments, with hops to warm up."""
-    n_bytes, hops, rate_hz = sys.argv[1:4]
-    return Request(int(n_bytes), int(hops) + WARM_UP, float(rate_hz))
+    n_bytes, hops, rate_hz, *n_processes = sys.argv[1:]
+    return Request(int(n_bytes), int(hops) + WARM_UP, float(rate_hz), *map(int, n_processes))
 
 
 def paced(wanted: Request) -> Iterator[int]:
@@ -38,7 +39,8 @@ def paced(wanted: Request) -> Iterator[int]:
         yield number
 
 
-def say(wanted: Request, took_ns: dict[int, int], cpu_s: float) -> None:
+def say(wanted: Request, took_ns: dict[int, int], cpu_s: float | None, file: TextIO = sys.stdout) -> None:
     """Print what was measured, by the hop's number."""
     us = [ns / 1000 for number, ns in sorted(took_ns.items()) if number >= WARM_UP]
-    print(json.dumps({"us": us, "sent": wanted.hops - WARM_UP, "cpu_us": 1e6 * cpu_s / wanted.hops}))
+    cpu_us = None if cpu_s is None else 1e6 * cpu_s / wanted.hops
+    print(json.dumps({"us": us, "sent": wanted.hops - WARM_UP, "cpu_us": cpu_us}), file=file)

@@ -1,11 +1,13 @@
-"""ezmsg: two units in processes of their own; it copies what is large through shared memory by itself."""
+"""ezmsg: units in processes of their own, each of which sends on what it takes; it copies what is large through shared
+memory by itself."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import ezmsg.core as ez
 import numpy as np
@@ -14,25 +16,26 @@ from pace import NS, Request, request, say
 
 @dataclass
 class Sent:
-    """A message."""
+    """A message; the last one, of number -1, carries the processor nanoseconds of those before in ``sent_ns``."""
 
     number: int
     sent_ns: int
     payload: np.ndarray
 
 
-class Hop(ez.Settings):
-    """Settings of both units."""
+class Chain(ez.Settings):
+    """Settings of all units."""
 
     n_bytes: int
     hops: int
     rate_hz: float
+    n_processes: int
 
 
 class Producer(ez.Unit):
     """Sends at its rate."""
 
-    SETTINGS = Hop
+    SETTINGS = Chain
     OUTPUT = ez.OutputStream(Sent)
 
     @ez.publisher(OUTPUT)
@@ -49,10 +52,30 @@ class Producer(ez.Unit):
         yield self.OUTPUT, spent
 
 
+class Relay(ez.Unit):
+    """Sends on what it takes."""
+
+    INPUT = ez.InputStream(Sent)
+    OUTPUT = ez.OutputStream(Sent)
+
+    async def initialize(self) -> None:
+        """Begin."""
+        self.began = 0.0
+
+    @ez.subscriber(INPUT, zero_copy=True)
+    @ez.publisher(OUTPUT)
+    async def relay(self, sent: Sent) -> AsyncGenerator:
+        """Send one on."""
+        self.began = self.began or time.process_time()
+        if sent.number < 0:
+            sent = replace(sent, sent_ns=sent.sent_ns + int(1e9 * (time.process_time() - self.began)))
+        yield self.OUTPUT, sent
+
+
 class Reader(ez.Unit):
     """Takes every hop."""
 
-    SETTINGS = Hop
+    SETTINGS = Chain
     INPUT = ez.InputStream(Sent)
 
     async def initialize(self) -> None:
@@ -67,31 +90,21 @@ class Reader(ez.Unit):
             self.took[sent.number] = time.monotonic_ns() - sent.sent_ns
             self.began = self.began or time.process_time()
             return
-        wanted = Request(self.SETTINGS.n_bytes, self.SETTINGS.hops, self.SETTINGS.rate_hz)
+        chain = self.SETTINGS
+        wanted = Request(chain.n_bytes, chain.hops, chain.rate_hz, chain.n_processes)
         say(wanted, self.took, sent.sent_ns / 1e9 + time.process_time() - self.began)
         raise ez.NormalTermination
 
 
-class Both(ez.Collection):
-    """Producer and reader, a process each."""
-
-    SETTINGS = Hop
-    PRODUCER = Producer()
-    READER = Reader()
-
-    def configure(self) -> None:
-        """Hand the settings on."""
-        self.PRODUCER.apply_settings(self.SETTINGS)
-        self.READER.apply_settings(self.SETTINGS)
-
-    def network(self) -> ez.NetworkDefinition:
-        """The one edge."""
-        return ((self.PRODUCER.OUTPUT, self.READER.INPUT),)
-
-    def process_components(self) -> tuple:
-        """Both are alone."""
-        return (self.PRODUCER, self.READER)
+def main() -> None:
+    """Measure."""
+    wanted = request()
+    units = {"producer": Producer(Chain(*wanted)), "reader": Reader(Chain(*wanted))}
+    relays = {f"relay{place}": Relay() for place in range(wanted.n_processes - 2)}
+    order = [units["producer"], *relays.values(), units["reader"]]
+    connections = tuple((a.OUTPUT, b.INPUT) for a, b in pairwise(order))
+    ez.run(components={**units, **relays}, connections=connections, process_components=tuple(order))
 
 
 if __name__ == "__main__":
-    ez.run(SYSTEM=Both(Hop(*request())))
+    main()
