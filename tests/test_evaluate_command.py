@@ -137,14 +137,14 @@ def test_an_unknown_kind_of_dialogue_is_named():
     assert isinstance(result.exception, UserError)
     assert str(result.exception) == (
         "--only: found 'card' (available: asides, asks, asks-flite, asks-person, backchannels, cards, free, hands, "
-        "interruptions, pauses, persona, typed); did you mean 'cards'?"
+        "interruptions, pauses, persona, stops, typed); did you mean 'cards'?"
     )
 
 
 def test_an_agent_is_not_asked_to_be_somebody_else():
     assert str(evaluate("graph", "mirror", "--only", "persona").exception) == (
         "--only: found 'persona' (available: asides, asks, asks-flite, asks-person, backchannels, cards, free, hands, "
-        "interruptions, pauses, typed); did you mean 'asks-person'?"
+        "interruptions, pauses, stops, typed); did you mean 'asks-person'?"
     )
 
 

@@ -186,7 +186,7 @@ class Broken:
 
 
 def broken(talks: Sequence[Talk], twins: Sequence[Talk], kind: str) -> list[Broken | None]:
-    """Every answer into which the user spoke, or raised a hand; None where the agent never gave one."""
+    """Every answer into which the user spoke, raised a hand or pressed stop; None where the agent never gave one."""
     found: list[Broken | None] = []
     for talk, twin in zip(talks, twins, strict=True):
         event = _event(talk, kind)
@@ -219,8 +219,8 @@ def _event(talk: Talk, kind: str) -> tuple[int, int, int] | None:
     An interruption may be over before the agent could tell it from a backchannel: there it may end a little later.
     """
     cues = talk.cues
-    if kind == "hand":
-        up = next((cue.at for cue in cues if cue.kind == "hand"), None)
+    if kind in ("hand", "pressed"):
+        up = next((cue.at for cue in cues if cue.kind == kind), None)
         return None if up is None else (up, up + (STOP_MS + REST_MS) * MS, up + STOP_MS * MS)
     place = next((i for i, cue in enumerate(cues) if cue.kind == "speech" and cue.manner == kind), None)
     if place is None:
@@ -283,7 +283,7 @@ def silent_asides(talks: Sequence[Talk]) -> Figure:
 
 
 def hand_stops(found: Sequence[Broken | None], of_twin: bool = False) -> Figure:
-    """Answers that are silent soon after a raised hand (or in the twin, at the same time, without one)."""
+    """Answers that are silent soon after a raised hand or stop (or in the twin, at the same time, without one)."""
     return share(
         [
             event is not None and math.isfinite(event.twin_stopped_ms if of_twin else event.stopped_ms)

@@ -93,6 +93,11 @@ def hands(speakers: Sequence[Speaker], dialogues: Which) -> Probe:
     return _reactions("hands", speakers, dialogues, lambda rng: Reaction("hand", _soon(rng)))
 
 
+def stops(speakers: Sequence[Speaker], dialogues: Which) -> Probe:
+    """The user presses stop during the answer; not so in the twin."""
+    return _reactions("stops", speakers, dialogues, lambda rng: Reaction("press", _soon(rng)))
+
+
 def asides(speakers: Sequence[Speaker], dialogues: Which) -> Probe:
     """Digits for somebody else, with the gaze away; the twin says them to the agent."""
 
@@ -167,7 +172,7 @@ def _specs(name: str, speakers: Sequence[Speaker], dialogues: Which, draw: Draw 
 
 
 NAMES = ("asks", "pauses", "typed", "interruptions", "backchannels", "hands", "asides", "cards", "free", "persona",
-         "asks-flite", "asks-person")  # fmt: skip
+         "asks-flite", "asks-person", "stops")  # fmt: skip
 """Every probe; the order decides the seeds."""
 
 

@@ -82,6 +82,8 @@ MEASURES: tuple[Measure, ...] = (
     Measure("side talk: answered when addressed"),
     Measure("raised hand, minus control", "high", 0.85, chance=0.0),
     Measure("raised hand: stopped"),
+    Measure("stop button, minus control", "high", 0.85, chance=0.0),
+    Measure("stop button: stopped"),
     Measure("card named, text", "high", 0.90, chance=0.25),
     Measure("card named, sound", chance=0.25, learned=True),
     Measure("question about the card right, text", chance=0.5),

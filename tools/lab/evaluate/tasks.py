@@ -161,6 +161,14 @@ def hands(run: Runner, voices: Voices, in_sound: Words, which: Which) -> Finding
     return Findings({"raised hand, minus control": difference(stopped, control), "raised hand: stopped": stopped})
 
 
+def stops(run: Runner, voices: Voices, in_sound: Words, which: Which) -> Findings:
+    """Silent when the user presses stop."""
+    probe = probes.stops(voices.synthetic, which)
+    found = m.broken(*both(run, probe), "pressed")
+    stopped, control = m.hand_stops(found), m.hand_stops(found, of_twin=True)
+    return Findings({"stop button, minus control": difference(stopped, control), "stop button: stopped": stopped})
+
+
 def cards(run: Runner, voices: Voices, in_sound: Words, which: Which) -> Findings:
     """Colours named unasked, and questions about them."""
     probe = probes.cards(voices.synthetic, which)
@@ -221,6 +229,7 @@ TASKS: dict[str, Task] = {
     "persona": persona,
     "asks-flite": asks_flite,
     "asks-person": asks_person,
+    "stops": stops,
 }
 BY_SIGHT = ("asides", "hands", "cards")
 """Tasks that need the user's picture: an agent that sees another user should fail them."""
