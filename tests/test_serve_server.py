@@ -104,7 +104,7 @@ def test_an_interruption_is_flushed_and_the_unplayed_units_are_known_to_the_grap
         async with serving("duplex") as server, visiting(server) as visitor:
             await visitor.enter()
             (visit,) = server.lobby.visits.values()
-            played = visit.run.packets("visitor.played", None)
+            played, texts = visit.run.packets("visitor.played", None), visit.run.packets("visitor.text", None)
             await visitor.say(Socket())
             first = read_media((await visitor.until_media(1))[0]).unit
             await visitor.say(Played(audio=first))
@@ -114,6 +114,10 @@ def test_an_interruption_is_flushed_and_the_unplayed_units_are_known_to_the_grap
             async for packet in played:
                 if packet.tensors and packet.array[1] == 1:
                     assert packet.array[0] >= flush.unit
+                    break
+            async for packet in texts:
+                if packet.tensors:
+                    assert packet.array.tobytes() == b"\x03", "the agent is told to stop, and not only muted"
                     break
 
     in_a_loop(story)

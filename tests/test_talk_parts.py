@@ -18,7 +18,7 @@ from wangraph.tools.talk.client import TICK_MS, due_s, parse_link
 from wangraph.tools.talk.clip import Clip
 from wangraph.tools.talk.echo import echo_ms
 from wangraph.tools.talk.measures import Measures
-from wangraph.tools.talk.player import Player
+from wangraph.tools.talk.player import PATIENCE_MS, Player
 from wangraph.tools.talk.ring import START_MS
 from wangraph.tools.talk.video import Transcript, VisitVideo
 
@@ -146,8 +146,8 @@ def test_pictures_are_counted_against_those_due_and_held_ones_not_twice():
     assert (player.figures.shown, player.figures.due, player.seen) == (8, 8, 1)
 
 
-@pytest.mark.parametrize("ahead_ms", [-60, 0, 60])
-def test_the_skew_is_how_far_the_sound_is_ahead_of_the_picture(ahead_ms):
+@pytest.mark.parametrize(("ahead_ms", "shown_ms"), [(-60, -16), (0, 0), (60, 60)])
+def test_the_skew_is_how_far_the_sound_is_ahead_of_the_picture_which_waits_for_it(ahead_ms, shown_ms):
     speaker = Speaker()
     for tick in range(1, 60):
         speaker.part(tick * 20 - 5)
@@ -156,7 +156,22 @@ def test_the_skew_is_how_far_the_sound_is_ahead_of_the_picture(ahead_ms):
         frame, rest = divmod(heard_ms - ahead_ms, 40)
         if tick > 10 and rest == 0:
             speaker.player.show(b"", frame // 4, frame % 4, T0 + at_ms * MS)
-    assert set(np.round(speaker.player.figures.skew_ms)) == {ahead_ms}
+    assert set(np.round(speaker.player.figures.skew_ms)) == {shown_ms}
+
+
+def test_a_picture_whose_sound_does_not_come_is_shown_after_a_while_and_at_once_where_none_is_heard():
+    shown = []
+    player = Player(160.0, 25.0, lambda data, now_ns: shown.append((data, (now_ns - T0) // MS)))
+    player.show(b"first", 0, 0, T0)
+    assert shown == [(b"first", 0)]
+    speaker = Speaker()
+    speaker.player = player
+    for tick in range(1, 20):
+        speaker.part(tick * 20 - 5)
+        speaker.play(tick * 20)
+        if tick == 5:
+            player.show(b"far ahead", 9, 0, T0 + tick * 20 * MS)
+    assert shown[1:] == [(b"far ahead", 5 * 20 + PATIENCE_MS)]
 
 
 # What is measured -----------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from ...runtime.engine.run import Run
 from ...runtime.errors import MissingExtra, RunError, UserError
 from ...runtime.plan.catalogue import resolve
 from ...runtime.plan.plan import Plan
+from ...wan_core.text import STOP_KEY
 from .access import Allowance
 from .carrier import Carrier, OfferRefused, Samples
 from .channel import Channel
@@ -271,8 +272,11 @@ class Visit:
         self._values[node, name] = value
 
     def interrupt(self) -> None:
-        """Quiet, at once: what the graph is making is fenced, what it goes on saying is not handed out."""
+        """Quiet, at once: what the graph is making is fenced, what it goes on saying is not handed out. A graph that
+        reads text is told by the stop key, so that its agent stops by itself, too."""
         self.playout.interrupt(self._playing())
+        if "text" in self._served.takes:
+            self.run.send(f"{VISITOR}.text", STOP_KEY)
         sound = self._served.streams.get("audio")
         node = None if sound is None else self.run.plan.nodes[self.run.plan.streams[sound].node]
         made = [inlet.stream for inlet in node.inputs if inlet.kind == "audio"] if node is not None else []

@@ -178,7 +178,7 @@ class _Conversation:
         self._began_ns = self._start_ns = 0  # when the welcome came, and when sending began
         self._over: protocol.Over | None = None
         self._has_left = False
-        self._player = Player(160.0, 25.0)
+        self._player = Player(160.0, 25.0, measures.picture_seen)
         self._video: VisitVideo | None = None
         self._transcript = Transcript()
         self._unit_ms = 160.0
@@ -213,7 +213,7 @@ class _Conversation:
     async def _talk(self, welcome: protocol.Welcome) -> None:
         self._unit_ms = welcome.unit_ms
         video = welcome.outputs.video
-        self._player = Player(welcome.unit_ms, video.fps if video else 25.0)
+        self._player = Player(welcome.unit_ms, video.fps if video else 25.0, self._measures.picture_seen)
         if self._options.output is not None:
             size = (video.width, video.height) if video else None
             self._video = VisitVideo(
@@ -289,7 +289,6 @@ class _Conversation:
             player.sound(np.frombuffer(media.data, "<i2"), media.unit, media.part, now_ns)
         else:
             player.show(media.data, media.unit, media.part, now_ns)
-            self._measures.picture_seen(media.data, now_ns)
 
     def _take(self, message: protocol.ToVisitor) -> None:
         if isinstance(message, protocol.Caption):
