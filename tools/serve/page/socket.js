@@ -7,7 +7,6 @@ import { Sound } from "./sound.js";
 const PICTURES_BYTES = 60_000; // unsent: pictures are left out, sound is not
 const SOUND_BYTES = 400_000; // unsent: the network stands still
 const DECODING = 2; // pictures at once
-const HELD_MS = 20; // of sound, usually: pictures wait only for what it is held longer
 
 // `on`: silent() when a click is needed for sound, soundless() where there can be none.
 export class SocketCarrier {
@@ -56,7 +55,7 @@ export class SocketCarrier {
     this.decoding++;
     try {
       const picture = await createImageBitmap(new Blob([data], { type: "image/jpeg" }));
-      const later = (this.sound?.report.heldMs ?? 0) - HELD_MS;
+      const later = this.sound?.report.heldMs ?? 0; // a picture waits as its sound does
       if (later > 4) setTimeout(() => this.show(picture, unit, number), later);
       else this.show(picture, unit, number);
     } catch {
