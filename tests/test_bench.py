@@ -478,12 +478,13 @@ def test_what_needs_no_packages_of_others_is_measured_everywhere(peer):
 
 
 def test_a_chain_of_processes_is_measured_whole_whoever_made_it():
-    floor = [sys.executable, str(chain.PROGRAMS / "floor_chain.py"), "1000", "3", "200", "4"]
-    cpu_s, found = chain.spent(floor, 60)
-    assert cpu_s > 0 and (len(found.us), found.sent) == (3, 3)
-    assert chain.spent([sys.executable, "-c", "print('nothing')"], 60) is None
-    ours = chain._command(chain.OURS["graph, copied"], 3)
-    assert ours[:3] == [sys.executable, "-m", "wangraph.tools.bench.chain_graph"]
+    floor = [sys.executable, str(chain.PROGRAMS / "floor_chain.py"), "1000", "50", "50", "4"]
+    cores, found = chain.watch(floor, 1.0)
+    assert cores >= 0 and (len(found.us), found.sent) == (50, 50)
+    assert chain.watch([sys.executable, "-c", "print('nothing')"], 1.0) is None
+    cores, found = chain.watch(chain._command(chain.OURS["graph, copied"], 25), 1.0)
+    assert (len(found.us), found.sent) == (25, 25)
+    assert chain.cpu_s(os.getpid()) > 0
     result = Run(chain_graph.plan(1000, 200.0, 4, in_place=True), Options(units=chain_graph.WARM_UP + 3)).start().wait()
     assert len(hops_in(result.log, 3, lambda reader: reader.started_ns).us) == 3
 

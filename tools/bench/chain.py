@@ -1,7 +1,7 @@
 """A chain of processes: processor time of all of them together, and the way from the first to the last.
 
-Every way is a program of its own, run twice, for a short time and for a long one: what the second costs more than the
-first is what its units cost, without starting and ending, whoever it is that computes: nodes, daemons, supervisors.
+Every way is a program of its own, watched from outside while units flow, so that starting and ending do not count, and
+whoever computes does: nodes, daemons, supervisors.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from .environments import PROGRAMS, python_with
@@ -26,10 +28,13 @@ PROCESSES = 6
 N_BYTES = 4 * 192 * 336 * 3
 """One unit of 336 x 192 pictures."""
 RATE_HZ = 25.0
-SHORT = 0.25
-"""Length of the short run, in that of the long one."""
+
+SAMPLE_EVERY_S = 0.25
+FROM, UNTIL = 0.8, 0.3
+"""Processor time is taken from so much of the run's length before its end until so much before it."""
 
 _SLACK_S = 60.0
+_TICKS = os.sysconf("SC_CLK_TCK")
 _COLUMNS = ("p50", "p99", "p99.9", "max")
 
 
@@ -56,7 +61,7 @@ PEERS = {
 def run(
     rounds: int = ROUNDS, seconds: float = SECONDS, on_round: OnRound = ignored, *, with_peers: bool = False
 ) -> Report:  # fmt: skip
-    """Run every way's chain for a quarter of so many seconds and for so many, in every round.
+    """Run every way's chain for so many seconds in every round.
 
     Returns:
         Per round: ``{"ways": {"graph, copied": {"cpu_s", "p50", "p99", "p99.9", "max", "lost"}, ...}}``: processor
@@ -94,36 +99,54 @@ def _cells(found: dict[str, Any] | None) -> list[str]:
 
 
 def _measured(way: Way, seconds: float) -> dict[str, Any] | None:
-    hops = [round(RATE_HZ * seconds * share) for share in (SHORT, 1)]
-    short, long = [spent(command, n / RATE_HZ + _SLACK_S) if (command := _command(way, n)) else None for n in hops]
-    if short is None or long is None:
+    command = _command(way, round(RATE_HZ * seconds))
+    watched = None if command is None else watch(command, seconds)
+    if watched is None:
         return None
-    (short_s, _), (long_s, found) = short, long
-    more_s = (hops[1] - hops[0]) / RATE_HZ
-    figures = {key: value for key, value in found.figures().items() if key != "cpu_us"}
-    return {"cpu_s": round((long_s - short_s) / more_s * 60, 3), **figures}
+    cores, found = watched
+    return {"cpu_s": round(cores * 60, 3), **{key: value for key, value in found.figures().items() if key != "cpu_us"}}
 
 
 def _command(way: Way, hops: int) -> list[str] | None:
     arguments = [str(N_BYTES), str(hops), str(RATE_HZ), str(PROCESSES), *way.more]
-    if not way.program.endswith(".py"):
-        return [sys.executable, "-m", f"{__package__}.{way.program}", *arguments]
+    if not way.program.endswith(".py"):  # by import: processes of a run cannot find nodes of a main program
+        code = f"from {__package__}.{way.program} import main; main()"
+        return [sys.executable, "-c", code, *arguments]
     python = python_with(way.packages)
     return None if python is None else [python, str(PROGRAMS / way.program), *arguments]
 
 
-def spent(command: Sequence[str], timeout_s: float) -> tuple[float, Hops] | None:
-    """Processor seconds of a program and of all that it has waited for, and what it prints; None: it broke down."""
+def watch(command: Sequence[str], seconds: float) -> tuple[float, Hops] | None:
+    """Cores that a program and all below it keep busy while it runs for so many seconds, and what it prints; None: it
+    broke down."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as program:
-        assert program.stdout is not None
-        watchdog = threading.Timer(timeout_s, program.kill)
+        watchdog = threading.Timer(seconds + _SLACK_S, program.kill)
         watchdog.start()
-        printed = program.stdout.read()
-        _, status, usage = os.wait4(program.pid, 0)
-        program.returncode = os.waitstatus_to_exitcode(status)
+        samples: list[tuple[float, float]] = []
+        while program.poll() is None:
+            samples.append((time.monotonic(), cpu_s(program.pid)))
+            time.sleep(SAMPLE_EVERY_S)
         watchdog.cancel()
+        assert program.stdout is not None
+        printed, end = program.stdout.read(), time.monotonic()
     try:
         answer = json.loads(next(line for line in printed.splitlines() if line.startswith(b"{")))
     except (StopIteration, ValueError):
         return None
-    return usage.ru_utime + usage.ru_stime, Hops(answer["us"], answer["sent"], answer["cpu_us"])
+    within = [(at, cpu) for at, cpu in samples if FROM * seconds >= end - at >= UNTIL * seconds]
+    if not within:
+        return None
+    (begun, before), (ended, after) = within[0], within[-1]
+    return (after - before) / max(ended - begun, SAMPLE_EVERY_S), Hops(answer["us"], answer["sent"], answer["cpu_us"])
+
+
+def cpu_s(pid: int) -> float:
+    """Processor seconds of a process and of all below it, as they stand."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        below = [
+            int(child) for tasks in Path(f"/proc/{pid}/task").glob("*/children") for child in tasks.read_text().split()
+        ]
+    except OSError:
+        return 0.0  # it has ended
+    return (int(words[11]) + int(words[12])) / _TICKS + sum(map(cpu_s, below))
