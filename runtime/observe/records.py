@@ -140,6 +140,7 @@ DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Record)
+_END = b"\n"
 
 
 class TraceWriter:
@@ -171,7 +172,7 @@ def read_trace(path: Path) -> Iterator[Record]:
         try:
             record = _decoder.decode(line)
         except DAMAGED as error:
-            is_cut = not line.endswith(b"\n")
+            is_cut = not line.endswith(_END)
             if is_cut and number > 1:
                 return
             if is_cut and line.startswith(b'{"type":"header"'):
@@ -180,7 +181,7 @@ def read_trace(path: Path) -> Iterator[Record]:
                     "copy it or record it again"
                 ) from error
             raise UserError(
-                f"{path}:{number}: found {line[:40].rstrip()!r} (expected a trace record), "
+                f"{path}:{number}: found {line[:40].removesuffix(_END)!r} (expected a trace record), "
                 "make one with: wangraph run GRAPH --trace FILE"
             ) from error
         if number == 1 and not isinstance(record, Header):
