@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def check_function(function: str, file: Path | str | None) -> None:
     source, name = _split(function, file)
     if isinstance(source, str):
         return
-    if not source.is_file():
+    if not os.path.isfile(source):  # unlike Path's own, it takes any text for a name
         raise GraphError(f"{WHERE}: {source}: no such file (expected a Python file), set params.file")
     try:
         tree = ast.parse(source.read_bytes(), str(source))

@@ -187,6 +187,8 @@ def test_processes_without_nodes_are_left_out(spec):
         ("  c: {type: Camera}\n  b: {type: Blur, inputs: {frames: {from: c.video, delay: 1, init: zero}}}",
          "g.yaml:3:44: node 'b': input 'frames': init: found 'zero' (expected empty, zeros or a file); "
          "did you mean 'zeros'?"),
+        ("  c: {type: Camera}\n  b: {type: Blur, inputs: {frames: {from: c.video, delay: 1, init: " + 300 * "x" + "}}}",
+         f"g.yaml:3:44: node 'b': input 'frames': init: found '{300 * 'x'}' (expected empty, zeros or a file)"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_the_wiring_is_told_where_it_stands(complaint, tmp_path, nodes, message):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from media_files import opened, packet, unit
@@ -215,6 +217,11 @@ def test_what_is_wrong_with_a_function_is_found_before_the_run(tmp_path, functio
     with pytest.raises(GraphError) as error:
         PythonFunction.check({"function": function, "file": path})
     assert str(error.value) == "flow.python: " + message.format(path=path)
+
+
+def test_a_name_that_no_file_can_have_is_no_file():
+    with pytest.raises(GraphError, match=r"x: no such file \(expected a Python file\), set params.file"):
+        PythonFunction.check({"function": "f", "file": Path(300 * "x")})
 
 
 def test_a_name_without_a_file_is_refused():

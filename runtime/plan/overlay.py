@@ -74,7 +74,7 @@ def find_graph(reference: str | Path, beside: Path | None = None) -> Path:
 
 def _folder_of(path: Path) -> Path:
     """Path of a file that would be there, in a folder that can be searched."""
-    return path.parent if path.parent.is_dir() else Path()
+    return path.parent if os.path.isdir(path.parent) else Path()
 
 
 def parse_sets(sets: Mapping[str, Any]) -> dict[str, Item]:

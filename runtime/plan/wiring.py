@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +132,7 @@ def _edge(
 
 def _init(given: Edge, where: str, folder: Path, problems: Problems) -> str | None:
     found = find_init(given, folder)
-    if found is not None and found not in INITS and not Path(found).is_file():
+    if found is not None and found not in INITS and not os.path.isfile(found):
         problems.add(
             given.mark,
             f"{where}: init: found '{given.init}' (expected empty, zeros or a file){did_you_mean(found, INITS)}",
