@@ -4,45 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
 
 from ...runtime.engine.options import Options
 from ...runtime.engine.run import Run
-from ...runtime.node import Node, NodeContext, Outputs, Param, Unit
+from ...runtime.node import Outputs, Unit
 from ...runtime.packet import Array
 from ...runtime.plan.graph import Graph
 from ...runtime.plan.plan import Plan
-from ...runtime.ports import Input, Output
-from .graph_hop import WARM_UP, Clocked, Reader, Sender, hops_in
+from ...runtime.ports import Input
+from .graph_hop import WARM_UP, Clocked, Maker, Reader, Sender, hops_in
 
 
-class Relay(Node):
-    """Sends on what it takes, copied by itself into the slot that goes out, or by the runtime."""
+class Relay(Maker):
+    """Sends on what it takes."""
 
     payload = Input("any", "N", "uint8")
-    out = Output("any", "N", "uint8")
-    n_bytes: int = Param(1000, min=1)
-    in_place: bool = Param(False)
-
-    @classmethod
-    def ports(cls, params: Mapping[str, Any]) -> tuple[Mapping[str, Input], Mapping[str, Output]]:
-        """A payload of that size."""
-        return dict(cls.inputs), {"out": Output("any", f"{params.get('n_bytes', 1000)}", "uint8")}
-
-    def open(self, ctx: NodeContext) -> None:
-        """Keep the way to slots."""
-        self._empty = ctx.empty
 
     def step(self, unit: Unit, payload: Array) -> Outputs:
         """The same payload."""
-        if not self.in_place:
-            return {"out": payload}
-        made = self._empty("out", payload.shape, "uint8")
-        np.copyto(made, payload)
-        return {"out": made}
+        return self.made(payload)
 
 
 def plan(n_bytes: int, rate_hz: float, n_processes: int, *, in_place: bool) -> Plan:

@@ -36,10 +36,9 @@ class Clocked(Node):
         return {"number": np.array([unit.index])}
 
 
-class Sender(Node):
-    """Makes a payload of so many bytes as soon as it gets a number."""
+class Maker(Node):
+    """Makes payloads of so many bytes, in the slot that goes out or beside it."""
 
-    number = Input("any", "1", "int64")
     out = Output("any", "N", "uint8")
     n_bytes: int = Param(1000, min=1)
     in_place: bool = Param(False)
@@ -50,17 +49,31 @@ class Sender(Node):
         return dict(cls.inputs), {"out": Output("any", f"{params.get('n_bytes', 1000)}", "uint8")}
 
     def open(self, ctx: NodeContext) -> None:
-        """Make what is sent."""
+        """Keep the way to slots."""
         self._empty = ctx.empty
+
+    def made(self, payload: Array) -> Outputs:
+        """This payload, as it goes out."""
+        if not self.in_place:
+            return {"out": payload}
+        slot = self._empty("out", payload.shape, "uint8")
+        np.copyto(slot, payload)
+        return {"out": slot}
+
+
+class Sender(Maker):
+    """Makes one as soon as it gets a number."""
+
+    number = Input("any", "1", "int64")
+
+    def open(self, ctx: NodeContext) -> None:
+        """Make what is sent."""
+        super().open(ctx)
         self._payload = np.arange(self.n_bytes, dtype=np.uint8)
 
     def step(self, unit: Unit, number: Array) -> Outputs:
-        """The payload, in the slot that goes out or beside it."""
-        if not self.in_place:
-            return {"out": self._payload}
-        made = self._empty("out", (self.n_bytes,), "uint8")
-        np.copyto(made, self._payload)
-        return {"out": made}
+        """The payload."""
+        return self.made(self._payload)
 
 
 class Reader(Node):
