@@ -33,7 +33,7 @@ _ANCILLARY_BYTES = socket.CMSG_LEN(4)  # CMSG_SPACE has room for a second descri
 
 
 class DirectInbox:
-    """Receives the packets that are sent to this process. One thread receives or attends, others do by an `poller`; any
+    """Receives the packets that are sent to this process. One thread receives or attends, others do by a `poller`; any
     thread may call `wake`.
 
     Attributes:

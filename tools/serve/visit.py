@@ -275,8 +275,6 @@ class Visit:
         """Quiet, at once: what the graph is making is fenced, what it goes on saying is not handed out. A graph that
         reads text is told by the stop key, so that its agent stops by itself, too."""
         self.playout.interrupt(self._playing())
-        if "text" in self._served.takes:
-            self.run.send(f"{VISITOR}.text", STOP_KEY)
         sound = self._served.streams.get("audio")
         node = None if sound is None else self.run.plan.nodes[self.run.plan.streams[sound].node]
         made = [inlet.stream for inlet in node.inputs if inlet.kind == "audio"] if node is not None else []
@@ -284,6 +282,8 @@ class Visit:
             self.run.fence(made)  # which flushes, as every fence does
         else:
             self._flush()
+        if "text" in self._served.takes:  # last: a graph that takes no more texts must not keep the sound going
+            self.run.send(f"{VISITOR}.text", STOP_KEY)
 
     def _flush(self) -> None:
         """Drop what was handed out and is not heard yet, here and in the page."""
